@@ -76,7 +76,7 @@ coverage: $(VENV)/.ready-test ## run the tests and say which lines none of them 
 	$(PY) -m coverage combine -q
 	$(PY) -m coverage report
 
-clean: ## remove caches and built things ($(VENV) stays)
+clean: ## remove caches and built things (the environment stays)
 	rm -rf build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 	find client service tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
