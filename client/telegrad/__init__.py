@@ -1,0 +1,90 @@
+"""telegrad: autograd as a service.
+
+The same script runs in this process or over HTTP: ``with telegrad.local():`` or ``with telegrad.connect(url):``. Names are PyTorch's.
+Everything is imported on first use, so that ``import telegrad`` takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from telegrad._version import __version__
+
+if TYPE_CHECKING:
+    from telegrad import autograd as autograd
+    from telegrad import errors as errors
+    from telegrad import linalg as linalg
+    from telegrad import nn as nn
+    from telegrad._current import local as local
+    from telegrad._functions import *
+    from telegrad.contract.dtypes import (
+        DType as dtype,
+    )
+    from telegrad.contract.dtypes import (
+        bool_ as bool,
+    )
+    from telegrad.contract.dtypes import complex64 as complex64
+    from telegrad.contract.dtypes import complex128 as complex128
+    from telegrad.contract.dtypes import float16 as float16
+    from telegrad.contract.dtypes import float32 as float32
+    from telegrad.contract.dtypes import float64 as float64
+    from telegrad.contract.dtypes import int8 as int8
+    from telegrad.contract.dtypes import int16 as int16
+    from telegrad.contract.dtypes import int32 as int32
+    from telegrad.contract.dtypes import int64 as int64
+    from telegrad.contract.dtypes import uint8 as uint8
+    from telegrad.contract.dtypes import uint16 as uint16
+    from telegrad.contract.dtypes import uint32 as uint32
+    from telegrad.contract.dtypes import uint64 as uint64
+    from telegrad.contract.modes import enable_grad as enable_grad
+    from telegrad.contract.modes import is_grad_enabled as is_grad_enabled
+    from telegrad.contract.modes import no_grad as no_grad
+    from telegrad.contract.modes import set_grad_enabled as set_grad_enabled
+    from telegrad.contract.session import BaseSession as Session
+    from telegrad.contract.tensor.tensor import Tensor as Tensor
+
+# Where each public name that is no op lives; ops are looked up in telegrad._functions.
+_NAMES: dict[str, tuple[str, str]] = {
+    "Session": ("telegrad.contract.session", "BaseSession"),
+    "Tensor": ("telegrad.contract.tensor.tensor", "Tensor"),
+    "TelegradError": ("telegrad.contract.errors", "TelegradError"),
+    "bool": ("telegrad.contract.dtypes", "bool_"),
+    "double": ("telegrad.contract.dtypes", "float64"),
+    "dtype": ("telegrad.contract.dtypes", "DType"),
+    "enable_grad": ("telegrad.contract.modes", "enable_grad"),
+    "is_grad_enabled": ("telegrad.contract.modes", "is_grad_enabled"),
+    "local": ("telegrad._current", "local"),
+    "no_grad": ("telegrad.contract.modes", "no_grad"),
+    "set_grad_enabled": ("telegrad.contract.modes", "set_grad_enabled"),
+} | {
+    name: ("telegrad.contract.dtypes", name)
+    for name in ("complex64", "complex128", "float16", "float32", "float64")
+    + ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+}
+_MODULES = frozenset({"autograd", "errors", "linalg", "nn"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"telegrad.{name}")
+    found: Any
+    if name in _NAMES:
+        module, attribute = _NAMES[name]
+        found = getattr(importlib.import_module(module), attribute)
+    elif name.startswith("_"):
+        raise AttributeError(f"module 'telegrad' has no attribute '{name}'")
+    else:
+        functions = importlib.import_module("telegrad._functions")
+        try:
+            found = getattr(functions, name)
+        except AttributeError:
+            raise AttributeError(f"module 'telegrad' has no attribute '{name}'") from None
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    functions = importlib.import_module("telegrad._functions")
+    public = [n for n in dir(functions) if not n.startswith("_")]
+    return sorted({*globals(), *_NAMES, *_MODULES, *public})

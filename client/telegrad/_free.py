@@ -1,0 +1,34 @@
+"""Free functions out of methods: ``exp = free(TensorOps.exp)`` gives ``telegrad.exp(x)``, with PyTorch's ``input=`` spelling."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.tensor.base import TensorBase
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def free(method: Callable[P, R]) -> Callable[P, R]:
+    """``method`` as a function whose first argument is the tensor, by position or as ``input=``.
+
+    Raises ArgumentTypeError where the first argument is no tensor.
+    """
+    name = getattr(method, "__name__", "function")
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not args:
+            if "input" not in kwargs:
+                raise ArgumentTypeError(f"{name}() missing 1 required argument: 'input'")
+            args = (kwargs.pop("input"),)
+        if not isinstance(args[0], TensorBase):
+            raise ArgumentTypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(args[0]).__name__}")
+        return method(*args, **kwargs)  # type: ignore[arg-type]
+
+    call.__qualname__ = name
+    return call  # type: ignore[return-value]

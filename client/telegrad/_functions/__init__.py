@@ -1,0 +1,10 @@
+"""The free functions of ``telegrad``: one module per op family, each line an op of the table or a creation call on the current session."""
+
+from __future__ import annotations
+
+from telegrad._functions.creation import *
+from telegrad._functions.elementwise import *
+from telegrad._functions.index import *
+from telegrad._functions.linalg import *
+from telegrad._functions.reduce import *
+from telegrad._functions.shape import *

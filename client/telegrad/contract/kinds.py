@@ -1,0 +1,305 @@
+"""The types that op parameters may have: how each looks in JSON, and its canonical form in Python.
+
+A parameter's annotation in an op's signature is a key of ``KINDS``; so the signature alone decides the wire schema and the checks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from telegrad.contract.dtypes import DTYPES, DType, as_dtype
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
+from telegrad.contract.ops import Op
+
+MAX_INT: Final = 2**63 - 1
+"""Integers on the wire fit 64 bits with sign, as sizes and seeds do in PyTorch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One parameter type.
+
+    Attributes:
+        schema: its JSON schema.
+        decode: from parsed JSON to the canonical value; raises ArgumentTypeError or ArgumentValueError.
+        encode: from the canonical value to JSON.
+    """
+
+    schema: dict[str, Any]
+    decode: Callable[[Any], Any]
+    encode: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSlot:
+    """In an index: the place of the op's extra tensor input number ``position`` (1 is the first after ``self``)."""
+
+    position: int
+
+
+def _refuse(wanted: str, value: Any) -> ArgumentTypeError:
+    return ArgumentTypeError(f"expected {wanted}, got {_json_type(value)}")
+
+
+def _json_type(value: Any) -> str:
+    names = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def _bool(value: Any) -> bool:
+    if type(value) is not bool:
+        raise _refuse("a boolean", value)
+    return value
+
+
+def _int(value: Any) -> int:
+    if type(value) is not int:
+        raise _refuse("an integer", value)
+    if not -MAX_INT - 1 <= value <= MAX_INT:
+        raise ArgumentValueError("an integer must fit 64 bits with sign")
+    return value
+
+
+def _str(value: Any) -> str:
+    if type(value) is not str:
+        raise _refuse("a string", value)
+    return value
+
+
+def decode_number(value: Any) -> bool | int | float | complex:
+    """A Python number from JSON: a boolean, an integer, a number, or the spelled forms of ``NUMBER_SCHEMA``."""
+    kind = type(value)
+    if kind is int:
+        return _int(value)
+    if kind is float or kind is bool:
+        return value  # type: ignore[no-any-return]
+    if kind is dict and len(value) == 1:
+        ((key, inner),) = value.items()
+        if key == "float":
+            return _spelled_float(inner)
+        if key == "complex" and type(inner) is list and len(inner) == 2:
+            return complex(_spelled_float(inner[0]), _spelled_float(inner[1]))
+    raise _refuse('a number, a boolean, {"float": ...} or {"complex": [real, imaginary]}', value)
+
+
+def _spelled_float(value: Any) -> float:
+    if type(value) is int or type(value) is float:
+        try:
+            return float(value)
+        except OverflowError:
+            raise ArgumentValueError("a number is too large for float64") from None
+    if type(value) is str and value in SPELLED_FLOATS:
+        return SPELLED_FLOATS[value]
+    raise _refuse('a number or one of "NaN", "Infinity", "-Infinity"', value)
+
+
+SPELLED_FLOATS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+"""The documented JSON spelling of floats that JSON has no number for."""
+
+
+def spell_float(value: float) -> float | str:
+    """A float as JSON: itself if finite, else its spelling."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def encode_number(value: Any) -> Any:
+    """A Python number as JSON that ``decode_number`` gives back with the same type and bits."""
+    if isinstance(value, complex):
+        return {"complex": [spell_float(value.real), spell_float(value.imag)]}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": spell_float(value)}
+    return value
+
+
+def _float(value: Any) -> float:
+    if type(value) is bool:
+        raise _refuse("a number", value)
+    if type(value) is dict and set(value) == {"float"}:
+        return _spelled_float(value["float"])
+    return _spelled_float(value)
+
+
+def encode_float(value: Any) -> Any:
+    """A float parameter as JSON."""
+    return encode_number(float(value)) if isinstance(value, float) else value
+
+
+def _ints(value: Any) -> tuple[int, ...]:
+    if type(value) is int:
+        return (_int(value),)
+    if type(value) is not list:
+        raise _refuse("an integer or a list of integers", value)
+    return tuple([_int(v) for v in value])
+
+
+def _dtype(value: Any) -> DType:
+    return as_dtype(_str(value))
+
+
+def _index_item(value: Any) -> Any:
+    if value is None or type(value) is bool:
+        return value
+    if type(value) is int:
+        return _int(value)
+    if value == "...":
+        return Ellipsis
+    if type(value) is dict and len(value) == 1:
+        ((key, inner),) = value.items()
+        if key == "slice" and type(inner) is list and len(inner) == 3:
+            return slice(*[None if v is None else _int(v) for v in inner])
+        if key == "tensor" and type(inner) is int and 1 <= inner <= 64:
+            return TensorSlot(inner)
+    raise _refuse('an integer, a boolean, null, "...", {"slice": [start, stop, step]} or {"tensor": position}', value)
+
+
+def _index(value: Any) -> tuple[Any, ...]:
+    if type(value) is not list:
+        raise _refuse("a list of index items", value)
+    return tuple([_index_item(v) for v in value])
+
+
+def _encode_index_item(value: Any) -> Any:
+    if isinstance(value, slice):
+        return {"slice": [value.start, value.stop, value.step]}
+    if isinstance(value, TensorSlot):
+        return {"tensor": value.position}
+    return "..." if value is Ellipsis else value
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+def _optional(kind: Kind) -> Kind:
+    return Kind(
+        {"anyOf": [kind.schema, {"type": "null"}]},
+        lambda value: None if value is None else kind.decode(value),
+        lambda value: None if value is None else kind.encode(value),
+    )
+
+
+def _either(first: Kind, second: Kind) -> Kind:
+    """``first`` where it decodes, else ``second``; encodes by which type the value has."""
+
+    def decode(value: Any) -> Any:
+        try:
+            return first.decode(value)
+        except ArgumentTypeError:
+            return second.decode(value)
+
+    return Kind(
+        {"anyOf": [first.schema, second.schema]}, decode, lambda v: second.encode(v) if type(v) is str else first.encode(v)
+    )
+
+
+_INT_SCHEMA: Final = {"type": "integer", "minimum": -MAX_INT - 1, "maximum": MAX_INT}
+_SPELLED_SCHEMA: Final = {"anyOf": [{"type": "number"}, {"enum": list(SPELLED_FLOATS)}]}
+_FLOAT_OBJECT: Final = {
+    "type": "object",
+    "properties": {"float": _SPELLED_SCHEMA},
+    "required": ["float"],
+    "additionalProperties": False,
+}
+NUMBER_SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"type": "boolean"},
+        _INT_SCHEMA,
+        {"type": "number"},
+        _FLOAT_OBJECT,
+        {
+            "type": "object",
+            "properties": {"complex": {"type": "array", "items": _SPELLED_SCHEMA, "minItems": 2, "maxItems": 2}},
+            "required": ["complex"],
+            "additionalProperties": False,
+        },
+    ]
+}
+_FLOAT_SCHEMA: Final = {"anyOf": [{"type": "number"}, {"enum": list(SPELLED_FLOATS)}, _FLOAT_OBJECT]}
+_INDEX_ITEM_SCHEMA: Final = {
+    "anyOf": [
+        _INT_SCHEMA,
+        {"type": "boolean"},
+        {"type": "null"},
+        {"const": "..."},
+        {
+            "type": "object",
+            "properties": {
+                "slice": {
+                    "type": "array",
+                    "items": {"anyOf": [_INT_SCHEMA, {"type": "null"}]},
+                    "minItems": 3,
+                    "maxItems": 3,
+                }
+            },
+            "required": ["slice"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {"tensor": {"type": "integer", "minimum": 1, "maximum": 64}},
+            "required": ["tensor"],
+            "additionalProperties": False,
+        },
+    ]
+}
+_INTS_SCHEMA: Final = {"anyOf": [_INT_SCHEMA, {"type": "array", "items": _INT_SCHEMA}]}
+
+BOOL: Final = Kind({"type": "boolean"}, _bool, _identity)
+INT: Final = Kind(_INT_SCHEMA, _int, _identity)
+FLOAT: Final = Kind(_FLOAT_SCHEMA, _float, encode_float)
+STRING: Final = Kind({"type": "string", "maxLength": 256}, _str, _identity)
+NUMBER: Final = Kind(NUMBER_SCHEMA, decode_number, encode_number)
+INTS: Final = Kind(_INTS_SCHEMA, _ints, list)
+DTYPE: Final = Kind({"enum": list(DTYPES)}, _dtype, lambda d: d.name)
+INDEX: Final = Kind(
+    {"type": "array", "items": _INDEX_ITEM_SCHEMA}, _index, lambda value: [_encode_index_item(v) for v in value]
+)
+
+KINDS: Final[dict[str, Kind]] = {
+    "bool": BOOL,
+    "int": INT,
+    "float": FLOAT,
+    "str": STRING,
+    "Number": NUMBER,
+    "DTypeLike": DTYPE,
+    "Index": INDEX,
+    "Sequence[int]": INTS,
+    "int | Sequence[int]": INTS,
+    "*int": INTS,
+    "*int | Sequence[int]": INTS,
+    "bool | None": _optional(BOOL),
+    "int | None": _optional(INT),
+    "float | None": _optional(FLOAT),
+    "str | None": _optional(STRING),
+    "Number | None": _optional(NUMBER),
+    "DTypeLike | None": _optional(DTYPE),
+    "Sequence[int] | None": _optional(INTS),
+    "int | Sequence[int] | None": _optional(INTS),
+    "float | str": _either(FLOAT, STRING),
+    "float | str | None": _optional(_either(FLOAT, STRING)),
+}
+
+
+def decode_parameters(op: Op, given: dict[str, Any]) -> dict[str, Any]:
+    """Canonical parameters from parsed JSON. Raises ArgumentTypeError naming op and parameter."""
+    decoded: dict[str, Any] = {}
+    for name, value in given.items():
+        parameter = op.parameters.get(name)
+        if parameter is None:
+            known = ", ".join(op.parameters) or "none"
+            raise ArgumentTypeError(f"{op.name} has no such parameter; its parameters are: {known}")
+        try:
+            decoded[name] = KINDS[parameter.annotation].decode(value)
+        except (ArgumentTypeError, ArgumentValueError) as error:
+            raise type(error)(f"{op.name}: parameter '{name}': {error.detail}") from None
+    return decoded
+
+
+def encode_parameters(op: Op, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Canonical parameters as JSON."""
+    return {name: KINDS[op.parameters[name].annotation].encode(value) for name, value in parameters.items()}

@@ -1,0 +1,112 @@
+"""Whether ops record history: one flag per thread and per task, shared by every session in the process."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_grad_enabled: ContextVar[bool] = ContextVar("telegrad_grad_enabled", default=True)
+
+is_grad_enabled: Callable[[], bool] = _grad_enabled.get
+"""Whether ops record history now, in this thread and task."""
+
+set_mode: Callable[[bool], Token[bool]] = _grad_enabled.set
+"""Set the mode; give the token back to ``reset_mode``. For walks and sessions; users have the context managers."""
+
+reset_mode: Callable[[Token[bool]], None] = _grad_enabled.reset
+"""Restore what ``set_mode`` replaced."""
+
+
+class _GradMode:
+    """A context manager and decorator that sets the mode and restores what was before, on exceptions too."""
+
+    def __init__(self, mode: bool) -> None:
+        self._mode = mode
+        self._tokens: list[Token[bool]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_grad_enabled.set(self._mode))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _grad_enabled.reset(self._tokens.pop())
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        mode = self._mode
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with _GradMode(mode):
+                    return await function(*args, **kwargs)
+
+            return cast(Callable[P, R], coroutine)
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def generator(*args: P.args, **kwargs: P.kwargs) -> Any:
+                # The mode holds while the generator's own code runs and not while its consumer's does.
+                inner = function(*args, **kwargs)
+                send: Any = None
+                raised: BaseException | None = None
+                try:
+                    while True:
+                        with _GradMode(mode):
+                            item = inner.send(send) if raised is None else inner.throw(raised)
+                        send, raised = None, None
+                        try:
+                            send = yield item
+                        except GeneratorExit:
+                            inner.close()
+                            raise
+                        except BaseException as error:
+                            raised = error
+                except StopIteration as stop:
+                    return stop.value
+
+            return cast(Callable[P, R], generator)
+
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            with _GradMode(mode):
+                return function(*args, **kwargs)
+
+        return wrapper
+
+
+class no_grad(_GradMode):  # noqa: N801 - PyTorch's name
+    """Ops inside record no history. Context manager and decorator: ``with telegrad.no_grad():`` or ``@telegrad.no_grad()``."""
+
+    def __init__(self) -> None:
+        super().__init__(False)
+
+
+class enable_grad(_GradMode):  # noqa: N801 - PyTorch's name
+    """Ops inside record history, also within ``no_grad``. Context manager and decorator."""
+
+    def __init__(self) -> None:
+        super().__init__(True)
+
+
+class set_grad_enabled(_GradMode):  # noqa: N801 - PyTorch's name
+    """Set the mode at once, as a plain call; as a context manager, restore it at the end."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(bool(mode))
+        self._outer = _grad_enabled.set(bool(mode))
+
+    def __enter__(self) -> None:
+        self._tokens.append(self._outer)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        # As a decorator it must act inside the function only, so the immediate setting is taken back.
+        _grad_enabled.reset(self._outer)
+        return super().__call__(function)

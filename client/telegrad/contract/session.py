@@ -1,0 +1,101 @@
+"""``BaseSession``: what every session can do, in this process or on a server. Subclassed by the engine's and the client's sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from telegrad.contract.tensor.creation import CreationOps
+
+if TYPE_CHECKING:
+    from telegrad.contract.tensor.tensor import Tensor
+
+_current: ContextVar[BaseSession | None] = ContextVar("telegrad_session", default=None)
+"""The session that free functions make tensors in: per thread and per task."""
+
+
+class BaseSession(CreationOps):
+    """A home of tensors and their graphs. Use as a context manager to make it current and to close it at the end."""
+
+    _tokens: list[Token[BaseSession | None]]
+
+    # What a subclass provides ------------------------------------------------------------------------------------------------
+
+    def manual_seed(self, seed: int) -> Self:
+        """Restart the session's random generator."""
+        raise NotImplementedError
+
+    def backward(
+        self,
+        tensors: Tensor | Sequence[Tensor],
+        grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
+    ) -> None:
+        """Accumulate gradients; see ``telegrad.autograd.backward``."""
+        raise NotImplementedError
+
+    def grad(
+        self,
+        outputs: Tensor | Sequence[Tensor],
+        inputs: Tensor | Sequence[Tensor],
+        grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        allow_unused: bool | None = None,
+        is_grads_batched: bool = False,
+        materialize_grads: bool = False,
+    ) -> tuple[Any, ...]:
+        """Gradients as new tensors; see ``telegrad.autograd.grad``."""
+        raise NotImplementedError
+
+    def graph(self, root: Tensor, format: str = "json") -> Any:
+        """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Send what is recorded and wait until it is applied; nothing to do in this process."""
+
+    def close(self) -> None:
+        """Free everything the session holds. Its tensors cannot be used afterwards."""
+        raise NotImplementedError
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close()`` was called."""
+        raise NotImplementedError
+
+    # Being current -----------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        if not hasattr(self, "_tokens"):
+            self._tokens = []
+        self._tokens.append(_current.set(self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _current.reset(self._tokens.pop())
+        if not self._tokens:
+            self.close()
+
+
+def current_session() -> BaseSession | None:
+    """The session of the innermost ``with``, or None."""
+    return _current.get()
+
+
+def one_or_many(value: Any, name: str) -> list[Any]:
+    """A list from one tensor or a sequence of tensors; raises ArgumentTypeError naming the argument."""
+    from telegrad.contract.errors import ArgumentTypeError
+    from telegrad.contract.tensor.base import TensorBase
+
+    if isinstance(value, TensorBase):
+        return [value]
+    if isinstance(value, (list, tuple)) or hasattr(value, "__iter__"):
+        return list(value)
+    raise ArgumentTypeError(f"{name} must be a Tensor or a sequence of Tensors, not {type(value).__name__}")

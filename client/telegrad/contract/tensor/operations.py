@@ -1,0 +1,17 @@
+"""``TensorOps``: all families stacked."""
+
+from __future__ import annotations
+
+from telegrad.contract.tensor.elementwise import ElementwiseOps
+from telegrad.contract.tensor.index import IndexOps
+from telegrad.contract.tensor.inplace import InPlaceOps
+from telegrad.contract.tensor.linalg import LinalgOps
+from telegrad.contract.tensor.nn import NNOps
+from telegrad.contract.tensor.reduce import ReduceOps
+from telegrad.contract.tensor.shape import ShapeOps
+
+
+class TensorOps(ElementwiseOps, ReduceOps, ShapeOps, IndexOps, LinalgOps, NNOps, InPlaceOps):
+    """Every op that is a method of a tensor; the only way out is ``_apply``."""
+
+    __slots__ = ()

@@ -1,0 +1,257 @@
+"""``Tensor``: every op, and the reads that make it a Python and numpy citizen. The engine and the client each subclass it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from telegrad.contract.dtypes import DType
+from telegrad.contract.errors import ArgumentTypeError, ShapeError
+from telegrad.contract.ops import Shape
+from telegrad.contract.tensor.formatting import html_tensor, repr_tensor
+from telegrad.contract.tensor.operations import TensorOps
+
+if TYPE_CHECKING:
+    from telegrad.contract.session import BaseSession
+
+
+class GraphNode(Protocol):
+    """What ``grad_fn`` is: a node of the autograd graph."""
+
+    def name(self) -> str:
+        """PyTorch's name of the node, for example ``AddBackward0``."""
+        ...
+
+    @property
+    def next_functions(self) -> Sequence[tuple[Any, int]]:
+        """Where gradients go from here: (node, output index) per input; (None, 0) for an input that needs none."""
+        ...
+
+
+class Tensor(TensorOps):
+    """A multi-dimensional array that can record how it was made. Made by a session or by an op, never by calling the class."""
+
+    __slots__ = ()
+
+    # What a subclass provides ------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of the dimensions."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        raise NotImplementedError
+
+    @property
+    def session(self) -> BaseSession:
+        """The session that the tensor lives in."""
+        raise NotImplementedError
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are computed for this tensor. Settable on leaves."""
+        raise NotImplementedError
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        raise NotImplementedError
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op made this tensor; only leaves accumulate ``grad`` by default."""
+        raise NotImplementedError
+
+    @property
+    def grad_fn(self) -> GraphNode | None:
+        """The node that made this tensor; None for leaves and for tensors without history."""
+        raise NotImplementedError
+
+    @property
+    def grad(self) -> Self | None:
+        """The gradient accumulated so far, or None. Assign None, or a tensor of the same shape and dtype."""
+        raise NotImplementedError
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        raise NotImplementedError
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether ``retain_grad()`` was called on this non-leaf."""
+        raise NotImplementedError
+
+    @property
+    def _version(self) -> int:
+        """How often the storage was changed in place."""
+        raise NotImplementedError
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this non-leaf in ``grad`` when backward passes it. Nothing on leaves.
+
+        Raises AutogradError if the tensor does not require grad.
+        """
+        raise NotImplementedError
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """The values as a numpy array.
+
+        Raises AutogradError if the tensor requires grad: use ``detach().numpy()``, so that nobody mistakes it for recorded.
+        """
+        raise NotImplementedError
+
+    def _value(self) -> npt.NDArray[Any]:
+        """The values, read-only, whether or not the tensor requires grad."""
+        raise NotImplementedError
+
+    # Autograd ----------------------------------------------------------------------------------------------------------------
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
+    ) -> None:
+        """Accumulate the gradients of this tensor into the ``grad`` of the leaves that it depends on.
+
+        Args:
+            gradient: the vector of the vector-Jacobian product, shaped like this tensor; may be left out for a scalar.
+            retain_graph: keep what the graph saved, so that backward can run again; by default as ``create_graph``.
+            create_graph: record a graph of the gradients, for higher derivatives.
+            inputs: accumulate into these tensors only.
+
+        Raises:
+            AutogradError: if the tensor does not require grad, or is no scalar and ``gradient`` is missing.
+            GraphFreedError: if the graph was freed by an earlier backward.
+            VersionError: if a saved value was changed in place since.
+        """
+        self.session.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph, inputs=inputs)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set ``requires_grad`` of a leaf in place, and return the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    # Python's and numpy's protocols ------------------------------------------------------------------------------------------
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes an element."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.numel() * self.dtype.itemsize
+
+    def dim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    def numel(self) -> int:
+        """Number of elements."""
+        count = 1
+        for n in self.shape:
+            count *= n
+        return count
+
+    def size(self, dim: int | None = None) -> Any:
+        """All sizes as a tuple, or the size of one dimension."""
+        if dim is None:
+            return self.shape
+        from telegrad.contract.shapes import dimension
+
+        return self.shape[dimension(dim, self.ndim)]
+
+    def is_floating_point(self) -> bool:
+        """Whether the element type is a real floating-point type."""
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        """Whether the element type is complex."""
+        return self.dtype.is_complex
+
+    def item(self) -> Any:
+        """The value of a one-element tensor as a Python number.
+
+        Raises ShapeError for any other number of elements.
+        """
+        if self.numel() != 1:
+            raise ShapeError(f"a Tensor with {self.numel()} elements cannot be converted to Scalar")
+        return self._value().item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers (a plain number for a 0-d tensor)."""
+        return self._value().tolist()
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ArgumentTypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Self]:
+        if not self.shape:
+            raise ArgumentTypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __bool__(self) -> bool:
+        count = self.numel()
+        if count != 1:
+            what = "no values" if count == 0 else "more than one value"
+            raise ShapeError(f"Boolean value of Tensor with {what} is ambiguous; use any() or all()")
+        return bool(self._value().item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.category > 1 or self.numel() != 1:
+            raise ArgumentTypeError("only integer tensors of a single element can be converted to an index")
+        return int(self._value().item())
+
+    def __contains__(self, element: object) -> bool:
+        if isinstance(element, (Tensor, bool, int, float, complex)):
+            return bool((self == element).any())
+        raise ArgumentTypeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element).__name__}")
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        array = self.numpy()
+        if dtype is not None and np.dtype(dtype) != array.dtype:
+            if copy is False:
+                raise ArgumentTypeError("a conversion to another dtype needs a copy")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    # numpy must leave `array + tensor` to our reflected operators instead of looping over elements.
+    __array_ufunc__ = None
+
+    def __format__(self, spec: str) -> str:
+        if not spec or self.ndim > 0:
+            return object.__format__(self, spec) if spec else repr(self)
+        return format(self.item(), spec)
+
+    def __repr__(self) -> str:
+        return repr_tensor(self)
+
+    def _repr_html_(self) -> str:
+        return html_tensor(self)

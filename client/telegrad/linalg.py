@@ -1,0 +1,3 @@
+"""``telegrad.linalg``: as in ``torch.linalg``."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""``telegrad.nn.functional``: activations, losses, normalisation, as in ``torch.nn.functional``."""
+
+from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The numpy engine: tensors, graphs, kernels and derivatives. Imports numpy and ``telegrad.contract``, nothing else."""

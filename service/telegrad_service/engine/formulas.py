@@ -1,0 +1,64 @@
+"""``F``: ops for derivative formulas, on raw arrays or on Tensors, whichever the formula was given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from telegrad.contract.tensor.base import TensorBase
+from telegrad_service.engine.table import ENTRIES, Entry
+
+
+class _Formulas:
+    """``F.exp(x)``, ``F.where(mask, a, b)``, ``F.sum(x, dim=(0,))``: any op by its name, parameters by keyword and canonical.
+
+    On Tensors it is the op itself, recorded. On arrays it is the bare kernel: no promotion, no check, no record.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        entry: Entry = ENTRIES[name]
+        kernel, defaults = entry.kernel, entry.op.defaults
+
+        if defaults:
+
+            def call(*inputs: Any, **parameters: Any) -> Any:
+                for x in inputs:
+                    if isinstance(x, TensorBase):
+                        return x._apply(name, *inputs, **parameters)
+                return kernel(*inputs, **{**defaults, **parameters})
+
+        else:
+
+            def call(*inputs: Any, **parameters: Any) -> Any:
+                for x in inputs:
+                    if isinstance(x, TensorBase):
+                        return x._apply(name, *inputs, **parameters)
+                return kernel(*inputs, **parameters)
+
+        setattr(self, name, call)
+        return call
+
+    @staticmethod
+    def conjugate(x: Any) -> Any:
+        """Complex conjugate; a real array or Tensor itself."""
+        if isinstance(x, TensorBase):
+            return x._apply("conj", x) if x.dtype.is_complex else x  # type: ignore[attr-defined]
+        return np.conjugate(x) if isinstance(x, (np.ndarray, np.generic, complex)) and np.iscomplexobj(x) else x
+
+    @staticmethod
+    def zeros(g: Any, shape: tuple[int, ...]) -> Any:
+        """Zeros of ``shape`` in ``g``'s type and, if ``g`` is a Tensor, in its session."""
+        if isinstance(g, TensorBase):
+            return g._apply("new_full", g, size=shape, fill_value=0)
+        return np.zeros(shape, g.dtype)
+
+    @staticmethod
+    def astype(x: Any, like: Any) -> Any:
+        """``x`` converted to the element type of ``like`` (masks become zeros and ones)."""
+        if isinstance(x, TensorBase):
+            return x._apply("to", x, dtype=like.dtype)
+        return np.asarray(x).astype(like.dtype, copy=False)
+
+
+F = _Formulas()

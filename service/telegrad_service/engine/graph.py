@@ -1,0 +1,403 @@
+"""Nodes as data, and the walk that carries gradients back through them."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import sys
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from telegrad.contract import dtypes, modes
+from telegrad.contract.errors import GraphFreedError, InternalError, VersionError
+from telegrad_service.engine import quiet
+from telegrad_service.engine.table import Array, Plan
+
+if TYPE_CHECKING:
+    from telegrad_service.engine.tensor import Engine, Tensor
+
+sequence: Final = itertools.count(1).__next__
+"""Numbers nodes in the order they are made; a node's inputs always have smaller numbers, so descending order is a valid walk."""
+
+
+class Version:
+    """How often a storage was written; shared by all views of it."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+class Node:
+    """One recorded op.
+
+    Attributes:
+        plan: what was saved and which formulas to call; ``plan.entry.op`` is the op.
+        parameters: the op's parameters.
+        saved: per formula, its arguments after ``g``; None once freed.
+        edges: per input that needs a gradient: the Node that made it, or the leaf Tensor itself.
+        indexes: per edge: which output of that Node it was.
+        shapes, types: of each output, so that gradients can be checked and zeros made.
+        versions: (version, count at saving, output index or None for inputs) per saved value.
+        number: position in the order of making.
+        retained: output index to a weak reference of the non-leaf tensor that retains its gradient.
+        numbers: number inputs and absent inputs are part of ``saved``; nothing else of the call is kept.
+    """
+
+    __slots__ = (
+        "__weakref__", "edges", "indexes", "number", "parameters", "plan", "retained", "saved", "shapes", "types", "versions"
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        plan: Plan,
+        parameters: dict[str, Any],
+        saved: tuple[tuple[Any, ...], ...],
+        edges: tuple[Node | Tensor, ...],
+        indexes: tuple[int, ...],
+        shapes: tuple[tuple[int, ...], ...],
+        types: tuple[np.dtype[Any], ...],
+        versions: tuple[tuple[Version, int, int | None], ...],
+    ) -> None:
+        self.plan = plan
+        self.parameters = parameters
+        self.saved: tuple[tuple[Any, ...], ...] | None = saved
+        self.edges = edges
+        self.indexes = indexes
+        self.shapes = shapes
+        self.types = types
+        self.versions = versions
+        self.number = sequence()
+        self.retained: dict[int, weakref.ref[Tensor]] | None = None
+
+    def name(self) -> str:
+        """PyTorch's name of this kind of node, for example ``AddBackward0``."""
+        return self.plan.entry.op.node
+
+    @property
+    def next_functions(self) -> tuple[tuple[Node | AccumulateGrad | None, int], ...]:
+        """Where gradients go from here: (node, output index) per input; (None, 0) for an input that needs none."""
+        op = self.plan.entry.op
+        edge_at = dict(zip(self.plan.positions, zip(self.edges, self.indexes, strict=True), strict=True))
+        count = max(edge_at, default=-1) + 1
+        count = max(count, sum(1 for s in op.inputs if not s.variadic and not s.number and not s.optional))
+        out: list[tuple[Node | AccumulateGrad | None, int]] = []
+        for position in range(count):
+            edge = edge_at.get(position)
+            if edge is not None:
+                out.append((edge[0] if isinstance(edge[0], Node) else AccumulateGrad(edge[0]), edge[1]))
+            elif position < len(op.inputs) and op.inputs[position].name in op.differentiable:
+                out.append((None, 0))
+        return tuple(out)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+
+class AccumulateGrad:
+    """The end of a path: adds what arrives to the ``grad`` of ``variable``, a leaf."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: Tensor) -> None:
+        self.variable = variable
+
+    def name(self) -> str:
+        """``AccumulateGrad``, as in PyTorch."""
+        return "AccumulateGrad"
+
+    @property
+    def next_functions(self) -> tuple[()]:
+        """Nothing follows a leaf."""
+        return ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccumulateGrad) and other.variable is self.variable
+
+    def __hash__(self) -> int:
+        return id(self.variable)
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {id(self.variable):#x}>"
+
+
+class Walk:
+    """One run of the gradient through a graph.
+
+    Roots are given to ``seed``; ``run`` then visits nodes in descending order of making. Every node is visited once, after all that
+    use its outputs, because their numbers are higher.
+    """
+
+    def __init__(
+        self, home: Engine, *, retain_graph: bool, create_graph: bool, wanted: Sequence[Tensor] | None
+    ) -> None:
+        """Prepare a walk.
+
+        Args:
+            home: the engine that all tensors of the graph belong to.
+            retain_graph: keep saved values for another run.
+            create_graph: run the formulas on Tensors, recording a graph of the gradient itself.
+            wanted: the tensors whose gradients are asked for, captured in ``captured`` by position, nothing accumulated into
+                others; None accumulates into every leaf reached.
+        """
+        self.home = home
+        self.retain_graph = retain_graph
+        self.create_graph = create_graph
+        self.pending: dict[int, tuple[Node, list[Any], list[bool]]] = {}
+        self.heap: list[int] = []
+        self.leaves: dict[int, tuple[Tensor, Any, bool]] = {}
+        self.captured: dict[int, Any] = {}
+        self.wanted_outputs: dict[tuple[int, int], list[int]] | None = None
+        self.wanted_leaves: dict[int, list[int]] = {}
+        self.needed: set[int] | None = None
+        if wanted is not None:
+            self.wanted_outputs = {}
+            for position, tensor in enumerate(wanted):
+                node = tensor.current_node()
+                if node is None:
+                    self.wanted_leaves.setdefault(id(tensor), []).append(position)
+                else:
+                    self.wanted_outputs.setdefault((node.number, tensor.output_index), []).append(position)
+
+    def seed(self, root: Tensor, gradient: Any) -> None:
+        """Start at ``root`` with ``gradient`` (an array, or a Tensor with ``create_graph``)."""
+        node = root.current_node()
+        if node is None:
+            self._reach_leaf(root, gradient)
+        else:
+            self._reach(node, root.output_index, gradient)
+
+    def restrict(self, roots: Sequence[Tensor]) -> None:
+        """Visit only nodes from which a wanted tensor can be reached."""
+        if self.wanted_outputs is None:
+            return
+        wanted_nodes = {number for number, _ in self.wanted_outputs}
+        lowest = 0 if self.wanted_leaves else min(wanted_nodes, default=0)
+        nodes: dict[int, Node] = {}
+        todo: list[Node] = []
+        for root in roots:
+            node = root.current_node()
+            if node is not None and node.number not in nodes:
+                nodes[node.number] = node
+                todo.append(node)
+        while todo:
+            for target in todo.pop().edges:
+                if isinstance(target, Node) and target.number not in nodes and target.number >= lowest:
+                    nodes[target.number] = target
+                    todo.append(target)
+        needed: set[int] = set()
+        for number in sorted(nodes):
+            if number in wanted_nodes or any(
+                target.number in needed if isinstance(target, Node) else id(target) in self.wanted_leaves
+                for target in nodes[number].edges
+            ):
+                needed.add(number)
+        self.needed = needed
+
+    def run(self) -> None:
+        """Carry the gradients to the leaves, or to the wanted tensors."""
+        mode = modes.set_mode(self.create_graph)
+        token = quiet.enter()
+        try:
+            heap, pending = self.heap, self.pending
+            while heap:
+                node, gradients, _ = pending.pop(-heapq.heappop(heap))
+                self._visit(node, gradients)
+        finally:
+            quiet.leave(token)
+            modes.reset_mode(mode)
+
+    def _visit(self, node: Node, gradients: list[Any]) -> None:
+        if node.retained is not None:
+            for index, reference in node.retained.items():
+                tensor = reference()
+                if tensor is not None and gradients[index] is not None:
+                    tensor.accumulate_grad(gradients[index], may_keep=False)
+        if self.wanted_outputs is not None:
+            for index, gradient in enumerate(gradients):
+                for position in self.wanted_outputs.get((node.number, index), ()):
+                    self.captured[position] = gradient
+            if self.needed is not None and not any(
+                t.number in self.needed if isinstance(t, Node) else id(t) in self.wanted_leaves for t in node.edges
+            ):
+                return
+        plan, saved = node.plan, node.saved
+        if saved is None:
+            raise GraphFreedError(
+                "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
+                "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
+                "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors "
+                "after calling backward."
+            )
+        if node.versions:
+            self._check_versions(node)
+        if len(gradients) == 1:
+            g = gradients[0]
+        else:
+            g = tuple(self._zeros(node, i) if x is None else x for i, x in enumerate(gradients))
+        if self.create_graph:
+            saved = self._as_tensors(node, saved)
+        for (formula, edges, needs), arguments in zip(plan.calls, saved, strict=True):
+            value = formula(g, *arguments)
+            if needs:
+                for edge, piece in zip(edges, value, strict=True):
+                    if edge >= 0 and piece is not None:
+                        self._send(node, edge, piece)
+            elif value is not None:
+                self._send(node, edges[0], value)
+        if not self.retain_graph and (plan.saved_inputs or plan.saved_outputs):
+            node.saved = None
+
+    def _send(self, node: Node, edge: int, gradient: Any) -> None:
+        target = node.edges[edge]
+        if isinstance(target, Node):
+            if self.needed is None or target.number in self.needed:
+                self._reach(target, node.indexes[edge], gradient)
+        else:
+            self._reach_leaf(target, gradient)
+
+    def _fit(self, gradient: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        """The gradient in its tensor's shape and type: summed where the tensor was broadcast, real where it is real."""
+        if not self.create_graph:
+            if type(gradient) is not np.ndarray:
+                gradient = np.asarray(gradient)
+            if gradient.shape != shape:
+                gradient = sum_to_shape(gradient, shape)
+            if gradient.dtype is not dtype and gradient.dtype != dtype:
+                if gradient.dtype.kind == "c" and dtype.kind != "c":
+                    gradient = gradient.real
+                gradient = gradient.astype(dtype, copy=False)
+            return gradient
+        if gradient.shape != shape:
+            gradient = gradient._apply("sum_to_size", gradient, size=shape)
+        if gradient.array.dtype != dtype:
+            if gradient.array.dtype.kind == "c" and dtype.kind != "c":
+                gradient = gradient._apply("real", gradient)
+            gradient = gradient._apply("to", gradient, dtype=dtypes.from_numpy(dtype))
+        return gradient
+
+    def _reach(self, node: Node, index: int, gradient: Any) -> None:
+        shape, dtype = node.shapes[index], node.types[index]
+        if self.create_graph or gradient.__class__ is not np.ndarray or gradient.shape != shape or gradient.dtype is not dtype:
+            gradient = self._fit(gradient, shape, dtype)
+        number = node.number
+        entry = self.pending.get(number)
+        if entry is None:
+            count = len(node.shapes)
+            if count == 1:
+                self.pending[number] = (node, [gradient], [False])
+            else:
+                gradients: list[Any] = [None] * count
+                gradients[index] = gradient
+                self.pending[number] = (node, gradients, [False] * count)
+            heapq.heappush(self.heap, -number)
+            return
+        _, gradients, owned = entry
+        before = gradients[index]
+        if before is None:
+            gradients[index] = gradient
+        else:
+            gradients[index], owned[index] = self._add(before, gradient, owned[index])
+
+    def _add(self, before: Any, gradient: Any, owned: bool) -> tuple[Any, bool]:
+        """The sum, and whether its buffer is the walk's own (then the next sum goes into it)."""
+        if self.create_graph:
+            return before + gradient, False
+        if owned:
+            np.add(before, gradient, out=before)
+            return before, True
+        return np.asarray(before + gradient), True
+
+    def _reach_leaf(self, leaf: Tensor, gradient: Any) -> None:
+        key = id(leaf)
+        positions = self.wanted_leaves.get(key)
+        if self.wanted_outputs is not None and positions is None:
+            return
+        gradient = self._fit(gradient, leaf.array.shape, leaf.array.dtype)
+        before = self.leaves.get(key)
+        if before is None:
+            self.leaves[key] = (leaf, gradient, False)
+        else:
+            total, owned = self._add(before[1], gradient, before[2])
+            self.leaves[key] = (leaf, total, owned)
+
+    def finish(self, *, accumulate: bool) -> None:
+        """Give the leaves' sums out: into ``.grad``, or into ``captured``."""
+        for key, (leaf, gradient, owned) in self.leaves.items():
+            positions = self.wanted_leaves.get(key, ())
+            for position in positions:
+                self.captured[position] = gradient
+            if accumulate and not positions:
+                leaf.accumulate_grad(gradient, may_keep=owned)
+
+    def _zeros(self, node: Node, index: int) -> Any:
+        array = np.zeros(node.shapes[index], node.types[index])
+        return self.home.wrap(array) if self.create_graph else array
+
+    @staticmethod
+    def _check_versions(node: Node) -> None:
+        for version, count, _ in node.versions:
+            if version.count != count:
+                shape, dtype = node.shapes[0], node.types[0]
+                raise VersionError(
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: a value saved by "
+                    f"{node.name()} (whose output is {dtype} {list(shape)}) is at version {version.count}; expected version {count} "
+                    "instead. Hint: clone() the tensor before changing it in place, or change it after backward()."
+                )
+
+    def _as_tensors(self, node: Node, saved: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Any, ...], ...]:
+        """The saved arguments with values as Tensors that carry their history, for a gradient of the gradient."""
+        home = self.home
+        plan = node.plan
+        edge_at = {position: edge for edge, position in enumerate(plan.positions)}
+
+        def input_tensor(array: Any, position: int) -> Any:
+            if not isinstance(array, np.ndarray):
+                return array
+            edge = edge_at.get(position)
+            if edge is None:
+                return home.wrap(array)
+            target = node.edges[edge]
+            return home.wrap(array, target, node.indexes[edge]) if isinstance(target, Node) else target
+
+        converted: list[tuple[Any, ...]] = []
+        for arguments, sources in zip(saved, plan.sources, strict=True):
+            row: list[Any] = []
+            for value, (kind, what) in zip(arguments, sources, strict=True):
+                if kind == "input":
+                    row.append(input_tensor(value, what))
+                elif kind == "inputs":
+                    row.append(tuple(input_tensor(v, what + i) for i, v in enumerate(value)))
+                elif kind == "output":
+                    differentiable = value.dtype.kind in "fc"
+                    row.append(home.wrap(value, node, what) if differentiable else home.wrap(value))
+                else:
+                    row.append(value)
+            converted.append(tuple(row))
+        return tuple(converted)
+
+
+def sum_to_shape(array: Array, shape: tuple[int, ...]) -> Array:
+    """Sum ``array`` over the dimensions along which ``shape`` was broadcast to it."""
+    lead = array.ndim - len(shape)
+    if lead < 0:
+        if array.size == 1 and all(n == 1 for n in shape):
+            return array.reshape(shape)
+        raise InternalError(f"a gradient of shape {list(array.shape)} does not fit a tensor of shape {list(shape)}")
+    axes = tuple(range(lead)) + tuple(
+        lead + i for i, n in enumerate(shape) if n == 1 and array.shape[lead + i] != 1
+    )
+    summed = array.sum(axis=axes, keepdims=True) if axes else array
+    return np.asarray(summed).reshape(shape)
+
+
+def may_steal(array: Array) -> bool:
+    """Whether the caller's variable is the only reference to ``array`` and the array owns its memory.
+
+    Two more references are this function's argument and the caller's frame; a third is ``getrefcount``'s own.
+    """
+    return array.base is None and sys.getrefcount(array) <= 3

@@ -1,0 +1,14 @@
+"""How each op computes and differentiates, one module per family, named as in ``telegrad.contract.tensor``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+FAMILIES: Final = ("creation", "elementwise", "reduce", "shape", "index", "linalg", "nn")
+
+
+def load() -> None:
+    """Fill the engine's tables: import every family."""
+    for family in FAMILIES:
+        importlib.import_module(f"{__name__}.{family}")

@@ -1,0 +1,241 @@
+"""The engine's two tables beside the op table, keyed by the same names: how to compute an op, and how to differentiate it.
+
+A *kernel* takes raw arrays in the order of the op's inputs and the complete parameters by keyword.
+A *derivative formula* takes ``g``, the gradient of the output (a tuple of them where the op has several outputs), and names what else it
+needs; those names are the list of what is saved for backward:
+
+    self, other, ...            that input's value (or the Python number, or None)
+    self_shape, self_dtype      that input's shape or numpy dtype, without its value
+    tensors_shapes              the shapes of all tensors of a variadic input
+    result, values, ...         that output's value;  result_shape and result_dtype, without its value
+    dim, keepdim, ...           that parameter
+    needs                       which differentiable inputs need a gradient, as bools (joint formulas)
+
+Formulas are written with operators and with ``F`` (see ``formulas``), so the same text runs on arrays and, for ``create_graph``, on Tensors.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+import telegrad.contract.tensor  # noqa: F401 - fills the op table
+from telegrad.contract.ops import OPS, Op
+
+Array: TypeAlias = "npt.NDArray[Any]"
+Kernel: TypeAlias = Callable[..., Any]
+Formula: TypeAlias = Callable[..., Any]
+
+K = TypeVar("K", bound=Callable[..., Any])
+
+
+class Entry:
+    """What the engine knows of one op.
+
+    Attributes:
+        op: the row of the op table.
+        kernel: computes it on arrays.
+        ufunc: what the op is when no parameter is given: equal floating types in, the same type out; None if it is no such thing.
+        in_place: writes the result into its first argument; None where the engine copies the kernel's result instead.
+        formulas: from an input's name, or from several joined by commas, to the formula that gives their gradients.
+        plans: what to save and whom to call, by the bit mask of inputs that need gradients and the number of inputs.
+    """
+
+    __slots__ = ("formulas", "in_place", "kernel", "op", "plans", "ufunc")
+
+    def __init__(self, op: Op) -> None:
+        self.op = op
+        self.kernel: Kernel = _missing(op.name)
+        self.ufunc: np.ufunc | None = None
+        self.in_place: Kernel | None = None
+        self.formulas: dict[tuple[str, ...], Formula] = {}
+        self.plans: dict[tuple[int, int], Plan] = {}
+
+    def plan(self, mask: int, count: int) -> Plan:
+        """The plan for inputs whose bits are set in ``mask``, of ``count`` inputs."""
+        found = self.plans.get((mask, count))
+        if found is None:
+            found = self.plans[mask, count] = Plan(self, mask, count)
+        return found
+
+
+ENTRIES: Final[dict[str, Entry]] = {}
+
+
+def _missing(name: str) -> Kernel:
+    def absent(*_inputs: object, **_parameters: object) -> Any:
+        raise LookupError(f"op {name} has no kernel")
+
+    return absent
+
+
+def entry(name: str) -> Entry:
+    """The entry of op ``name``, made on first use; refuses a name that the op table lacks."""
+    found = ENTRIES.get(name)
+    if found is None:
+        if name not in OPS:
+            raise LookupError(f"{name} is not in the op table")
+        found = ENTRIES[name] = Entry(OPS[name])
+    return found
+
+
+def kernel(
+    name: str, function: K | None = None, *, ufunc: np.ufunc | None = None, in_place: Kernel | None = None
+) -> Any:
+    """Register how to compute op ``name``: ``kernel("exp", np.exp)``, or as a decorator.
+
+    Args:
+        name: the op.
+        function: the kernel.
+        ufunc: what the op is for tensors of one floating type when no parameter is given; such calls take the fast way.
+        in_place: ``in_place(target, *other_inputs, **parameters)`` writes the result into ``target``; without one, the engine computes
+            the result apart and copies it.
+    """
+
+    def register(function: K) -> K:
+        row = entry(name)
+        row.kernel = function
+        row.in_place = in_place
+        row.ufunc = ufunc
+        return function
+
+    return register if function is None else register(function)
+
+
+def derivative(op_name: str, /, **formulas: Formula) -> None:
+    """Register one formula per input: ``derivative("mul", self=lambda g, other: ..., other=lambda g, self: ...)``."""
+    row = entry(op_name)
+    for name, formula in formulas.items():
+        _add_formula(row, (name,), formula)
+
+
+def joint_derivative(op_name: str, *names: str) -> Callable[[K], K]:
+    """Register one formula for several inputs; it returns a tuple in the order of ``names``, None where ``needs`` is False."""
+
+    def register(formula: K) -> K:
+        _add_formula(entry(op_name), names, formula)
+        return formula
+
+    return register
+
+
+def _add_formula(row: Entry, names: tuple[str, ...], formula: Formula) -> None:
+    for name in names:
+        if name not in row.op.differentiable:
+            raise LookupError(f"{row.op.name}: the op table calls {name} no differentiable input")
+        if any(name in key for key in row.formulas):
+            raise LookupError(f"{row.op.name}: {name} has two formulas")
+    row.formulas[names] = formula
+
+
+class Plan:
+    """What a node of one op saves and calls, for one set of inputs that need gradients.
+
+    Attributes:
+        entry: the op's entry.
+        positions: the input positions that the edges stand for, in edge order.
+        calls: per formula: the function, the edge indexes its results go to, and whether it returns a tuple.
+        sources: per formula: what each argument after ``g`` is, as (kind, index or name).
+        collect: ``collect(inputs, outputs, parameters)`` gives the saved arguments, a tuple per formula.
+        saved_inputs: positions of inputs whose values are saved, for the version check.
+        saved_outputs: indexes of outputs whose values are saved.
+    """
+
+    __slots__ = ("calls", "collect", "entry", "positions", "saved_inputs", "saved_outputs", "simple", "sources")
+
+    def __init__(self, row: Entry, mask: int, count: int) -> None:
+        self.entry = row
+        op = row.op
+        slots = op.inputs
+        variadic = bool(slots) and slots[-1].variadic
+        fixed = len(slots) - variadic
+        position_of = {s.name: i for i, s in enumerate(slots)}
+        self.positions = tuple(i for i in range(count) if mask >> i & 1)
+        edge_of = {position: edge for edge, position in enumerate(self.positions)}
+        self.calls: list[tuple[Formula, tuple[int, ...], tuple[bool, ...]]] = []
+        self.sources: list[tuple[tuple[str, Any], ...]] = []
+        saved_inputs: set[int] = set()
+        saved_outputs: set[int] = set()
+        for names, formula in row.formulas.items():
+            covered: list[int] = []
+            for name in names:
+                slot = position_of[name]
+                covered.extend(range(slot, count) if slots[slot].variadic else (slot,))
+            needs = tuple(bool(mask >> position & 1) for position in covered)
+            if not any(needs):
+                continue
+            edges = tuple(edge_of.get(position, -1) for position in covered)
+            single = len(names) == 1 and not slots[position_of[names[0]]].variadic
+            sources = tuple(
+                _source(op, argument, needs, position_of, fixed, count)
+                for argument in list(inspect.signature(formula).parameters)[1:]
+            )
+            for kind, what in sources:
+                if kind == "input":
+                    saved_inputs.add(what)
+                elif kind == "inputs":
+                    saved_inputs.update(range(what, count))
+                elif kind == "output":
+                    saved_outputs.add(what)
+            self.calls.append((formula, edges, () if single else needs))
+            self.sources.append(sources)
+        missing = set(self.positions) - {self.positions[e] for _, edges, _ in self.calls for e in edges if e >= 0}
+        if missing:
+            raise LookupError(f"op {op.name} lacks a derivative formula for input(s) {sorted(missing)}")
+        self.saved_inputs = tuple(sorted(saved_inputs))
+        self.saved_outputs = tuple(sorted(saved_outputs))
+        self.simple = all(not needs for _, _, needs in self.calls)
+        self.collect = _compile_collect(self.sources, count)
+
+
+def _source(
+    op: Op, argument: str, needs: tuple[bool, ...], position_of: dict[str, int], fixed: int, count: int
+) -> tuple[str, Any]:
+    """Where a formula's argument comes from."""
+    if argument == "needs":
+        return "constant", needs
+    if argument in op.parameters or argument.removesuffix("_") in op.parameters:
+        return "parameter", argument if argument in op.parameters else argument.removesuffix("_")
+    if argument in position_of:
+        slot = position_of[argument]
+        return ("inputs", slot) if op.inputs[slot].variadic else ("input", slot)
+    if argument in op.outputs:
+        return "output", op.outputs.index(argument)
+    base, _, suffix = argument.rpartition("_")
+    if suffix in ("shape", "dtype"):
+        if base in position_of:
+            return f"input_{suffix}", position_of[base]
+        if base in op.outputs:
+            return f"output_{suffix}", op.outputs.index(base)
+    if suffix in ("shapes", "dtypes") and base in position_of and op.inputs[position_of[base]].variadic:
+        return f"inputs_{suffix}", position_of[base]
+    raise LookupError(f"op {op.name}: a formula asks for '{argument}', which is no input, output or parameter of it")
+
+
+_CODE: Final[dict[str, str]] = {
+    "input": "i[{0}]",
+    "inputs": "i[{0}:]",
+    "output": "o[{0}]",
+    "input_shape": "shape(i[{0}])",
+    "input_dtype": "i[{0}].dtype",
+    "output_shape": "o[{0}].shape",
+    "output_dtype": "o[{0}].dtype",
+    "inputs_shapes": "tuple([a.shape for a in i[{0}:]])",
+    "inputs_dtypes": "tuple([a.dtype for a in i[{0}:]])",
+    "parameter": "p[{0!r}]",
+    "constant": "{0!r}",
+}
+
+
+def _compile_collect(sources: list[tuple[tuple[str, Any], ...]], count: int) -> Callable[..., tuple[tuple[Any, ...], ...]]:
+    """One lambda that builds all saved tuples: 0.1 µs instead of a loop's 1 µs on the path of every recorded op."""
+    text = "".join(
+        "(" + "".join(_CODE[kind].format(what) + "," for kind, what in formula) + ")," for formula in sources
+    )
+    # The text is made of this module's own templates, slot numbers and declared parameter names only.
+    made: Any = eval(f"lambda i, o, p: ({text})", {"shape": np.shape})  # noqa: S307
+    return made  # type: ignore[no-any-return]

@@ -1,0 +1,580 @@
+"""The engine's Tensor: an array, how it was made, and ``_apply``, which computes and records."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from telegrad.contract import dtypes
+from telegrad.contract.dtypes import DType
+from telegrad.contract.errors import (
+    ArgumentTypeError,
+    AutogradError,
+    DTypeError,
+    LeafError,
+    SessionMismatchError,
+    ShapeError,
+    UnknownOpError,
+)
+from telegrad.contract.modes import is_grad_enabled
+from telegrad.contract.ops import OPS, Op, Outcome, Spec, UnknownShape, find
+from telegrad.contract.session import BaseSession
+from telegrad.contract.tensor.tensor import GraphNode
+from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
+from telegrad_service.engine import quiet
+from telegrad_service.engine.graph import Node, Version, may_steal
+from telegrad_service.engine.table import ENTRIES, Array, Entry, Plan
+
+ZERO_INDEXES: Final = tuple((0,) * n for n in range(9))
+"""Edge indexes of the common case, every edge from a single-output op."""
+
+Chain: TypeAlias = "tuple[tuple[str, dict[str, Any], int | None], ...]"
+"""View ops in order: (op, parameters, which output where the op has several)."""
+
+_FLOATING: Final = frozenset("fc")
+
+
+class Engine:
+    """What the tensors of one session share: the random generator and the session they answer to."""
+
+    __slots__ = ("__weakref__", "generator", "session")
+
+    def __init__(self, session: Any = None) -> None:
+        self.generator = np.random.Generator(np.random.PCG64())
+        self.session = session
+
+    def seed(self, seed: int) -> None:
+        """Restart the generator; the same seed gives the same draws in every place."""
+        self.generator = np.random.Generator(np.random.PCG64(seed % 2**64))
+
+    def wrap(self, array: Array, node: Node | None = None, output_index: int = 0) -> Tensor:
+        """A Tensor around ``array`` itself, made by ``node`` (None: a leaf without gradient)."""
+        return Tensor(self, array, node, output_index)
+
+    def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
+        """Ops that make tensors from nothing; see ``TensorBase._apply``."""
+        return apply(self, op, inputs, parameters)
+
+
+class Tensor(AbstractTensor):
+    """See ``telegrad.contract.tensor.tensor.Tensor``.
+
+    Attributes:
+        home: the engine it belongs to.
+        array: the values.
+        node: what made it, as of ``generation``; ask ``current_node()``.
+        output_index: which output of the node.
+        tracks: what ``requires_grad`` says of a leaf; always True beside a node.
+        version: the storage's write counter, shared with views; made when first needed.
+        base: for a view, the tensor whose storage it shares and whose history writes go through.
+        chain: for a view, the view ops that lead from the base to it, as (op, parameters, output index or None).
+        generation: how often history was replaced by writes: the base's own count, or the count a view's node was made at.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_grad",
+        "array",
+        "base",
+        "chain",
+        "generation",
+        "home",
+        "node",
+        "output_index",
+        "tracks",
+        "version",
+    )
+
+    def __init__(self, home: Engine, array: Array, node: Node | None = None, output_index: int = 0) -> None:
+        self.home = home
+        self.array = array
+        self.node = node
+        self.output_index = output_index
+        self.tracks = node is not None
+        self._grad: Tensor | None = None
+        self.version: Version | None = None
+        self.base: Tensor | None = None
+        self.chain: Chain = ()
+        self.generation = 0
+
+    # What the contract asks --------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the dimensions."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return dtypes.from_numpy(self.array.dtype)
+
+    @property
+    def session(self) -> BaseSession:
+        """The session that the tensor lives in."""
+        return cast(BaseSession, self.home.session)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are computed for this tensor."""
+        return self.tracks if self.base is None else self.tracks or self.current_node() is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if type(value) is not bool:
+            raise ArgumentTypeError(f"requires_grad must be a bool, not {type(value).__name__}")
+        if self.current_node() is not None:
+            if value:
+                return
+            raise LeafError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that "
+                "doesn't require differentiation use var_no_grad = var.detach()."
+            )
+        if value and self.array.dtype.kind not in _FLOATING:
+            raise DTypeError("only Tensors of floating point and complex dtype can require gradients")
+        self.tracks = value
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op made this tensor."""
+        return self.current_node() is None
+
+    @property
+    def grad_fn(self) -> GraphNode | None:
+        """The node that made this tensor."""
+        return self.current_node()
+
+    @property
+    def grad(self) -> Tensor | None:  # type: ignore[override]
+        """The gradient accumulated so far, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: AbstractTensor | None) -> None:
+        if value is None:
+            self._grad = None
+            return
+        if not isinstance(value, Tensor):
+            raise ArgumentTypeError(f"assigned grad must be a Tensor or None but got {type(value).__name__}")
+        if value is self:
+            raise AutogradError("can't assign Variable as its own grad")
+        self._same_home(value)
+        if value.array.shape != self.array.shape:
+            raise ShapeError(
+                f"assigned grad has data of a different size: the tensor has {list(self.array.shape)}, "
+                f"the gradient {list(value.array.shape)}"
+            )
+        if value.array.dtype != self.array.dtype:
+            raise DTypeError(f"assigned grad has data of a different type: {value.dtype.name} where the tensor has {self.dtype.name}")
+        self._grad = value
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether ``retain_grad()`` was called on this non-leaf."""
+        node = self.current_node()
+        if node is None or node.retained is None:
+            return False
+        reference = node.retained.get(self.output_index)
+        return reference is not None and reference() is self
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this non-leaf in ``grad`` when backward passes it."""
+        if not self.requires_grad:
+            raise AutogradError("can't retain_grad on Tensor that has requires_grad=False")
+        node = self.current_node()
+        if node is None:
+            return
+        if node.retained is None:
+            node.retained = {}
+        node.retained[self.output_index] = weakref.ref(self)
+
+    @property
+    def _version(self) -> int:
+        return 0 if self.version is None else self.version.count
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """The values as a numpy array that shares this tensor's memory, as in PyTorch."""
+        if self.requires_grad:
+            raise AutogradError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        return self.array
+
+    def _value(self) -> npt.NDArray[Any]:
+        return self.array
+
+    # The hook ----------------------------------------------------------------------------------------------------------------
+
+    def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
+        """Compute one op and record how, see ``TensorBase._apply``."""
+        if not parameters:
+            entry = ENTRIES.get(op)
+            if entry is not None and entry.ufunc is not None:
+                made = _apply_ufunc(self.home, entry, inputs)
+                if made is not None:
+                    return made
+        return apply(self.home, op, inputs, parameters)
+
+    # For the graph -----------------------------------------------------------------------------------------------------------
+
+    def current_node(self) -> Node | None:
+        """The node that made this tensor; for a view whose base was written since, a new one that leads to the base's history."""
+        base = self.base
+        if base is None or base.generation == self.generation:
+            return self.node
+        fresh: Tensor = base
+        for op, parameters, output in self.chain:
+            made = apply(self.home, op, (fresh,), parameters, track=True)
+            fresh = made if output is None else made[output]
+        self.node, self.output_index, self.generation = fresh.node, fresh.output_index, base.generation
+        self.tracks = fresh.tracks
+        return self.node
+
+    def shared_version(self) -> Version:
+        """The storage's write counter."""
+        version = self.version
+        if version is None:
+            version = self.version = Version()
+        return version
+
+    def accumulate_grad(self, gradient: Any, *, may_keep: bool) -> None:
+        """Add to ``grad``: in place for an array, as a new Tensor for a recorded gradient.
+
+        ``may_keep``: the array is nobody else's and may become ``grad`` itself.
+        """
+        before = self._grad
+        if isinstance(gradient, Tensor):
+            self._grad = gradient if before is None else before + gradient
+        elif before is None:
+            self._grad = Tensor(self.home, gradient if may_keep or may_steal(gradient) else np.array(gradient))
+        elif before.tracks:
+            self._grad = before + Tensor(self.home, gradient)
+        else:
+            np.add(before.array, gradient, out=before.array)
+            if before.version is not None:
+                before.version.count += 1
+
+    def _same_home(self, other: Tensor) -> None:
+        if other.home is not self.home:
+            raise SessionMismatchError("these tensors live in different sessions; move one with session.tensor(other.numpy())")
+
+
+def _apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor | None:
+    """The fast way: tensors of one floating type and Python numbers that do not lift it. None when the general way is due."""
+    arrays: list[Any] = []
+    mask = 0
+    dtype = None
+    bit = 1
+    for x in inputs:
+        if x.__class__ is Tensor:
+            array = x.array
+            if dtype is None:
+                dtype = array.dtype
+                if dtype.kind not in "fc":
+                    return None
+            elif array.dtype is not dtype or x.home is not home:
+                return None
+            if x.tracks or x.base is not None and x.requires_grad:
+                mask |= bit
+            arrays.append(array)
+        elif x.__class__ is float or x.__class__ is int:
+            arrays.append(x)
+        else:
+            return None
+        bit += bit
+    token = quiet.enter()
+    try:
+        array = entry.ufunc(*arrays)  # type: ignore[misc]
+    except (ValueError, OverflowError):
+        return None  # the general way says what is wrong
+    finally:
+        quiet.leave(token)
+    if array.__class__ is not np.ndarray:
+        array = np.asarray(array)
+    if mask and is_grad_enabled():
+        return _record(home, entry.plan(mask, len(inputs)), inputs, arrays, array, entry.op.defaults)
+    return Tensor(home, array)
+
+
+def _record(home: Engine, plan: Plan, inputs: Sequence[Any], arrays: Any, array: Array, parameters: Any) -> Tensor:
+    """The single output of an op with the node that made it."""
+    result = Tensor(home, array)
+    result.node = _make_node(plan, inputs, arrays, (result,), parameters)
+    result.tracks = True
+    return result
+
+
+def _make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: tuple[Tensor, ...], parameters: Any) -> Node:
+    edges: list[Any] = []
+    indexes: tuple[int, ...] = ZERO_INDEXES[len(plan.positions)] if len(plan.positions) < 9 else (0,) * len(plan.positions)
+    special: list[int] | None = None
+    for position in plan.positions:
+        x = inputs[position]
+        node = x.node if x.base is None else x.current_node()
+        if node is None:
+            edges.append(x)
+        else:
+            if x.output_index:
+                if special is None:
+                    special = list(indexes)
+                special[len(edges)] = x.output_index
+            edges.append(node)
+    versions: tuple[Any, ...] = ()
+    if plan.saved_inputs or plan.saved_outputs:
+        found = []
+        for position in plan.saved_inputs:
+            x = inputs[position]
+            if x.__class__ is Tensor:
+                version = x.shared_version()
+                found.append((version, version.count, None))
+        for output in plan.saved_outputs:
+            version = outputs[output].shared_version()
+            found.append((version, version.count, output))
+        versions = tuple(found)
+    values = tuple([o.array for o in outputs])
+    return Node(
+        plan,
+        parameters,
+        plan.collect(arrays, values, parameters),
+        tuple(edges),
+        indexes if special is None else tuple(special),
+        tuple([a.shape for a in values]),
+        tuple([a.dtype for a in values]),
+        versions,
+    )
+
+
+def foresee(op: Op, inputs: Sequence[Any], parameters: dict[str, Any]) -> Outcome | None:
+    """What the op's rule says of these tensors; None where the result's shape depends on values. Raises the user's error."""
+    specs = [Spec(x.array.shape, dtypes.from_numpy(x.array.dtype)) if isinstance(x, Tensor) else x for x in inputs]
+    try:
+        return op.rule(specs, parameters)
+    except UnknownShape:
+        return None
+
+
+def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str, Any], *, track: bool | None = None) -> Any:
+    """Compute op ``name`` on tensors of ``home`` the general way: rule, promotion, kernel, record.
+
+    Args:
+        track: record history or not; None asks the grad mode.
+    """
+    entry = ENTRIES.get(name)
+    if entry is None:
+        if name.endswith("_") and name[:-1] in OPS:
+            return apply_in_place(home, name[:-1], inputs, parameters)
+        find(name)
+        raise UnknownOpError(f"op {name} has no kernel in this engine")
+    op = entry.op
+    check_inputs(home, op, inputs)
+    full = op.complete(parameters)
+    outcome = foresee(op, inputs, full)
+    compute = None if outcome is None or outcome.compute is None else outcome.compute.numpy
+    arrays = [_array(x, compute) for x in inputs]
+    token = quiet.enter()
+    try:
+        if op.random:
+            values = entry.kernel(*arrays, **full, generator=home.generator)
+        else:
+            values = entry.kernel(*arrays, **full)
+    finally:
+        quiet.leave(token)
+    single = not isinstance(values, (tuple, list))
+    tensors: list[Tensor] = []
+    for i, value in enumerate((values,) if single else values):
+        if value.__class__ is not np.ndarray:
+            value = np.asarray(value)
+        if outcome is not None and value.dtype != outcome.outputs[i].dtype.numpy:
+            value = value.astype(outcome.outputs[i].dtype.numpy)
+        tensors.append(Tensor(home, value))
+    if op.view:
+        _link_views(entry, inputs[0], arrays[0], tensors, full, single)
+    if op.differentiable and (is_grad_enabled() if track is None else track):
+        mask = _mask(op, inputs)
+        if mask:
+            outputs = tuple(tensors)
+            differentiable = [t for t in outputs if t.array.dtype.kind in _FLOATING]
+            if differentiable:
+                # The saved originals, not the converted copies: conversion is repeated by the formula's own promotion, memory is not.
+                originals = [x.array if isinstance(x, Tensor) else x for x in inputs]
+                node = _make_node(entry.plan(mask, len(inputs)), inputs, originals, outputs, full)
+                for index, t in enumerate(outputs):
+                    if t.array.dtype.kind in _FLOATING:
+                        t.node, t.output_index, t.tracks = node, index, True
+    return tensors[0] if single else tuple(tensors)
+
+
+def check_inputs(home: Engine, op: Op, inputs: tuple[Any, ...]) -> None:
+    """Refuse inputs of the wrong kind, in the wrong number, or of another session."""
+    slots = op.inputs
+    variadic = bool(slots) and slots[-1].variadic
+    if len(inputs) > len(slots) and not variadic or len(inputs) < len(slots) - variadic:
+        raise ArgumentTypeError(f"{op.name}() takes {len(slots)} input(s), got {len(inputs)}")
+    for i, x in enumerate(inputs):
+        slot = slots[min(i, len(slots) - 1)]
+        if isinstance(x, Tensor):
+            if x.home is not home:
+                raise SessionMismatchError("these tensors live in different sessions; move one with session.tensor(other.numpy())")
+        elif x is None:
+            if not slot.optional:
+                raise ArgumentTypeError(f"{op.name}(): argument '{slot.name}' must be Tensor, not None")
+        elif not (slot.number and isinstance(x, (bool, int, float, complex))):
+            wanted = "Tensor or Number" if slot.number else "Tensor"
+            raise ArgumentTypeError(f"{op.name}(): argument '{slot.name}' (position {i + 1}) must be {wanted}, not {type(x).__name__}")
+
+
+def _mask(op: Op, inputs: Sequence[Any]) -> int:
+    mask = 0
+    last = len(op.inputs) - 1
+    for i, x in enumerate(inputs):
+        if isinstance(x, Tensor) and x.requires_grad and op.inputs[min(i, last)].name in op.differentiable:
+            mask |= 1 << i
+    return mask
+
+
+def _array(x: Any, compute: np.dtype[Any] | None) -> Any:
+    """The raw array of an input in the type to compute in; numbers that the type cannot hold wrap around, as in PyTorch."""
+    if isinstance(x, Tensor):
+        return x.array if compute is None or x.array.dtype == compute else x.array.astype(compute)
+    if compute is not None and compute.kind in "iu" and type(x) is int:
+        bits = 8 * compute.itemsize
+        if not -(2 ** (bits - 1)) <= x < 2 ** (bits - (compute.kind == "i")):
+            return np.array(x % 2**bits, np.uint64).astype(compute)[()]
+    return x
+
+
+def _link_views(
+    entry: Entry, source: Tensor, array: Array, tensors: list[Tensor], parameters: dict[str, Any], single: bool
+) -> None:
+    """Tie outputs that share the first input's memory to its base."""
+    for index, t in enumerate(tensors):
+        if t.array is not array and t.array.base is None or not np.may_share_memory(t.array, array):
+            continue  # reshape had to copy, or the view is empty
+        t.version = source.shared_version()
+        if entry.op.name == "detach":
+            continue
+        t.base = source if source.base is None else source.base
+        step = (entry.op.name, parameters, None if single else index)
+        t.chain = (step,) if source.base is None else (*source.chain, step)
+        t.generation = t.base.generation
+
+
+def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Tensor:
+    """Op ``name`` with its result written into the first input; PyTorch's leaf, view, shape and type rules."""
+    entry = ENTRIES.get(name)
+    if entry is None or not entry.op.inplace:
+        raise UnknownOpError(f"there is no op {name}_")
+    op = entry.op
+    check_inputs(home, op, inputs)
+    target = inputs[0]
+    if not isinstance(target, Tensor):
+        raise ArgumentTypeError(f"{name}_(): argument 'self' must be Tensor, not {type(target).__name__}")
+    full = op.complete(parameters)
+    tracking = is_grad_enabled()
+    if tracking:
+        _check_in_place_history(target, entry)
+    if not target.array.flags.writeable:
+        raise AutogradError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() "
+            "the tensor before performing the operation."
+        )
+    outcome = foresee(op, inputs, full)
+    if outcome is not None:
+        foreseen = outcome.outputs[0]
+        if foreseen.shape != target.array.shape:
+            raise ShapeError(
+                f"output with shape {list(target.array.shape)} doesn't match the broadcast shape {list(foreseen.shape)}"
+            )
+        if not dtypes.can_cast(foreseen.dtype, target.dtype):
+            raise DTypeError(
+                f"result type {foreseen.dtype.name} can't be cast to the desired output type {target.dtype.name}; "
+                "use the op without underscore, which makes a new tensor"
+            )
+    records = tracking and bool(op.differentiable) and _mask(op, inputs) != 0
+    if entry.in_place is not None and not records:
+        compute = None if outcome is None or outcome.compute is None else outcome.compute.numpy
+        token = quiet.enter()
+        try:
+            entry.in_place(target.array, *[_array(x, compute) for x in inputs[1:]], **full)
+        finally:
+            quiet.leave(token)
+        target.shared_version().count += 1
+        return target
+    result = cast(Tensor, apply(home, name, inputs, parameters))
+    if result.node is not None:
+        _own_saved_target(result.node, target)
+    if result.array.dtype != target.array.dtype:
+        result = cast(Tensor, apply(home, "to", (result,), {"dtype": target.dtype}))
+    np.copyto(target.array, result.array, casting="unsafe")
+    version = target.shared_version()
+    version.count += 1
+    if tracking:
+        _replace_history(home, target, result)
+    return target
+
+
+def _check_in_place_history(target: Tensor, entry: Entry) -> None:
+    base = target.base
+    if base is None:
+        if target.tracks and target.node is None:
+            raise LeafError("a leaf Variable that requires grad is being used in an in-place operation.")
+        return
+    if any(output is not None for _, _, output in target.chain) and (target.requires_grad or base.requires_grad):
+        node = target.current_node()
+        raise LeafError(
+            f"Output {target.output_index} of {node.name() if node else 'a split'} is a view and is being modified inplace. This view is "
+            "the output of a function that returns multiple views. Such functions do not allow the output views to be modified inplace. "
+            "You should replace the inplace operation by an out-of-place one."
+        )
+    if base.tracks and base.node is None:
+        raise LeafError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def _own_saved_target(node: Node, target: Tensor) -> None:
+    """The node saved the array that is about to be overwritten: give it a copy of its own, outside the version check."""
+    saved = node.saved or ()
+    if not any(a is target.array for arguments in saved for a in arguments):
+        return
+    kept = target.array.copy()
+    node.saved = tuple(tuple(kept if a is target.array else a for a in arguments) for arguments in saved)
+    version = target.shared_version()
+    others_saved = any(
+        isinstance(a, np.ndarray) and a is not kept and np.may_share_memory(a, target.array)
+        for arguments in node.saved
+        for a in arguments
+    )
+    if not others_saved:
+        node.versions = tuple(v for v in node.versions if v[0] is not version)
+
+
+def _replace_history(home: Engine, target: Tensor, result: Tensor) -> None:
+    """After a write: the target's history is the result's, and through a view also the base's."""
+    version = target.shared_version()
+    node = result.node
+    if node is not None:
+        # A saved result now lives in the target: a later write must be noticed, as in PyTorch.
+        node.versions = tuple((version, version.count, o) if o is not None else (v, c, o) for v, c, o in node.versions)
+    base = target.base
+    if base is None:
+        if node is not None or target.node is not None:
+            target.node, target.output_index, target.tracks = node, result.output_index, node is not None
+            target.generation += 1
+        return
+    if node is None and not base.tracks:
+        return
+    before = Tensor(home, base.array, base.node, base.output_index)
+    scattered = record_view_write(home, before, result, target.chain)
+    base.node, base.output_index, base.tracks = scattered, 0, True
+    base.generation += 1
+
+
+def record_view_write(home: Engine, base: Tensor, written: Tensor, chain: Chain) -> Node:
+    """The node of a base that was written through a view: PyTorch's ``CopySlices``."""
+    entry = ENTRIES["view_scatter"]
+    inputs = (base, written)
+    outputs = (Tensor(home, base.array),)
+    return _make_node(
+        entry.plan(_mask(entry.op, inputs), 2), inputs, [base.array, written.array], outputs, {"chain": chain}
+    )

@@ -1,0 +1,98 @@
+"""Sessions in this process: engine tensors directly, no wire. Found by the client through the entry point group ``telegrad.backends``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from telegrad.contract.errors import ArgumentTypeError, SessionClosedError
+from telegrad.contract.session import BaseSession, one_or_many
+from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
+from telegrad_service.engine import autograd
+from telegrad_service.engine.rules import load
+from telegrad_service.engine.tensor import Engine, Tensor
+
+load()
+
+
+class LocalSession(BaseSession):
+    """A session whose tensors are numpy arrays of this process. Ops run at once; errors are raised where they happen."""
+
+    def __init__(self) -> None:
+        """Open a session with a freshly seeded generator."""
+        self._engine = Engine(self)
+        self._closed = False
+
+    def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
+        if self._closed:
+            raise SessionClosedError("the session was closed; open another with telegrad.local()")
+        return self._engine._apply(op, *inputs, **parameters)
+
+    def _create(self, array: Any, requires_grad: bool) -> Tensor:
+        if self._closed:
+            raise SessionClosedError("the session was closed; open another with telegrad.local()")
+        made = self._engine.wrap(array)
+        if requires_grad:
+            made.requires_grad = True
+        return made
+
+    def manual_seed(self, seed: int) -> Self:
+        """Restart the session's random generator."""
+        if type(seed) is not int:
+            raise ArgumentTypeError(f"seed must be int, not {type(seed).__name__}")
+        self._engine.seed(seed)
+        return self
+
+    def backward(
+        self,
+        tensors: AbstractTensor | Sequence[AbstractTensor],
+        grad_tensors: AbstractTensor | Sequence[AbstractTensor | None] | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: AbstractTensor | Sequence[AbstractTensor] | None = None,
+    ) -> None:
+        """Accumulate gradients; see ``telegrad.autograd.backward``."""
+        autograd.backward(
+            one_or_many(tensors, "tensors"),
+            None if grad_tensors is None else one_or_many(grad_tensors, "grad_tensors"),
+            retain_graph=retain_graph,
+            create_graph=create_graph,
+            inputs=None if inputs is None else one_or_many(inputs, "inputs"),
+        )
+
+    def grad(
+        self,
+        outputs: AbstractTensor | Sequence[AbstractTensor],
+        inputs: AbstractTensor | Sequence[AbstractTensor],
+        grad_outputs: AbstractTensor | Sequence[AbstractTensor | None] | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        allow_unused: bool | None = None,
+        is_grads_batched: bool = False,
+        materialize_grads: bool = False,
+    ) -> tuple[Any, ...]:
+        """Gradients as new tensors; see ``telegrad.autograd.grad``."""
+        return autograd.grad(
+            one_or_many(outputs, "outputs"),
+            one_or_many(inputs, "inputs"),
+            None if grad_outputs is None else one_or_many(grad_outputs, "grad_outputs"),
+            retain_graph=retain_graph,
+            create_graph=create_graph,
+            allow_unused=allow_unused,
+            is_grads_batched=is_grads_batched,
+            materialize_grads=materialize_grads,
+        )
+
+    def close(self) -> None:
+        """Refuse new tensors; those that exist stay readable, their memory is freed with them."""
+        self._closed = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close()`` was called."""
+        return self._closed
+
+
+def open_session() -> LocalSession:
+    """A new session in this process: what ``telegrad.local()`` returns."""
+    return LocalSession()
