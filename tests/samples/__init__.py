@@ -26,7 +26,8 @@ class Sample:
         args: positional arguments; numpy arrays become tensors, also inside lists and tuples; ``D("float64")`` becomes that dtype.
         kwargs: keyword arguments, likewise.
         op: the op-table row that it exercises, for the completeness test.
-        gradient: False where no gradient exists (integers, comparisons) or finite differences cannot see it (a kink at the sample).
+        gradient: False where no gradient exists (integers, comparisons) or the values leave none to speak of.
+        differences: False where finite differences cannot see the gradient (a kink or a tie at the sample); PyTorch's still decides.
         second: False where the second derivative is zero or absent everywhere by definition (then only the first is checked).
         random: True if the result is drawn: compared by shape, dtype and distribution only.
         torch: False if PyTorch has no such callable; the reason stands in ``note``.
@@ -39,6 +40,7 @@ class Sample:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     op: str = ""
     gradient: bool = True
+    differences: bool = True
     second: bool = True
     random: bool = False
     torch: bool = True
