@@ -13,7 +13,8 @@
     │   ├── GraphFreedError              a second backward through a freed graph
     │   ├── VersionError                 a saved value was modified in place
     │   ├── LeafError                    an in-place change of a leaf, requires_grad of a non-leaf
-    │   └── UnusedInputError             an input that the outputs do not depend on
+    │   ├── UnusedInputError             an input that the outputs do not depend on
+    │   └── GradcheckError               gradients that disagree with finite differences
     ├── NumericalError                   (RuntimeError)     no result: a singular matrix, for example
     ├── LimitError                       (MemoryError)      a quota would be exceeded; nothing was allocated
     │   ├── PayloadTooLargeError         a body over its limit
@@ -154,6 +155,12 @@ class UnusedInputError(AutogradError):
     """An input that the outputs do not depend on."""
 
     code, title = "unused-input", "Input not used in the graph"
+
+
+class GradcheckError(AutogradError):
+    """``gradcheck`` found gradients that disagree with finite differences, or that break a rule of backward."""
+
+    code, title = "gradcheck", "Gradients disagree with finite differences"
 
 
 class NumericalError(TelegradError, RuntimeError):
