@@ -6,7 +6,7 @@ A parameter's annotation in an op's signature is a key of ``KINDS``; so the sign
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,10 +41,11 @@ class TensorSlot:
 
 
 def _refuse(wanted: str, value: Any) -> ArgumentTypeError:
-    return ArgumentTypeError(f"expected {wanted}, got {_json_type(value)}")
+    return ArgumentTypeError(f"expected {wanted}, got {json_type(value)}")
 
 
-def _json_type(value: Any) -> str:
+def json_type(value: Any) -> str:
+    """What JSON calls the value's type, for messages that must not show the value."""
     names = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "a list", dict: "an object"}
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
@@ -175,7 +176,8 @@ def _identity(value: Any) -> Any:
     return value
 
 
-def _optional(kind: Kind) -> Kind:
+def optional(kind: Kind) -> Kind:
+    """``kind``, or null."""
     return Kind(
         {"anyOf": [kind.schema, {"type": "null"}]},
         lambda value: None if value is None else kind.decode(value),
@@ -253,6 +255,7 @@ BOOL: Final = Kind({"type": "boolean"}, _bool, _identity)
 INT: Final = Kind(_INT_SCHEMA, _int, _identity)
 FLOAT: Final = Kind(_FLOAT_SCHEMA, _float, encode_float)
 STRING: Final = Kind({"type": "string", "maxLength": 256}, _str, _identity)
+LONG_STRING: Final = Kind({"type": "string"}, _str, _identity)
 NUMBER: Final = Kind(NUMBER_SCHEMA, decode_number, encode_number)
 INTS: Final = Kind(_INTS_SCHEMA, _ints, list)
 DTYPE: Final = Kind({"enum": list(DTYPES)}, _dtype, lambda d: d.name)
@@ -272,16 +275,16 @@ KINDS: Final[dict[str, Kind]] = {
     "int | Sequence[int]": INTS,
     "*int": INTS,
     "*int | Sequence[int]": INTS,
-    "bool | None": _optional(BOOL),
-    "int | None": _optional(INT),
-    "float | None": _optional(FLOAT),
-    "str | None": _optional(STRING),
-    "Number | None": _optional(NUMBER),
-    "DTypeLike | None": _optional(DTYPE),
-    "Sequence[int] | None": _optional(INTS),
-    "int | Sequence[int] | None": _optional(INTS),
+    "bool | None": optional(BOOL),
+    "int | None": optional(INT),
+    "float | None": optional(FLOAT),
+    "str | None": optional(STRING),
+    "Number | None": optional(NUMBER),
+    "DTypeLike | None": optional(DTYPE),
+    "Sequence[int] | None": optional(INTS),
+    "int | Sequence[int] | None": optional(INTS),
     "float | str": _either(FLOAT, STRING),
-    "float | str | None": _optional(_either(FLOAT, STRING)),
+    "float | str | None": optional(_either(FLOAT, STRING)),
 }
 
 
@@ -300,6 +303,6 @@ def decode_parameters(op: Op, given: dict[str, Any]) -> dict[str, Any]:
     return decoded
 
 
-def encode_parameters(op: Op, parameters: dict[str, Any]) -> dict[str, Any]:
+def encode_parameters(op: Op, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Canonical parameters as JSON."""
     return {name: KINDS[op.parameters[name].annotation].encode(value) for name, value in parameters.items()}

@@ -122,6 +122,7 @@ class Op:
     view: bool
     inplace: bool
     random: bool
+    reflected: bool
     node: str
     function: Callable[..., Any] = field(repr=False)
 
@@ -163,6 +164,7 @@ def op(
     view: bool = False,
     inplace: bool = False,
     random: bool = False,
+    reflected: bool = False,
     node: str | None = None,
 ) -> Callable[[F], F]:
     """Register the decorated method or function as an op.
@@ -178,6 +180,7 @@ def op(
         view: the result shares the first input's memory.
         inplace: there is an in-place form: the same op with the result written into the first input.
         random: draws from the session's generator.
+        reflected: a Python number may also stand in place of ``self``: ``1 - x`` is ``sub(1, x)``.
         node: PyTorch's node name without ``Backward`` and number, or with it; derived from the name by default.
     """
 
@@ -185,7 +188,7 @@ def op(
         op_name = name or function.__name__
         if op_name in OPS:
             raise ValueError(f"op {op_name} is defined twice")
-        inputs, parameters = _read_signature(function)
+        inputs, parameters = _read_signature(function, reflected)
         flows = tuple(s.name for s in inputs) if differentiable is None else differentiable
         unknown = set(flows) - {s.name for s in inputs}
         if unknown:
@@ -210,6 +213,7 @@ def op(
             view=view,
             inplace=inplace,
             random=random,
+            reflected=reflected,
             node=_node_name(node or op_name.split(".")[0]),
             function=function,
         )
@@ -251,7 +255,7 @@ _TENSOR_ANNOTATIONS: Final[dict[str, dict[str, bool]]] = {
 }
 
 
-def _read_signature(function: Callable[..., Any]) -> tuple[tuple[InputSlot, ...], dict[str, Parameter]]:
+def _read_signature(function: Callable[..., Any], reflected: bool) -> tuple[tuple[InputSlot, ...], dict[str, Parameter]]:
     inputs: list[InputSlot] = []
     parameters: dict[str, Parameter] = {}
     is_method = "." in function.__qualname__
@@ -259,7 +263,7 @@ def _read_signature(function: Callable[..., Any]) -> tuple[tuple[InputSlot, ...]
         annotation = str(p.annotation)
         if position == 0 and is_method and p.name == "self":
             if p.annotation is inspect.Parameter.empty:
-                inputs.append(InputSlot("self"))
+                inputs.append(InputSlot("self", number=reflected))
             continue  # a creation method annotates its receiver: a session is no input
         if p.name == "requires_grad":
             continue  # a setting of the new tensor, made by a `set` command of its own

@@ -1,11 +1,215 @@
-"""Family linalg."""
+"""Products of matrices and vectors, einsum, trace and norms."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from telegrad.contract.dtypes import Number
+from telegrad.contract.errors import DTypeError, ShapeError
+from telegrad.contract.ops import Outcome, Shape, Spec, op
+from telegrad.contract.shapes import broadcast
 from telegrad.contract.tensor.base import TensorBase
 
 
+def same_type(name: str, *tensors: Spec) -> None:
+    """Refuse operands of different types: PyTorch promotes nothing in products."""
+    first = tensors[0].dtype
+    for other in tensors[1:]:
+        if other.dtype is not first:
+            raise DTypeError(
+                f"{name}: expected both operands to have the same dtype, but got: {first.name} != {other.dtype.name}; "
+                "convert one of them first, for example with .to(...)"
+            )
+    if first.category == 0:
+        raise DTypeError(f'"{name}" not implemented for bool; convert it first, for example with .to(telegrad.float32)')
+
+
+def matmul_shape(a: Shape, b: Shape) -> Shape:
+    """The shape of ``a @ b`` by numpy's and PyTorch's rule for 1-d operands and broadcast batches; raises ShapeError."""
+    if not a or not b:
+        raise ShapeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
+    inner = b[-2] if len(b) > 1 else b[0]
+    if a[-1] != inner:
+        if len(a) == 1 and len(b) == 1:
+            raise ShapeError(
+                f"inconsistent tensor size, expected tensor {list(a)} and src {list(b)} to have the same number of elements, but got "
+                f"{a[0]} and {b[0]} elements respectively"
+            )
+        raise ShapeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({'x'.join(map(str, a))} and {'x'.join(map(str, b))}): the last size of the "
+            f"first, {a[-1]}, must equal the {'second-last' if len(b) > 1 else 'only'} size of the second, {inner}"
+        )
+    batch = broadcast(a[:-2], b[:-2])
+    return batch + a[-2:-1] + (b[-1:] if len(b) > 1 else ())
+
+
+def _product(name: str, ranks: tuple[int, int] | None) -> Any:
+    """Rule of a product; ``ranks`` are the numbers of dimensions it insists on."""
+
+    def rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+        a, b = inputs
+        if ranks is not None and (len(a.shape), len(b.shape)) != ranks:
+            raise ShapeError(
+                f"{name}: expected tensors of {ranks[0]} and {ranks[1]} dimensions, got shapes {list(a.shape)} and {list(b.shape)}"
+            )
+        same_type(name, a, b)
+        if name == "bmm" and a.shape[0] != b.shape[0]:
+            raise ShapeError(
+                f"batch1 and batch2 must have same number of batches, got {a.shape[0]} and {b.shape[0]}: "
+                "Expected size for first two dimensions of batch2 tensor to be: "
+                f"[{a.shape[0]}, {a.shape[2]}] but got: [{b.shape[0]}, {b.shape[1]}]."
+            )
+        shape = matmul_shape(a.shape, b.shape)
+        return Outcome((Spec(shape, a.dtype),), 2 * math.prod(shape) * a.shape[-1])
+
+    return rule
+
+
+def _outer_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    a, b = inputs
+    for i, x in enumerate(inputs):
+        if len(x.shape) != 1:
+            raise ShapeError(f"outer: Expected 1-D argument {'vec2' if i else 'self'}, but got {len(x.shape)}-D")
+    from telegrad.contract.shapes import result_type
+
+    dtype = result_type(inputs)
+    shape = (a.shape[0], b.shape[0])
+    return Outcome((Spec(shape, dtype),), math.prod(shape), dtype)
+
+
+def _inner_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    a, b = inputs
+    same_type("inner", a, b)
+    if not a.shape or not b.shape:
+        shape = a.shape + b.shape
+        return Outcome((Spec(shape, a.dtype),), math.prod(shape))
+    if a.shape[-1] != b.shape[-1]:
+        raise ShapeError(
+            "inner() the last dimension must match on both input tensors but got shapes "
+            f"{list(a.shape)} and {list(b.shape)}"
+        )
+    shape = a.shape[:-1] + b.shape[:-1]
+    return Outcome((Spec(shape, a.dtype),), 2 * math.prod(shape) * a.shape[-1])
+
+
+def _added_product(name: str, rank: int) -> Any:
+    """Rule of ``beta * self + alpha * (batch1 @ batch2)``."""
+
+    def rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+        x, a, b = inputs
+        same_type(name, a, b, x)
+        if len(a.shape) != rank or len(b.shape) != (rank if name != "addmv" else 1):
+            raise ShapeError(f"{name}: expected {rank}D tensors to multiply, got shapes {list(a.shape)} and {list(b.shape)}")
+        if rank == 3 and a.shape[0] != b.shape[0]:
+            raise ShapeError(f"{name}: the batches differ: {a.shape[0]} and {b.shape[0]}")
+        shape = matmul_shape(a.shape, b.shape)
+        if broadcast(x.shape, shape) != shape:
+            raise ShapeError(
+                f"The expanded size of the tensor must match the existing size: {list(x.shape)} does not broadcast to {list(shape)}"
+            )
+        return Outcome((Spec(shape, a.dtype),), 2 * math.prod(shape) * (a.shape[-1] + 1))
+
+    return rule
+
+
 class LinalgOps(TensorBase):
-    """Ops of the family."""
+    """Products and norms."""
 
     __slots__ = ()
+
+    @op(_product("matmul", None))
+    def matmul(self, other: Self) -> Self:
+        """Matrix product; vectors and batches as in numpy.
+
+        Shapes: [..., n, m], [..., m, p] -> [..., n, p], batches broadcast; a 1-d operand stands for a row (left) or a column (right)
+        whose dimension is dropped from the result. Gradient: g @ other^H; self^H @ g. Raises: ShapeError, DTypeError.
+        """
+        return self._apply("matmul", self, other)
+
+    def __matmul__(self, other: Self) -> Self:
+        if not isinstance(other, TensorBase):
+            return NotImplemented
+        return self._apply("matmul", self, other)
+
+    def __rmatmul__(self, other: Self) -> Self:
+        if not isinstance(other, TensorBase):
+            return NotImplemented
+        return self._apply("matmul", other, self)
+
+    @op(_product("mm", (2, 2)))
+    def mm(self, mat2: Self) -> Self:
+        """Product of two matrices.
+
+        Shapes: [n, m], [m, p] -> [n, p]. Gradient: g @ mat2^H; self^H @ g. Raises: ShapeError, DTypeError.
+        """
+        return self._apply("mm", self, mat2)
+
+    @op(_product("bmm", (3, 3)))
+    def bmm(self, mat2: Self) -> Self:
+        """Products of two batches of matrices, one by one.
+
+        Shapes: [b, n, m], [b, m, p] -> [b, n, p]. Gradient: g @ mat2^H; self^H @ g. Raises: ShapeError, DTypeError.
+        """
+        return self._apply("bmm", self, mat2)
+
+    @op(_product("mv", (2, 1)))
+    def mv(self, vec: Self) -> Self:
+        """Product of a matrix and a vector.
+
+        Shapes: [n, m], [m] -> [n]. Gradient: outer(g, vec*); self^H @ g. Raises: ShapeError, DTypeError.
+        """
+        return self._apply("mv", self, vec)
+
+    @op(_product("dot", (1, 1)))
+    def dot(self, tensor: Self) -> Self:
+        """Sum of products of two vectors, without conjugation.
+
+        Shapes: [n], [n] -> []. Gradient: g * tensor*; g * self*. Raises: ShapeError, DTypeError.
+        """
+        return self._apply("dot", self, tensor)
+
+    @op(_inner_rule)
+    def inner(self, other: Self) -> Self:
+        """Sum of products over the last dimension of both; a 0-d operand multiplies.
+
+        Shapes: [*a, n], [*b, n] -> [*a, *b]. Gradient: g with the other contracted. Raises: ShapeError, DTypeError.
+        """
+        return self._apply("inner", self, other)
+
+    @op(_outer_rule)
+    def outer(self, vec2: Self) -> Self:
+        """Products of all pairs of two vectors' elements; types promote.
+
+        Shapes: [n], [m] -> [n, m]. Gradient: g @ vec2*; g^T @ self*. Raises: ShapeError.
+        """
+        return self._apply("outer", self, vec2)
+
+    def ger(self, vec2: Self) -> Self:
+        """``outer`` by its older name."""
+        return self._apply("outer", self, vec2)
+
+    @op(_added_product("addmm", 2), inplace=True)
+    def addmm(self, mat1: Self, mat2: Self, *, beta: Number = 1, alpha: Number = 1) -> Self:
+        """``beta * self + alpha * (mat1 @ mat2)``; with ``beta=0``, ``self`` is not read.
+
+        Shapes: broadcasts to [n, p], [n, m], [m, p] -> [n, p]. Gradient: beta * g; alpha * g @ mat2^H; alpha * mat1^H @ g.
+        """
+        return self._apply("addmm", self, mat1, mat2, beta=beta, alpha=alpha)
+
+    @op(_added_product("addmv", 2), inplace=True)
+    def addmv(self, mat: Self, vec: Self, *, beta: Number = 1, alpha: Number = 1) -> Self:
+        """``beta * self + alpha * (mat @ vec)``; with ``beta=0``, ``self`` is not read.
+
+        Shapes: broadcasts to [n], [n, m], [m] -> [n]. Gradient: beta * g; alpha * outer(g, vec*); alpha * mat^H @ g.
+        """
+        return self._apply("addmv", self, mat, vec, beta=beta, alpha=alpha)
+
+    @op(_added_product("baddbmm", 3), inplace=True)
+    def baddbmm(self, batch1: Self, batch2: Self, *, beta: Number = 1, alpha: Number = 1) -> Self:
+        """``beta * self + alpha * (batch1 @ batch2)`` for a batch of matrices; with ``beta=0``, ``self`` is not read.
+
+        Shapes: broadcasts to [b, n, p], [b, n, m], [b, m, p] -> [b, n, p]. Gradient: as ``addmm``.
+        """
+        return self._apply("baddbmm", self, batch1, batch2, beta=beta, alpha=alpha)

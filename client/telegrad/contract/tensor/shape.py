@@ -1,11 +1,383 @@
-"""Family shape."""
+"""Ops that rearrange: new shapes, swapped dimensions, joined and split tensors. Most results are views of the same memory."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Self, TypeAlias, TypeVar
+
+from telegrad.contract import shape_rules as rules
+from telegrad.contract.errors import ArgumentTypeError, ShapeError
+from telegrad.contract.ops import Shape, op
+from telegrad.contract.shapes import broadcast, ints, optional_ints, same, size_argument
 from telegrad.contract.tensor.base import TensorBase
+
+T = TypeVar("T", bound=TensorBase)
+
+Chain: TypeAlias = "tuple[tuple[str, dict[str, Any], int | None], ...]"
+"""View ops in order: (op, parameters, which output where the op has several)."""
 
 
 class ShapeOps(TensorBase):
-    """Ops of the family."""
+    """Reshaping, permuting, slicing, splitting. A view shares memory with the tensor it was made from, as in PyTorch."""
 
     __slots__ = ()
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of the dimensions."""
+        raise NotImplementedError
+
+    # New shapes --------------------------------------------------------------------------------------------------------------
+
+    @op(rules.reshape, view=True, node="View")
+    def reshape(self, *shape: int | Sequence[int]) -> Self:
+        """The same elements in another shape; a view where the memory allows, else a copy.
+
+        One size may be -1: it follows from the others. Shapes: [...] -> [*shape]. Gradient: g, reshaped.
+        Raises: ShapeError if the number of elements differs.
+        """
+        return self._apply("reshape", self, shape=size_argument(shape))
+
+    @op(rules.reshape, view=True)
+    def view(self, *shape: int | Sequence[int]) -> Self:
+        """The same memory in another shape.
+
+        One size may be -1. Shapes: [...] -> [*shape]. Gradient: g, reshaped.
+        Raises: ShapeError if the number of elements differs, or if only a copy could have that shape.
+        """
+        return self._apply("view", self, shape=size_argument(shape))
+
+    def reshape_as(self, other: Self) -> Self:
+        """``reshape`` to the shape of ``other``."""
+        return self._apply("reshape", self, shape=other.shape)
+
+    def view_as(self, other: Self) -> Self:
+        """``view`` in the shape of ``other``."""
+        return self._apply("view", self, shape=other.shape)
+
+    @op(rules.flatten, view=True, node="View")
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Self:
+        """Dimensions ``start_dim`` to ``end_dim``, both included, joined into one.
+
+        Shapes: [..., a, ..., b, ...] -> [..., a * ... * b, ...]; 0-d -> [1]. Gradient: g, reshaped.
+        """
+        return self._apply("flatten", self, start_dim=start_dim, end_dim=end_dim)
+
+    @op(rules.unflatten, view=True, node="View")
+    def unflatten(self, dim: int, sizes: Sequence[int]) -> Self:
+        """Dimension ``dim`` split into ``sizes``, one of which may be -1.
+
+        Shapes: [..., n, ...] -> [..., *sizes, ...]. Gradient: g, reshaped.
+        Raises: ShapeError if the product of ``sizes`` is not n.
+        """
+        return self._apply("unflatten", self, dim=dim, sizes=ints(sizes, "sizes"))
+
+    @op(rules.squeeze, view=True)
+    def squeeze(self, dim: int | Sequence[int] | None = None) -> Self:
+        """Dimensions of size 1 removed: all of them, or those of ``dim`` that have size 1.
+
+        Shapes: [..., 1, ...] -> [...]. Gradient: g, reshaped.
+        """
+        return self._apply("squeeze", self, dim=optional_ints(dim, "dim"))
+
+    @op(rules.unsqueeze, view=True)
+    def unsqueeze(self, dim: int) -> Self:
+        """A dimension of size 1 put in at ``dim``, -1 meaning after the last.
+
+        Shapes: [...] -> [..., 1, ...]. Gradient: g, reshaped.
+        """
+        return self._apply("unsqueeze", self, dim=dim)
+
+    @op(rules.expand, view=True)
+    def expand(self, *size: int | Sequence[int]) -> Self:
+        """Dimensions of size 1 repeated without copying, new ones in front; -1 keeps a size.
+
+        Shapes: [...] -> [*size]. Gradient: g, summed over what was repeated.
+        """
+        return self._apply("expand", self, size=size_argument(size))
+
+    def expand_as(self, other: Self) -> Self:
+        """``expand`` to the shape of ``other``."""
+        return self._apply("expand", self, size=other.shape)
+
+    def broadcast_to(self, *size: int | Sequence[int]) -> Self:
+        """``expand`` under numpy's name."""
+        return self._apply("expand", self, size=size_argument(size))
+
+    @op(rules.sum_to_size, node="Sum")
+    def sum_to_size(self, *size: int | Sequence[int]) -> Self:
+        """Summed over the dimensions along which ``size`` would be broadcast to the tensor's shape.
+
+        Shapes: [...] -> [*size]. Gradient: g, expanded. Raises: ShapeError if ``size`` does not broadcast to the shape.
+        """
+        return self._apply("sum_to_size", self, size=size_argument(size))
+
+    @op(rules.repeat)
+    def repeat(self, *repeats: int | Sequence[int]) -> Self:
+        """Copies side by side, ``repeats`` times along each dimension; extra repeats make new dimensions in front.
+
+        Shapes: [n, ...] -> [n * repeats, ...]. Gradient: g, summed over the copies.
+        """
+        return self._apply("repeat", self, repeats=size_argument(repeats))
+
+    def tile(self, *dims: int | Sequence[int]) -> Self:
+        """``repeat`` that also takes fewer repeats than dimensions: missing ones count from the front as 1."""
+        repeats = size_argument(dims)
+        return self._apply("repeat", self, repeats=(1,) * (len(self.shape) - len(repeats)) + repeats)
+
+    @op(same(), view=True, node="Clone")
+    def contiguous(self) -> Self:
+        """The tensor in row-major memory: itself if it is so, else a copy.
+
+        Shapes: [...] -> [...]. Gradient: g.
+        """
+        return self._apply("contiguous", self)
+
+    @op(same(flops=0), view=True, differentiable=(), reason="cutting the graph is its purpose")
+    def detach(self) -> Self:
+        """The same memory without history: gradients stop here. In-place changes of either show in both.
+
+        Shapes: [...] -> [...]. Gradient: none, on purpose.
+        """
+        return self._apply("detach", self)
+
+    # Order of dimensions and elements ----------------------------------------------------------------------------------------
+
+    @op(rules.permute, view=True)
+    def permute(self, *dims: int | Sequence[int]) -> Self:
+        """Dimensions in the order ``dims``.
+
+        Shapes: [n0, n1, ...] -> [n_dims[0], n_dims[1], ...]. Gradient: g, permuted back.
+        """
+        return self._apply("permute", self, dims=size_argument(dims))
+
+    @op(rules.transpose, view=True)
+    def transpose(self, dim0: int, dim1: int) -> Self:
+        """Two dimensions swapped.
+
+        Shapes: [..., n, ..., m, ...] -> [..., m, ..., n, ...]. Gradient: g, transposed.
+        """
+        return self._apply("transpose", self, dim0=dim0, dim1=dim1)
+
+    def swapaxes(self, axis0: int, axis1: int) -> Self:
+        """``transpose`` under numpy's name."""
+        return self._apply("transpose", self, dim0=axis0, dim1=axis1)
+
+    def swapdims(self, dim0: int, dim1: int) -> Self:
+        """``transpose`` under another name."""
+        return self._apply("transpose", self, dim0=dim0, dim1=dim1)
+
+    @op(rules.matrix_transpose, view=True)
+    def t(self) -> Self:
+        """A matrix transposed; tensors of one dimension or none stay as they are.
+
+        Shapes: [n, m] -> [m, n]. Gradient: g, transposed. Raises: ShapeError for more than two dimensions.
+        """
+        return self._apply("t", self)
+
+    @property
+    def T(self) -> Self:  # noqa: N802 - PyTorch's name
+        """Dimensions in reverse order."""
+        return self._apply("permute", self, dims=tuple(range(len(self.shape)))[::-1])
+
+    @property
+    def mT(self) -> Self:  # noqa: N802 - PyTorch's name
+        """The last two dimensions swapped. Raises ShapeError for fewer than two."""
+        if len(self.shape) < 2:
+            raise ShapeError(
+                f"tensor.mT is only supported on matrices or batches of matrices. Got {len(self.shape)}-D tensor."
+            )
+        return self._apply("transpose", self, dim0=-2, dim1=-1)
+
+    @op(rules.movedim, view=True, node="Permute")
+    def movedim(self, source: int | Sequence[int], destination: int | Sequence[int]) -> Self:
+        """Dimensions ``source`` moved to ``destination``, the others kept in order.
+
+        Shapes: [...] -> [...] permuted. Gradient: g, moved back.
+        """
+        return self._apply(
+            "movedim", self, source=ints(source, "source"), destination=ints(destination, "destination")
+        )
+
+    @op(rules.flip)
+    def flip(self, *dims: int | Sequence[int]) -> Self:
+        """Elements in reverse order along ``dims``; a copy.
+
+        Shapes: [...] -> [...]. Gradient: g, flipped.
+        """
+        return self._apply("flip", self, dims=size_argument(dims))
+
+    @op(rules.roll)
+    def roll(self, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Self:
+        """Elements shifted along ``dims``, those pushed out coming in at the other end; without ``dims``, over the flattened tensor.
+
+        Shapes: [...] -> [...]. Gradient: g, rolled back.
+        """
+        return self._apply("roll", self, shifts=ints(shifts, "shifts"), dims=optional_ints(dims, "dims"))
+
+    @op(rules.triangle("tril"), inplace=True)
+    def tril(self, diagonal: int = 0) -> Self:
+        """The lower triangle of each matrix; zeros above the diagonal number ``diagonal``.
+
+        Shapes: [..., n, m] -> [..., n, m]. Gradient: tril(g).
+        """
+        return self._apply("tril", self, diagonal=diagonal)
+
+    @op(rules.triangle("triu"), inplace=True)
+    def triu(self, diagonal: int = 0) -> Self:
+        """The upper triangle of each matrix; zeros below the diagonal number ``diagonal``.
+
+        Shapes: [..., n, m] -> [..., n, m]. Gradient: triu(g).
+        """
+        return self._apply("triu", self, diagonal=diagonal)
+
+    # Parts -------------------------------------------------------------------------------------------------------------------
+
+    @op(rules.diagonal, view=True)
+    def diagonal(self, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Self:
+        """The diagonal of the matrices in ``dim1`` and ``dim2``, as a last dimension; ``offset`` moves it up (or down, negative).
+
+        Shapes: [n, m, ...] -> [..., k]. Gradient: g on the diagonal of zeros.
+        """
+        return self._apply("diagonal", self, offset=offset, dim1=dim1, dim2=dim2)
+
+    @op(rules.select, view=True)
+    def select(self, dim: int, index: int) -> Self:
+        """The slice number ``index`` along ``dim``; negative counts from the end.
+
+        Shapes: [..., n, ...] -> [...]. Gradient: g in that slice of zeros. Raises: IndexBoundsError.
+        """
+        return self._apply("select", self, dim=dim, index=index)
+
+    @op(rules.narrow, view=True, node="Slice")
+    def narrow(self, dim: int, start: int, length: int) -> Self:
+        """``length`` slices along ``dim`` from ``start`` on.
+
+        Shapes: [..., n, ...] -> [..., length, ...]. Gradient: g in that part of zeros.
+        """
+        return self._apply("narrow", self, dim=dim, start=_index(start, "start"), length=length)
+
+    def split(self, split_size: int | Sequence[int], dim: int = 0) -> tuple[Self, ...]:
+        """Consecutive parts along ``dim``: of ``split_size`` each (the last may be smaller), or of the sizes listed."""
+        if isinstance(split_size, (list, tuple)):
+            return self._apply("split_with_sizes", self, split_sizes=ints(split_size, "split_size"), dim=dim)
+        return self._apply("split", self, split_size=_index(split_size, "split_size"), dim=dim)
+
+    @op(rules.split, name="split", view=True)
+    def _split(self, split_size: int, dim: int = 0) -> tuple[Self, ...]:
+        """Consecutive parts of ``split_size`` along ``dim``; the last may be smaller.
+
+        Shapes: [..., n, ...] -> [..., split_size, ...], ... Gradient: the parts' gradients, joined.
+        """
+        return self.split(split_size, dim)
+
+    @op(rules.split_with_sizes, view=True)
+    def split_with_sizes(self, split_sizes: Sequence[int], dim: int = 0) -> tuple[Self, ...]:
+        """Consecutive parts along ``dim`` of the sizes listed.
+
+        Shapes: [..., n, ...] -> [..., n1, ...], [..., n2, ...], ... Gradient: the parts' gradients, joined.
+        """
+        return self._apply("split_with_sizes", self, split_sizes=ints(split_sizes, "split_sizes"), dim=dim)
+
+    @op(rules.chunk, view=True, node="Split")
+    def chunk(self, chunks: int, dim: int = 0) -> tuple[Self, ...]:
+        """At most ``chunks`` consecutive parts along ``dim``, all but the last of one size.
+
+        Shapes: [..., n, ...] -> [..., ceil(n / chunks), ...], ... Gradient: the parts' gradients, joined.
+        """
+        return self._apply("chunk", self, chunks=chunks, dim=dim)
+
+    @op(rules.unbind, view=True)
+    def unbind(self, dim: int = 0) -> tuple[Self, ...]:
+        """All slices along ``dim``.
+
+        Shapes: [..., n, ...] -> n times [...]. Gradient: the slices' gradients, stacked.
+        """
+        return self._apply("unbind", self, dim=dim)
+
+    # For the engine ----------------------------------------------------------------------------------------------------------
+
+    @op(same(), namespace="internal", node="CopySlices")
+    def view_scatter(self, src: Self, *, chain: Chain) -> Self:
+        """A copy with the part that ``chain`` leads to replaced by ``src``: what a write through a view does to the base.
+
+        Shapes: [...], [part] -> [...]. Gradient: g without that part; that part of g.
+        """
+        return self._apply("view_scatter", self, src, chain=chain)
+
+    @op(rules.view_embed, namespace="internal", node="AsStridedScatter")
+    def view_embed(self, *, size: Sequence[int], chain: Chain) -> Self:
+        """Zeros of shape ``size`` with the tensor in the part that ``chain`` leads to: the transpose of taking that part.
+
+        Shapes: [part] -> [*size]. Gradient: that part of g.
+        """
+        return self._apply("view_embed", self, size=size, chain=chain)
+
+
+def _index(value: Any, name: str) -> int:
+    """A Python int from anything that is one; raises ArgumentTypeError naming the argument."""
+    if type(value) is not int:
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise ArgumentTypeError(f"argument '{name}' must be int, not {type(value).__name__}")
+        value = value.__index__()
+    return value  # type: ignore[no-any-return]
+
+
+# Functions of several tensors ------------------------------------------------------------------------------------------------
+
+
+def sequence_of_tensors(tensors: Any, name: str) -> Any:
+    """The tensors themselves; raises ArgumentTypeError unless they are a sequence of tensors, ShapeError if there are none."""
+    if isinstance(tensors, TensorBase) or not isinstance(tensors, (tuple, list)):
+        raise ArgumentTypeError(
+            f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
+        )
+    if not tensors:
+        raise ShapeError(f"{name}(): expected a non-empty list of Tensors")
+    for position, tensor in enumerate(tensors):
+        if not isinstance(tensor, TensorBase):
+            raise ArgumentTypeError(
+                f"{name}(): expected Tensor as element {position} in argument 0, but got {type(tensor).__name__}"
+            )
+    return tensors
+
+
+@op(rules.cat)
+def cat(tensors: Sequence[T], dim: int = 0) -> T:
+    """Tensors joined along ``dim``.
+
+    Shapes: [..., n1, ...], [..., n2, ...] -> [..., n1 + n2, ...]; tensors of shape [0] are passed over. Types promote.
+    Gradient: each tensor's part of g. Raises: ShapeError if the other sizes differ.
+    """
+    return sequence_of_tensors(tensors, "cat")[0]._apply("cat", *tensors, dim=dim)  # type: ignore[no-any-return]
+
+
+@op(rules.stack)
+def stack(tensors: Sequence[T], dim: int = 0) -> T:
+    """Tensors of one shape side by side along a new dimension ``dim``.
+
+    Shapes: k times [...] -> [..., k, ...]. Types promote. Gradient: each tensor's slice of g.
+    """
+    return sequence_of_tensors(tensors, "stack")[0]._apply("stack", *tensors, dim=dim)  # type: ignore[no-any-return]
+
+
+def hstack(tensors: Sequence[T]) -> T:
+    """Tensors joined along the second dimension, along the first where they have only one."""
+    parts: list[Any] = [t if t.shape else t.reshape(1) for t in sequence_of_tensors(tensors, "hstack")]
+    return cat(parts, dim=0 if len(parts[0].shape) == 1 else 1)  # type: ignore[no-any-return]
+
+
+def vstack(tensors: Sequence[T]) -> T:
+    """Tensors joined along the first dimension, those of one dimension or none as rows."""
+    parts: list[Any] = [
+        t if len(t.shape) >= 2 else t.reshape(1, -1) for t in sequence_of_tensors(tensors, "vstack")
+    ]
+    return cat(parts, dim=0)  # type: ignore[no-any-return]
+
+
+def broadcast_tensors(*tensors: T) -> tuple[T, ...]:
+    """Every tensor expanded to the shape that all broadcast to."""
+    found: list[Any] = list(sequence_of_tensors(tensors, "broadcast_tensors"))
+    shape = broadcast(*[t.shape for t in found])
+    return tuple(t.expand(shape) for t in found)
+

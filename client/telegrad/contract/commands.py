@@ -1,0 +1,433 @@
+"""Everything that can happen to a session, as plain data: the closed vocabulary of commands.
+
+A REST call is one command, a batch a list of them, a program a list with holes. Each class below is one command; its fields, their types
+and defaults are written once here, and decoding, encoding and the JSON schema are read from them.
+
+A *tensor reference* is a tensor's name, or a name followed by ``.grad`` for the gradient accumulated in it. In ``apply`` an input is a
+reference (a JSON string), a number, or null for an absent optional tensor.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, ClassVar, Final, TypeAlias
+
+import telegrad.contract.tensor  # noqa: F401 - fills the op table
+from telegrad.contract import kinds
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
+from telegrad.contract.kinds import Kind
+from telegrad.contract.ops import find
+
+MAX_NAME_LENGTH: Final = 64
+NAME_PATTERN: Final = r"^(?!.*\.grad$)[A-Za-z_][A-Za-z0-9_.:-]{0,63}$"
+REFERENCE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_.:-]{0,68}$"
+_NAME: Final = re.compile(NAME_PATTERN)
+_REFERENCE: Final = re.compile(REFERENCE_PATTERN)
+
+
+class _Absent:
+    """The default of a field whose null means something: not given at all."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = _Absent()
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """A tensor from literal data: exactly one of ``data``, ``base64`` and ``buffer``.
+
+    Attributes:
+        id: name of the new tensor.
+        data: nested lists of numbers (or one number); NaN and infinities spelled as ``{"float": "NaN"}`` or plainly ``"NaN"``,
+            complex numbers as ``{"complex": [real, imaginary]}``.
+        base64: the raw little-endian elements in base64, with ``dtype`` and ``shape``.
+        buffer: the name of an array of the safetensors body that carries this command.
+        dtype: element type; by default that of the data, as ``torch.tensor`` infers it.
+        shape: sizes; required with ``base64``, otherwise checked against the data if given.
+        requires_grad: whether gradients are computed for it.
+    """
+
+    command: ClassVar[str] = "create"
+    id: str
+    data: Any = ABSENT
+    base64: str | None = None
+    buffer: str | None = None
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
+    requires_grad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """One op on tensors: new tensors, or an in-place change where the op's name ends in an underscore.
+
+    Attributes:
+        op: a name of ``GET /v1/ops``.
+        inputs: references, numbers and nulls in the order of the op's inputs.
+        parameters: the op's parameters; those left out have the op's defaults.
+        outputs: names of the results, null for one that is not wanted; fewer than results leaves the rest unnamed. An in-place op has
+            no new tensor; a name given to it becomes another name of the changed one.
+        grad_enabled: false records no history, as inside ``torch.no_grad()``.
+    """
+
+    command: ClassVar[str] = "apply"
+    op: str
+    inputs: tuple[Any, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[str | None, ...] | None = None
+    grad_enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Backward:
+    """Accumulate gradients into the leaves, or into ``inputs`` only; the parameters are those of ``torch.autograd.backward``."""
+
+    command: ClassVar[str] = "backward"
+    tensors: tuple[str, ...]
+    grad_tensors: tuple[str | None, ...] | None = None
+    retain_graph: bool | None = None
+    create_graph: bool = False
+    inputs: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grad:
+    """Gradients as new tensors, nothing accumulated; the parameters are those of ``torch.autograd.grad``.
+
+    Attributes:
+        results: names of the gradients, one per input; null for one that is not wanted. The answer says which exist.
+    """
+
+    command: ClassVar[str] = "grad"
+    outputs: tuple[str, ...]
+    inputs: tuple[str, ...]
+    grad_outputs: tuple[str | None, ...] | None = None
+    retain_graph: bool | None = None
+    create_graph: bool = False
+    allow_unused: bool | None = None
+    is_grads_batched: bool = False
+    materialize_grads: bool = False
+    results: tuple[str | None, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Change what a tensor is set to; fields left out stay as they are.
+
+    Attributes:
+        tensor: the tensor.
+        requires_grad: of a leaf.
+        grad: null clears the accumulated gradient; a reference assigns that tensor.
+        retain_grad: true keeps the gradient of a non-leaf.
+        name: another name for the tensor, for example for ``x.grad``.
+    """
+
+    command: ClassVar[str] = "set"
+    tensor: str
+    requires_grad: bool | None = None
+    grad: str | None | _Absent = ABSENT
+    retain_grad: bool | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A value or a description, out.
+
+    Attributes:
+        tensor: the tensor.
+        what: ``value`` (with the description) or ``description`` alone; of ``x.grad``, null if there is no gradient.
+        encoding: how values travel: ``json`` nested lists, ``base64``, or ``buffer`` in a safetensors answer.
+    """
+
+    command: ClassVar[str] = "read"
+    tensor: str
+    what: str = "value"
+    encoding: str = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The client no longer needs these names. Tensors that a graph still uses live on in it."""
+
+    command: ClassVar[str] = "release"
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """Restart the session's random generator."""
+
+    command: ClassVar[str] = "seed"
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stored program with these inputs, ``times`` times.
+
+    Attributes:
+        program: the program's id.
+        inputs: from the program's hole to a reference of the session.
+        outputs: from a name inside the program to the name its tensor gets in the session after the last run.
+        times: how often; tensors that the program changes in place carry over from run to run.
+    """
+
+    command: ClassVar[str] = "run"
+    program: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    times: int = 1
+
+
+Command: TypeAlias = Create | Apply | Backward | Grad | Set | Read | Release | Seed | Run
+
+COMMANDS: Final[dict[str, type[Command]]] = {
+    cls.command: cls for cls in (Create, Apply, Backward, Grad, Set, Read, Release, Seed, Run)
+}
+
+
+# How each field type is checked and described. One table, as for op parameters. ----------------------------------------------
+
+
+def _refuse(wanted: str, value: Any) -> ArgumentTypeError:
+    return ArgumentTypeError(f"expected {wanted}, got {kinds.json_type(value)}")
+
+
+def _name(value: Any) -> str:
+    if type(value) is not str:
+        raise _refuse("a name", value)
+    if not _NAME.match(value):
+        raise ArgumentValueError(
+            f"a name has 1 to {MAX_NAME_LENGTH} letters, digits and _ . : -, begins with a letter or _ and does not end in .grad"
+        )
+    return value
+
+
+def _reference(value: Any) -> str:
+    if type(value) is not str:
+        raise _refuse("a tensor's name", value)
+    if not _REFERENCE.match(value):
+        raise ArgumentValueError("a tensor reference is a name, or a name followed by .grad")
+    return value
+
+
+def _input(value: Any) -> Any:
+    if type(value) is str:
+        return _reference(value)
+    return None if value is None else kinds.decode_number(value)
+
+
+def _list_of(decode: Callable[[Any], Any], what: str) -> Callable[[Any], tuple[Any, ...]]:
+    def decode_list(value: Any) -> tuple[Any, ...]:
+        if type(value) is not list:
+            raise _refuse(f"a list of {what}", value)
+        return tuple([decode(v) for v in value])
+
+    return decode_list
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise _refuse("an object", value)
+    return value
+
+
+def _name_map(value: Any) -> dict[str, str]:
+    return {_name(k): _reference(v) for k, v in _mapping(value).items()}
+
+
+def _optional(decode: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else decode(value)
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def decode(value: Any) -> str:
+        if type(value) is not str or value not in choices:
+            raise ArgumentValueError(f"expected one of {', '.join(choices)}")
+        return value
+
+    return decode
+
+
+def _positive(value: Any) -> int:
+    number: int = kinds.INT.decode(value)
+    if number < 1:
+        raise ArgumentValueError("expected an integer of at least 1")
+    return number
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _as_list(value: Any) -> Any:
+    return None if value is None else list(value)
+
+
+def _kind(schema: dict[str, Any], decode: Callable[[Any], Any], encode: Callable[[Any], Any] = _same) -> Kind:
+    return Kind(schema, decode, encode)
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+NAME_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": NAME_PATTERN}
+REFERENCE_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": REFERENCE_PATTERN}
+INPUT_SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [REFERENCE_SCHEMA, {"type": "null"}, *kinds.NUMBER_SCHEMA["anyOf"]],
+    "description": "a tensor's name (or name.grad), a number, or null for an absent optional tensor",
+}
+_REFERENCES: Final[dict[str, Any]] = {"type": "array", "items": REFERENCE_SCHEMA}
+_MAYBE_REFERENCES: Final[dict[str, Any]] = _nullable({"type": "array", "items": _nullable(REFERENCE_SCHEMA)})
+_MAYBE_NAMES: Final[dict[str, Any]] = _nullable({"type": "array", "items": _nullable(NAME_SCHEMA)})
+_NAME_MAP: Final[dict[str, Any]] = {"type": "object", "additionalProperties": REFERENCE_SCHEMA}
+_BOOL_OR_NULL: Final = kinds.KINDS["bool | None"]
+_MAYBE_REFERENCE_LIST: Final = _kind(_MAYBE_REFERENCES, _optional(_list_of(_optional(_reference), "names")), _as_list)
+_REFERENCE_LIST: Final = _kind(_REFERENCES, _list_of(_reference, "names"), list)
+_OPTIONAL_REFERENCE_LIST: Final = _kind(_nullable(_REFERENCES), _optional(_list_of(_reference, "names")), _as_list)
+_NAME_LIST: Final = _kind(_MAYBE_NAMES, _optional(_list_of(_optional(_name), "names")), _as_list)
+_REFERENCE_KIND: Final = _kind(REFERENCE_SCHEMA, _reference)
+_OPTIONAL_NAME: Final = _kind(_nullable(NAME_SCHEMA), _optional(_name))
+_MAP: Final = _kind(_NAME_MAP, _name_map, dict)
+
+FIELDS: Final[dict[str, dict[str, Kind]]] = {
+    "create": {
+        "id": _kind(NAME_SCHEMA, _name),
+        "data": _kind({"description": "nested lists of numbers, or one number"}, _same),
+        "base64": _kind(_nullable({"type": "string", "contentEncoding": "base64"}), kinds.optional(kinds.LONG_STRING).decode),
+        "buffer": _OPTIONAL_NAME,
+        "dtype": _kind(_nullable(kinds.DTYPE.schema), _optional(lambda v: kinds.DTYPE.decode(v).name)),
+        "shape": _kind(
+            _nullable({"type": "array", "items": {"type": "integer", "minimum": 0}}),
+            _optional(_list_of(kinds.INT.decode, "integers")),
+            _as_list,
+        ),
+        "requires_grad": kinds.BOOL,
+    },
+    "apply": {
+        "op": kinds.STRING,
+        "inputs": _kind({"type": "array", "items": INPUT_SCHEMA}, _list_of(_input, "inputs"), list),
+        "parameters": _kind({"type": "object"}, _mapping, dict),
+        "outputs": _NAME_LIST,
+        "grad_enabled": kinds.BOOL,
+    },
+    "backward": {
+        "tensors": _REFERENCE_LIST,
+        "grad_tensors": _MAYBE_REFERENCE_LIST,
+        "retain_graph": _BOOL_OR_NULL,
+        "create_graph": kinds.BOOL,
+        "inputs": _OPTIONAL_REFERENCE_LIST,
+    },
+    "grad": {
+        "outputs": _REFERENCE_LIST,
+        "inputs": _REFERENCE_LIST,
+        "grad_outputs": _MAYBE_REFERENCE_LIST,
+        "retain_graph": _BOOL_OR_NULL,
+        "create_graph": kinds.BOOL,
+        "allow_unused": _BOOL_OR_NULL,
+        "is_grads_batched": kinds.BOOL,
+        "materialize_grads": kinds.BOOL,
+        "results": _NAME_LIST,
+    },
+    "set": {
+        "tensor": _REFERENCE_KIND,
+        "requires_grad": _BOOL_OR_NULL,
+        "grad": _kind(_nullable(REFERENCE_SCHEMA), _optional(_reference)),
+        "retain_grad": _BOOL_OR_NULL,
+        "name": _OPTIONAL_NAME,
+    },
+    "read": {
+        "tensor": _REFERENCE_KIND,
+        "what": _kind({"enum": ["value", "description"]}, _one_of("value", "description")),
+        "encoding": _kind({"enum": ["json", "base64", "buffer"]}, _one_of("json", "base64", "buffer")),
+    },
+    "release": {"tensors": _REFERENCE_LIST},
+    "seed": {"seed": kinds.INT},
+    "run": {
+        "program": kinds.STRING,
+        "inputs": _MAP,
+        "outputs": _MAP,
+        "times": _kind({"type": "integer", "minimum": 1}, _positive),
+    },
+}
+
+
+def _is_required(f: Field[Any]) -> bool:
+    return f.default is MISSING and f.default_factory is MISSING
+
+
+_REQUIRED: Final[dict[str, tuple[str, ...]]] = {
+    name: tuple(f.name for f in fields(cls) if _is_required(f)) for name, cls in COMMANDS.items()
+}
+
+
+def decode_command(value: Any) -> Command:
+    """A command from parsed JSON. Unknown and missing fields and wrong types are refused by name.
+
+    The parameters of ``apply`` become canonical Python values by the op's own row.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError, UnknownOpError: naming command and field.
+    """
+    if type(value) is not dict:
+        raise _refuse("a command object", value)
+    name = value.get("command")
+    cls = COMMANDS.get(name) if type(name) is str else None
+    if cls is None:
+        raise ArgumentValueError(f"'command' must be one of {', '.join(COMMANDS)}")
+    return decode_fields(cls, {k: v for k, v in value.items() if k != "command"})
+
+
+def decode_fields(cls: type[Command], given: Mapping[str, Any]) -> Command:
+    """A command of a known class from its fields as parsed JSON; see ``decode_command``."""
+    table = FIELDS[cls.command]
+    decoded: dict[str, Any] = {}
+    for name, value in given.items():
+        kind = table.get(name)
+        if kind is None:
+            raise ArgumentTypeError(f"{cls.command} has no such field; its fields are: {', '.join(table)}")
+        try:
+            decoded[name] = kind.decode(value)
+        except (ArgumentTypeError, ArgumentValueError) as error:
+            raise type(error)(f"{cls.command}: field '{name}': {error.detail}") from None
+    for name in _REQUIRED[cls.command]:
+        if name not in decoded:
+            raise ArgumentTypeError(f"{cls.command} misses the field '{name}'")
+    if cls is Apply and "parameters" in decoded:
+        decoded["parameters"] = kinds.decode_parameters(find(decoded["op"].removesuffix("_")), decoded["parameters"])
+    return cls(**decoded)
+
+
+def encode_command(command: Command) -> dict[str, Any]:
+    """The command as JSON that ``decode_command`` gives back; fields at their default are left out."""
+    table = FIELDS[command.command]
+    out: dict[str, Any] = {"command": command.command}
+    for f in fields(command):
+        value = getattr(command, f.name)
+        if value is not f.default and value != {} and value is not ABSENT:
+            out[f.name] = table[f.name].encode(value)
+    if isinstance(command, Apply):
+        out["inputs"] = [v if v is None or type(v) is str else kinds.encode_number(v) for v in command.inputs]
+        if command.parameters:
+            out["parameters"] = kinds.encode_parameters(find(command.op.removesuffix("_")), command.parameters)
+    return out
+
+
+def schema(cls: type[Command]) -> dict[str, Any]:
+    """The JSON schema of one command."""
+    table = FIELDS[cls.command]
+    return {
+        "type": "object",
+        "title": cls.__name__,
+        "description": (cls.__doc__ or "").split("\n\n")[0],
+        "properties": {"command": {"const": cls.command}, **{name: kind.schema for name, kind in table.items()}},
+        "required": ["command", *_REQUIRED[cls.command]],
+        "additionalProperties": False,
+    }
