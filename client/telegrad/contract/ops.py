@@ -235,7 +235,7 @@ def find(name: str) -> Op:
 
 
 def _node_name(name: str) -> str:
-    if "Backward" in name:
+    if "Backward" in name or name == "CopySlices":  # the one node that PyTorch names without the suffix
         return name
     return "".join(part[:1].upper() + part[1:] for part in name.split("_")) + "Backward0"
 

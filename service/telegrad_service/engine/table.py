@@ -40,17 +40,19 @@ class Entry:
         op: the row of the op table.
         kernel: computes it on arrays.
         ufunc: what the op is when no parameter is given: equal floating types in, the same type out; None if it is no such thing.
+        ufunc_kinds: the numpy kinds (f floating, c complex) that ``ufunc`` serves.
         in_place: writes the result into its first argument; None where the engine copies the kernel's result instead.
         formulas: from an input's name, or from several joined by commas, to the formula that gives their gradients.
         plans: what to save and whom to call, by the bit mask of inputs that need gradients and the number of inputs.
     """
 
-    __slots__ = ("formulas", "in_place", "kernel", "op", "plans", "ufunc")
+    __slots__ = ("formulas", "in_place", "kernel", "op", "plans", "ufunc", "ufunc_kinds")
 
     def __init__(self, op: Op) -> None:
         self.op = op
         self.kernel: Kernel = _missing(op.name)
-        self.ufunc: np.ufunc | None = None
+        self.ufunc: Kernel | None = None
+        self.ufunc_kinds = "fc"
         self.in_place: Kernel | None = None
         self.formulas: dict[tuple[str, ...], Formula] = {}
         self.plans: dict[tuple[int, int], Plan] = {}
@@ -84,14 +86,21 @@ def entry(name: str) -> Entry:
 
 
 def kernel(
-    name: str, function: K | None = None, *, ufunc: np.ufunc | None = None, in_place: Kernel | None = None
+    name: str,
+    function: K | None = None,
+    *,
+    ufunc: Kernel | None = None,
+    ufunc_kinds: str = "fc",
+    in_place: Kernel | None = None,
 ) -> Any:
     """Register how to compute op ``name``: ``kernel("exp", np.exp)``, or as a decorator.
 
     Args:
         name: the op.
         function: the kernel.
-        ufunc: what the op is for tensors of one floating type when no parameter is given; such calls take the fast way.
+        ufunc: what the op is for tensors of one floating type when no parameter is given; such calls take the fast way. A numpy ufunc,
+            or any function that takes arrays and Python numbers as one does.
+        ufunc_kinds: the numpy kinds that the fast way is open to; ``"f"`` where the op refuses complex numbers.
         in_place: ``in_place(target, *other_inputs, **parameters)`` writes the result into ``target``; without one, the engine computes
             the result apart and copies it.
     """
@@ -100,7 +109,7 @@ def kernel(
         row = entry(name)
         row.kernel = function
         row.in_place = in_place
-        row.ufunc = ufunc
+        row.ufunc, row.ufunc_kinds = ufunc, ufunc_kinds
         return function
 
     return register if function is None else register(function)

@@ -272,7 +272,7 @@ def _apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor 
             array = x.array
             if dtype is None:
                 dtype = array.dtype
-                if dtype.kind not in "fc":
+                if dtype.kind not in entry.ufunc_kinds:
                     return None
             elif array.dtype is not dtype or x.home is not home:
                 return None
@@ -440,7 +440,8 @@ def _array(x: Any, compute: np.dtype[Any] | None) -> Any:
         return x.array if compute is None or x.array.dtype == compute else x.array.astype(compute)
     if compute is not None and compute.kind in "iu" and type(x) is int:
         bits = 8 * compute.itemsize
-        if not -(2 ** (bits - 1)) <= x < 2 ** (bits - (compute.kind == "i")):
+        low = -(2 ** (bits - 1)) if compute.kind == "i" else 0
+        if not low <= x < 2 ** (bits - (compute.kind == "i")):
             return np.array(x % 2**bits, np.uint64).astype(compute)[()]
     return x
 
