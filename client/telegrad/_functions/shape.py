@@ -1,5 +1,109 @@
-"""Free functions of the shape family."""
+"""Free functions that rearrange, join and split tensors."""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from collections.abc import Sequence
+from typing import TypeVar
+
+from telegrad._free import free
+from telegrad.contract.tensor import TensorOps
+from telegrad.contract.tensor.shape import broadcast_tensors, cat, hstack, stack, vstack
+
+T = TypeVar("T", bound=TensorOps)
+
+__all__ = [
+    "broadcast_tensors",
+    "broadcast_to",
+    "cat",
+    "chunk",
+    "concat",
+    "concatenate",
+    "detach",
+    "diagonal",
+    "flatten",
+    "flip",
+    "hstack",
+    "moveaxis",
+    "movedim",
+    "narrow",
+    "permute",
+    "reshape",
+    "roll",
+    "select",
+    "split",
+    "squeeze",
+    "stack",
+    "swapaxes",
+    "swapdims",
+    "t",
+    "tile",
+    "transpose",
+    "tril",
+    "triu",
+    "unbind",
+    "unflatten",
+    "unsqueeze",
+    "vstack",
+]
+
+chunk = free(TensorOps.chunk)
+concat = cat
+concatenate = cat
+detach = free(TensorOps.detach)
+diagonal = free(TensorOps.diagonal)
+flatten = free(TensorOps.flatten)
+movedim = free(TensorOps.movedim)
+moveaxis = free(TensorOps.movedim)
+narrow = free(TensorOps.narrow)
+roll = free(TensorOps.roll)
+select = free(TensorOps.select)
+squeeze = free(TensorOps.squeeze)
+swapaxes = free(TensorOps.swapaxes)
+swapdims = free(TensorOps.swapdims)
+t = free(TensorOps.t)
+transpose = free(TensorOps.transpose)
+tril = free(TensorOps.tril)
+triu = free(TensorOps.triu)
+unbind = free(TensorOps.unbind)
+unflatten = free(TensorOps.unflatten)
+unsqueeze = free(TensorOps.unsqueeze)
+
+
+# Methods that take sizes one by one take them as one argument here, which has a name.
+
+_broadcast_to = free(TensorOps.broadcast_to)
+_flip = free(TensorOps.flip)
+_permute = free(TensorOps.permute)
+_reshape = free(TensorOps.reshape)
+_split = free(TensorOps.split)
+_tile = free(TensorOps.tile)
+
+
+def broadcast_to(input: T, size: Sequence[int]) -> T:
+    """``Tensor.broadcast_to``: dimensions of size 1 repeated without copying."""
+    return _broadcast_to(input, size)
+
+
+def flip(input: T, dims: int | Sequence[int]) -> T:
+    """``Tensor.flip``: elements in reverse order along ``dims``."""
+    return _flip(input, dims)
+
+
+def permute(input: T, dims: Sequence[int]) -> T:
+    """``Tensor.permute``: dimensions in the order ``dims``."""
+    return _permute(input, dims)
+
+
+def reshape(input: T, shape: Sequence[int]) -> T:
+    """``Tensor.reshape``: the same elements in another shape."""
+    return _reshape(input, shape)
+
+
+def split(tensor: T, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[T, ...]:
+    """``Tensor.split``: consecutive parts along ``dim``."""
+    return _split(tensor, split_size_or_sections, dim)
+
+
+def tile(input: T, dims: Sequence[int]) -> T:
+    """``Tensor.tile``: copies side by side."""
+    return _tile(input, dims)

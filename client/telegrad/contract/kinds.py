@@ -172,6 +172,10 @@ def _encode_index_item(value: Any) -> Any:
     return "..." if value is Ellipsis else value
 
 
+def _nothing(value: Any) -> Any:
+    raise _refuse("nothing: this parameter is the engine's own", value)
+
+
 def _identity(value: Any) -> Any:
     return value
 
@@ -263,6 +267,9 @@ INDEX: Final = Kind(
     {"type": "array", "items": _INDEX_ITEM_SCHEMA}, _index, lambda value: [_encode_index_item(v) for v in value]
 )
 
+INTERNAL: Final = Kind({"not": {}}, _nothing, _identity)
+"""A parameter that only the engine gives; it never crosses the wire."""
+
 KINDS: Final[dict[str, Kind]] = {
     "bool": BOOL,
     "int": INT,
@@ -283,6 +290,7 @@ KINDS: Final[dict[str, Kind]] = {
     "DTypeLike | None": optional(DTYPE),
     "Sequence[int] | None": optional(INTS),
     "int | Sequence[int] | None": optional(INTS),
+    "Chain": INTERNAL,
     "float | str": _either(FLOAT, STRING),
     "float | str | None": optional(_either(FLOAT, STRING)),
 }

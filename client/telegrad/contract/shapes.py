@@ -198,6 +198,15 @@ def ints(values: Any, name: str) -> tuple[int, ...]:
     return tuple(out)
 
 
+def integer(value: Any, name: str) -> int:
+    """A Python int from anything that is one; raises ArgumentTypeError naming the argument."""
+    if type(value) is int:
+        return value
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ArgumentTypeError(f"argument '{name}' must be int, not {type(value).__name__}")
+    return value.__index__()  # type: ignore[no-any-return]
+
+
 def optional_ints(values: Any, name: str) -> tuple[int, ...] | None:
     """Like ``ints``, None allowed."""
     return None if values is None else ints(values, name)

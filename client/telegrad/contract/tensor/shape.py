@@ -8,7 +8,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 from telegrad.contract import shape_rules as rules
 from telegrad.contract.errors import ArgumentTypeError, ShapeError
 from telegrad.contract.ops import Shape, op
-from telegrad.contract.shapes import broadcast, ints, optional_ints, same, size_argument
+from telegrad.contract.shapes import broadcast, integer, ints, optional_ints, same, size_argument
 from telegrad.contract.tensor.base import TensorBase
 
 T = TypeVar("T", bound=TensorBase)
@@ -61,7 +61,9 @@ class ShapeOps(TensorBase):
 
         Shapes: [..., a, ..., b, ...] -> [..., a * ... * b, ...]; 0-d -> [1]. Gradient: g, reshaped.
         """
-        return self._apply("flatten", self, start_dim=start_dim, end_dim=end_dim)
+        return self._apply(
+            "flatten", self, start_dim=integer(start_dim, "start_dim"), end_dim=integer(end_dim, "end_dim")
+        )
 
     @op(rules.unflatten, view=True, node="View")
     def unflatten(self, dim: int, sizes: Sequence[int]) -> Self:
@@ -70,7 +72,7 @@ class ShapeOps(TensorBase):
         Shapes: [..., n, ...] -> [..., *sizes, ...]. Gradient: g, reshaped.
         Raises: ShapeError if the product of ``sizes`` is not n.
         """
-        return self._apply("unflatten", self, dim=dim, sizes=ints(sizes, "sizes"))
+        return self._apply("unflatten", self, dim=integer(dim, "dim"), sizes=ints(sizes, "sizes"))
 
     @op(rules.squeeze, view=True)
     def squeeze(self, dim: int | Sequence[int] | None = None) -> Self:
@@ -86,7 +88,7 @@ class ShapeOps(TensorBase):
 
         Shapes: [...] -> [..., 1, ...]. Gradient: g, reshaped.
         """
-        return self._apply("unsqueeze", self, dim=dim)
+        return self._apply("unsqueeze", self, dim=integer(dim, "dim"))
 
     @op(rules.expand, view=True)
     def expand(self, *size: int | Sequence[int]) -> Self:
@@ -157,15 +159,15 @@ class ShapeOps(TensorBase):
 
         Shapes: [..., n, ..., m, ...] -> [..., m, ..., n, ...]. Gradient: g, transposed.
         """
-        return self._apply("transpose", self, dim0=dim0, dim1=dim1)
+        return self._apply("transpose", self, dim0=integer(dim0, "dim0"), dim1=integer(dim1, "dim1"))
 
     def swapaxes(self, axis0: int, axis1: int) -> Self:
         """``transpose`` under numpy's name."""
-        return self._apply("transpose", self, dim0=axis0, dim1=axis1)
+        return self._apply("transpose", self, dim0=integer(axis0, "axis0"), dim1=integer(axis1, "axis1"))
 
     def swapdims(self, dim0: int, dim1: int) -> Self:
         """``transpose`` under another name."""
-        return self._apply("transpose", self, dim0=dim0, dim1=dim1)
+        return self._apply("transpose", self, dim0=integer(dim0, "dim0"), dim1=integer(dim1, "dim1"))
 
     @op(rules.matrix_transpose, view=True)
     def t(self) -> Self:
@@ -195,9 +197,7 @@ class ShapeOps(TensorBase):
 
         Shapes: [...] -> [...] permuted. Gradient: g, moved back.
         """
-        return self._apply(
-            "movedim", self, source=ints(source, "source"), destination=ints(destination, "destination")
-        )
+        return self._apply("movedim", self, source=ints(source, "source"), destination=ints(destination, "destination"))
 
     @op(rules.flip)
     def flip(self, *dims: int | Sequence[int]) -> Self:
@@ -221,7 +221,7 @@ class ShapeOps(TensorBase):
 
         Shapes: [..., n, m] -> [..., n, m]. Gradient: tril(g).
         """
-        return self._apply("tril", self, diagonal=diagonal)
+        return self._apply("tril", self, diagonal=integer(diagonal, "diagonal"))
 
     @op(rules.triangle("triu"), inplace=True)
     def triu(self, diagonal: int = 0) -> Self:
@@ -229,7 +229,7 @@ class ShapeOps(TensorBase):
 
         Shapes: [..., n, m] -> [..., n, m]. Gradient: triu(g).
         """
-        return self._apply("triu", self, diagonal=diagonal)
+        return self._apply("triu", self, diagonal=integer(diagonal, "diagonal"))
 
     # Parts -------------------------------------------------------------------------------------------------------------------
 
@@ -239,7 +239,9 @@ class ShapeOps(TensorBase):
 
         Shapes: [n, m, ...] -> [..., k]. Gradient: g on the diagonal of zeros.
         """
-        return self._apply("diagonal", self, offset=offset, dim1=dim1, dim2=dim2)
+        return self._apply(
+            "diagonal", self, offset=integer(offset, "offset"), dim1=integer(dim1, "dim1"), dim2=integer(dim2, "dim2")
+        )
 
     @op(rules.select, view=True)
     def select(self, dim: int, index: int) -> Self:
@@ -247,7 +249,7 @@ class ShapeOps(TensorBase):
 
         Shapes: [..., n, ...] -> [...]. Gradient: g in that slice of zeros. Raises: IndexBoundsError.
         """
-        return self._apply("select", self, dim=dim, index=index)
+        return self._apply("select", self, dim=integer(dim, "dim"), index=integer(index, "index"))
 
     @op(rules.narrow, view=True, node="Slice")
     def narrow(self, dim: int, start: int, length: int) -> Self:
@@ -255,13 +257,17 @@ class ShapeOps(TensorBase):
 
         Shapes: [..., n, ...] -> [..., length, ...]. Gradient: g in that part of zeros.
         """
-        return self._apply("narrow", self, dim=dim, start=_index(start, "start"), length=length)
+        return self._apply(
+            "narrow", self, dim=integer(dim, "dim"), start=integer(start, "start"), length=integer(length, "length")
+        )
 
     def split(self, split_size: int | Sequence[int], dim: int = 0) -> tuple[Self, ...]:
         """Consecutive parts along ``dim``: of ``split_size`` each (the last may be smaller), or of the sizes listed."""
         if isinstance(split_size, (list, tuple)):
-            return self._apply("split_with_sizes", self, split_sizes=ints(split_size, "split_size"), dim=dim)
-        return self._apply("split", self, split_size=_index(split_size, "split_size"), dim=dim)
+            return self._apply(
+                "split_with_sizes", self, split_sizes=ints(split_size, "split_size"), dim=integer(dim, "dim")
+            )
+        return self._apply("split", self, split_size=integer(split_size, "split_size"), dim=integer(dim, "dim"))
 
     @op(rules.split, name="split", view=True)
     def _split(self, split_size: int, dim: int = 0) -> tuple[Self, ...]:
@@ -277,7 +283,9 @@ class ShapeOps(TensorBase):
 
         Shapes: [..., n, ...] -> [..., n1, ...], [..., n2, ...], ... Gradient: the parts' gradients, joined.
         """
-        return self._apply("split_with_sizes", self, split_sizes=ints(split_sizes, "split_sizes"), dim=dim)
+        return self._apply(
+            "split_with_sizes", self, split_sizes=ints(split_sizes, "split_sizes"), dim=integer(dim, "dim")
+        )
 
     @op(rules.chunk, view=True, node="Split")
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Self, ...]:
@@ -285,7 +293,7 @@ class ShapeOps(TensorBase):
 
         Shapes: [..., n, ...] -> [..., ceil(n / chunks), ...], ... Gradient: the parts' gradients, joined.
         """
-        return self._apply("chunk", self, chunks=chunks, dim=dim)
+        return self._apply("chunk", self, chunks=integer(chunks, "chunks"), dim=integer(dim, "dim"))
 
     @op(rules.unbind, view=True)
     def unbind(self, dim: int = 0) -> tuple[Self, ...]:
@@ -293,7 +301,7 @@ class ShapeOps(TensorBase):
 
         Shapes: [..., n, ...] -> n times [...]. Gradient: the slices' gradients, stacked.
         """
-        return self._apply("unbind", self, dim=dim)
+        return self._apply("unbind", self, dim=integer(dim, "dim"))
 
     # For the engine ----------------------------------------------------------------------------------------------------------
 
@@ -312,15 +320,6 @@ class ShapeOps(TensorBase):
         Shapes: [part] -> [*size]. Gradient: that part of g.
         """
         return self._apply("view_embed", self, size=size, chain=chain)
-
-
-def _index(value: Any, name: str) -> int:
-    """A Python int from anything that is one; raises ArgumentTypeError naming the argument."""
-    if type(value) is not int:
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
-            raise ArgumentTypeError(f"argument '{name}' must be int, not {type(value).__name__}")
-        value = value.__index__()
-    return value  # type: ignore[no-any-return]
 
 
 # Functions of several tensors ------------------------------------------------------------------------------------------------
@@ -349,7 +348,7 @@ def cat(tensors: Sequence[T], dim: int = 0) -> T:
     Shapes: [..., n1, ...], [..., n2, ...] -> [..., n1 + n2, ...]; tensors of shape [0] are passed over. Types promote.
     Gradient: each tensor's part of g. Raises: ShapeError if the other sizes differ.
     """
-    return sequence_of_tensors(tensors, "cat")[0]._apply("cat", *tensors, dim=dim)  # type: ignore[no-any-return]
+    return sequence_of_tensors(tensors, "cat")[0]._apply("cat", *tensors, dim=integer(dim, "dim"))  # type: ignore[no-any-return]
 
 
 @op(rules.stack)
@@ -358,7 +357,7 @@ def stack(tensors: Sequence[T], dim: int = 0) -> T:
 
     Shapes: k times [...] -> [..., k, ...]. Types promote. Gradient: each tensor's slice of g.
     """
-    return sequence_of_tensors(tensors, "stack")[0]._apply("stack", *tensors, dim=dim)  # type: ignore[no-any-return]
+    return sequence_of_tensors(tensors, "stack")[0]._apply("stack", *tensors, dim=integer(dim, "dim"))  # type: ignore[no-any-return]
 
 
 def hstack(tensors: Sequence[T]) -> T:
@@ -369,9 +368,7 @@ def hstack(tensors: Sequence[T]) -> T:
 
 def vstack(tensors: Sequence[T]) -> T:
     """Tensors joined along the first dimension, those of one dimension or none as rows."""
-    parts: list[Any] = [
-        t if len(t.shape) >= 2 else t.reshape(1, -1) for t in sequence_of_tensors(tensors, "vstack")
-    ]
+    parts: list[Any] = [t if len(t.shape) >= 2 else t.reshape(1, -1) for t in sequence_of_tensors(tensors, "vstack")]
     return cat(parts, dim=0)  # type: ignore[no-any-return]
 
 
@@ -380,4 +377,3 @@ def broadcast_tensors(*tensors: T) -> tuple[T, ...]:
     found: list[Any] = list(sequence_of_tensors(tensors, "broadcast_tensors"))
     shape = broadcast(*[t.shape for t in found])
     return tuple(t.expand(shape) for t in found)
-
