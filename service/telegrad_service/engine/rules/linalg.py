@@ -1,3 +1,160 @@
-"""Kernels and derivatives of the linalg family."""
+"""Kernels and derivatives of products, einsum, trace and norms."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from telegrad_service.engine.formulas import F
+from telegrad_service.engine.table import Array, derivative, kernel
+
+# Products ----------------------------------------------------------------------------------------------------------------------
+
+
+def adjoint(x: Any) -> Any:
+    """Conjugate transpose of the last two dimensions."""
+    return F.conjugate(F.transpose(x, dim0=-2, dim1=-1))
+
+
+@kernel("matmul")
+def matmul(self: Array, other: Array) -> Any:
+    """Matrix product; a batch times one matrix is folded into one product, which BLAS does in one call."""
+    if self.ndim > 2 and other.ndim == 2 and self.flags.c_contiguous and self.size:
+        return (self.reshape(-1, self.shape[-1]) @ other).reshape(self.shape[:-1] + other.shape[-1:])
+    return np.matmul(self, other)
+
+
+def matmul_self(g: Any, other: Any, self_shape: tuple[int, ...]) -> Any:
+    """Gradient of a product's left operand."""
+    conjugate = F.conjugate(other)
+    if len(self_shape) == 1:
+        if other.ndim == 1:
+            return g * conjugate
+        # A row vector: the product with g's row, summed over the batch by the walk.
+        return F.squeeze(F.matmul(conjugate, F.unsqueeze(g, dim=-1)), dim=(-1,))
+    if other.ndim == 1:
+        return F.unsqueeze(g, dim=-1) * conjugate
+    if len(self_shape) == 2 and other.ndim > 2:
+        return fold_left(g, conjugate)
+    return F.matmul(g, F.transpose(conjugate, dim0=-2, dim1=-1))
+
+
+def fold_left(g: Any, other: Any) -> Any:
+    """Sum over the batch of ``g[b] @ other[b]^T`` as one product: the batch joins the contracted dimension."""
+    batch = tuple(range(g.ndim - 2))
+    rows, inner = g.shape[-2], other.shape[-2]
+    joined = math.prod(g.shape[:-2]) * g.shape[-1]
+    left = F.reshape(F.permute(g, dims=(g.ndim - 2, *batch, g.ndim - 1)), shape=(rows, joined))
+    right = F.reshape(F.permute(other, dims=(other.ndim - 2, *batch, other.ndim - 1)), shape=(inner, joined))
+    return F.matmul(left, F.transpose(right, dim0=0, dim1=1))
+
+
+def matmul_other(g: Any, self: Any, other_shape: tuple[int, ...]) -> Any:
+    """Gradient of a product's right operand. With one matrix for a whole batch, one product sums over the batch."""
+    conjugate = F.conjugate(self)
+    if len(other_shape) == 1:
+        if self.ndim == 1:
+            return g * conjugate
+        size = math.prod(self.shape[:-1])
+        return F.matmul(F.reshape(g, shape=(size,)), F.reshape(conjugate, shape=(size, self.shape[-1])))
+    if self.ndim == 1:
+        return F.unsqueeze(conjugate, dim=-1) * F.unsqueeze(g, dim=-2)
+    if len(other_shape) == 2 and self.ndim > 2:
+        size = math.prod(self.shape[:-1])
+        left = F.reshape(conjugate, shape=(size, self.shape[-1]))
+        return F.matmul(F.transpose(left, dim0=0, dim1=1), F.reshape(g, shape=(size, g.shape[-1])))
+    return F.matmul(F.transpose(conjugate, dim0=-2, dim1=-1), g)
+
+
+derivative("matmul", self=matmul_self, other=matmul_other)
+
+kernel("mm", np.matmul)
+kernel("bmm", np.matmul)
+
+derivative("mm", self=lambda g, mat2: F.matmul(g, adjoint(mat2)), mat2=lambda g, self: F.matmul(adjoint(self), g))
+derivative("bmm", self=lambda g, mat2: F.matmul(g, adjoint(mat2)), mat2=lambda g, self: F.matmul(adjoint(self), g))
+
+kernel("mv", np.matmul)
+derivative(
+    "mv",
+    self=lambda g, vec: F.unsqueeze(g, dim=-1) * F.conjugate(vec),
+    vec=lambda g, self: F.matmul(g, F.conjugate(self)),
+)
+
+kernel("dot", np.dot)
+derivative("dot", self=lambda g, tensor: g * F.conjugate(tensor), tensor=lambda g, self: g * F.conjugate(self))
+
+kernel("inner", np.inner)
+
+
+def _inner_gradient(g: Any, other: Any, own_shape: tuple[int, ...], first: bool) -> Any:
+    """Gradient of one operand of ``inner``: ``g`` contracted with the other operand over the other's leading dimensions."""
+    conjugate = F.conjugate(other)
+    if not own_shape or not other.ndim:
+        return g * conjugate
+    mine, theirs = math.prod(own_shape[:-1]), math.prod(other.shape[:-1])
+    matrix = F.reshape(g, shape=(mine, theirs) if first else (theirs, mine))
+    if not first:
+        matrix = F.transpose(matrix, dim0=0, dim1=1)
+    product = F.matmul(matrix, F.reshape(conjugate, shape=(theirs, other.shape[-1])))
+    return F.reshape(product, shape=own_shape)
+
+
+derivative(
+    "inner",
+    self=lambda g, other, self_shape: _inner_gradient(g, other, self_shape, True),
+    other=lambda g, self, other_shape: _inner_gradient(g, self, other_shape, False),
+)
+
+
+@kernel("outer")
+def _outer(self: Array, vec2: Array) -> Any:
+    return self[:, None] * vec2
+
+
+derivative(
+    "outer",
+    # Types may have been promoted, so a product with conversion: broadcast and sum, not matmul.
+    self=lambda g, vec2: F.sum(g * F.conjugate(vec2), dim=(1,)),
+    vec2=lambda g, self: F.sum(g * F.unsqueeze(F.conjugate(self), dim=-1), dim=(0,)),
+)
+
+
+def _added(self: Array, a: Array, b: Array, beta: Any, alpha: Any) -> Any:
+    product = np.matmul(a, b)
+    if alpha != 1:
+        product = product * np.asarray(alpha).astype(a.dtype)
+    if beta == 0:
+        return product  # NaN in self must not spread, as in PyTorch and BLAS
+    return product + (self if beta == 1 else self * np.asarray(beta).astype(a.dtype))
+
+
+kernel("addmm", lambda self, mat1, mat2, beta, alpha: _added(self, mat1, mat2, beta, alpha))
+kernel("addmv", lambda self, mat, vec, beta, alpha: _added(self, mat, vec, beta, alpha))
+kernel("baddbmm", lambda self, batch1, batch2, beta, alpha: _added(self, batch1, batch2, beta, alpha))
+
+
+def _scaled(g: Any, factor: Any) -> Any:
+    return g if factor == 1 else g * F.conjugate(factor)
+
+
+derivative(
+    "addmm",
+    self=lambda g, beta: _scaled(g, beta),
+    mat1=lambda g, mat2, alpha: _scaled(F.matmul(g, adjoint(mat2)), alpha),
+    mat2=lambda g, mat1, alpha: _scaled(F.matmul(adjoint(mat1), g), alpha),
+)
+derivative(
+    "addmv",
+    self=lambda g, beta: _scaled(g, beta),
+    mat=lambda g, vec, alpha: _scaled(F.unsqueeze(g, dim=-1) * F.conjugate(vec), alpha),
+    vec=lambda g, mat, alpha: _scaled(F.matmul(g, F.conjugate(mat)), alpha),
+)
+derivative(
+    "baddbmm",
+    self=lambda g, beta: _scaled(g, beta),
+    batch1=lambda g, batch2, alpha: _scaled(F.matmul(g, adjoint(batch2)), alpha),
+    batch2=lambda g, batch1, alpha: _scaled(F.matmul(adjoint(batch1), g), alpha),
+)
