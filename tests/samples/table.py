@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
 from tests.samples import ErrorSample, Sample, creation, elementwise, index, linalg, nn, reduce, shape
 
-_FAMILIES = (creation, elementwise, reduce, shape, index, linalg, nn)
+FAMILIES = (creation, elementwise, reduce, shape, index, linalg, nn)
 
-SAMPLES: list[Sample] = [sample for family in _FAMILIES for sample in family.SAMPLES]
+SAMPLES: list[Sample] = [sample for family in FAMILIES for sample in family.SAMPLES]
 
-ERRORS: list[ErrorSample] = [sample for family in _FAMILIES for sample in family.ERRORS]
+ERRORS: list[ErrorSample] = [sample for family in FAMILIES for sample in family.ERRORS]
+
+
+def parameters(samples: Sequence[Sample] | Sequence[ErrorSample]) -> list[Any]:
+    """The samples as pytest's parameters, with readable ids."""
+    return [pytest.param(sample, id=sample.id[:120]) for sample in samples]

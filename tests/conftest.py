@@ -1,0 +1,41 @@
+"""What every test may ask for: a place to run in, a session there, and hypothesis kept bounded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import telegrad
+from tests.places import PLACES, open_session
+from tests.references.sides import Telegrad
+
+# A slow machine must not fail a test by its clock; CI must fail twice alike.
+settings.register_profile("default", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
+settings.register_profile("soak", settings.get_profile("default"), max_examples=5_000)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> str:
+    """Each place in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def session(place: str) -> Iterator[telegrad.Session]:
+    """A session in each place in turn, current during the test."""
+    with open_session(place) as opened:
+        yield opened
+
+
+@pytest.fixture
+def engine() -> Iterator[Telegrad]:
+    """telegrad in a fresh local session, current during the test, as a side to evaluate samples on."""
+    with telegrad.local() as opened:
+        opened.manual_seed(0)
+        yield Telegrad(opened)

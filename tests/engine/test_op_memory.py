@@ -1,0 +1,172 @@
+"""What ops do with memory: inputs stay as they are, results alias them exactly where PyTorch's do, layout does not matter."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import telegrad
+from telegrad.contract.dtypes import can_cast
+from telegrad.contract.ops import OPS
+from telegrad_service.engine.tensor import Tensor
+from tests.references.comparison import differences
+from tests.references.evaluation import Bound, evaluate_at, is_in_place
+from tests.references.sides import HAS_TORCH, Telegrad, flatten, torch_side
+from tests.samples import Array, Sample
+from tests.samples.table import SAMPLES, parameters
+
+STEADY = [s for s in SAMPLES if not s.random and Bound(s).arrays]
+
+
+@pytest.mark.parametrize("sample", parameters([s for s in STEADY if not is_in_place(s.call)]))
+def test_inputs_are_not_modified(engine: Telegrad, sample: Sample) -> None:
+    bound = Bound(sample)
+    tensors = [engine.tensor(a) for a in bound.arrays]
+
+    bound.call(engine, tensors)
+
+    for tensor, array in zip(tensors, bound.arrays, strict=True):
+        assert engine.array(tensor).tobytes() == array.tobytes()
+        assert tensor._version == 0
+
+
+def aliases(outputs: list[Any], inputs: list[Any], address: Callable[[Any], int]) -> list[list[bool]]:
+    """For each output, which inputs' storage it shares."""
+    return [[address(o) == address(i) for i in inputs] for o in outputs]
+
+
+def storage_address(tensor: Tensor) -> int:
+    """Where the memory starts that the tensor's array is part of."""
+    array: Any = tensor.array
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return int(array.__array_interface__["data"][0])
+
+
+@pytest.mark.parametrize("sample", parameters([s for s in STEADY if not is_in_place(s.call)]))
+def test_results_share_memory_exactly_where_they_say_so(engine: Telegrad, sample: Sample) -> None:
+    bound = Bound(sample)
+    tensors = [engine.tensor(a) for a in bound.arrays]
+
+    outputs = [o for o in flatten(engine, bound.call(engine, tensors)) if isinstance(o, Tensor)]
+
+    for output in outputs:
+        for tensor in tensors:
+            shares = output.array.size > 0 and np.may_share_memory(output.array, tensor.array)
+            if shares and output is not tensor:
+                assert output.version is tensor.version
+                assert output.version is not None
+            if not shares and output.array.size > 0:
+                assert output.version is None or output.version is not tensor.version
+
+
+@pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: nothing to compare aliases with")
+@pytest.mark.parametrize("sample", parameters([s for s in STEADY if not is_in_place(s.call) and s.torch]))
+def test_results_share_memory_where_the_reference_does(engine: Telegrad, sample: Sample) -> None:
+    bound = Bound(sample)
+    torch = torch_side()
+
+    def shared(side: Any, address: Callable[[Any], int]) -> list[list[bool]]:
+        tensors = [side.tensor(a) for a in bound.arrays]
+        returned = flatten(side, bound.call(side, tensors))
+        outputs = [o for o in returned if side.is_tensor(o) and 0 not in o.shape]
+        return aliases(outputs, tensors, address)
+
+    assert shared(engine, storage_address) == shared(torch, lambda t: t.untyped_storage().data_ptr())
+
+
+def in_place_twin(sample: Sample) -> Sample | None:
+    """The same call in its in-place form; None where the op has none or the sample calls something else."""
+    row = OPS.get(sample.op)
+    name = sample.call.rpartition(".")[2]
+    if row is None or not row.inplace or name != row.name or not isinstance(sample.args[0], np.ndarray):
+        return None
+    return dataclasses.replace(sample, call=f"Tensor.{name}_")
+
+
+TWINS = [(s, twin) for s in STEADY if (twin := in_place_twin(s)) is not None]
+
+
+@pytest.mark.parametrize(("sample", "twin"), [pytest.param(sample, twin, id=twin.id[:120]) for sample, twin in TWINS])
+def test_in_place_form_writes_what_the_op_returns(engine: Telegrad, sample: Sample, twin: Sample) -> None:
+    bound = Bound(sample)
+    tensors = [engine.tensor(a) for a in bound.arrays]
+    target = tensors[0]
+    wanted = bound.call(engine, tensors)
+
+    if wanted.shape != target.shape or not can_cast(wanted.dtype, target.dtype):
+        with pytest.raises(RuntimeError):
+            Bound(twin).call(engine, tensors)
+    else:
+        written = Bound(twin).call(engine, tensors)
+        assert written._version == 1
+        assert not differences([engine.array(written)], [engine.array(wanted).astype(target.dtype.numpy)], "output")
+
+
+def transposed(array: Array) -> Array:
+    """The same values in column order."""
+    return np.array(array, order="F")
+
+
+def strided(array: Array) -> Array:
+    """The same values, every second place of a larger buffer."""
+    buffer = np.zeros((*array.shape, 2), array.dtype)
+    buffer[..., 1] = array
+    return buffer[..., 1]
+
+
+def reversed_in_memory(array: Array) -> Array:
+    """The same values with negative strides."""
+    return np.flip(np.flip(array).copy())
+
+
+class LaidOut(Telegrad):
+    """telegrad with tensors in an unusual memory layout."""
+
+    def __init__(self, session: telegrad.Session, layout: Callable[[Array], Array]) -> None:
+        super().__init__(session)
+        self.layout = layout
+
+    def tensor(self, array: Array, *, requires_grad: bool = False) -> Any:
+        made: Any = self.session
+        tensor = made._engine.wrap(self.layout(array))
+        tensor.requires_grad = requires_grad
+        return tensor
+
+
+@pytest.mark.parametrize("layout", [transposed, strided, reversed_in_memory])
+@pytest.mark.parametrize("sample", parameters([s for s in STEADY if any(a.ndim for a in Bound(s).arrays)]))
+def test_memory_layout_does_not_matter(engine: Telegrad, sample: Sample, layout: Callable[[Array], Array]) -> None:
+    bound = Bound(sample)
+    wanted = evaluate_at(engine, bound, bound.arrays, None, 1)
+
+    found = evaluate_at(LaidOut(engine.session, layout), bound, bound.arrays, None, 1)
+
+    assert not differences(found.outputs, wanted.outputs, "output")
+    assert found.requires == wanted.requires
+    assert not differences(found.gradients, wanted.gradients, "gradient")
+
+
+@pytest.mark.parametrize("sample", parameters([s for s in STEADY if any(a.ndim for a in Bound(s).arrays)]))
+def test_expanded_inputs_count_as_their_copies(engine: Telegrad, sample: Sample) -> None:
+    bound = Bound(sample)
+    expanded = [np.broadcast_to(a[:1], a.shape) if a.ndim and a.shape[0] else a for a in bound.arrays]  # one row, repeated
+
+    def result(side: Telegrad, arrays: list[Array]) -> Any:
+        try:
+            return evaluate_at(side, bound, arrays, None, 1)
+        except telegrad.TelegradError as error:
+            return type(error), str(error)
+
+    wanted = result(engine, [a.copy() for a in expanded])
+    found = result(LaidOut(engine.session, lambda a: a), expanded)
+
+    if isinstance(wanted[0], type):
+        assert found == wanted
+    else:
+        assert not differences(found.outputs, wanted.outputs, "output")
+        assert not differences(found.gradients, wanted.gradients, "gradient")

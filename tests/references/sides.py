@@ -1,0 +1,167 @@
+"""One way to speak to telegrad and to PyTorch, so that the same evaluation runs on both."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+import telegrad
+from telegrad.contract.dtypes import DType
+from tests.samples import Array
+
+HAS_TORCH: Final = importlib.util.find_spec("torch") is not None
+"""Whether PyTorch can be imported here; if not, its stored answers stand in for it."""
+
+
+class Side(Protocol):
+    """A library that has tensors and gradients."""
+
+    name: str
+
+    def tensor(self, array: Array, *, requires_grad: bool = False) -> Any:
+        """A new tensor with a copy of these values, in their type."""
+        ...
+
+    def dtype(self, name: str) -> Any:
+        """The element type of that name."""
+        ...
+
+    def resolve(self, path: str) -> Callable[..., Any]:
+        """The public callable at that path; a property becomes a function of the tensor."""
+        ...
+
+    def is_tensor(self, value: Any) -> bool:
+        """Whether the value is one of this side's tensors."""
+        ...
+
+    def array(self, tensor: Any) -> Array:
+        """A copy of the tensor's values."""
+        ...
+
+    def grad(
+        self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], *, create_graph: bool
+    ) -> tuple[Any, ...]:
+        """Gradients of the outputs, weighted with vectors, to the inputs; None where there is none."""
+        ...
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call it the way this side's functions are called."""
+        ...
+
+
+def resolve(root: Any, path: str) -> Callable[..., Any]:
+    """The callable at a dotted path under ``root``; a property becomes a function of its owner."""
+    found = root
+    for part in path.split("."):
+        found = getattr(found, part)
+    if callable(found):
+        return found  # type: ignore[no-any-return]
+    return lambda owner: getattr(owner, path.rpartition(".")[2])
+
+
+class Telegrad:
+    """telegrad, in one session."""
+
+    name = "telegrad"
+
+    def __init__(self, session: telegrad.Session) -> None:
+        self.session = session
+
+    def tensor(self, array: Array, *, requires_grad: bool = False) -> Any:
+        """A new tensor of the session."""
+        return self.session.tensor(array, requires_grad=requires_grad)
+
+    def dtype(self, name: str) -> Any:
+        """``telegrad.float32``."""
+        return getattr(telegrad, name)
+
+    def resolve(self, path: str) -> Callable[..., Any]:
+        """What stands at that path under ``telegrad``."""
+        return resolve(telegrad, path)
+
+    def is_tensor(self, value: Any) -> bool:
+        """Whether it is a tensor of any session."""
+        return isinstance(value, telegrad.Tensor)
+
+    def array(self, tensor: Any) -> Array:
+        """The values, read in whatever way the place has."""
+        return np.array(tensor.detach().numpy())
+
+    def grad(
+        self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], *, create_graph: bool
+    ) -> tuple[Any, ...]:
+        """``telegrad.autograd.grad`` with unused inputs allowed."""
+        return self.session.grad(outputs, inputs, vectors, create_graph=create_graph, allow_unused=True)
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Plainly: free functions find the session as the current one."""
+        return function(*args, **kwargs)
+
+
+class Torch:
+    """PyTorch, on the processor."""
+
+    name = "torch"
+
+    def __init__(self) -> None:
+        self.torch = importlib.import_module("torch")
+        self.torch.set_num_threads(1)  # pool threads cost more than such small tensors
+
+    def tensor(self, array: Array, *, requires_grad: bool = False) -> Any:
+        """A new tensor with a copy of the values."""
+        return self.torch.from_numpy(np.array(array)).requires_grad_(requires_grad)
+
+    def dtype(self, name: str) -> Any:
+        """``torch.float32``."""
+        return getattr(self.torch, name)
+
+    def resolve(self, path: str) -> Callable[..., Any]:
+        """What stands at that path under ``torch``."""
+        return resolve(self.torch, path)
+
+    def is_tensor(self, value: Any) -> bool:
+        """Whether it is a tensor of PyTorch's."""
+        return isinstance(value, self.torch.Tensor)
+
+    def array(self, tensor: Any) -> Array:
+        """The values, lazy conjugates and negations carried out."""
+        return np.array(tensor.detach().resolve_conj().resolve_neg().numpy())
+
+    def grad(
+        self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], *, create_graph: bool
+    ) -> tuple[Any, ...]:
+        """``torch.autograd.grad`` with unused inputs allowed."""
+        return self.torch.autograd.grad(  # type: ignore[no-any-return]
+            list(outputs), list(inputs), list(vectors), create_graph=create_graph, allow_unused=True
+        )
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """With PyTorch's warnings silenced: they are its own affair."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function(*args, **kwargs)
+
+
+@functools.cache
+def torch_side() -> Torch:
+    """PyTorch, imported once."""
+    return Torch()
+
+
+def flatten(side: Side, value: Any) -> list[Any]:
+    """The tensors in what a call returned, in order; Python values beside them as arrays, None left out."""
+    if value is None:
+        return []
+    if side.is_tensor(value):
+        return [value]
+    if isinstance(value, (tuple, list)):
+        return [leaf for item in value for leaf in flatten(side, item)]
+    if isinstance(value, DType) or str(value).startswith("torch."):
+        return [np.array(str(value).rpartition(".")[2])]
+    return [np.asarray(value)]
