@@ -66,8 +66,8 @@ wheel: $(VENV)/.ready-test ## build the wheel into dist/ (the tests check what i
 bench: $(VENV)/.ready-demo ## run the benchmarks
 	$(PY) -m benchmarks $(ARGS)
 
-soak: $(VENV)/.ready-test ## the long forms of the fault and fuzz runs
-	$(PY) -m pytest -m soak $(ARGS)
+soak: $(VENV)/.ready-test ## the long forms of the fault, fuzz and property runs
+	$(PYTEST) -m 'soak or hypothesis' --hypothesis-profile=soak $(ARGS)
 
 coverage: $(VENV)/.ready-test ## run the tests and say which lines none of them reaches
 	$(PY) -m coverage erase
