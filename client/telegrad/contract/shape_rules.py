@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from telegrad.contract.errors import DimensionError, IndexBoundsError, ShapeError
+from telegrad.contract.errors import ArgumentValueError, DimensionError, IndexBoundsError, ShapeError
 from telegrad.contract.ops import Outcome, Rule, Shape, Spec, check_bytes
 from telegrad.contract.shapes import dimension, nonnegative, result_type
 
@@ -17,9 +17,8 @@ def _one(x: Spec, shape: Shape, flops: int = 0) -> Outcome:
     return Outcome((Spec(shape, x.dtype),), flops)
 
 
-def _bounds_error(dim: int, ndim: int) -> DimensionError:
-    bound = ndim or 1
-    return DimensionError(f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got {dim})")
+def _no_dimensions(dim: int) -> DimensionError:
+    return DimensionError(f"Dimension specified as {dim} but tensor has no dimensions")
 
 
 def resolve_size(shape: Sequence[int], count: int) -> Shape:
@@ -32,7 +31,7 @@ def resolve_size(shape: Sequence[int], count: int) -> Shape:
                 raise ShapeError("only one dimension can be inferred")
             unknown = i
         elif n < 0:
-            raise ShapeError(f"invalid shape dimension {n}")
+            raise ShapeError(f"invalid shape dimension {n} at index {i} of shape {list(shape)}")
         else:
             known *= n
     if unknown is None:
@@ -76,7 +75,7 @@ def unflattened(shape: Shape, dim: int, sizes: Sequence[int]) -> Shape:
     if not sizes:
         raise ShapeError("unflatten: sizes must be non-empty")
     if not shape:
-        raise _bounds_error(dim, 0)
+        raise ShapeError("unflatten: the tensor has no dimensions to split")
     at = dimension(dim, len(shape))
     try:
         found = resolve_size(sizes, shape[at])
@@ -140,7 +139,7 @@ def expanded(shape: Shape, size: Sequence[int]) -> Shape:
             )
         elif n < 0:
             raise ShapeError(f"Trying to create tensor with negative dimension {n}: {list(size)}")
-        elif own is None or own == 1 or own == n:
+        elif own is None or own in (1, n):
             found.append(n)
         else:
             raise ShapeError(
@@ -161,7 +160,7 @@ def sum_to_size(inputs: Sequence[Any], p: Parameters) -> Outcome:
     """Rule of ``sum_to_size``."""
     x, size = inputs[0], tuple(p["size"])
     lead = len(x.shape) - len(size)
-    if lead < 0 or any(n != 1 and n != own for n, own in zip(size, x.shape[lead:], strict=True)):
+    if lead < 0 or any(n not in (1, own) for n, own in zip(size, x.shape[lead:], strict=True)):
         raise ShapeError(f"size {{{list(size)}}} is not expandable to size {{{list(x.shape)}}}.")
     return _one(x, size, x.size)
 
@@ -280,7 +279,7 @@ def diagonal(inputs: Sequence[Any], p: Parameters) -> Outcome:
     """Rule of ``diagonal``."""
     shape, offset = inputs[0].shape, p["offset"]
     if not shape:
-        raise _bounds_error(p["dim1"], 0)
+        raise _no_dimensions(p["dim1"])
     a, b = dimension(p["dim1"], len(shape)), dimension(p["dim2"], len(shape))
     if a == b:
         raise ShapeError(f"diagonal dimensions cannot be identical {p['dim1']}, {p['dim2']}")
@@ -386,7 +385,7 @@ def unbind(inputs: Sequence[Any], p: Parameters) -> Outcome:
     """Rule of ``unbind``."""
     x = inputs[0]
     if not x.shape:
-        raise _bounds_error(p["dim"], 0)
+        raise _no_dimensions(p["dim"])
     at = dimension(p["dim"], len(x.shape))
     return Outcome((Spec((*x.shape[:at], *x.shape[at + 1 :]), x.dtype),) * x.shape[at], 0)
 
@@ -394,7 +393,7 @@ def unbind(inputs: Sequence[Any], p: Parameters) -> Outcome:
 def cat(inputs: Sequence[Any], p: Parameters) -> Outcome:
     """Rule of ``cat``. Tensors of shape [0] fit anything, a rule from PyTorch's early days that users rely on."""
     if not inputs:
-        raise ShapeError("cat(): expected a non-empty list of Tensors")
+        raise ArgumentValueError("cat(): expected a non-empty list of Tensors")
     for i, x in enumerate(inputs):
         if not x.shape:
             raise ShapeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Self, TypeAlias, TypeVar
 
 from telegrad.contract import shape_rules as rules
-from telegrad.contract.errors import ArgumentTypeError, ShapeError
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 from telegrad.contract.ops import Shape, op
 from telegrad.contract.shapes import broadcast, integer, ints, optional_ints, same, size_argument
 from telegrad.contract.tensor.base import TensorBase
@@ -326,13 +326,14 @@ class ShapeOps(TensorBase):
 
 
 def sequence_of_tensors(tensors: Any, name: str) -> Any:
-    """The tensors themselves; raises ArgumentTypeError unless they are a sequence of tensors, ShapeError if there are none."""
+    """The tensors themselves; raises ArgumentTypeError unless they are a sequence of tensors, an error if there are none: a ValueError
+    for cat and a RuntimeError for others, as PyTorch has it."""
     if isinstance(tensors, TensorBase) or not isinstance(tensors, (tuple, list)):
         raise ArgumentTypeError(
             f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
         )
     if not tensors:
-        raise ShapeError(f"{name}(): expected a non-empty list of Tensors")
+        raise (ArgumentValueError if name == "cat" else ShapeError)(f"{name}(): expected a non-empty list of Tensors")
     for position, tensor in enumerate(tensors):
         if not isinstance(tensor, TensorBase):
             raise ArgumentTypeError(
@@ -374,6 +375,8 @@ def vstack(tensors: Sequence[T]) -> T:
 
 def broadcast_tensors(*tensors: T) -> tuple[T, ...]:
     """Every tensor expanded to the shape that all broadcast to."""
+    if not tensors:
+        return ()
     found: list[Any] = list(sequence_of_tensors(tensors, "broadcast_tensors"))
     shape = broadcast(*[t.shape for t in found])
     return tuple(t.expand(shape) for t in found)
