@@ -20,9 +20,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from telegrad.contract import kinds
-from telegrad.contract.dtypes import DType
-from telegrad.contract.errors import PayloadTooLargeError, RequestError
+from telegrad.contract import kinds, limits
+from telegrad.contract.dtypes import DEFAULT_DTYPE, DType, of_number
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, PayloadTooLargeError, RequestError
 
 Array = npt.NDArray[Any]
 
@@ -122,6 +122,77 @@ def array_to_json(array: Array) -> Any:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         return _map_nested(array.tolist(), kinds.spell_float)
     return array.tolist()
+
+
+def array_from_json(data: Any, dtype: DType | None, *, max_elements: int) -> Array:
+    """An array from nested lists of numbers, or from one number; types are inferred as ``torch.tensor`` infers them.
+
+    Args:
+        data: parsed JSON; elements as ``kinds.decode_number`` reads them, or plainly ``"NaN"``, ``"Infinity"``, ``"-Infinity"``.
+        dtype: the element type wanted; None infers it.
+        max_elements: most numbers accepted.
+
+    Raises:
+        ArgumentTypeError: for an element that is no number. ArgumentValueError: for lists of unequal lengths, or a number that the type
+            cannot hold. LimitError: for too many numbers.
+    """
+    shape: list[int] = []
+    level = data
+    while type(level) is list:
+        shape.append(len(level))
+        if not level:
+            break
+        level = level[0]
+    size = math.prod(shape)
+    if size > max_elements:
+        raise limits.refuse(
+            "the data",
+            size,
+            max_elements,
+            "max_json_elements",
+            unit="numbers",
+            hint="send it as base64, raw bytes, .npy or safetensors",
+        )
+    flat: list[Any] = []
+    _flatten(data, shape, 0, flat, max_elements)
+    kinds_seen = {type(v) for v in flat}
+    if not kinds_seen <= {bool, int, float}:
+        flat = [
+            kinds.SPELLED_FLOATS[v] if type(v) is str and v in kinds.SPELLED_FLOATS else kinds.decode_number(v)
+            for v in flat
+        ]
+        kinds_seen = {type(v) for v in flat}
+    if dtype is None:
+        dtype = DEFAULT_DTYPE
+        for python in (complex, float, int, bool):
+            if python in kinds_seen:
+                dtype = of_number(python())
+                break
+    if dtype.category < 3 and complex in kinds_seen:
+        raise ArgumentTypeError(f"a complex number cannot be stored as {dtype.name}")
+    try:
+        with np.errstate(all="ignore"):
+            if dtype.category == 1 and float in kinds_seen:
+                return np.array(np.array(flat, np.float64), dtype.numpy).reshape(shape)
+            return np.array(flat, dtype.numpy).reshape(shape)
+    except OverflowError:
+        raise ArgumentValueError(f"a number does not fit {dtype.name}") from None
+
+
+def _flatten(data: Any, shape: list[int], depth: int, flat: list[Any], max_elements: int) -> None:
+    if depth == len(shape):
+        if type(data) is list:
+            raise ArgumentValueError("the nested lists have unequal depths")
+        flat.append(data)
+        return
+    if type(data) is not list or len(data) != shape[depth]:
+        got = f"length {len(data)}" if type(data) is list else "a number"
+        raise ArgumentValueError(f"expected sequence of length {shape[depth]} at dim {depth} (got {got})")
+    if depth == len(shape) - 1 and list not in {type(v) for v in data}:
+        flat.extend(data)
+        return
+    for item in data:
+        _flatten(item, shape, depth + 1, flat, max_elements)
 
 
 def _map_nested(value: Any, change: Any) -> Any:

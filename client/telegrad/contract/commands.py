@@ -301,7 +301,9 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
     "create": {
         "id": _kind(NAME_SCHEMA, _name),
         "data": _kind({"description": "nested lists of numbers, or one number"}, _same),
-        "base64": _kind(_nullable({"type": "string", "contentEncoding": "base64"}), kinds.optional(kinds.LONG_STRING).decode),
+        "base64": _kind(
+            _nullable({"type": "string", "contentEncoding": "base64"}), kinds.optional(kinds.LONG_STRING).decode
+        ),
         "buffer": _OPTIONAL_NAME,
         "dtype": _kind(_nullable(kinds.DTYPE.schema), _optional(lambda v: kinds.DTYPE.decode(v).name)),
         "shape": _kind(

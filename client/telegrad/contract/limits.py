@@ -40,7 +40,9 @@ class Limits:
     max_sessions: int = 1000
 
 
-def refuse(what: str, predicted: int, permitted: int, setting: str, *, unit: str = "bytes", hint: str = "") -> LimitError:
+def refuse(
+    what: str, predicted: int, permitted: int, setting: str, *, unit: str = "bytes", hint: str = ""
+) -> LimitError:
     """The error of a limit, with both numbers in the message and in the problem's members."""
     tail = f"; {hint}" if hint else ""
     return LimitError(

@@ -27,12 +27,15 @@ def backward(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     inputs: Sequence[Tensor] | None = None,
-) -> None:
-    """Accumulate gradients into the leaves, or into ``inputs`` only; see ``telegrad.autograd.backward``."""
+) -> int:
+    """Accumulate gradients into the leaves, or into ``inputs`` only; see ``telegrad.autograd.backward``.
+
+    Returns the bytes of the gradients that it made, those that it added to existing ones not counted.
+    """
     if inputs is not None and len(inputs) == 0:
         raise AutogradError("`inputs` argument to `backward()` cannot be empty.")
     if not tensors:
-        return
+        return 0
     roots, cotangents = _cotangents(tensors, grad_tensors, create_graph)
     for position, tensor in enumerate(inputs or ()):
         _same_session(roots[0], tensor)
@@ -45,12 +48,14 @@ def backward(
         wanted=inputs,
     )
     _walk(walk, roots, cotangents)
-    walk.finish(accumulate=inputs is None)
+    made = walk.finish(accumulate=inputs is None)
     seen: set[int] = set()
     for position, tensor in enumerate(inputs or ()):
         if position in walk.captured and id(tensor) not in seen:
             seen.add(id(tensor))
+            made += tensor.array.nbytes if tensor.grad is None else 0
             tensor.accumulate_grad(walk.captured[position], may_keep=False)
+    return made
 
 
 def grad(

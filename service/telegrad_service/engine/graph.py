@@ -325,14 +325,17 @@ class Walk:
             total, owned = self._add(before[1], gradient, before[2])
             self.leaves[key] = (leaf, total, owned)
 
-    def finish(self, *, accumulate: bool) -> None:
-        """Give the leaves' sums out: into ``.grad``, or into ``captured``."""
+    def finish(self, *, accumulate: bool) -> int:
+        """Give the leaves' sums out: into ``.grad``, or into ``captured``. Returns the bytes of the gradients it made."""
+        made = 0
         for key, (leaf, gradient, owned) in self.leaves.items():
             positions = self.wanted_leaves.get(key, ())
             for position in positions:
                 self.captured[position] = gradient
             if accumulate and not positions:
+                made += leaf.array.nbytes if leaf.grad is None else 0
                 leaf.accumulate_grad(gradient, may_keep=owned)
+        return made
 
     def _zeros(self, node: Node, index: int) -> Any:
         array = np.zeros(node.shapes[index], node.types[index])

@@ -1,0 +1,491 @@
+"""``Session.apply(command)``: the only way a session changes.
+
+Each command is atomic: it is checked against the limits and the op's rule before anything is computed, and an error leaves the session as
+it was. A batch has prefix semantics: the first command that fails stops it, and what came before stands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from telegrad.contract import codec, modes
+from telegrad.contract.commands import (
+    ABSENT,
+    Apply,
+    Backward,
+    Command,
+    Create,
+    Grad,
+    Read,
+    Release,
+    Run,
+    Seed,
+    Set,
+)
+from telegrad.contract.dtypes import as_dtype, from_numpy
+from telegrad.contract.errors import (
+    ArgumentValueError,
+    ConflictError,
+    NotFoundError,
+    SessionClosedError,
+    ShapeError,
+    TelegradError,
+    UnknownOpError,
+)
+from telegrad.contract.limits import Limits, refuse
+from telegrad.contract.ops import Op, find
+from telegrad_service.engine import autograd
+from telegrad_service.engine.rules import load
+from telegrad_service.engine.tensor import Engine, Tensor, check_inputs, foresee
+from telegrad_service.session import usage
+from telegrad_service.session.programs import Program
+
+load()
+
+Names = MutableMapping[str, Tensor]
+
+GRAD_SUFFIX: Final = ".grad"
+
+
+class BatchAnswer(NamedTuple):
+    """What a batch did.
+
+    Attributes:
+        applied: how many commands stand.
+        results: of the commands that have one, each with its ``index``.
+        failed: the error of the first command that failed, or None; its index is ``applied``.
+        arrays: what reads with ``encoding`` ``buffer`` put out, by the name in their result.
+    """
+
+    applied: int
+    results: list[dict[str, Any]]
+    failed: TelegradError | None
+    arrays: dict[str, np.ndarray[Any, Any]]
+
+
+@dataclass(slots=True)
+class _Context:
+    """What one command works with: the names in scope, the arrays that came with the request, and those that go out with the answer."""
+
+    names: Names
+    buffers: Mapping[str, np.ndarray[Any, Any]]
+    out: dict[str, np.ndarray[Any, Any]]
+
+
+class Session:
+    """A home of named tensors, their graphs, a random generator and stored programs. Not thread-safe: a host serialises access."""
+
+    def __init__(self, id: str, limits: Limits | None = None) -> None:
+        """Open an empty session; ``limits`` defaults to ``Limits()``."""
+        self.id = id
+        self.limits = limits or Limits()
+        self.engine = Engine(self)
+        self.names: dict[str, Tensor] = {}
+        self.programs: dict[str, Program] = {}
+        self.created = time.time()
+        self.closed = False
+        self._auto = 0
+        # Upper bounds since the last exact count; see _admit.
+        self._held = usage.Held(0, 0)
+        self._handlers: dict[type, Callable[[Any, _Context], dict[str, Any] | None]] = {
+            Create: self._create,
+            Apply: self._apply,
+            Backward: self._backward,
+            Grad: self._grad,
+            Set: self._set,
+            Read: self._read,
+            Release: self._release,
+            Seed: self._seed,
+            Run: self._run,
+        }
+
+    # Commands ----------------------------------------------------------------------------------------------------------------
+
+    def apply(
+        self, command: Command, buffers: Mapping[str, np.ndarray[Any, Any]] | None = None
+    ) -> tuple[dict[str, Any] | None, dict[str, np.ndarray[Any, Any]]]:
+        """Do one command.
+
+        Returns:
+            its result (None for commands without one) and the arrays that a ``buffer`` read put out.
+
+        Raises:
+            TelegradError: and nothing has changed.
+        """
+        context = _Context(self.names, buffers or {}, {})
+        return self._do(command, context), context.out
+
+    def batch(
+        self, commands: Sequence[Command], buffers: Mapping[str, np.ndarray[Any, Any]] | None = None
+    ) -> BatchAnswer:
+        """Do commands in order until one fails; what came before it stands."""
+        context = _Context(self.names, buffers or {}, {})
+        results: list[dict[str, Any]] = []
+        for index, command in enumerate(commands):
+            try:
+                result = self._do(command, context)
+            except TelegradError as error:
+                return BatchAnswer(index, results, error, context.out)
+            if result is not None:
+                results.append({"index": index, **result})
+        return BatchAnswer(len(commands), results, None, context.out)
+
+    def _do(self, command: Command, context: _Context) -> dict[str, Any] | None:
+        if self.closed:
+            raise SessionClosedError("the session was closed")
+        return self._handlers[type(command)](command, context)
+
+    def _create(self, command: Create, context: _Context) -> None:
+        given = [f for f in ("data", "base64", "buffer") if getattr(command, f) not in (ABSENT, None)]
+        if command.data is None:
+            given.append("data")
+        if len(given) != 1:
+            raise ArgumentValueError("create needs exactly one of data, base64 and buffer")
+        self._require_free([command.id], context)
+        dtype = None if command.dtype is None else as_dtype(command.dtype)
+        if command.base64 is not None:
+            if dtype is None or command.shape is None:
+                raise ArgumentValueError("create with base64 needs dtype and shape")
+            self._admit("the tensor", [len(command.base64) * 3 // 4])
+            array = codec.from_base64(command.base64, dtype, command.shape)
+        elif command.buffer is not None:
+            found = context.buffers.get(command.buffer)
+            if found is None:
+                raise ArgumentValueError("the request carries no buffer of that name")
+            array = found if dtype is None else found.astype(dtype.numpy, copy=False)
+            self._admit("the tensor", [array.nbytes])
+        else:
+            array = codec.array_from_json(command.data, dtype, max_elements=self.limits.max_json_elements)
+            self._admit("the tensor", [array.nbytes])
+        if command.shape is not None and array.shape != command.shape:
+            raise ShapeError(f"the data has shape {list(array.shape)}, 'shape' says {list(command.shape)}")
+        tensor = self.engine.wrap(array)
+        if command.requires_grad:
+            tensor.requires_grad = True
+        context.names[command.id] = tensor
+
+    def _apply(self, command: Apply, context: _Context) -> dict[str, Any]:
+        in_place = command.op.endswith("_")
+        op = find(command.op[:-1] if in_place else command.op)
+        if op.namespace == "internal" or (in_place and not op.inplace):
+            raise UnknownOpError("there is no such op; GET /v1/ops lists them")
+        inputs = tuple([self._resolve(v, context) if type(v) is str else v for v in command.inputs])
+        check_inputs(self.engine, op, inputs)
+        parameters = dict(command.parameters)
+        count = self._foresee(op, inputs, parameters, in_place=in_place)
+        wanted = command.outputs
+        if wanted is not None:
+            self._require_free(wanted, context)
+            if count is not None and len(wanted) > count:
+                raise ArgumentValueError(f"{command.op} has {count} output(s), {len(wanted)} names were given")
+        token = modes.set_mode(command.grad_enabled)
+        try:
+            made = self.engine._apply(command.op, *inputs, **parameters)
+        finally:
+            modes.reset_mode(token)
+        outputs = made if isinstance(made, tuple) else (made,)
+        if wanted is None:
+            wanted = () if in_place else tuple(self._auto_name(context) for _ in outputs)
+        for name, tensor in zip(wanted, outputs, strict=False):
+            if name is not None:
+                context.names[name] = tensor
+        return {"outputs": wanted}
+
+    def _backward(self, command: Backward, context: _Context) -> None:
+        added = autograd.backward(
+            self._many(command.tensors, context),
+            self._optional_many(command.grad_tensors, context),
+            retain_graph=command.retain_graph,
+            create_graph=command.create_graph,
+            inputs=None if command.inputs is None else self._many(command.inputs, context),
+        )
+        self._hold(added, command.create_graph)
+
+    def _grad(self, command: Grad, context: _Context) -> dict[str, Any]:
+        wanted = command.results
+        if wanted is None:
+            wanted = tuple(self._auto_name(context) for _ in command.inputs)
+        if len(wanted) > len(command.inputs):
+            raise ArgumentValueError(f"grad has {len(command.inputs)} result(s), {len(wanted)} names were given")
+        self._require_free(wanted, context)
+        found = autograd.grad(
+            self._many(command.outputs, context),
+            self._many(command.inputs, context),
+            self._optional_many(command.grad_outputs, context),
+            retain_graph=command.retain_graph,
+            create_graph=command.create_graph,
+            allow_unused=command.allow_unused,
+            is_grads_batched=command.is_grads_batched,
+            materialize_grads=command.materialize_grads,
+        )
+        names: list[str | None] = []
+        for name, tensor in zip(wanted, found, strict=False):
+            if name is not None and tensor is not None:
+                context.names[name] = tensor
+            names.append(name if tensor is not None else None)
+        self._hold(sum(t.array.nbytes for t in found if t is not None), command.create_graph)
+        return {"present": [t is not None for t in found], "results": names}
+
+    def _set(self, command: Set, context: _Context) -> None:
+        tensor = self._resolve(command.tensor, context)
+        if command.name is not None:
+            self._require_free([command.name], context)
+        gradient: Any = ABSENT
+        if command.grad is None:
+            gradient = None
+        elif isinstance(command.grad, str):
+            gradient = self._resolve(command.grad, context)
+        if command.retain_grad is False:
+            raise ArgumentValueError("retain_grad can only be switched on")
+        # The steps that can be refused come first; each refuses before it changes anything.
+        before = tensor.tracks
+        if command.requires_grad is not None:
+            tensor.requires_grad = command.requires_grad
+        try:
+            if gradient is not ABSENT:
+                tensor.grad = gradient
+            if command.retain_grad:
+                tensor.retain_grad()
+        except TelegradError:
+            tensor.tracks = before
+            raise
+        if command.name is not None:
+            context.names[command.name] = tensor
+
+    def _read(self, command: Read, context: _Context) -> dict[str, Any]:
+        tensor = self._find(command.tensor, context)
+        if tensor is None:
+            return {"tensor": None}
+        result: dict[str, Any] = {"tensor": describe(command.tensor, tensor)}
+        if command.what == "description":
+            return result
+        array = tensor.array
+        if array.nbytes > self.limits.max_tensor_bytes:
+            raise refuse(
+                "the answer", array.nbytes, self.limits.max_tensor_bytes, "max_tensor_bytes", hint="read a slice of it"
+            )
+        if command.encoding == "json":
+            if array.size > self.limits.max_json_elements:
+                raise refuse(
+                    "the answer",
+                    array.size,
+                    self.limits.max_json_elements,
+                    "max_json_elements",
+                    unit="numbers",
+                    hint="read it as base64, raw bytes, .npy or safetensors",
+                )
+            result["data"] = codec.array_to_json(array)
+        elif command.encoding == "base64":
+            result["base64"] = codec.to_base64(array)
+        else:
+            name = str(len(context.out))
+            # A later command of the batch may write into the tensor: the answer must show it as it is now.
+            context.out[name] = array.copy()
+            result["buffer"] = name
+        return result
+
+    def _release(self, command: Release, context: _Context) -> None:
+        missing = [name for name in command.tensors if name not in context.names]
+        if missing:
+            raise NotFoundError(f"{len(missing)} of the {len(command.tensors)} names are no tensors of this session")
+        for name in command.tensors:
+            context.names.pop(name, None)
+
+    def _seed(self, command: Seed, context: _Context) -> None:
+        self.engine.seed(command.seed)
+
+    def _run(self, command: Run, context: _Context) -> dict[str, Any]:
+        program = self.programs.get(command.program)
+        if program is None:
+            raise NotFoundError("the session has no such program; store it with POST .../programs")
+        if set(command.inputs) != set(program.inputs):
+            raise ArgumentValueError(f"the program's inputs are: {', '.join(program.inputs) or 'none'}")
+        self._require_free(command.outputs.values(), context)
+        bound = {hole: self._resolve(reference, context) for hole, reference in command.inputs.items()}
+        runs: list[list[dict[str, Any]]] = []
+        local = _Context({}, context.buffers, context.out)
+        for _ in range(command.times):
+            local = _Context(dict(bound), context.buffers, context.out)
+            results: list[dict[str, Any]] = []
+            for index, inner in enumerate(program.commands):
+                result = self._do(inner, local)
+                if result is not None and isinstance(inner, (Read, Grad)):
+                    results.append({"index": index, **result})
+            runs.append(results)
+        for inner_name, name in command.outputs.items():
+            context.names[name] = self._resolve(inner_name, local)
+        return {"results": runs}
+
+    # Names -------------------------------------------------------------------------------------------------------------------
+
+    def _find(self, reference: str, context: _Context) -> Tensor | None:
+        """The tensor of a reference; None for ``x.grad`` of a tensor without gradient."""
+        tensor = context.names.get(reference)
+        if tensor is not None:
+            return tensor
+        if reference.endswith(GRAD_SUFFIX):
+            owner = context.names.get(reference[: -len(GRAD_SUFFIX)])
+            if owner is not None:
+                return owner.grad
+        raise NotFoundError("the session has no tensor of that name")
+
+    def _resolve(self, reference: str, context: _Context) -> Tensor:
+        tensor = self._find(reference, context)
+        if tensor is None:
+            raise NotFoundError("that tensor has no gradient; run backward first")
+        return tensor
+
+    def _many(self, references: Sequence[str], context: _Context) -> list[Tensor]:
+        return [self._resolve(r, context) for r in references]
+
+    def _optional_many(self, references: Sequence[str | None] | None, context: _Context) -> list[Tensor | None] | None:
+        if references is None:
+            return None
+        return [None if r is None else self._resolve(r, context) for r in references]
+
+    def _require_free(self, names: Any, context: _Context) -> None:
+        wanted = [n for n in names if n is not None]
+        if len(set(wanted)) != len(wanted):
+            raise ConflictError("the same name is given twice")
+        if any(n in context.names for n in wanted):
+            raise ConflictError("a tensor of that name exists already; release it first, or choose another name")
+        if len(self.names) + len(wanted) > self.limits.max_tensors:
+            raise refuse(
+                "the session",
+                len(self.names) + len(wanted),
+                self.limits.max_tensors,
+                "max_tensors",
+                unit="tensors",
+                hint="release tensors that are no longer needed",
+            )
+
+    def _auto_name(self, context: _Context) -> str:
+        while True:
+            self._auto += 1
+            name = f"t{self._auto}"
+            if name not in context.names:
+                return name
+
+    # Limits ------------------------------------------------------------------------------------------------------------------
+
+    def _foresee(self, op: Op, inputs: tuple[Any, ...], parameters: dict[str, Any], *, in_place: bool) -> int | None:
+        """Run the op's rule: raise its errors, admit its cost, and say how many outputs it has (None if that depends on values)."""
+        full = op.complete(parameters)
+        outcome = foresee(op, inputs, full)
+        if outcome is None:
+            # The result depends on values but is never larger than all inputs together, broadcast (masks, nonzero).
+            total = sum(x.array.size for x in inputs if isinstance(x, Tensor)) or 1
+            widest = max((x.array.ndim for x in inputs if isinstance(x, Tensor)), default=1) or 1
+            self._admit(op.name, [8 * total * widest], nodes=1)
+            return None
+        if outcome.flops > self.limits.max_command_flops:
+            raise refuse(op.name, outcome.flops, self.limits.max_command_flops, "max_command_flops", unit="operations")
+        shares = op.view and isinstance(inputs[0], Tensor) and inputs[0].array.flags.c_contiguous
+        sizes = [0] if shares else [spec.nbytes for spec in outcome.outputs]
+        if in_place and sizes:
+            sizes[0] = 0
+        self._admit(op.name, sizes, scratch=outcome.scratch_bytes, nodes=1)
+        return 1 if in_place else len(outcome.outputs)
+
+    def _admit(self, what: str, sizes: Sequence[int], *, scratch: int = 0, nodes: int = 0) -> None:
+        """Refuse what would exceed a limit; otherwise add it to the upper bound of what the session holds."""
+        limits = self.limits
+        largest = max(sizes, default=0)
+        if largest > limits.max_tensor_bytes:
+            raise refuse(what, largest, limits.max_tensor_bytes, "max_tensor_bytes")
+        if scratch > limits.max_session_bytes:
+            raise refuse(f"{what} (working memory)", scratch, limits.max_session_bytes, "max_session_bytes")
+        total = sum(sizes)
+        held = self._held
+        if held.nbytes + total + scratch > limits.max_session_bytes or held.nodes + nodes > limits.max_nodes:
+            held = usage.count(self.names.values())
+            if held.nbytes + total + scratch > limits.max_session_bytes:
+                raise refuse(
+                    f"{what}, with the {held.nbytes:,} bytes that the session holds,",
+                    held.nbytes + total + scratch,
+                    limits.max_session_bytes,
+                    "max_session_bytes",
+                    hint="release tensors that are no longer needed",
+                )
+            if held.nodes + nodes > limits.max_nodes:
+                raise refuse(
+                    "the graph",
+                    held.nodes + nodes,
+                    limits.max_nodes,
+                    "max_nodes",
+                    unit="nodes",
+                    hint="release results that are no longer needed, or use no_grad",
+                )
+        self._held = usage.Held(held.nbytes + total, held.nodes + nodes)
+
+    def _hold(self, nbytes: int, create_graph: bool) -> None:
+        """Add gradients to the upper bound; a recorded gradient also made nodes, which only a count can tell."""
+        if create_graph:
+            self._held = usage.count(self.names.values())
+        else:
+            self._held = usage.Held(self._held.nbytes + nbytes, self._held.nodes)
+
+    # Descriptions ------------------------------------------------------------------------------------------------------------
+
+    def find(self, reference: str) -> Tensor | None:
+        """The tensor of a reference; None for ``x.grad`` of a tensor without gradient. Raises NotFoundError."""
+        return self._find(reference, _Context(self.names, {}, {}))
+
+    def describe(self, reference: str) -> dict[str, Any]:
+        """What is known of a tensor without its values. Raises NotFoundError."""
+        return describe(reference, self._resolve(reference, _Context(self.names, {}, {})))
+
+    def list(self, after: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+        """Descriptions of up to ``limit`` tensors in order of their names, those after ``after``, and the cursor of the next page."""
+        names = sorted(self.names) if after is None else sorted(n for n in self.names if n > after)
+        page = names[:limit]
+        return [describe(n, self.names[n]) for n in page], page[-1] if len(names) > limit else None
+
+    def summary(self) -> dict[str, Any]:
+        """Identity and exact usage of the session."""
+        held = usage.count(self.names.values())
+        return {
+            "id": self.id,
+            "created": self.created,
+            "tensors": len(self.names),
+            "bytes": held.nbytes,
+            "nodes": held.nodes,
+            "programs": len(self.programs),
+        }
+
+    def store_program(self, commands: Sequence[Command], inputs: Sequence[str]) -> Program:
+        """Keep a program under its content hash; storing the same one again changes nothing."""
+        program = Program.make(commands, inputs)
+        self.programs.setdefault(program.id, program)
+        return program
+
+    def close(self) -> None:
+        """Free everything."""
+        self.closed = True
+        self.names.clear()
+        self.programs.clear()
+
+
+def describe(name: str, tensor: Tensor) -> dict[str, Any]:
+    """What is known of a tensor without its values."""
+    node = tensor.current_node()
+    return {
+        "id": name,
+        "shape": list(tensor.array.shape),
+        "dtype": from_numpy(tensor.array.dtype).name,
+        "requires_grad": tensor.requires_grad,
+        "is_leaf": node is None,
+        "grad_fn": None if node is None else node.name(),
+        "has_grad": tensor.grad is not None,
+        "retains_grad": tensor.retains_grad,
+        "version": tensor._version,
+        "nbytes": tensor.array.nbytes,
+    }
+
+
+__all__ = ["BatchAnswer", "Session", "describe"]
