@@ -129,7 +129,7 @@ class Op:
     def complete(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters with defaults filled in; raises ArgumentTypeError for unknown or missing ones."""
         full = {**self.defaults, **parameters}
-        if len(full) != len(self.parameters):
+        if full.keys() != self.parameters.keys():
             for name in parameters:
                 if name not in self.parameters:
                     known = ", ".join(self.parameters) or "none"
