@@ -10,12 +10,15 @@ import pytest
 
 import telegrad
 from telegrad.contract.ops import OPS
+from telegrad_service.engine.rules import load
 from telegrad_service.engine.table import ENTRIES
 from tests.references.evaluation import evaluate, is_wide
 from tests.references.finite import first_order, second_order
 from tests.references.sides import Telegrad
 from tests.samples import Sample
 from tests.samples.table import SAMPLES
+
+load()
 
 Formula = Callable[..., Any]
 

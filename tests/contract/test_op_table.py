@@ -1,0 +1,206 @@
+"""The op table is complete: every row can be called, computed, differentiated or says why not, sampled, and sent."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import telegrad
+from telegrad.contract.errors import ArgumentTypeError, UnknownOpError
+from telegrad.contract.kinds import KINDS, decode_parameters, encode_parameters
+from telegrad.contract.ops import OPS, Op, find
+from telegrad_service.engine.rules import load
+from telegrad_service.engine.table import ENTRIES
+from tests.packaging.layers import REPOSITORY
+from tests.references.sides import HAS_TORCH, torch_side
+from tests.samples.table import ERRORS, FAMILIES, SAMPLES
+
+load()
+
+PUBLIC = {name: row for name, row in OPS.items() if row.namespace != "internal"}
+NAMESPACES = {"": "telegrad", "linalg": "telegrad.linalg", "nn.functional": "telegrad.nn.functional"}
+
+
+def missing(names: Iterator[str]) -> list[str]:
+    """Sorted, so that the message of a failure is a list to work through."""
+    return sorted(names)
+
+
+def test_every_op_has_a_sample() -> None:
+    sampled = {sample.op for sample in SAMPLES}
+
+    assert missing(name for name in PUBLIC if name not in sampled) == []
+
+
+def test_every_sample_names_an_op() -> None:
+    assert missing(f"{sample.id}: {sample.op!r}" for sample in SAMPLES if sample.op not in OPS) == []
+
+
+def test_every_family_has_an_invalid_sample() -> None:
+    assert missing(family.__name__ for family in FAMILIES if not family.ERRORS) == []
+
+
+def test_samples_differ() -> None:
+    from tests.references.evaluation import digest
+
+    seen: dict[str, str] = {}
+    repeated = []
+    for sample in SAMPLES:
+        if seen.setdefault(digest(sample), sample.id) != sample.id or list(map(digest, SAMPLES)).count(digest(sample)) > 1:
+            repeated.append(sample.id)
+
+    assert repeated == []
+
+
+def can_fail(row: Op) -> bool:
+    """Whether some argument is refused by more than the general checks: two shapes to fit, a dimension, a size, an index."""
+    tensors = [slot for slot in row.inputs if not slot.optional]
+    annotations = {parameter.annotation for parameter in row.parameters.values()}
+    return len(tensors) > 1 or any("int" in a or a == "Index" for a in annotations)
+
+
+def test_every_op_that_can_fail_has_an_invalid_sample() -> None:
+    called = {sample.call.rpartition(".")[2].strip("_") for sample in ERRORS}
+
+    uncovered = missing(n for n, row in PUBLIC.items() if can_fail(row) and n.partition(".")[0].strip("_") not in called)
+
+    assert uncovered == []
+
+
+def test_every_op_has_a_kernel() -> None:
+    assert missing(name for name in OPS if name not in ENTRIES or ENTRIES[name].kernel.__qualname__.startswith("_missing")) == []
+
+
+def test_every_differentiable_input_has_a_formula() -> None:
+    lacking = [
+        f"{name}: {tensor}"
+        for name, row in OPS.items()
+        for tensor in row.differentiable
+        if not any(tensor in names for names in ENTRIES[name].formulas)
+    ]
+
+    assert lacking == []
+
+
+def test_every_op_without_derivative_says_why() -> None:
+    assert missing(n for n, row in OPS.items() if not row.differentiable and len(row.nondifferentiable_reason) < 10) == []
+
+
+def test_every_op_has_a_summary_that_is_a_sentence() -> None:
+    assert missing(n for n, row in PUBLIC.items() if not re.match(r"[^\n]+[.`)\]]$", row.doc.split("\n\n")[0])) == []
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_every_op_is_found_in_its_namespace(namespace: str) -> None:
+    module = importlib.import_module(NAMESPACES[namespace])
+    names = {name.partition(".")[0] for name, row in PUBLIC.items() if row.namespace == namespace}
+
+    # What only makes sense on a tensor (`expand`, `__getitem__`) is no function in PyTorch either.
+    only_methods = {n for n in names if HAS_TORCH and not hasattr(importlib.import_module(module_of_torch(namespace)), n)}
+
+    assert missing(n for n in names - only_methods if not callable(getattr(module, n, None))) == []
+
+
+def module_of_torch(namespace: str) -> str:
+    """``torch.linalg`` for ``linalg``."""
+    return "torch." + namespace if namespace else "torch"
+
+
+def test_every_op_has_a_known_namespace() -> None:
+    assert {row.namespace for row in PUBLIC.values()} <= set(NAMESPACES)
+
+
+@pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: nobody to ask which ops are methods")
+def test_every_op_that_is_a_method_in_the_reference_is_a_method() -> None:
+    tensor = torch_side().torch.Tensor
+    names = {name.partition(".")[0] for name, row in PUBLIC.items() if row.inputs and row.namespace == ""}
+
+    assert missing(n for n in names if hasattr(tensor, n) and not hasattr(telegrad.Tensor, n)) == []
+
+
+@pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: nobody to ask which functions exist")
+def test_every_free_function_exists_in_the_reference() -> None:
+    torch = torch_side().torch
+    ours = importlib.import_module("telegrad._functions")
+
+    assert missing(n for n in vars(ours) if callable(getattr(ours, n)) and not n.startswith("_") and not hasattr(torch, n)) == []
+
+
+def in_place_methods() -> dict[str, Callable[..., Any]]:
+    """The methods of a tensor whose name ends in one underscore, by the name of the op that they are a form of."""
+    return {
+        name[:-1]: member
+        for name, member in inspect.getmembers(telegrad.Tensor, callable)
+        if name.endswith("_") and not name.startswith("_")
+    }
+
+
+NO_OP_IN_PLACE = {"requires_grad"}
+"""Settings, not ops."""
+
+
+def test_every_in_place_op_has_its_method_and_the_other_way_round() -> None:
+    marked = {name.partition(".")[0] for name, row in OPS.items() if row.inplace}
+
+    assert marked == set(in_place_methods()) - NO_OP_IN_PLACE
+
+
+@pytest.mark.parametrize("name", sorted(in_place_methods().keys() - NO_OP_IN_PLACE))
+def test_in_place_method_has_the_signature_of_its_op(name: str) -> None:
+    in_place = inspect.signature(in_place_methods()[name])
+    plain = inspect.signature(getattr(telegrad.Tensor, name))
+
+    assert list(in_place.parameters.values()) == list(plain.parameters.values())
+
+
+def python_files(folder: str) -> set[str]:
+    """The names of the modules in a folder of the repository."""
+    return {path.stem for path in Path(REPOSITORY, folder).glob("*.py") if path.stem != "__init__"}
+
+
+def test_every_family_has_the_same_file_name_everywhere() -> None:
+    families = {row.family for row in OPS.values()}
+
+    assert families - {"view_scatter"} <= python_files("client/telegrad/contract/tensor")
+    assert families <= python_files("service/telegrad_service/engine/rules") | {"views"}
+
+
+def test_every_parameter_has_a_known_kind() -> None:
+    unknown = [
+        f"{name}: {parameter.name}: {parameter.annotation}"
+        for name, row in PUBLIC.items()
+        for parameter in row.parameters.values()
+        if parameter.annotation not in KINDS
+    ]
+
+    assert unknown == []
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_defaults_survive_the_wire(name: str) -> None:
+    row = PUBLIC[name]
+
+    text = json.dumps(encode_parameters(row, dict(row.defaults)), allow_nan=False)
+
+    decoded = decode_parameters(row, json.loads(text))
+    assert decoded == row.defaults
+    assert {k: type(v) for k, v in decoded.items()} == {k: type(v) for k, v in row.defaults.items()}
+
+
+def test_unknown_parameter_is_refused_by_name() -> None:
+    for row in PUBLIC.values():
+        if row.parameters:
+            with pytest.raises(ArgumentTypeError, match=f"{row.name}.*no_such_parameter"):
+                row.complete({"no_such_parameter": 1})
+
+
+def test_unknown_op_suggests_the_nearest() -> None:
+    with pytest.raises(UnknownOpError, match="did you mean .*exp"):
+        find("expp")
