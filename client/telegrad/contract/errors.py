@@ -1,38 +1,39 @@
 """The error tree. Each class has a stable ``code``, an HTTP status, and the builtin that PyTorch raises for the same mistake.
 
-    TelegradError
-    ├── ArgumentError                    the call itself is wrong
-    │   ├── ArgumentTypeError            (TypeError)        wrong Python or JSON type, unknown or missing parameter
-    │   ├── ArgumentValueError           (ValueError)       a value outside its domain
-    │   ├── ShapeError                   (RuntimeError)     shapes do not fit each other
-    │   ├── DimensionError               (IndexError)       a dimension that the tensor does not have
-    │   ├── IndexBoundsError             (IndexError)       an index out of range, too many indices
-    │   ├── DTypeError                   (RuntimeError)     an element type the op does not take
-    │   └── UnknownOpError               (AttributeError)   no op of that name
-    ├── AutogradError                    (RuntimeError)     the graph does not allow it
-    │   ├── GraphFreedError              a second backward through a freed graph
-    │   ├── VersionError                 a saved value was modified in place
-    │   ├── LeafError                    an in-place change of a leaf, requires_grad of a non-leaf
-    │   ├── UnusedInputError             an input that the outputs do not depend on
-    │   └── GradcheckError               gradients that disagree with finite differences
-    ├── NumericalError                   (RuntimeError)     no result: a singular matrix, for example
-    ├── LimitError                       (MemoryError)      a quota would be exceeded; nothing was allocated
-    │   ├── PayloadTooLargeError         a body over its limit
-    │   └── DeadlineError                (TimeoutError)     a request that took too long
-    ├── SessionError
-    │   ├── SessionMismatchError         (RuntimeError)     tensors of different sessions in one call
-    │   ├── SessionClosedError           (RuntimeError)     the session was closed
-    │   ├── NotFoundError                (LookupError)      no such session, tensor, program or page
-    │   ├── ConflictError                (RuntimeError)     the name is taken, or the state forbids it
-    │   └── DependentError               (RuntimeError)     needs the result of a command that failed earlier
-    ├── RequestError                     (ValueError)       the request cannot be read
-    │   ├── MethodNotAllowedError        405
-    │   ├── NotAcceptableError           406
-    │   └── UnsupportedMediaTypeError    415
-    ├── TransportError                   (ConnectionError)  the server was not reached, or hung up
-    │   └── TransportTimeoutError        (TimeoutError)     no answer in time
-    ├── BackendMissingError              (ImportError)      local sessions need `telegrad[service]` files
-    └── InternalError                    (RuntimeError)     a fault of ours; the report names the request
+TelegradError
+├── ArgumentError                    the call itself is wrong
+│   ├── ArgumentTypeError            (TypeError)        wrong Python or JSON type, unknown or missing parameter
+│   ├── ArgumentValueError           (ValueError)       a value outside its domain
+│   ├── ShapeError                   (RuntimeError)     shapes do not fit each other
+│   ├── DimensionError               (IndexError)       a dimension that the tensor does not have
+│   ├── IndexBoundsError             (IndexError)       an index out of range, too many indices
+│   ├── DTypeError                   (RuntimeError)     an element type the op does not take
+│   └── UnknownOpError               (AttributeError)   no op of that name
+├── AutogradError                    (RuntimeError)     the graph does not allow it
+│   ├── GraphFreedError              a second backward through a freed graph
+│   ├── VersionError                 a saved value was modified in place
+│   ├── LeafError                    an in-place change of a leaf, requires_grad of a non-leaf
+│   ├── UnusedInputError             an input that the outputs do not depend on
+│   └── GradcheckError               gradients that disagree with finite differences
+├── NumericalError                   (RuntimeError)     no result: a singular matrix, for example
+├── LimitError                       (MemoryError)      a quota would be exceeded; nothing was allocated
+│   ├── PayloadTooLargeError         a body over its limit
+│   └── DeadlineError                (TimeoutError)     a request that took too long
+├── SessionError
+│   ├── SessionMismatchError         (RuntimeError)     tensors of different sessions in one call
+│   ├── SessionClosedError           (RuntimeError)     the session was closed
+│   ├── NotFoundError                (LookupError)      no such session, tensor, program or page
+│   ├── ConflictError                (RuntimeError)     the name is taken, or the state forbids it
+│   └── DependentError               (RuntimeError)     needs the result of a command that failed earlier
+├── RequestError                     (ValueError)       the request cannot be read
+│   ├── MethodNotAllowedError        405
+│   ├── NotAcceptableError           406
+│   └── UnsupportedMediaTypeError    415
+├── UnavailableError                 (ConnectionError)  starting, draining or at capacity: try again later
+├── TransportError                   (ConnectionError)  the server was not reached, or hung up
+│   └── TransportTimeoutError        (TimeoutError)     no answer in time
+├── BackendMissingError              (ImportError)      local sessions need `telegrad[service]` files
+└── InternalError                    (RuntimeError)     a fault of ours; the report names the request
 """
 
 from __future__ import annotations
@@ -245,6 +246,12 @@ class UnsupportedMediaTypeError(RequestError):
     """A Content-Type or Content-Encoding that the route does not read."""
 
     code, status, title = "unsupported-media-type", 415, "Unsupported media type"
+
+
+class UnavailableError(TelegradError, ConnectionError):
+    """The server cannot take the request now: it starts, drains, or is at its capacity. Nothing was done; trying again is safe."""
+
+    code, status, title = "unavailable", 503, "Service not available"
 
 
 class TransportError(TelegradError, ConnectionError):

@@ -14,6 +14,7 @@ class Limits:
     Attributes:
         max_body_bytes: request body, after decompression.
         max_json_depth: nesting of arrays and objects in a JSON body.
+        max_json_values: values of any kind in one JSON body: numbers, strings, members, lists.
         max_json_elements: numbers in one tensor written as nested lists; larger ones travel as base64 or safetensors.
         max_commands: commands in a batch.
         max_tensor_bytes: one tensor.
@@ -28,6 +29,7 @@ class Limits:
 
     max_body_bytes: int = 256 * 2**20
     max_json_depth: int = 64
+    max_json_values: int = 5_000_000
     max_json_elements: int = 1_000_000
     max_commands: int = 100_000
     max_tensor_bytes: int = 2**30
@@ -40,9 +42,7 @@ class Limits:
     max_sessions: int = 1000
 
 
-def refuse(
-    what: str, predicted: int, permitted: int, setting: str, *, unit: str = "bytes", hint: str = ""
-) -> LimitError:
+def refuse(what: str, predicted: int, permitted: int, setting: str, *, unit: str = "bytes", hint: str = "") -> LimitError:
     """The error of a limit, with both numbers in the message and in the problem's members."""
     tail = f"; {hint}" if hint else ""
     return LimitError(
