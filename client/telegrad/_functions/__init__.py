@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from telegrad._functions.comparison import *
+from telegrad._functions.conversion import *
 from telegrad._functions.creation import *
 from telegrad._functions.elementwise import *
 from telegrad._functions.index import *
 from telegrad._functions.linalg import *
 from telegrad._functions.reduce import *
 from telegrad._functions.shape import *
+from telegrad._functions.transcendental import *

@@ -1,48 +1,391 @@
-"""Arithmetic, comparison, logic, powers, exponentials, trigonometry: everything that works element by element."""
+"""Arithmetic, powers, signs and rounding, with Python's arithmetic operators."""
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
-from telegrad.contract.dtypes import Number
-from telegrad.contract.ops import op
-from telegrad.contract.shapes import elementwise
+from telegrad.contract import dtypes
+from telegrad.contract.dtypes import DType, Number
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
+from telegrad.contract.ops import Outcome, Spec, op
+from telegrad.contract.shapes import elementwise, number_type, result_type
 from telegrad.contract.tensor.base import TensorBase
+
+ROUNDING_MODES = ("trunc", "floor")
+_any_numbers = elementwise()
+_to_float = elementwise(to_float=True)
+
+
+def _type_of(value: Any) -> DType:
+    return value.dtype if isinstance(value, Spec) else number_type(value)
+
+
+def _scaled(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    """Rule of add and sub: ``alpha`` must not lift the result's type."""
+    outcome = _any_numbers(inputs, p)
+    alpha, category = p["alpha"], outcome.outputs[0].dtype.category
+    kind = number_type(alpha).category
+    if kind == 0 and category != 0:
+        raise DTypeError("Boolean alpha only supported for Boolean results.")
+    if kind == 2 and category < 2:
+        raise DTypeError("For integral input tensors, argument alpha must not be a floating point number.")
+    if kind == 3 and category < 3:
+        raise DTypeError("For non-complex input tensors, argument alpha must not be a complex number.")
+    return outcome
+
+
+def _subtraction(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    count = [_type_of(i) is dtypes.bool_ for i in inputs].count(True)
+    if count == 2:
+        raise DTypeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead."
+        )
+    if count == 1:
+        raise DTypeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
+            "`logical_not()` operator instead."
+        )
+    return _scaled(inputs, p)
+
+
+_whole_division = elementwise(refuse="bc", name="div_floor")
+
+
+def _division(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    mode = p["rounding_mode"]
+    if mode is None:
+        return _to_float(inputs, p)
+    if mode not in ROUNDING_MODES:
+        # PyTorch raises RuntimeError here, not ValueError.
+        raise ShapeError("div expected rounding_mode to be one of None, 'trunc', or 'floor'")
+    return _whole_division(inputs, p)
+
+
+def _power(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    dtype = result_type(inputs)
+    if dtype is dtypes.bool_:
+        raise DTypeError('"pow" not implemented for bool; convert the tensor first, for example with .to(telegrad.int64)')
+    exponent = inputs[1]
+    if dtype.category == 1 and not isinstance(exponent, Spec) and exponent < 0:
+        raise DTypeError("Integers to negative integer powers are not allowed.")
+    return elementwise(flops=10)(inputs, p)
+
+
+def _square(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    # The number 2 lifts bool to int64, as in `x ** 2`.
+    return _any_numbers((inputs[0], 2), p)
+
+
+def _negation(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    if inputs[0].dtype is dtypes.bool_:
+        raise DTypeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
+            "`logical_not()` operator instead."
+        )
+    return _any_numbers(inputs, p)
+
+
+def _absolute(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    x = inputs[0]
+    if x.dtype is dtypes.bool_:
+        raise DTypeError('"abs" not implemented for bool')
+    return Outcome((Spec(x.shape, dtypes.to_real(x.dtype)),), x.size)
+
+
+def _sign(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    if inputs[0].dtype.is_complex:
+        raise DTypeError("Unlike NumPy, torch.sign is not intended to support complex numbers. Please use sgn instead.")
+    return _any_numbers(inputs, p)
+
+
+def _rounding(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    x = inputs[0]
+    if p["decimals"] != 0 and x.dtype.category == 1:
+        raise DTypeError(f'"round" with decimals not implemented for {x.dtype.name}')
+    return elementwise(refuse="bc", name="round")(inputs, p)
+
+
+def _interpolation(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    start = inputs[0]
+    for name, value in zip(("end", "weight"), inputs[1:], strict=True):
+        if isinstance(value, Spec) and value.dtype is not start.dtype:
+            raise DTypeError(f"expected dtype {start.dtype.name} for `{name}` but got dtype {value.dtype.name}")
+    return elementwise(refuse="bi", name="lerp", flops=3)(inputs, p)
+
+
+def _multiply_add(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    return elementwise(refuse="b", name="addcmul", flops=3)(inputs, p)
+
+
+def _divide_add(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    if result_type(inputs[1:]).category < 2:
+        raise DTypeError("Integer division with addcdiv is not supported; convert the tensors to a floating type first")
+    return elementwise(refuse="b", name="addcdiv", flops=3)(inputs, p)
 
 
 class ElementwiseOps(TensorBase):
-    """Element-by-element ops. Inputs broadcast; types promote as in PyTorch."""
+    """Element-by-element arithmetic. Inputs broadcast; types promote as in PyTorch."""
 
     __slots__ = ()
 
-    @op(elementwise(refuse="", name="add"), inplace=True)
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        raise NotImplementedError
+
+    # Sums, products, quotients -----------------------------------------------------------------------------------------------
+
+    @op(_scaled, inplace=True)
     def add(self, other: Self | Number, *, alpha: Number = 1) -> Self:
         """Sum, ``self + alpha * other``.
 
         Shapes: [...], [...] -> broadcast. Gradient: g; alpha * g.
         """
-        if alpha == 1:
+        if type(alpha) is int and alpha == 1:
             return self._apply("add", self, other)
         return self._apply("add", self, other, alpha=alpha)
+
+    @op(_subtraction, inplace=True, reflected=True)
+    def sub(self, other: Self | Number, *, alpha: Number = 1) -> Self:
+        """Difference, ``self - alpha * other``.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g; -alpha * g. Raises: DTypeError for bool.
+        """
+        if type(alpha) is int and alpha == 1:
+            return self._apply("sub", self, other)
+        return self._apply("sub", self, other, alpha=alpha)
+
+    @op(_any_numbers, inplace=True)
+    def mul(self, other: Self | Number) -> Self:
+        """Product.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g * other; g * self (conjugated if complex).
+        """
+        return self._apply("mul", self, other)
+
+    @op(_division, inplace=True, reflected=True)
+    def div(self, other: Self | Number, *, rounding_mode: str | None = None) -> Self:
+        """Quotient; with ``rounding_mode`` "trunc" rounded towards zero, with "floor" downwards.
+
+        Shapes: [...], [...] -> broadcast. dtype: integers divide in float32 unless rounded. Gradient: g / other;
+        -g * self / other**2; zeros when rounded. Raises: NumericalError for a rounded integer division by zero.
+        """
+        if rounding_mode is None:
+            return self._apply("div", self, other)
+        return self._apply("div", self, other, rounding_mode=rounding_mode)
+
+    @op(_whole_division, differentiable=(), reason="it is piecewise constant", inplace=True, reflected=True)
+    def floor_divide(self, other: Self | Number) -> Self:
+        """Quotient rounded downwards, as Python's ``//``. Has no derivative, as in PyTorch.
+
+        Shapes: [...], [...] -> broadcast. Raises: NumericalError for an integer division by zero.
+        """
+        return self._apply("floor_divide", self, other)
+
+    @op(elementwise(refuse="bc", name="remainder"), inplace=True, reflected=True)
+    def remainder(self, other: Self | Number) -> Self:
+        """Remainder with the sign of ``other``, as Python's ``%``.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g; -g * floor(self / other). Raises: NumericalError for an integer modulo zero.
+        """
+        return self._apply("remainder", self, other)
+
+    @op(elementwise(refuse="bc", name="fmod"), inplace=True)
+    def fmod(self, other: Self | Number) -> Self:
+        """Remainder with the sign of ``self``, as C's ``fmod``.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g; -g * trunc(self / other). Raises: NumericalError for an integer modulo zero.
+        """
+        return self._apply("fmod", self, other)
+
+    @op(_power, inplace=True, reflected=True)
+    def pow(self, exponent: Self | Number) -> Self:
+        """Power.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g * exponent * self**(exponent - 1), 0 where exponent is 0;
+        g * result * log(self), 0 where self is 0 and exponent is not negative. Raises: DTypeError for integers to a negative number.
+        """
+        return self._apply("pow", self, exponent)
+
+    @op(_square, node="Pow", inplace=True)
+    def square(self) -> Self:
+        """``self * self``.
+
+        Shapes: [...] -> [...]. dtype: bool squares in int64. Gradient: 2 * g * self.
+        """
+        return self._apply("square", self)
+
+    @op(_multiply_add, inplace=True)
+    def addcmul(self, tensor1: Self, tensor2: Self, *, value: Number = 1) -> Self:
+        """``self + value * tensor1 * tensor2``.
+
+        Shapes: [...], [...], [...] -> broadcast. Gradient: g; g * value * tensor2; g * value * tensor1.
+        """
+        return self._apply("addcmul", self, tensor1, tensor2, value=value)
+
+    @op(_divide_add, inplace=True)
+    def addcdiv(self, tensor1: Self, tensor2: Self, *, value: Number = 1) -> Self:
+        """``self + value * tensor1 / tensor2``.
+
+        Shapes: [...], [...], [...] -> broadcast. Gradient: g; g * value / tensor2; -g * value * tensor1 / tensor2**2.
+        """
+        return self._apply("addcdiv", self, tensor1, tensor2, value=value)
+
+    @op(_interpolation, inplace=True)
+    def lerp(self, end: Self, weight: Self | Number) -> Self:
+        """Linear interpolation, ``self + weight * (end - self)``.
+
+        Shapes: [...], [...], [...] -> broadcast. Gradient: g * (1 - weight); g * weight; g * (end - self).
+        """
+        return self._apply("lerp", self, end, weight)
+
+    # Signs -------------------------------------------------------------------------------------------------------------------
+
+    @op(_negation, inplace=True)
+    def neg(self) -> Self:
+        """Negative.
+
+        Shapes: [...] -> [...]. Gradient: -g. Raises: DTypeError for bool.
+        """
+        return self._apply("neg", self)
+
+    def positive(self) -> Self:
+        """The tensor itself. Raises DTypeError for bool."""
+        if self.dtype is dtypes.bool_:
+            raise DTypeError("The `+` operator, on a bool tensor is not supported.")
+        return self
+
+    @op(_absolute, inplace=True)
+    def abs(self) -> Self:
+        """Absolute value; of complex numbers, their length.
+
+        Shapes: [...] -> [...]. Gradient: g * sgn(self), so 0 at 0.
+        """
+        return self._apply("abs", self)
+
+    @op(_sign, inplace=True)
+    def sign(self) -> Self:
+        """-1, 0 or 1. Raises DTypeError for complex numbers, which have ``sgn``.
+
+        Shapes: [...] -> [...]. Gradient: 0.
+        """
+        return self._apply("sign", self)
+
+    @op(_any_numbers, inplace=True)
+    def sgn(self) -> Self:
+        """``sign``; of complex numbers, ``self / abs(self)``, and 0 at 0.
+
+        Shapes: [...] -> [...]. Gradient: 0; for complex numbers (g - result * Re(g * conj(result))) / abs(self).
+        """
+        return self._apply("sgn", self)
+
+    # Rounding ----------------------------------------------------------------------------------------------------------------
+
+    @op(elementwise(refuse="bc", name="floor"), inplace=True)
+    def floor(self) -> Self:
+        """Largest whole number not above.
+
+        Shapes: [...] -> [...]. Gradient: 0.
+        """
+        return self._apply("floor", self)
+
+    @op(elementwise(refuse="bc", name="ceil"), inplace=True)
+    def ceil(self) -> Self:
+        """Smallest whole number not below.
+
+        Shapes: [...] -> [...]. Gradient: 0.
+        """
+        return self._apply("ceil", self)
+
+    @op(_rounding, inplace=True)
+    def round(self, *, decimals: int = 0) -> Self:
+        """Nearest whole number, halves to the even one; with ``decimals``, nearest multiple of ``10**-decimals``.
+
+        Shapes: [...] -> [...]. Gradient: 0.
+        """
+        if decimals == 0:
+            return self._apply("round", self)
+        return self._apply("round", self, decimals=decimals)
+
+    @op(elementwise(refuse="bc", name="trunc"), inplace=True)
+    def trunc(self) -> Self:
+        """The whole part, towards zero.
+
+        Shapes: [...] -> [...]. Gradient: 0.
+        """
+        return self._apply("trunc", self)
+
+    @op(elementwise(refuse="bic", name="frac"), inplace=True)
+    def frac(self) -> Self:
+        """``self - trunc(self)``.
+
+        Shapes: [...] -> [...]. Gradient: g.
+        """
+        return self._apply("frac", self)
+
+    # Other names -------------------------------------------------------------------------------------------------------------
+
+    subtract = sub
+    multiply = mul
+    divide = div
+    true_divide = div
+    negative = neg
+    absolute = abs
+    fix = trunc
+
+    # Operators ---------------------------------------------------------------------------------------------------------------
 
     def __add__(self, other: Self | Number) -> Self:
         return self._apply("add", self, other)
 
-    @op(elementwise(name="mul"), inplace=True)
-    def mul(self, other: Self | Number) -> Self:
-        """Product.
+    __radd__ = __add__
 
-        Shapes: [...], [...] -> broadcast. Gradient: g * other; g * self.
-        """
-        return self._apply("mul", self, other)
+    def __sub__(self, other: Self | Number) -> Self:
+        return self._apply("sub", self, other)
+
+    def __rsub__(self, other: Number) -> Self:
+        return self._apply("sub", other, self)
 
     def __mul__(self, other: Self | Number) -> Self:
         return self._apply("mul", self, other)
 
-    @op(elementwise(to_float=True, flops=10))
-    def exp(self) -> Self:
-        """Exponential of each element.
+    __rmul__ = __mul__
 
-        Shapes: [...] -> [...]. Gradient: g * result.
-        """
-        return self._apply("exp", self)
+    def __truediv__(self, other: Self | Number) -> Self:
+        return self._apply("div", self, other)
+
+    def __rtruediv__(self, other: Number) -> Self:
+        return self._apply("div", other, self)
+
+    def __floordiv__(self, other: Self | Number) -> Self:
+        return self._apply("floor_divide", self, other)
+
+    def __rfloordiv__(self, other: Number) -> Self:
+        return self._apply("floor_divide", other, self)
+
+    def __mod__(self, other: Self | Number) -> Self:
+        return self._apply("remainder", self, other)
+
+    def __rmod__(self, other: Number) -> Self:
+        return self._apply("remainder", other, self)
+
+    def __divmod__(self, other: Self | Number) -> tuple[Self, Self]:
+        return self // other, self % other
+
+    def __pow__(self, exponent: Self | Number, modulo: None = None) -> Self:
+        if modulo is not None:
+            raise ArgumentTypeError("pow() of a tensor takes no modulus")
+        return self._apply("pow", self, exponent)
+
+    def __rpow__(self, base: Number) -> Self:
+        return self._apply("pow", base, self)
+
+    def __neg__(self) -> Self:
+        return self._apply("neg", self)
+
+    def __pos__(self) -> Self:
+        return self.positive()
+
+    def __abs__(self) -> Self:
+        return self._apply("abs", self)

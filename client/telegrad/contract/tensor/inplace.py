@@ -16,11 +16,326 @@ class InPlaceOps(TensorBase):
 
     __slots__ = ()
 
+    # elementwise -------------------------------------------------------------------------------------------------------------
+
     def add_(self, other: Self | Number, *, alpha: Number = 1) -> Self:
         """``add`` in place."""
-        if alpha == 1:
+        if type(alpha) is int and alpha == 1:
             return self._apply("add_", self, other)
         return self._apply("add_", self, other, alpha=alpha)
 
-    def __iadd__(self, other: Self | Number) -> Self:
+    def sub_(self, other: Self | Number, *, alpha: Number = 1) -> Self:
+        """``sub`` in place."""
+        if type(alpha) is int and alpha == 1:
+            return self._apply("sub_", self, other)
+        return self._apply("sub_", self, other, alpha=alpha)
+
+    def mul_(self, other: Self | Number) -> Self:
+        """``mul`` in place."""
+        return self._apply("mul_", self, other)
+
+    def div_(self, other: Self | Number, *, rounding_mode: str | None = None) -> Self:
+        """``div`` in place."""
+        if rounding_mode is None:
+            return self._apply("div_", self, other)
+        return self._apply("div_", self, other, rounding_mode=rounding_mode)
+
+    def floor_divide_(self, other: Self | Number) -> Self:
+        """``floor_divide`` in place."""
+        return self._apply("floor_divide_", self, other)
+
+    def remainder_(self, other: Self | Number) -> Self:
+        """``remainder`` in place."""
+        return self._apply("remainder_", self, other)
+
+    def fmod_(self, other: Self | Number) -> Self:
+        """``fmod`` in place."""
+        return self._apply("fmod_", self, other)
+
+    def pow_(self, exponent: Self | Number) -> Self:
+        """``pow`` in place."""
+        return self._apply("pow_", self, exponent)
+
+    def addcmul_(self, tensor1: Self, tensor2: Self, *, value: Number = 1) -> Self:
+        """``addcmul`` in place."""
+        return self._apply("addcmul_", self, tensor1, tensor2, value=value)
+
+    def addcdiv_(self, tensor1: Self, tensor2: Self, *, value: Number = 1) -> Self:
+        """``addcdiv`` in place."""
+        return self._apply("addcdiv_", self, tensor1, tensor2, value=value)
+
+    def lerp_(self, end: Self, weight: Self | Number) -> Self:
+        """``lerp`` in place."""
+        return self._apply("lerp_", self, end, weight)
+
+    def round_(self, *, decimals: int = 0) -> Self:
+        """``round`` in place."""
+        return self._apply("round_", self, decimals=decimals)
+
+    def neg_(self) -> Self:
+        """``neg`` in place."""
+        return self._apply("neg_", self)
+
+    def abs_(self) -> Self:
+        """``abs`` in place."""
+        return self._apply("abs_", self)
+
+    def sign_(self) -> Self:
+        """``sign`` in place."""
+        return self._apply("sign_", self)
+
+    def sgn_(self) -> Self:
+        """``sgn`` in place."""
+        return self._apply("sgn_", self)
+
+    def floor_(self) -> Self:
+        """``floor`` in place."""
+        return self._apply("floor_", self)
+
+    def ceil_(self) -> Self:
+        """``ceil`` in place."""
+        return self._apply("ceil_", self)
+
+    def trunc_(self) -> Self:
+        """``trunc`` in place."""
+        return self._apply("trunc_", self)
+
+    def frac_(self) -> Self:
+        """``frac`` in place."""
+        return self._apply("frac_", self)
+
+    def square_(self) -> Self:
+        """``square`` in place."""
+        return self._apply("square_", self)
+
+    def __iadd__(self, other: Self | Number) -> Self:  # type: ignore[misc]
         return self._apply("add_", self, other)
+
+    def __isub__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+        return self._apply("sub_", self, other)
+
+    def __imul__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+        return self._apply("mul_", self, other)
+
+    def __itruediv__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+        return self._apply("div_", self, other)
+
+    def __ifloordiv__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+        return self._apply("floor_divide_", self, other)
+
+    def __imod__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+        return self._apply("remainder_", self, other)
+
+    def __ipow__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+        return self._apply("pow_", self, other)
+
+    # comparison --------------------------------------------------------------------------------------------------------------
+
+    def eq_(self, other: Self | Number) -> Self:
+        """``eq`` in place."""
+        return self._apply("eq_", self, other)
+
+    def ne_(self, other: Self | Number) -> Self:
+        """``ne`` in place."""
+        return self._apply("ne_", self, other)
+
+    def lt_(self, other: Self | Number) -> Self:
+        """``lt`` in place."""
+        return self._apply("lt_", self, other)
+
+    def le_(self, other: Self | Number) -> Self:
+        """``le`` in place."""
+        return self._apply("le_", self, other)
+
+    def gt_(self, other: Self | Number) -> Self:
+        """``gt`` in place."""
+        return self._apply("gt_", self, other)
+
+    def ge_(self, other: Self | Number) -> Self:
+        """``ge`` in place."""
+        return self._apply("ge_", self, other)
+
+    def logical_and_(self, other: Self) -> Self:
+        """``logical_and`` in place."""
+        return self._apply("logical_and_", self, other)
+
+    def logical_or_(self, other: Self) -> Self:
+        """``logical_or`` in place."""
+        return self._apply("logical_or_", self, other)
+
+    def logical_xor_(self, other: Self) -> Self:
+        """``logical_xor`` in place."""
+        return self._apply("logical_xor_", self, other)
+
+    def logical_not_(self) -> Self:
+        """``logical_not`` in place."""
+        return self._apply("logical_not_", self)
+
+    def bitwise_and_(self, other: Self | Number) -> Self:
+        """``bitwise_and`` in place."""
+        return self._apply("bitwise_and_", self, other)
+
+    def bitwise_or_(self, other: Self | Number) -> Self:
+        """``bitwise_or`` in place."""
+        return self._apply("bitwise_or_", self, other)
+
+    def bitwise_xor_(self, other: Self | Number) -> Self:
+        """``bitwise_xor`` in place."""
+        return self._apply("bitwise_xor_", self, other)
+
+    def bitwise_not_(self) -> Self:
+        """``bitwise_not`` in place."""
+        return self._apply("bitwise_not_", self)
+
+    def clamp_(self, min: Self | Number | None = None, max: Self | Number | None = None) -> Self:
+        """``clamp`` in place."""
+        return self._apply("clamp_", self, min, max)
+
+    def clamp_min_(self, min: Self | Number) -> Self:
+        """``clamp_min`` in place."""
+        return self._apply("clamp_", self, min, None)
+
+    def clamp_max_(self, max: Self | Number) -> Self:
+        """``clamp_max`` in place."""
+        return self._apply("clamp_", self, None, max)
+
+    def __iand__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+        return self._apply("bitwise_and_", self, other)
+
+    def __ior__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+        return self._apply("bitwise_or_", self, other)
+
+    def __ixor__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+        return self._apply("bitwise_xor_", self, other)
+
+    # transcendental ----------------------------------------------------------------------------------------------------------
+
+    def sqrt_(self) -> Self:
+        """``sqrt`` in place."""
+        return self._apply("sqrt_", self)
+
+    def rsqrt_(self) -> Self:
+        """``rsqrt`` in place."""
+        return self._apply("rsqrt_", self)
+
+    def reciprocal_(self) -> Self:
+        """``reciprocal`` in place."""
+        return self._apply("reciprocal_", self)
+
+    def exp_(self) -> Self:
+        """``exp`` in place."""
+        return self._apply("exp_", self)
+
+    def exp2_(self) -> Self:
+        """``exp2`` in place."""
+        return self._apply("exp2_", self)
+
+    def expm1_(self) -> Self:
+        """``expm1`` in place."""
+        return self._apply("expm1_", self)
+
+    def log_(self) -> Self:
+        """``log`` in place."""
+        return self._apply("log_", self)
+
+    def log2_(self) -> Self:
+        """``log2`` in place."""
+        return self._apply("log2_", self)
+
+    def log10_(self) -> Self:
+        """``log10`` in place."""
+        return self._apply("log10_", self)
+
+    def log1p_(self) -> Self:
+        """``log1p`` in place."""
+        return self._apply("log1p_", self)
+
+    def sin_(self) -> Self:
+        """``sin`` in place."""
+        return self._apply("sin_", self)
+
+    def cos_(self) -> Self:
+        """``cos`` in place."""
+        return self._apply("cos_", self)
+
+    def tan_(self) -> Self:
+        """``tan`` in place."""
+        return self._apply("tan_", self)
+
+    def asin_(self) -> Self:
+        """``asin`` in place."""
+        return self._apply("asin_", self)
+
+    def acos_(self) -> Self:
+        """``acos`` in place."""
+        return self._apply("acos_", self)
+
+    def atan_(self) -> Self:
+        """``atan`` in place."""
+        return self._apply("atan_", self)
+
+    def sinh_(self) -> Self:
+        """``sinh`` in place."""
+        return self._apply("sinh_", self)
+
+    def cosh_(self) -> Self:
+        """``cosh`` in place."""
+        return self._apply("cosh_", self)
+
+    def tanh_(self) -> Self:
+        """``tanh`` in place."""
+        return self._apply("tanh_", self)
+
+    def asinh_(self) -> Self:
+        """``asinh`` in place."""
+        return self._apply("asinh_", self)
+
+    def acosh_(self) -> Self:
+        """``acosh`` in place."""
+        return self._apply("acosh_", self)
+
+    def atanh_(self) -> Self:
+        """``atanh`` in place."""
+        return self._apply("atanh_", self)
+
+    def sigmoid_(self) -> Self:
+        """``sigmoid`` in place."""
+        return self._apply("sigmoid_", self)
+
+    def erf_(self) -> Self:
+        """``erf`` in place."""
+        return self._apply("erf_", self)
+
+    def erfc_(self) -> Self:
+        """``erfc`` in place."""
+        return self._apply("erfc_", self)
+
+    def deg2rad_(self) -> Self:
+        """``deg2rad`` in place."""
+        return self._apply("deg2rad_", self)
+
+    def rad2deg_(self) -> Self:
+        """``rad2deg`` in place."""
+        return self._apply("rad2deg_", self)
+
+    def atan2_(self, other: Self) -> Self:
+        """``atan2`` in place."""
+        return self._apply("atan2_", self, other)
+
+    def nan_to_num_(self, nan: float | None = None, posinf: float | None = None, neginf: float | None = None) -> Self:
+        """``nan_to_num`` in place."""
+        return self._apply("nan_to_num_", self, nan=nan, posinf=posinf, neginf=neginf)
+
+    # conversion --------------------------------------------------------------------------------------------------------------
+
+    def fill_(self, value: Self | Number) -> Self:
+        """``fill`` in place."""
+        return self._apply("fill_", self, value)
+
+    def zero_(self) -> Self:
+        """``zero`` in place."""
+        return self._apply("fill_", self, 0)
+
+    def copy_(self, src: Self) -> Self:
+        """``copy`` in place."""
+        return self._apply("copy_", self, src)

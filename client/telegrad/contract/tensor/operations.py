@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from telegrad.contract.tensor.comparison import ComparisonOps
+from telegrad.contract.tensor.conversion import CastOps
 from telegrad.contract.tensor.elementwise import ElementwiseOps
 from telegrad.contract.tensor.index import IndexOps
 from telegrad.contract.tensor.inplace import InPlaceOps
@@ -9,9 +11,21 @@ from telegrad.contract.tensor.linalg import LinalgOps
 from telegrad.contract.tensor.nn import NNOps
 from telegrad.contract.tensor.reduce import ReduceOps
 from telegrad.contract.tensor.shape import ShapeOps
+from telegrad.contract.tensor.transcendental import TranscendentalOps
 
 
-class TensorOps(ElementwiseOps, ReduceOps, ShapeOps, IndexOps, LinalgOps, NNOps, InPlaceOps):
+class TensorOps(
+    ElementwiseOps,
+    TranscendentalOps,
+    ComparisonOps,
+    CastOps,
+    ReduceOps,
+    ShapeOps,
+    IndexOps,
+    LinalgOps,
+    NNOps,
+    InPlaceOps,
+):
     """Every op that is a method of a tensor; the only way out is ``_apply``."""
 
     __slots__ = ()

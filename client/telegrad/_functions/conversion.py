@@ -1,0 +1,27 @@
+"""Copies and complex parts as free functions."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from telegrad._free import free
+from telegrad.contract.tensor import TensorOps
+
+T = TypeVar("T", bound=TensorOps)
+
+__all__ = ["angle", "clone", "conj", "fill", "imag", "real"]
+
+angle = free(TensorOps.angle)
+clone = free(TensorOps.clone)
+conj = free(TensorOps.conj)
+fill = free(TensorOps.fill)
+
+
+def real(input: T) -> T:
+    """Real part, sharing memory; a real tensor itself."""
+    return input.real
+
+
+def imag(input: T) -> T:
+    """Imaginary part, sharing memory. Raises DTypeError for real types."""
+    return input.imag

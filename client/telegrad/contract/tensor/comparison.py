@@ -1,0 +1,356 @@
+"""Comparison, logic, bits, tests of values, and choosing between values: maximum, minimum, clamp, where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+import numpy.typing as npt
+
+from telegrad.contract import dtypes
+from telegrad.contract.dtypes import Number
+from telegrad.contract.errors import DTypeError, ShapeError
+from telegrad.contract.ops import Outcome, Shape, Spec, op
+from telegrad.contract.shapes import broadcast, elementwise, result_type
+from telegrad.contract.tensor.base import TensorBase
+
+T = TypeVar("T", bound=TensorBase)
+
+STEP = "it is a truth value"
+BITS = "it works on whole numbers"
+
+
+def _shapes(inputs: Sequence[Any]) -> tuple[int, ...]:
+    return broadcast(*[i.shape for i in inputs if isinstance(i, Spec)])
+
+
+def _compare(name: str, *, ordered: bool) -> Any:
+    promoted = elementwise(result=dtypes.bool_, refuse="c" if ordered else "", name=name)
+
+    def rule(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+        outcome = promoted(inputs, p)
+        for value in inputs:
+            if outcome.compute is not None and outcome.compute.category == 1 and type(value) is int:
+                bits = 8 * outcome.compute.itemsize - outcome.compute.is_signed
+                if not -(2**bits) * outcome.compute.is_signed <= value < 2**bits:
+                    # A number that the elements' type cannot hold is compared in one that can, not wrapped around.
+                    return outcome._replace(compute=dtypes.int64)
+        return outcome
+
+    return rule
+
+
+def _truth(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    """Rule of ops that look at each input's own type and answer bool."""
+    shape = _shapes(inputs)
+    spec = Spec(shape, dtypes.bool_)
+    return Outcome((spec,), spec.size)
+
+
+def _close(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    a, b = inputs
+    if a.dtype is not b.dtype:
+        raise DTypeError(f"{a.dtype.name} did not match {b.dtype.name}; convert one of them with .to(...)")
+    for name in ("rtol", "atol"):
+        if not p[name] >= 0:
+            raise ShapeError(f"{name} must be greater than or equal to zero")  # RuntimeError, as in PyTorch
+    return _truth(inputs, p)
+
+
+def _extreme(name: str) -> Any:
+    promoted = elementwise()
+
+    def rule(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+        outcome = promoted(inputs, p)
+        if outcome.outputs[0].dtype.is_complex:
+            raise DTypeError(f"{name} not implemented for complex tensors.")
+        return outcome
+
+    return rule
+
+
+def _clamp(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    if inputs[1] is None and inputs[2] is None:
+        raise ShapeError("torch.clamp: At least one of 'min' or 'max' must not be None")  # RuntimeError, as in PyTorch
+    return elementwise(refuse="bc", name="clamp", flops=2)(inputs, p)
+
+
+def _where(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    condition, first, second = inputs
+    if condition.dtype is not dtypes.bool_:
+        raise DTypeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype.name}")
+    dtype = result_type((first, second))
+    spec = Spec(_shapes(inputs), dtype)
+    return Outcome((spec,), spec.size)
+
+
+_bitwise = elementwise(refuse="fc", name="bitwise")
+
+
+class ComparisonOps(TensorBase):
+    """Comparison and logic. Inputs broadcast; answers are bool."""
+
+    __slots__ = ()
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of the dimensions."""
+        raise NotImplementedError
+
+    def _value(self) -> npt.NDArray[Any]:
+        raise NotImplementedError
+
+    # Comparison --------------------------------------------------------------------------------------------------------------
+
+    @op(_compare("eq", ordered=False), differentiable=(), reason=STEP, inplace=True)
+    def eq(self, other: Self | Number) -> Self:
+        """Whether equal, as bool.
+
+        Shapes: [...], [...] -> broadcast.
+        """
+        return self._apply("eq", self, other)
+
+    @op(_compare("ne", ordered=False), differentiable=(), reason=STEP, inplace=True)
+    def ne(self, other: Self | Number) -> Self:
+        """Whether different, as bool.
+
+        Shapes: [...], [...] -> broadcast.
+        """
+        return self._apply("ne", self, other)
+
+    @op(_compare("lt", ordered=True), differentiable=(), reason=STEP, inplace=True)
+    def lt(self, other: Self | Number) -> Self:
+        """Whether less, as bool. Raises DTypeError for complex numbers.
+
+        Shapes: [...], [...] -> broadcast.
+        """
+        return self._apply("lt", self, other)
+
+    @op(_compare("le", ordered=True), differentiable=(), reason=STEP, inplace=True)
+    def le(self, other: Self | Number) -> Self:
+        """Whether less or equal, as bool. Raises DTypeError for complex numbers.
+
+        Shapes: [...], [...] -> broadcast.
+        """
+        return self._apply("le", self, other)
+
+    @op(_compare("gt", ordered=True), differentiable=(), reason=STEP, inplace=True)
+    def gt(self, other: Self | Number) -> Self:
+        """Whether greater, as bool. Raises DTypeError for complex numbers.
+
+        Shapes: [...], [...] -> broadcast.
+        """
+        return self._apply("gt", self, other)
+
+    @op(_compare("ge", ordered=True), differentiable=(), reason=STEP, inplace=True)
+    def ge(self, other: Self | Number) -> Self:
+        """Whether greater or equal, as bool. Raises DTypeError for complex numbers.
+
+        Shapes: [...], [...] -> broadcast.
+        """
+        return self._apply("ge", self, other)
+
+    # Logic and bits ----------------------------------------------------------------------------------------------------------
+
+    @op(_truth, differentiable=(), reason=STEP, inplace=True)
+    def logical_and(self, other: Self) -> Self:
+        """Whether both are not zero.
+
+        Shapes: [...], [...] -> broadcast.
+        """
+        return self._apply("logical_and", self, other)
+
+    @op(_truth, differentiable=(), reason=STEP, inplace=True)
+    def logical_or(self, other: Self) -> Self:
+        """Whether either is not zero.
+
+        Shapes: [...], [...] -> broadcast.
+        """
+        return self._apply("logical_or", self, other)
+
+    @op(_truth, differentiable=(), reason=STEP, inplace=True)
+    def logical_xor(self, other: Self) -> Self:
+        """Whether exactly one is not zero.
+
+        Shapes: [...], [...] -> broadcast.
+        """
+        return self._apply("logical_xor", self, other)
+
+    @op(_truth, differentiable=(), reason=STEP, inplace=True)
+    def logical_not(self) -> Self:
+        """Whether zero.
+
+        Shapes: [...] -> [...].
+        """
+        return self._apply("logical_not", self)
+
+    @op(_bitwise, differentiable=(), reason=BITS, inplace=True)
+    def bitwise_and(self, other: Self | Number) -> Self:
+        """Bits set in both; of bool, logical and. Raises DTypeError for floating types.
+
+        Shapes: [...], [...] -> broadcast.
+        """
+        return self._apply("bitwise_and", self, other)
+
+    @op(_bitwise, differentiable=(), reason=BITS, inplace=True)
+    def bitwise_or(self, other: Self | Number) -> Self:
+        """Bits set in either; of bool, logical or. Raises DTypeError for floating types.
+
+        Shapes: [...], [...] -> broadcast.
+        """
+        return self._apply("bitwise_or", self, other)
+
+    @op(_bitwise, differentiable=(), reason=BITS, inplace=True)
+    def bitwise_xor(self, other: Self | Number) -> Self:
+        """Bits set in exactly one; of bool, logical xor. Raises DTypeError for floating types.
+
+        Shapes: [...], [...] -> broadcast.
+        """
+        return self._apply("bitwise_xor", self, other)
+
+    @op(_bitwise, differentiable=(), reason=BITS, inplace=True)
+    def bitwise_not(self) -> Self:
+        """All bits flipped; of bool, logical not. Raises DTypeError for floating types.
+
+        Shapes: [...] -> [...].
+        """
+        return self._apply("bitwise_not", self)
+
+    # Tests of values ---------------------------------------------------------------------------------------------------------
+
+    @op(_truth, differentiable=(), reason=STEP)
+    def isnan(self) -> Self:
+        """Whether not a number.
+
+        Shapes: [...] -> [...].
+        """
+        return self._apply("isnan", self)
+
+    @op(_truth, differentiable=(), reason=STEP)
+    def isinf(self) -> Self:
+        """Whether infinite, of either sign.
+
+        Shapes: [...] -> [...].
+        """
+        return self._apply("isinf", self)
+
+    @op(_truth, differentiable=(), reason=STEP)
+    def isfinite(self) -> Self:
+        """Whether neither infinite nor not a number.
+
+        Shapes: [...] -> [...].
+        """
+        return self._apply("isfinite", self)
+
+    @op(_close, differentiable=(), reason=STEP)
+    def isclose(self, other: Self, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Self:
+        """Whether ``abs(self - other) <= atol + rtol * abs(other)``; equal infinities are close.
+
+        Shapes: [...], [...] -> broadcast. Raises: DTypeError for tensors of two types.
+        """
+        return self._apply("isclose", self, other, rtol=float(rtol), atol=float(atol), equal_nan=equal_nan)
+
+    def allclose(self, other: Self, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+        """Whether all elements are close (see ``isclose``), as a Python bool."""
+        return bool(self.isclose(other, rtol, atol, equal_nan)._value().all())
+
+    def equal(self, other: Self) -> bool:
+        """Whether both have the same shape and equal elements, as a Python bool."""
+        if self.shape != other.shape:
+            return False
+        return bool(self.eq(other)._value().all())
+
+    # Choosing ----------------------------------------------------------------------------------------------------------------
+
+    @op(_extreme("maximum"))
+    def maximum(self, other: Self) -> Self:
+        """The greater of each pair; not a number where either is.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g to the greater; half to each where equal.
+        """
+        return self._apply("maximum", self, other)
+
+    @op(_extreme("minimum"))
+    def minimum(self, other: Self) -> Self:
+        """The lesser of each pair; not a number where either is.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g to the lesser; half to each where equal.
+        """
+        return self._apply("minimum", self, other)
+
+    @op(_clamp, inplace=True)
+    def clamp(self, min: Self | Number | None = None, max: Self | Number | None = None) -> Self:
+        """``minimum(maximum(self, min), max)``; at least one bound must be given.
+
+        Shapes: [...], [...], [...] -> broadcast. Gradient: g where ``min <= self <= max``, to tensor bounds where they are taken.
+        """
+        return self._apply("clamp", self, min, max)
+
+    clip = clamp
+
+    def clamp_min(self, min: Self | Number) -> Self:
+        """``clamp(min=min)``."""
+        return self._apply("clamp", self, min, None)
+
+    def clamp_max(self, max: Self | Number) -> Self:
+        """``clamp(max=max)``."""
+        return self._apply("clamp", self, None, max)
+
+    def where(self, condition: Self, other: Self | Number) -> Self:
+        """``self`` where ``condition`` holds, else ``other``. The free function takes the condition first."""
+        return self._apply("where", condition, self, other)
+
+    # Operators ---------------------------------------------------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> Self:  # type: ignore[override]
+        return self._apply("eq", self, other) if _comparable(other) else NotImplemented
+
+    def __ne__(self, other: object) -> Self:  # type: ignore[override]
+        return self._apply("ne", self, other) if _comparable(other) else NotImplemented
+
+    def __lt__(self, other: Self | Number) -> Self:
+        return self._apply("lt", self, other)
+
+    def __le__(self, other: Self | Number) -> Self:
+        return self._apply("le", self, other)
+
+    def __gt__(self, other: Self | Number) -> Self:
+        return self._apply("gt", self, other)
+
+    def __ge__(self, other: Self | Number) -> Self:
+        return self._apply("ge", self, other)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __and__(self, other: Self | Number) -> Self:
+        return self._apply("bitwise_and", self, other)
+
+    __rand__ = __and__
+
+    def __or__(self, other: Self | Number) -> Self:
+        return self._apply("bitwise_or", self, other)
+
+    __ror__ = __or__
+
+    def __xor__(self, other: Self | Number) -> Self:
+        return self._apply("bitwise_xor", self, other)
+
+    __rxor__ = __xor__
+
+    def __invert__(self) -> Self:
+        return self._apply("bitwise_not", self)
+
+
+def _comparable(other: object) -> bool:
+    return isinstance(other, (TensorBase, bool, int, float, complex))
+
+
+@op(_where, differentiable=("input", "other"))
+def where(condition: T, input: T | Number, other: T | Number) -> T:
+    """``input`` where ``condition`` holds, else ``other``.
+
+    Shapes: [...], [...], [...] -> broadcast. Gradient: g where the condition holds; g where it does not.
+    Raises: DTypeError if ``condition`` is not bool.
+    """
+    return condition._apply("where", condition, input, other)  # type: ignore[no-any-return]

@@ -1,0 +1,211 @@
+"""Copies, element types, complex parts, and filling: ops that move values without arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from telegrad.contract import dtypes
+from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
+from telegrad.contract.errors import DTypeError, ShapeError
+from telegrad.contract.ops import Outcome, Spec, op
+from telegrad.contract.shapes import broadcast, same
+from telegrad.contract.tensor.base import TensorBase
+
+
+def _converted(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    spec = Spec(inputs[0].shape, as_dtype(p["dtype"]))
+    return Outcome((spec,), spec.size)
+
+
+def _part(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    x = inputs[0]
+    return Outcome((Spec(x.shape, dtypes.to_real(x.dtype)),), 0)
+
+
+def _imaginary(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    if not inputs[0].dtype.is_complex:
+        raise DTypeError("imag is not implemented for tensors with non-complex dtypes.")
+    return _part(inputs, p)
+
+
+def _angle(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    x = inputs[0]
+    dtype = dtypes.to_float(x.dtype)
+    return Outcome((Spec(x.shape, dtypes.to_real(dtype)),), 10 * x.size, dtype)
+
+
+def _fill(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    x, value = inputs
+    if isinstance(value, Spec):
+        if value.shape:
+            raise ShapeError(f"fill_ only supports 0-dimension value tensor but got tensor with {len(value.shape)} dimensions.")
+    else:
+        check_fits(value, x.dtype)
+    return Outcome((x,), x.size)
+
+
+def check_fits(value: Number, dtype: DType) -> None:
+    """Refuse a Python number that ``dtype`` cannot hold: complex into real, an integer type's bounds. Nothing else overflows."""
+    if isinstance(value, complex):
+        fits = dtype.is_complex or value.imag == 0
+    elif dtype.category == 1:
+        bits = 8 * dtype.itemsize - dtype.is_signed
+        # PyTorch lets negative numbers wrap around in unsigned types, as C does, as long as their size fits.
+        fits = math.isfinite(value) and -(2**bits) <= value < 2**bits
+    else:
+        fits = True
+    if not fits:
+        raise DTypeError(f"value cannot be converted to type {dtype.name} without overflow")
+
+
+def _copy(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    x, source = inputs
+    reached = broadcast(x.shape, source.shape)
+    if reached != x.shape:
+        raise ShapeError(f"output with shape {list(x.shape)} doesn't match the broadcast shape {list(reached)}")
+    return Outcome((x,), x.size)
+
+
+class ConversionOps(TensorBase):
+    """Copies and conversions."""
+
+    __slots__ = ()
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        raise NotImplementedError
+
+    @op(_converted, node="ToCopy")
+    def to(self, dtype: DTypeLike, *, copy: bool = False) -> Self:
+        """The values as ``dtype``: the tensor itself if it has that type already, unless ``copy``.
+
+        Shapes: [...] -> [...]. Gradient: g, as the input's type. Real from complex drops the imaginary part; whole from fractional
+        truncates.
+        """
+        wanted = as_dtype(dtype)
+        if wanted is self.dtype and not copy:
+            return self
+        return self._apply("to", self, dtype=wanted)
+
+    def type_as(self, other: Self) -> Self:
+        """``to(other.dtype)``."""
+        return self.to(other.dtype)
+
+    @op(same())
+    def clone(self) -> Self:
+        """A copy with memory of its own, through which gradients flow.
+
+        Shapes: [...] -> [...]. Gradient: g.
+        """
+        return self._apply("clone", self)
+
+    @op(same(), node="Conj")
+    def conj(self) -> Self:
+        """Complex conjugate; a real tensor itself.
+
+        Shapes: [...] -> [...]. Gradient: conj(g).
+        """
+        return self._apply("conj", self) if self.dtype.is_complex else self
+
+    @op(_part, view=True, name="real")
+    def _real(self) -> Self:
+        """Real part, sharing memory; a real tensor itself.
+
+        Shapes: [...] -> [...]. Gradient: g.
+        """
+        return self._apply("real", self)
+
+    @op(_imaginary, view=True, name="imag")
+    def _imag(self) -> Self:
+        """Imaginary part, sharing memory. Raises DTypeError for real types.
+
+        Shapes: [...] -> [...]. Gradient: i * g.
+        """
+        return self._apply("imag", self)
+
+    @property
+    def real(self) -> Self:
+        """Real part, sharing memory; a real tensor itself."""
+        return self._real() if self.dtype.is_complex else self
+
+    @property
+    def imag(self) -> Self:
+        """Imaginary part, sharing memory. Raises DTypeError for real types."""
+        return self._imag()
+
+    @op(_angle)
+    def angle(self) -> Self:
+        """Angle of complex numbers in radians; of real ones, pi if negative, else 0.
+
+        Shapes: [...] -> [...]. Gradient: g * i * self / abs(self)**2, 0 at 0; 0 for real types.
+        """
+        return self._apply("angle", self)
+
+    @op(_fill, inplace=True)
+    def fill(self, value: Self | Number) -> Self:
+        """``value``, a number or a 0-d tensor, everywhere. In place: ``fill_``.
+
+        Shapes: [...], [] -> [...]. Gradient: 0; sum(g). Raises: DTypeError for a number that the type cannot hold.
+        """
+        return self._apply("fill", self, value)
+
+    @op(_copy, node="Copy", inplace=True)
+    def copy(self, src: Self) -> Self:
+        """``src`` broadcast and converted to the tensor's shape and type. In place: ``copy_``.
+
+        Shapes: [...], broadcastable -> [...]. Gradient: 0; g.
+        """
+        return self._apply("copy", self, src)
+
+
+class CastOps(ConversionOps):
+    """Conversions named after their type. Apart from the others: these names hide Python's own in the body of their class."""
+
+    __slots__ = ()
+
+    def float(self) -> Self:
+        """``to(telegrad.float32)``."""
+        return self.to(dtypes.float32)
+
+    def double(self) -> Self:
+        """``to(telegrad.float64)``."""
+        return self.to(dtypes.float64)
+
+    def half(self) -> Self:
+        """``to(telegrad.float16)``."""
+        return self.to(dtypes.float16)
+
+    def bool(self) -> Self:
+        """``to(telegrad.bool)``."""
+        return self.to(dtypes.bool_)
+
+    def byte(self) -> Self:
+        """``to(telegrad.uint8)``."""
+        return self.to(dtypes.uint8)
+
+    def char(self) -> Self:
+        """``to(telegrad.int8)``."""
+        return self.to(dtypes.int8)
+
+    def short(self) -> Self:
+        """``to(telegrad.int16)``."""
+        return self.to(dtypes.int16)
+
+    def int(self) -> Self:
+        """``to(telegrad.int32)``."""
+        return self.to(dtypes.int32)
+
+    def long(self) -> Self:
+        """``to(telegrad.int64)``."""
+        return self.to(dtypes.int64)
+
+    def cfloat(self) -> Self:
+        """``to(telegrad.complex64)``."""
+        return self.to(dtypes.complex64)
+
+    def cdouble(self) -> Self:
+        """``to(telegrad.complex128)``."""
+        return self.to(dtypes.complex128)

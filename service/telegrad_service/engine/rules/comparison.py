@@ -1,0 +1,107 @@
+"""Kernels of comparison, logic and bits; kernels and derivatives of maximum, minimum, clamp and where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from telegrad_service.engine.formulas import F
+from telegrad_service.engine.table import Array, derivative, kernel
+
+for _name, _ufunc in (
+    ("eq", np.equal),
+    ("ne", np.not_equal),
+    ("lt", np.less),
+    ("le", np.less_equal),
+    ("gt", np.greater),
+    ("ge", np.greater_equal),
+):
+    kernel(_name, _ufunc, ufunc=_ufunc, ufunc_kinds="fc" if _name in ("eq", "ne") else "f")
+
+for _name in ("logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite"):
+    kernel(_name, getattr(np, _name), ufunc=getattr(np, _name))
+
+for _name, _ufunc in (
+    ("bitwise_and", np.bitwise_and),
+    ("bitwise_or", np.bitwise_or),
+    ("bitwise_xor", np.bitwise_xor),
+    ("bitwise_not", np.invert),
+):
+    kernel(_name, _ufunc)
+
+
+@kernel("isclose")
+def _isclose(self: Array, other: Array, rtol: float, atol: float, equal_nan: bool) -> Any:
+    if self.dtype.kind in "biu":
+        # Differences of whole numbers would wrap around in their own type.
+        self, other = self.astype(np.float64), other.astype(np.float64)
+    close = self == other
+    if equal_nan:
+        close = close | (np.isnan(self) & np.isnan(other))
+    if rtol == 0 and atol == 0:
+        return close
+    distance = np.abs(self - other)
+    return close | (np.isfinite(distance) & (distance <= atol + np.abs(rtol * other)))
+
+
+def _where_greatest(g: Any, mine: Any, theirs: Any) -> Any:
+    # `not less` rather than `greater`, so that a gradient passes where either is not a number, as in PyTorch.
+    return F.where(F.eq(mine, theirs), g / 2, F.where(F.lt(mine, theirs), 0, g))
+
+
+def _where_least(g: Any, mine: Any, theirs: Any) -> Any:
+    return F.where(F.eq(mine, theirs), g / 2, F.where(F.gt(mine, theirs), 0, g))
+
+
+kernel("maximum", np.maximum, ufunc=np.maximum, ufunc_kinds="f")
+derivative(
+    "maximum",
+    self=lambda g, self, other: _where_greatest(g, self, other),
+    other=lambda g, self, other: _where_greatest(g, other, self),
+)
+
+kernel("minimum", np.minimum, ufunc=np.minimum, ufunc_kinds="f")
+derivative(
+    "minimum",
+    self=lambda g, self, other: _where_least(g, self, other),
+    other=lambda g, self, other: _where_least(g, other, self),
+)
+
+
+@kernel("clamp")
+def _clamp(self: Array, min: Any, max: Any) -> Any:
+    raised = self if min is None else np.maximum(self, min)
+    return raised if max is None else np.minimum(raised, max)
+
+
+def _clamp_self(g: Any, self: Any, min: Any, max: Any) -> Any:
+    if min is None:
+        return F.where(F.le(self, max), g, 0)
+    if max is None:
+        return F.where(F.ge(self, min), g, 0)
+    return F.where(F.logical_and(F.ge(self, min), F.le(self, max)), g, 0)
+
+
+def _clamp_min(g: Any, self: Any, min: Any, max: Any) -> Any:
+    taken = F.lt(self, min)
+    if max is not None:
+        taken = F.logical_and(taken, F.lt(min, max))
+    return F.where(taken, g, 0)
+
+
+def _clamp_max(g: Any, self: Any, min: Any, max: Any) -> Any:
+    taken = F.gt(self, max)
+    if min is not None:
+        taken = F.logical_or(taken, F.lt(max, min))
+    return F.where(taken, g, 0)
+
+
+derivative("clamp", self=_clamp_self, min=_clamp_min, max=_clamp_max)
+
+kernel("where", np.where)
+derivative(
+    "where",
+    input=lambda g, condition: F.where(condition, g, 0),
+    other=lambda g, condition: F.where(condition, 0, g),
+)

@@ -1,0 +1,147 @@
+"""Kernels and derivatives of roots, exponentials, logarithms, trigonometry, hyperbolic functions and their relatives."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from telegrad_service.engine.error_function import erf, erfc
+from telegrad_service.engine.formulas import F
+from telegrad_service.engine.table import Array, derivative, kernel
+
+for _name, _ufunc in (
+    ("sqrt", np.sqrt),
+    ("reciprocal", np.reciprocal),
+    ("exp", np.exp),
+    ("exp2", np.exp2),
+    ("expm1", np.expm1),
+    ("log", np.log),
+    ("log2", np.log2),
+    ("log10", np.log10),
+    ("log1p", np.log1p),
+    ("sin", np.sin),
+    ("cos", np.cos),
+    ("tan", np.tan),
+    ("asin", np.arcsin),
+    ("acos", np.arccos),
+    ("atan", np.arctan),
+    ("sinh", np.sinh),
+    ("cosh", np.cosh),
+    ("tanh", np.tanh),
+    ("asinh", np.arcsinh),
+    ("acosh", np.arccosh),
+    ("atanh", np.arctanh),
+):
+    kernel(_name, _ufunc, ufunc=_ufunc)
+
+LN_2 = math.log(2)
+LN_10 = math.log(10)
+conj = F.conjugate
+
+# Roots and reciprocals -------------------------------------------------------------------------------------------------------
+
+
+def _rsqrt(self: Array) -> Any:
+    return np.reciprocal(np.sqrt(self))
+
+
+kernel("rsqrt", _rsqrt, ufunc=_rsqrt)
+
+derivative("sqrt", self=lambda g, result: g / (2 * conj(result)))
+derivative("rsqrt", self=lambda g, result: -0.5 * g * conj(result * result * result))
+derivative("reciprocal", self=lambda g, result: -g * conj(result * result))
+
+# Exponentials and logarithms -------------------------------------------------------------------------------------------------
+
+derivative("exp", self=lambda g, result: g * conj(result))
+derivative("exp2", self=lambda g, result: g * (conj(result) * LN_2))
+derivative("expm1", self=lambda g, result: g * (conj(result) + 1))
+derivative("log", self=lambda g, self: g / conj(self))
+derivative("log2", self=lambda g, self: g / (conj(self) * LN_2))
+derivative("log10", self=lambda g, self: g / (conj(self) * LN_10))
+derivative("log1p", self=lambda g, self: g / (conj(self) + 1))
+
+# Trigonometry ----------------------------------------------------------------------------------------------------------------
+
+derivative("sin", self=lambda g, self: g * conj(F.cos(self)))
+derivative("cos", self=lambda g, self: -g * conj(F.sin(self)))
+derivative("tan", self=lambda g, result: g * conj(1 + result * result))
+derivative("asin", self=lambda g, self: g * conj(F.rsqrt(1 - self * self)))
+derivative("acos", self=lambda g, self: -g * conj(F.rsqrt(1 - self * self)))
+derivative("atan", self=lambda g, self: g / conj(self * self + 1))
+
+# Hyperbolic functions --------------------------------------------------------------------------------------------------------
+
+derivative("sinh", self=lambda g, self: g * conj(F.cosh(self)))
+derivative("cosh", self=lambda g, self: g * conj(F.sinh(self)))
+derivative("tanh", self=lambda g, result: g * conj(1 - result * result))
+derivative("asinh", self=lambda g, self: g * conj(F.rsqrt(self * self + 1)))
+# Two roots rather than one of the product: complex numbers must stay on the branch that acosh is on.
+derivative("acosh", self=lambda g, self: g * conj(F.rsqrt(self - 1) * F.rsqrt(self + 1)))
+derivative("atanh", self=lambda g, self: g / conj(1 - self * self))
+
+
+def _sigmoid(self: Array) -> Any:
+    # exp overflows to inf for very negative numbers, which gives the right 0.
+    return np.reciprocal(1 + np.exp(-self))
+
+
+kernel("sigmoid", _sigmoid, ufunc=_sigmoid)
+derivative("sigmoid", self=lambda g, result: g * conj(result * (1 - result)))
+
+# Error function --------------------------------------------------------------------------------------------------------------
+
+TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
+
+kernel("erf", erf, ufunc=erf, ufunc_kinds="f")
+kernel("erfc", erfc, ufunc=erfc, ufunc_kinds="f")
+derivative("erf", self=lambda g, self: g * (TWO_OVER_ROOT_PI * F.exp(-(self * self))))
+derivative("erfc", self=lambda g, self: g * (-TWO_OVER_ROOT_PI * F.exp(-(self * self))))
+
+# Of several numbers ----------------------------------------------------------------------------------------------------------
+
+
+def _over_distance(g: Any, along: Any, self: Any, other: Any) -> Any:
+    """``g * along / (self**2 + other**2)``, 0 at the origin."""
+    square = self * self + other * other
+    at_origin = F.eq(square, 0)
+    return F.where(at_origin, 0, g * along / F.where(at_origin, 1, square))
+
+
+kernel("atan2", np.arctan2, ufunc=np.arctan2, ufunc_kinds="f")
+derivative(
+    "atan2",
+    self=lambda g, self, other: _over_distance(g, other, self, other),
+    other=lambda g, self, other: _over_distance(-g, self, self, other),
+)
+
+kernel("logaddexp", np.logaddexp, ufunc=np.logaddexp, ufunc_kinds="f")
+derivative(
+    "logaddexp",
+    self=lambda g, self, other: g * F.sigmoid(self - other),
+    other=lambda g, self, other: g * F.sigmoid(other - self),
+)
+
+
+@kernel("nan_to_num")
+def _nan_to_num(self: Array, nan: float | None, posinf: float | None, neginf: float | None) -> Any:
+    return np.nan_to_num(self, nan=nan or 0.0, posinf=posinf, neginf=neginf)
+
+
+derivative("nan_to_num", self=lambda g, self: F.where(F.isfinite(self), g, 0))
+
+
+@kernel("deg2rad", ufunc_kinds="f")
+def _deg2rad(self: Array) -> Any:
+    return self * (math.pi / 180)
+
+
+@kernel("rad2deg", ufunc_kinds="f")
+def _rad2deg(self: Array) -> Any:
+    return self * (180 / math.pi)
+
+
+derivative("deg2rad", self=lambda g: g * (math.pi / 180))
+derivative("rad2deg", self=lambda g: g * (180 / math.pi))
