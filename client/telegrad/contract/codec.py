@@ -23,6 +23,7 @@ import numpy.typing as npt
 from telegrad.contract import kinds, limits
 from telegrad.contract.dtypes import DEFAULT_DTYPE, DType, of_number
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, PayloadTooLargeError, RequestError
+from telegrad.contract.limits import refuse
 
 Array = npt.NDArray[Any]
 
