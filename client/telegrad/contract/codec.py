@@ -23,7 +23,6 @@ import numpy.typing as npt
 from telegrad.contract import kinds, limits
 from telegrad.contract.dtypes import DEFAULT_DTYPE, DType, of_number
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, PayloadTooLargeError, RequestError
-from telegrad.contract.limits import refuse
 
 Array = npt.NDArray[Any]
 
@@ -121,7 +120,9 @@ def load_json(body: bytes | bytearray | memoryview, *, max_depth: int, max_value
             extra={"predicted": depth, "permitted": max_depth, "limit": "max_json_depth"},
         )
     if max_values is not None and values > max_values:
-        raise refuse("the JSON", values, max_values, "max_json_values", unit="values", hint="send numbers as base64 or safetensors")
+        raise limits.refuse(
+            "the JSON", values, max_values, "max_json_values", unit="values", hint="send numbers as base64 or safetensors"
+        )
     try:
         return _decoder.decode(raw.decode("utf-8"))
     except RequestError:
