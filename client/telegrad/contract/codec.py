@@ -1,9 +1,9 @@
 """Arrays and bodies as bytes: strict JSON, base64, and the safetensors layout, read piece by piece into preallocated arrays.
 
-A safetensors body is an 8-byte little-endian header length, a JSON header ``{name: {dtype, shape, data_offsets}, "__metadata__": {...}}``
-and the raw little-endian buffers, as any safetensors library reads and writes it. telegrad puts its message, a JSON text, under the
-metadata key ``telegrad``. The format has no complex128: such an array travels as F64 with a last dimension of 2 (real, imaginary), and the
-metadata key ``complex128`` lists its names, comma-separated.
+A safetensors body is an 8-byte little-endian header length, a JSON header ``{name: {dtype, shape, data_offsets},
+"__metadata__": {...}}`` and the raw little-endian buffers, as any safetensors library reads and writes it. telegrad puts its
+message, a JSON text, under the metadata key ``telegrad``. The format has no complex128: such an array travels as F64 with a
+last dimension of 2 (real, imaginary), and the metadata key ``complex128`` lists its names, comma-separated.
 Source: the format description in the safetensors project's README.
 """
 
@@ -163,8 +163,9 @@ def array_from_json(data: Any, dtype: DType | None, *, max_elements: int) -> Arr
         max_elements: most numbers accepted.
 
     Raises:
-        ArgumentTypeError: for an element that is no number. ArgumentValueError: for lists of unequal lengths, or a number that the type
-            cannot hold. LimitError: for too many numbers.
+        ArgumentTypeError: for an element that is no number.
+        ArgumentValueError: for lists of unequal lengths, or a number that the type cannot hold.
+        LimitError: for too many numbers.
     """
     shape: list[int] = []
     level = data
@@ -239,7 +240,7 @@ def to_little_endian(array: Array) -> Array:
 def array_bytes(array: Array) -> memoryview:
     """The elements' raw little-endian bytes, without a copy where the array is contiguous."""
     flat = to_little_endian(array).reshape(-1)
-    return memoryview(flat.view(np.uint8)) if flat.size else memoryview(b"")
+    return flat.view(np.uint8).data if flat.size else memoryview(b"")
 
 
 def array_from_bytes(raw: bytes | bytearray | memoryview, dtype: DType, shape: tuple[int, ...]) -> Array:
@@ -331,8 +332,8 @@ def _layout(arrays: Mapping[str, Array], message: Any) -> tuple[bytes, list[memo
 class SafetensorsReader:
     """Reads a safetensors body as its pieces arrive, straight into arrays allocated once.
 
-    ``feed`` every piece, then ``finish``. ``check`` (given at construction) sees names, types and shapes after the header and before any
-    allocation, and may raise.
+    ``feed`` every piece, then ``finish``. ``check`` (given at construction) sees names, types and shapes after the header
+    and before any allocation, and may raise.
 
     Attributes:
         arrays: by name, complete after ``finish``.
@@ -437,7 +438,7 @@ class SafetensorsReader:
             array = np.empty(shape, dtype)
             self.arrays[name] = array
             if end > begin:
-                self._targets.append(memoryview(array.reshape(-1).view(np.uint8)))
+                self._targets.append(array.reshape(-1).view(np.uint8).data)
 
     def finish(self) -> dict[str, Array]:
         """The arrays. Raises RequestError where the body ended early."""

@@ -1,10 +1,10 @@
 """Everything that can happen to a session, as plain data: the closed vocabulary of commands.
 
-A REST call is one command, a batch a list of them, a program a list with holes. Each class below is one command; its fields, their types
-and defaults are written once here, and decoding, encoding and the JSON schema are read from them.
+A REST call is one command, a batch a list of them, a program a list with holes. Each class below is one command; its fields,
+their types and defaults are written once here, and decoding, encoding and the JSON schema are read from them.
 
-A *tensor reference* is a tensor's name, or a name followed by ``.grad`` for the gradient accumulated in it. In ``apply`` an input is a
-reference (a JSON string), a number, or null for an absent optional tensor.
+A *tensor reference* is a tensor's name, or a name followed by ``.grad`` for the gradient accumulated in it. In ``apply`` an
+input is a reference (a JSON string), a number, or null for an absent optional tensor.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Apply:
         op: a name of ``GET /v1/ops``.
         inputs: references, numbers and nulls in the order of the op's inputs.
         parameters: the op's parameters; those left out have the op's defaults.
-        outputs: names of the results, null for one that is not wanted; fewer than results leaves the rest unnamed. An in-place op has
-            no new tensor; a name given to it becomes another name of the changed one.
+        outputs: names of the results, null for one that is not wanted; fewer than results leaves the rest unnamed. An
+            in-place op has no new tensor; a name given to it becomes another name of the changed one.
         grad_enabled: false records no history, as inside ``torch.no_grad()``.
     """
 
@@ -130,7 +130,7 @@ class Set:
     command: ClassVar[str] = "set"
     tensor: str
     requires_grad: bool | None = None
-    grad: str | None | _Absent = ABSENT
+    grad: str | _Absent | None = ABSENT
     retain_grad: bool | None = None
     name: str | None = None
 
@@ -301,9 +301,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
     "create": {
         "id": _kind(NAME_SCHEMA, _name),
         "data": _kind({"description": "nested lists of numbers, or one number"}, _same),
-        "base64": _kind(
-            _nullable({"type": "string", "contentEncoding": "base64"}), kinds.optional(kinds.LONG_STRING).decode
-        ),
+        "base64": _kind(_nullable({"type": "string", "contentEncoding": "base64"}), kinds.optional(kinds.LONG_STRING).decode),
         "buffer": _OPTIONAL_NAME,
         "dtype": _kind(_nullable(kinds.DTYPE.schema), _optional(lambda v: kinds.DTYPE.decode(v).name)),
         "shape": _kind(

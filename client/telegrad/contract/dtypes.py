@@ -60,8 +60,10 @@ complex128 = DType("complex128")
 
 DTYPES: Final[dict[str, DType]] = {
     d.name: d
-    for d in (bool_, uint8, uint16, uint32, uint64, int8, int16, int32, int64)
-    + (float16, float32, float64, complex64, complex128)
+    for d in (
+        *(bool_, uint8, uint16, uint32, uint64, int8, int16, int32, int64),
+        *(float16, float32, float64, complex64, complex128),
+    )
 }
 _ALIASES: Final[dict[str, str]] = {
     "float": "float32",

@@ -1,4 +1,4 @@
-"""What a session may hold and a request may carry. Every number has its unit in its name; a refusal states predicted and permitted."""
+"""What a session may hold and a request may carry. A refusal states the predicted and the permitted number."""
 
 from __future__ import annotations
 

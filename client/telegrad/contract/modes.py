@@ -34,9 +34,7 @@ class _GradMode:
     def __enter__(self) -> None:
         self._tokens.append(_grad_enabled.set(self._mode))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         _grad_enabled.reset(self._tokens.pop())
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -67,7 +65,7 @@ class _GradMode:
                         except GeneratorExit:
                             inner.close()
                             raise
-                        except BaseException as error:
+                        except BaseException as error:  # noqa: BLE001 - handed to the generator, which decides
                             raised = error
                 except StopIteration as stop:
                     return stop.value
@@ -107,6 +105,7 @@ class set_grad_enabled(_GradMode):  # noqa: N801 - PyTorch's name
         self._tokens.append(self._outer)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate ``function``."""
         # As a decorator it must act inside the function only, so the immediate setting is taken back.
         _grad_enabled.reset(self._outer)
         return super().__call__(function)

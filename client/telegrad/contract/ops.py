@@ -141,8 +141,8 @@ class Op:
     def infer(self, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
         """Shapes, types and cost of the outputs, from shapes and types alone.
 
-        Raises the error that the computation would raise for these shapes, types and parameters, or UnknownShape where the result's
-        shape depends on values.
+        Raises the error that the computation would raise for these shapes, types and parameters, or UnknownShape where the
+        result's shape depends on values.
         """
         return self.rule(inputs, self.complete(parameters) if self.parameters else parameters)
 

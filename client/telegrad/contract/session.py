@@ -1,4 +1,4 @@
-"""``BaseSession``: what every session can do, in this process or on a server. Subclassed by the engine's and the client's sessions."""
+"""``BaseSession``: what every session can do, in this process or on a server."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ class BaseSession(CreationOps):
         self._tokens.append(_current.set(self))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         _current.reset(self._tokens.pop())
         if not self._tokens:
             self.close()

@@ -1,4 +1,4 @@
-"""Rules that many ops share: dimensions, broadcasting, promotion, reductions. Each returns an Outcome or raises the user's error."""
+"""Rules that many ops share: dimensions, broadcasting, promotion, reductions."""
 
 from __future__ import annotations
 
@@ -81,9 +81,10 @@ def number_type(value: Any) -> DType:
     try:
         return dtypes.of_number(value)
     except KeyError:
-        for python in (bool, int, float, complex):
+        # A subclass, such as numpy's float64, counts as the Python type it derives from.
+        for python in (int, float, complex):
             if isinstance(value, python):
-                return dtypes.of_number(python(value))
+                return dtypes.of_number(python())
         raise ArgumentTypeError(f"expected a tensor or a number, got {type(value).__name__}") from None
 
 
@@ -97,9 +98,7 @@ def require_differentiable_type(name: str, dtype: DType) -> None:
         raise DTypeError(f'"{name}" not implemented for {dtype.name}; convert it first, for example with .to(telegrad.float32)')
 
 
-def elementwise(
-    *, to_float: bool = False, result: DType | None = None, flops: int = 1, refuse: str = "", name: str = ""
-) -> Rule:
+def elementwise(*, to_float: bool = False, result: DType | None = None, flops: int = 1, refuse: str = "", name: str = "") -> Rule:
     """Broadcast all inputs and promote them to one type.
 
     Args:
@@ -141,9 +140,7 @@ def reduced_shape(shape: Shape, dims: Sequence[int] | None, keepdim: bool) -> Sh
     return tuple(n for i, n in enumerate(shape) if i not in gone)
 
 
-def reduction(
-    result: Callable[[DType, DType | None], DType], *, flops: int = 1, empty: bool = True, name: str = ""
-) -> Rule:
+def reduction(result: Callable[[DType, DType | None], DType], *, flops: int = 1, empty: bool = True, name: str = "") -> Rule:
     """Reduce over ``dim`` (an int, a tuple or None for all) with ``keepdim``.
 
     Args:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +83,14 @@ def entry(name: str) -> Entry:
             raise LookupError(f"{name} is not in the op table")
         found = ENTRIES[name] = Entry(OPS[name])
     return found
+
+
+@overload
+def kernel(name: str, function: K, *, ufunc: np.ufunc | None = None, in_place: Kernel | None = None) -> K: ...
+
+
+@overload
+def kernel(name: str, *, ufunc: np.ufunc | None = None, in_place: Kernel | None = None) -> Callable[[K], K]: ...
 
 
 def kernel(
@@ -201,9 +209,7 @@ class Plan:
         self.collect = _compile_collect(self.sources, count)
 
 
-def _source(
-    op: Op, argument: str, needs: tuple[bool, ...], position_of: dict[str, int], fixed: int, count: int
-) -> tuple[str, Any]:
+def _source(op: Op, argument: str, needs: tuple[bool, ...], position_of: dict[str, int], fixed: int, count: int) -> tuple[str, Any]:
     """Where a formula's argument comes from."""
     if argument == "needs":
         return "constant", needs
@@ -242,9 +248,7 @@ _CODE: Final[dict[str, str]] = {
 
 def _compile_collect(sources: list[tuple[tuple[str, Any], ...]], count: int) -> Callable[..., tuple[tuple[Any, ...], ...]]:
     """One lambda that builds all saved tuples: 0.1 µs instead of a loop's 1 µs on the path of every recorded op."""
-    text = "".join(
-        "(" + "".join(_CODE[kind].format(what) + "," for kind, what in formula) + ")," for formula in sources
-    )
+    text = "".join("(" + "".join(_CODE[kind].format(what) + "," for kind, what in formula) + ")," for formula in sources)
     # The text is made of this module's own templates, slot numbers and declared parameter names only.
     made: Any = eval(f"lambda i, o, p: ({text})", {"shape": np.shape})  # noqa: S307
     return made  # type: ignore[no-any-return]
