@@ -133,22 +133,25 @@ def promote_pair(a: DType, b: DType) -> DType:
     return found
 
 
+_UNSIGNED_WIDE: Final = frozenset({uint16, uint32, uint64})
+
+
 def _promote_pair(a: DType, b: DType) -> DType:
     low, high = (a, b) if a.category <= b.category else (b, a)
+    wide = low if low in _UNSIGNED_WIDE else high
+    other = high if wide is low else low
+    if wide in _UNSIGNED_WIDE and not other.is_floating_point:
+        # As in PyTorch, which promotes these three to floating types only.
+        raise DTypeError(
+            f"promotion between {a.name} and {b.name} is not defined for unsigned integers wider than uint8; "
+            f"convert one of them first, for example with .to({'int64' if other.category < 3 else other.name})"
+        )
     if low.category < high.category:
         if high.category == 3 and low.category == 2:
             return complex128 if (high is complex128 or low is float64) else complex64
         return high
-    if low.category != 1:
-        return low if low.itemsize >= high.itemsize else high
-    unsigned = [d for d in (low, high) if not d.is_signed]
-    if len(unsigned) == 1:
+    if low.category == 1 and low.is_signed != high.is_signed:
         signed = low if low.is_signed else high
-        if unsigned[0] is not uint8:
-            raise DTypeError(
-                f"promotion between {low.name} and {high.name} is not defined: no integer type holds both; "
-                f"convert one of them first, for example with .to({signed.name})"
-            )
         return int16 if signed is int8 else signed
     return low if low.itemsize >= high.itemsize else high
 
@@ -173,21 +176,14 @@ def promote(dimensioned: list[DType], zero_dim: list[DType], numbers: list[DType
         if result is None:
             result = candidate
         elif candidate.category > result.category:
-            # A lower rank lifts the category only: float32 tensor with complex number gives complex64.
-            result = promote_pair(result, candidate) if candidate.category == 3 and result.category == 2 else candidate
-            if rank is numbers:
-                result = _number_type(result, dimensioned + zero_dim, candidate)
+            # A lower rank lifts the category only: float32 with a complex number, or a 0-d complex128, gives complex64.
+            if candidate.category == 3:
+                result = to_complex(result) if result.category == 2 else candidate
+            else:
+                result = promote_pair(result, candidate)
     if result is None:
         raise ArgumentTypeError("type promotion needs at least one operand")
     return result
-
-
-def _number_type(result: DType, tensors: list[DType], number: DType) -> DType:
-    """A Python number never widens: a complex number beside float64 gives complex128, beside float32 complex64."""
-    if number.category == 3:
-        wide = any(d in (float64, complex128) for d in tensors)
-        return complex128 if wide else complex64
-    return number if result is number else result
 
 
 def to_float(dtype: DType) -> DType:
