@@ -62,11 +62,11 @@ def drawn_tree() -> dict[str, tuple[str, set[str]]]:
     """Parent and the drawn builtins of each class in the picture at the top of the module."""
     found: dict[str, tuple[str, set[str]]] = {}
     parents: list[str] = []
-    for line in (errors.__doc__ or "").splitlines():
+    for line in (inspect.getdoc(errors) or "").splitlines():
         match = re.match(r"^(?P<lead>[ │├└─]*)(?P<name>\w+Error)\b(?:\s+\((?P<builtins>[\w, ]+)\))?", line)
-        if match is None or not line.startswith("    "):
+        if match is None:
             continue
-        depth = (len(match["lead"]) - 4) // 4
+        depth = len(match["lead"]) // 4
         del parents[depth:]
         found[match["name"]] = (
             parents[-1] if parents else "Exception",

@@ -22,9 +22,7 @@ FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 NUMBERS = st.booleans() | INTEGERS | FLOATS | st.complex_numbers(allow_nan=True, allow_infinity=True)
 INT_TUPLES = st.lists(INTEGERS, max_size=4).map(tuple)
 TEXT = st.text(max_size=8)
-OPTIONAL_PUBLIC = [annotation for annotation, kind in KINDS.items() if kind is not INTERNAL]
-
-INTEGERS = st.none() | INTEGERS
+OPTIONAL_INTEGERS = st.none() | INTEGERS
 INDEX_ITEMS = (
     INTEGERS
     | st.booleans()
