@@ -1,0 +1,156 @@
+"""Gradients with ``torch.autograd``'s names: ``backward``, ``grad``, ``gradcheck``, ``gradgradcheck`` and the grad
+mode.
+
+Tensors of this process and of a server are treated alike: each call goes to the session that the tensors live in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from telegrad.autograd.checks import gradcheck, gradgradcheck
+from telegrad.contract.errors import ArgumentTypeError, AutogradError, GradcheckError
+from telegrad.contract.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from telegrad.contract.session import one_or_many
+from telegrad.contract.tensor.tensor import Tensor
+
+if TYPE_CHECKING:
+    from telegrad.contract.session import BaseSession
+
+__all__ = [
+    "GradcheckError",
+    "backward",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "is_grad_enabled",
+    "no_grad",
+    "set_grad_enabled",
+]
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensor | Sequence[Tensor] | dict[str, Tensor] | None = None,
+) -> None:
+    """Add the gradients of ``tensors`` to the ``grad`` of the leaves that they depend on.
+
+    Args:
+        tensors: what to differentiate.
+        grad_tensors: the vector of the vector-Jacobian product for each of ``tensors``, of its shape; None for one that
+            is a real scalar, which starts with 1.
+        retain_graph: keep what the graph saved, so that it can be walked again; as ``create_graph`` unless given.
+        create_graph: record a graph of the gradients themselves, for higher derivatives.
+        inputs: accumulate into these tensors only, leaves or not; None for all leaves.
+
+    Raises:
+        AutogradError: a tensor that does not require grad, a missing vector, empty ``inputs``.
+        ShapeError, DTypeError: a vector that does not fit its tensor.
+        GraphFreedError: the graph was freed by an earlier walk.
+        VersionError: a saved value was changed in place since.
+    """
+    roots = one_or_many(tensors, "tensors")
+    vectors = None if grad_tensors is None else one_or_many(grad_tensors, "grad_tensors")
+    wanted = None if inputs is None else _wanted(inputs, "backward")
+    if wanted is not None and not wanted:
+        raise AutogradError("`inputs` argument to `backward()` cannot be empty.")
+    if roots:
+        _session(roots, "tensors").backward(roots, vectors, retain_graph, create_graph, wanted)
+
+
+@overload
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: dict[str, Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> dict[str, Any]: ...
+
+
+@overload
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]: ...
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor] | dict[str, Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...] | dict[str, Any]:
+    """The gradients of ``outputs`` with respect to ``inputs``, summed over the outputs; no ``grad`` is touched.
+
+    Args:
+        outputs: what to differentiate.
+        inputs: with respect to these, leaves or not. A dict of tensors gives a dict of gradients under the same keys.
+        grad_outputs: the vector of the vector-Jacobian product for each output; None for one that is a real scalar.
+        retain_graph: keep what the graph saved, so that it can be walked again; as ``create_graph`` unless given.
+        create_graph: record a graph of the gradients themselves, for higher derivatives.
+        allow_unused: give None for an input that the outputs do not depend on, instead of an error; as
+            ``materialize_grads`` unless given.
+        is_grads_batched: the first dimension of every vector counts vectors; the gradients get that dimension too.
+        materialize_grads: give zeros in place of None.
+
+    Returns:
+        One tensor (or None) per input, in the order of ``inputs``.
+
+    Raises:
+        UnusedInputError: an input that the outputs do not depend on, without ``allow_unused``.
+        Otherwise as ``backward``.
+    """
+    wanted = _wanted(inputs, "grad")
+    roots = one_or_many(outputs, "outputs")
+    vectors = None if grad_outputs is None else one_or_many(grad_outputs, "grad_outputs")
+    found = _session(roots or wanted, "outputs").grad(
+        roots,
+        wanted,
+        vectors,
+        retain_graph,
+        create_graph,
+        allow_unused,
+        is_grads_batched,
+        materialize_grads,
+    )
+    return dict(zip(inputs, found, strict=True)) if isinstance(inputs, dict) else found
+
+
+def _wanted(inputs: Tensor | Sequence[Tensor] | dict[str, Tensor], function: str) -> list[Tensor]:
+    """The tensors of ``inputs``, whatever holds them."""
+    if isinstance(inputs, dict):
+        return list(inputs.values())
+    if isinstance(inputs, Mapping):
+        raise ArgumentTypeError(
+            f"`inputs` argument to `{function}()` must be a dict, not {type(inputs).__name__}. Other Mapping types are "
+            "not supported."
+        )
+    return one_or_many(inputs, "inputs")
+
+
+def _session(tensors: Sequence[Any], argument: str) -> BaseSession:
+    """The session of the first tensor; the session itself checks the others."""
+    if not tensors:
+        raise AutogradError("`inputs` argument to `grad()` cannot be empty.")
+    if not isinstance(tensors[0], Tensor):
+        raise ArgumentTypeError(f"{argument} must be Tensors, not {type(tensors[0]).__name__}")
+    return tensors[0].session

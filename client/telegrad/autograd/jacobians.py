@@ -1,0 +1,186 @@
+"""Jacobians of a function of tensors, by central differences and by ``grad``, as real matrices.
+
+A complex element counts as two real components, real part first, on both sides. For a real output ``L`` and a complex
+input ``z = a + ib`` PyTorch's gradient is ``dL/da + i dL/db``, so its two components are exactly the two real
+derivatives; a complex output is differentiated once for its real part (vector 1) and once for its imaginary part
+(vector 1j).
+Source: "Autograd mechanics", section "Complex numbers", PyTorch documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from telegrad.contract.dtypes import DType, to_real
+from telegrad.contract.errors import GradcheckError
+from telegrad.contract.modes import no_grad
+from telegrad.contract.tensor.tensor import Tensor
+
+Real = npt.NDArray[np.float64]
+
+POINTS_PER_READ: Final = 64
+"""Evaluations recorded before their results are read: on a server, one answer brings them all."""
+
+
+def components(tensor: Tensor) -> int:
+    """How many real numbers the elements are."""
+    return tensor.numel() * (2 if tensor.is_complex() else 1)
+
+
+def to_components(array: npt.NDArray[Any]) -> Real:
+    """The real numbers of an array, flat, in double precision."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return (flat.view(flat.real.dtype) if flat.dtype.kind == "c" else flat).astype(np.float64)
+
+
+def from_components(numbers: Real, shape: tuple[int, ...], dtype: DType) -> npt.NDArray[Any]:
+    """The array whose real numbers these are."""
+    flat = numbers.astype(to_real(dtype).numpy)
+    return (flat.view(dtype.numpy) if dtype.is_complex else flat).reshape(shape)
+
+
+class Problem:
+    """A function at a point, and its differentiable inputs and outputs there.
+
+    Attributes:
+        inputs: the arguments; those that are no Tensors, or do not require grad, stay as they are.
+        places: which arguments are differentiated.
+        results: the function's outputs as a tuple.
+        differentiable: which of them require grad.
+    """
+
+    def __init__(self, function: Callable[..., Any], inputs: Sequence[Any]) -> None:
+        """Evaluate ``function`` at ``inputs``."""
+        self.function = function
+        self.inputs = tuple(inputs)
+        self.places = [i for i, x in enumerate(self.inputs) if isinstance(x, Tensor) and x.requires_grad]
+        self.results = as_tuple(function(*self.inputs))
+        self.differentiable = [i for i, y in enumerate(self.results) if isinstance(y, Tensor) and y.requires_grad]
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The differentiable outputs."""
+        return [self.results[i] for i in self.differentiable]
+
+    @property
+    def variables(self) -> list[Tensor]:
+        """The differentiated inputs."""
+        return [self.inputs[i] for i in self.places]
+
+    def numerical(self, variable: int, directions: Real, eps: float, *, outputs: Sequence[int]) -> list[Real]:
+        """Derivatives along ``directions`` ([n, components of the variable]), by central differences of step ``eps``.
+
+        Args:
+            variable: position among ``variables``.
+            directions: one direction a row.
+            eps: step along a direction.
+            outputs: positions among ``results``.
+
+        Returns:
+            Per output, [n, components of the output].
+        """
+        x = self.variables[variable]
+        start = to_components(x._value())
+        rows: list[list[Real]] = [[] for _ in outputs]
+        for begin in range(0, len(directions), POINTS_PER_READ):
+            chunk = directions[begin : begin + POINTS_PER_READ]
+            steps = np.concatenate([chunk, -chunk]) * eps
+            found = [self._outputs_at(variable, start + step, outputs) for step in steps]
+            for row, values in zip(rows, zip(*found, strict=True), strict=True):
+                read = _read(values)
+                row.append((read[: len(chunk)] - read[len(chunk) :]) / (2 * eps))
+        return [
+            np.concatenate(row) if row else np.zeros((0, components(self.results[i])))
+            for row, i in zip(rows, outputs, strict=True)
+        ]
+
+    def _outputs_at(self, variable: int, numbers: Real, outputs: Sequence[int]) -> list[Tensor]:
+        place = self.places[variable]
+        moved: list[Any] = list(self.inputs)
+        for i in self.places:
+            # New leaves for all, so that a function which changes its arguments in place meets the same values each
+            # time.
+            x = self.inputs[i]
+            values = from_components(numbers, x.shape, x.dtype) if i == place else x._value()
+            moved[i] = x.session.tensor(values, dtype=x.dtype, requires_grad=True)
+        results = as_tuple(self.function(*moved))
+        for i in outputs:
+            before = self.results[i]
+            after = results[i] if i < len(results) else None
+            if not isinstance(after, Tensor) or (after.shape, after.dtype) != (before.shape, before.dtype):
+                raise GradcheckError(
+                    f"Expected `func` to return outputs with the same shape and type when inputs are perturbed: output "
+                    f"{i} is "
+                    f"{before.dtype.name} {list(before.shape)}, and "
+                    + (f"{after.dtype.name} {list(after.shape)}" if isinstance(after, Tensor) else "missing")
+                    + f" with input {place} perturbed"
+                )
+        return [results[i] for i in outputs]
+
+    def analytical(self, output: int, vectors: Real, *, check_dtypes: bool = False) -> list[Real]:
+        """Vector-Jacobian products of one output with each row of ``vectors`` ([n, components of the output]).
+
+        Args:
+            output: position among ``outputs``.
+            vectors: one vector a row.
+            check_dtypes: also complain of a gradient that has another type than its input.
+
+        Returns:
+            Per variable, [n, components of the variable]; zeros where the output does not depend on it.
+        """
+        y = self.outputs[output]
+        rows = [
+            y.session.grad(y, self.variables, vector, retain_graph=True, allow_unused=True)
+            for vector in self.vectors(output, vectors)
+        ]
+        return [
+            self._read_gradients(variable, [row[variable] for row in rows], check_dtypes)
+            for variable in range(len(self.places))
+        ]
+
+    def vectors(self, output: int, rows: Real) -> list[Tensor]:
+        """Tensors like one of ``outputs`` with the given components."""
+        y = self.outputs[output]
+        return [y.session.tensor(from_components(row, y.shape, y.dtype), dtype=y.dtype) for row in rows]
+
+    def rows(self, variable: int, gradients: Tensor, count: int | None = None) -> Real:
+        """[n, components of the variable]: a batch of gradients, or one (``count=1``)."""
+        x = self.variables[variable]
+        return to_components(gradients._value()).reshape(gradients.shape[0] if count is None else count, components(x))
+
+    def _read_gradients(self, variable: int, gradients: Sequence[Tensor | None], check_dtypes: bool) -> Real:
+        x = self.variables[variable]
+        found = [g for g in gradients if g is not None]
+        place = self.places[variable]
+        for g in found:
+            if g.shape != x.shape:
+                raise GradcheckError(
+                    f"Analytical gradient has incorrect size: {list(g.shape)} for input {place} of size {list(x.shape)}"
+                )
+            if check_dtypes and g.dtype is not x.dtype:
+                raise GradcheckError(
+                    f"Gradient has dtype mismatch: {g.dtype.name} for input {place} of type {x.dtype.name}"
+                )
+        values = np.zeros((len(gradients), components(x)))
+        if found:
+            values[[g is not None for g in gradients]] = _read(found)
+        return values
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """Outputs as a tuple: one thing, or the items of a tuple or list."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _read(tensors: Sequence[Tensor]) -> Real:
+    """[n, components]: all values in one read."""
+    import telegrad
+
+    with no_grad():
+        stacked = telegrad.stack(list(tensors))
+    flat = to_components(stacked._value())
+    return flat.reshape(len(tensors), -1)
