@@ -329,6 +329,15 @@ def _layout(arrays: Mapping[str, Array], message: Any) -> tuple[bytes, list[memo
     return len(text).to_bytes(8, "little") + text, buffers
 
 
+def check_body_bytes(predicted: int, permitted: int) -> None:
+    """Raise PayloadTooLargeError, with both numbers, for a body of more than ``permitted`` bytes (the limit ``max_body_bytes``)."""
+    if predicted > permitted:
+        raise PayloadTooLargeError(
+            f"the body would have {predicted:,} bytes, permitted are {permitted:,} (max_body_bytes)",
+            extra={"predicted": predicted, "permitted": permitted, "limit": "max_body_bytes"},
+        )
+
+
 class SafetensorsReader:
     """Reads a safetensors body as its pieces arrive, straight into arrays allocated once.
 
@@ -426,11 +435,7 @@ class SafetensorsReader:
                 raise RequestError("the safetensors buffers overlap or leave gaps")
             expected = end
         total = 8 + (self._header_bytes or 0) + expected
-        if total > self._max_bytes:
-            raise PayloadTooLargeError(
-                f"the body would have {total:,} bytes, permitted are {self._max_bytes:,} (max_body_bytes)",
-                extra={"predicted": total, "permitted": self._max_bytes, "limit": "max_body_bytes"},
-            )
+        check_body_bytes(total, self._max_bytes)
         if self._check is not None:
             self._check(layout)
         for begin, end, name in spans:
