@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.samples import ErrorSample, Sample, creation, elementwise, index, linalg, nn, reduce, shape
+from tests.samples import ErrorSample, Sample, creation, elementwise, index, linalg, losses, nn, reduce, shape
 
-FAMILIES = (creation, elementwise, reduce, shape, index, linalg, nn)
+FAMILIES = (creation, elementwise, reduce, shape, index, linalg, nn, losses)
 
 SAMPLES: list[Sample] = [sample for family in FAMILIES for sample in family.SAMPLES]
 

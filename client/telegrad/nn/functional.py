@@ -1,3 +1,141 @@
 """``telegrad.nn.functional``: activations, losses, normalisation, as in ``torch.nn.functional``."""
 
 from __future__ import annotations
+
+from typing import TypeVar
+
+from telegrad._free import free
+from telegrad.contract.dtypes import Number
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
+from telegrad.contract.tensor import TensorOps
+from telegrad.contract.tensor.base import TensorBase
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "embedding",
+    "gelu",
+    "hardtanh",
+    "huber_loss",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "leaky_relu_",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "relu",
+    "relu6",
+    "relu_",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softmin",
+    "softplus",
+    "tanh",
+]
+
+T = TypeVar("T", bound=TensorOps)
+
+binary_cross_entropy = free(TensorOps.binary_cross_entropy)
+binary_cross_entropy_with_logits = free(TensorOps.binary_cross_entropy_with_logits)
+cross_entropy = free(TensorOps.cross_entropy)
+gelu = free(TensorOps.gelu)
+huber_loss = free(TensorOps.huber_loss)
+l1_loss = free(TensorOps.l1_loss)
+layer_norm = free(TensorOps.layer_norm)
+leaky_relu_ = free(TensorOps.leaky_relu_)
+linear = free(TensorOps.linear)
+log_softmax = free(TensorOps.log_softmax)
+logsigmoid = free(TensorOps.logsigmoid)
+mse_loss = free(TensorOps.mse_loss)
+nll_loss = free(TensorOps.nll_loss)
+one_hot = free(TensorOps.one_hot)
+relu_ = free(TensorOps.relu_)
+sigmoid = free(TensorOps.sigmoid)
+smooth_l1_loss = free(TensorOps.smooth_l1_loss)
+softmax = free(TensorOps.softmax)
+softplus = free(TensorOps.softplus)
+tanh = free(TensorOps.tanh)
+
+
+def _tensor(name: str, value: T) -> T:
+    if not isinstance(value, TensorBase):
+        raise ArgumentTypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(value).__name__}")
+    return value
+
+
+def relu(input: T, inplace: bool = False) -> T:
+    """See ``Tensor.relu``; into the tensor itself if ``inplace``."""
+    return _tensor("relu", input).relu_() if inplace else _tensor("relu", input).relu()
+
+
+def relu6(input: T, inplace: bool = False) -> T:
+    """The element, limited to [0, 6]; see ``hardtanh``."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def hardtanh(input: T, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> T:
+    """The element, limited to [min_val, max_val]; into the tensor itself if ``inplace``."""
+    x = _tensor("hardtanh", input)
+    return x.hardtanh_(min_val, max_val) if inplace else x.hardtanh(min_val, max_val)
+
+
+def leaky_relu(input: T, negative_slope: float = 0.01, inplace: bool = False) -> T:
+    """The element where positive, ``negative_slope`` times it elsewhere; into the tensor itself if ``inplace``."""
+    x = _tensor("leaky_relu", input)
+    return x.leaky_relu_(negative_slope) if inplace else x.leaky_relu(negative_slope)
+
+
+def elu(input: T, alpha: Number = 1.0, inplace: bool = False) -> T:
+    """The element where positive, ``alpha * (exp(x) - 1)`` elsewhere; into the tensor itself if ``inplace``."""
+    x = _tensor("elu", input)
+    return x.elu_(alpha) if inplace else x.elu(alpha)
+
+
+def silu(input: T, inplace: bool = False) -> T:
+    """The element times its sigmoid; into the tensor itself if ``inplace``."""
+    return _tensor("silu", input).silu_() if inplace else _tensor("silu", input).silu()
+
+
+def softmin(input: T, dim: int, dtype: object = None) -> T:
+    """``softmax`` of the negated tensor."""
+    return (-_tensor("softmin", input)).softmax(dim, dtype)  # type: ignore[arg-type]
+
+
+def dropout(input: T, p: float = 0.5, training: bool = True, inplace: bool = False) -> T:
+    """Zero each element with probability ``p`` and scale the rest by ``1 / (1 - p)``; the tensor itself if not training.
+
+    Draws from the session's generator. Raises ArgumentValueError if ``p`` is outside [0, 1].
+    """
+    dropped = _tensor("dropout", input).dropout(p, training)
+    if inplace and dropped is not input:
+        return input.copy_(dropped)
+    return dropped
+
+
+def embedding(
+    input: T,
+    weight: T,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> T:
+    """Rows of ``weight`` named by the integers of ``input``; row ``padding_idx`` gets no gradient.
+
+    Raises ArgumentValueError for settings of PyTorch that change weights in the forward pass or make sparse gradients.
+    """
+    asked = {"max_norm": max_norm is not None, "scale_grad_by_freq": scale_grad_by_freq, "sparse": sparse}
+    for name, given in asked.items():
+        if given:
+            raise ArgumentValueError(f"embedding(): telegrad does not do '{name}'; leave it at its default")
+    return _tensor("embedding", input).embedding(weight, padding_idx)

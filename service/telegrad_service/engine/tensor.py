@@ -32,8 +32,14 @@ from telegrad_service.engine.table import ENTRIES, Array, Entry, Plan
 ZERO_INDEXES: Final = tuple((0,) * n for n in range(9))
 """Edge indexes of the common case, every edge from a single-output op."""
 
-Chain: TypeAlias = "tuple[tuple[str, dict[str, Any], int | None], ...]"
-"""View ops in order: (op, parameters, which output where the op has several)."""
+Step: TypeAlias = "tuple[str, dict[str, Any], int | None]"
+"""One view op: its name, its parameters, and which output where it has several."""
+
+Chain: TypeAlias = "tuple[Step, ...]"
+"""View ops in order."""
+
+Path: TypeAlias = "tuple[Path | None, Step]"
+"""View ops, last one first, each with the path before it; views of views share the common part, however many are alive."""
 
 _FLOATING: Final = frozenset("fc")
 
@@ -71,7 +77,8 @@ class Tensor(AbstractTensor):
         tracks: what ``requires_grad`` says of a leaf; always True beside a node.
         version: the storage's write counter, shared with views; made when first needed.
         base: for a view, the tensor whose storage it shares and whose history writes go through.
-        chain: for a view, the view ops that lead from the base to it, as (op, parameters, output index or None).
+        path: for a view, the view ops that lead from the base to it; ``chain()`` gives them in order.
+        recorded: for a view, whether history was recorded when it was made; writes through one that was not are refused.
         generation: how often history was replaced by writes: the base's own count, or the count a view's node was made at.
     """
 
@@ -80,11 +87,12 @@ class Tensor(AbstractTensor):
         "_grad",
         "array",
         "base",
-        "chain",
         "generation",
         "home",
         "node",
         "output_index",
+        "path",
+        "recorded",
         "tracks",
         "version",
     )
@@ -98,7 +106,8 @@ class Tensor(AbstractTensor):
         self._grad: Tensor | None = None
         self.version: Version | None = None
         self.base: Tensor | None = None
-        self.chain: Chain = ()
+        self.path: Path | None = None
+        self.recorded = True
         self.generation = 0
 
     # What the contract asks --------------------------------------------------------------------------------------------------
@@ -159,17 +168,22 @@ class Tensor(AbstractTensor):
             self._grad = None
             return
         if not isinstance(value, Tensor):
-            raise ArgumentTypeError(f"assigned grad must be a Tensor or None but got {type(value).__name__}")
+            raise ArgumentTypeError(
+                f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+            )
         if value is self:
             raise AutogradError("can't assign Variable as its own grad")
         self._same_home(value)
         if value.array.shape != self.array.shape:
             raise ShapeError(
-                f"assigned grad has data of a different size: the tensor has {list(self.array.shape)}, "
-                f"the gradient {list(value.array.shape)}"
+                f"attempting to assign a gradient of size '{list(value.array.shape)}' to a tensor of size "
+                f"'{list(self.array.shape)}'. Please ensure that the gradient and the tensor are the same size"
             )
         if value.array.dtype != self.array.dtype:
-            raise DTypeError(f"assigned grad has data of a different type: {value.dtype.name} where the tensor has {self.dtype.name}")
+            raise DTypeError(
+                f"attempting to assign a gradient with dtype '{value.dtype.name}' to a tensor with dtype "
+                f"'{self.dtype.name}'. Please ensure that the gradient and the tensor have the same dtype"
+            )
         self._grad = value
 
     @property
@@ -188,9 +202,7 @@ class Tensor(AbstractTensor):
         node = self.current_node()
         if node is None:
             return
-        if node.retained is None:
-            node.retained = {}
-        node.retained[self.output_index] = weakref.ref(self)
+        node.retain(self.output_index, self)
 
     @property
     def _version(self) -> int:
@@ -222,15 +234,31 @@ class Tensor(AbstractTensor):
     def current_node(self) -> Node | None:
         """The node that made this tensor; for a view whose base was written since, a new one that leads to the base's history."""
         base = self.base
-        if base is None or base.generation == self.generation:
+        if base is None or base.generation == self.generation or not self.recorded:
             return self.node
         fresh: Tensor = base
-        for op, parameters, output in self.chain:
+        for op, parameters, output in self.chain():
             made = apply(self.home, op, (fresh,), parameters, track=True)
             fresh = made if output is None else made[output]
-        self.node, self.output_index, self.generation = fresh.node, fresh.output_index, base.generation
-        self.tracks = fresh.tracks
+        self.take_history(fresh)
+        self.generation = base.generation
         return self.node
+
+    def chain(self) -> Chain:
+        """For a view, the view ops that lead from the base to it, in order."""
+        steps: list[Step] = []
+        path = self.path
+        while path is not None:
+            path, step = path
+            steps.append(step)
+        return tuple(reversed(steps))
+
+    def take_history(self, made: Tensor) -> None:
+        """Become, for the graph, what ``made`` is; a retained gradient is from now on the new history's."""
+        before, node = self.node, made.node
+        if before is not None and before.retained is not None and node is not None and before.release(self.output_index, self):
+            node.retain(made.output_index, self)
+        self.node, self.output_index, self.tracks = node, made.output_index, node is not None or made.tracks
 
     def shared_version(self) -> Version:
         """The storage's write counter."""
@@ -239,22 +267,26 @@ class Tensor(AbstractTensor):
             version = self.version = Version()
         return version
 
-    def accumulate_grad(self, gradient: Any, *, may_keep: bool) -> None:
+    def accumulate_grad(self, gradient: Any, *, may_keep: bool = False, in_place: bool = True) -> None:
         """Add to ``grad``: in place for an array, as a new Tensor for a recorded gradient.
 
-        ``may_keep``: the array is nobody else's and may become ``grad`` itself.
+        Args:
+            gradient: an array, or a Tensor with history of its own.
+            may_keep: the array is nobody else's and may become ``grad`` itself.
+            in_place: add an array to the very Tensor that ``grad`` is, as PyTorch does for leaves; otherwise make a new one.
         """
         before = self._grad
         if isinstance(gradient, Tensor):
-            self._grad = gradient if before is None else before + gradient
+            # A copy, so that grad never is the vector that the walk began with, or another leaf's grad.
+            self._grad = cast(Tensor, gradient._apply("clone", gradient)) if before is None else before + gradient
         elif before is None:
-            self._grad = Tensor(self.home, gradient if may_keep or may_steal(gradient) else np.array(gradient))
-        elif before.tracks:
-            self._grad = before + Tensor(self.home, gradient)
-        else:
+            self._grad = Tensor(self.home, gradient if may_keep else np.array(gradient))
+        elif in_place and before.array.flags.writeable:
             np.add(before.array, gradient, out=before.array)
             if before.version is not None:
                 before.version.count += 1
+        else:
+            self._grad = Tensor(self.home, np.asarray(before.array + gradient))
 
     def _same_home(self, other: Tensor) -> None:
         if other.home is not self.home:
@@ -293,7 +325,7 @@ def _apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor 
         quiet.leave(token)
     if array.__class__ is not np.ndarray:
         array = np.asarray(array)
-    if mask and is_grad_enabled():
+    if mask and entry.op.differentiable and is_grad_enabled():
         return _record(home, entry.plan(mask, len(inputs)), inputs, arrays, array, entry.op.defaults)
     return Tensor(home, array)
 
@@ -457,8 +489,8 @@ def _link_views(
         if entry.op.name == "detach":
             continue
         t.base = source if source.base is None else source.base
-        step = (entry.op.name, parameters, None if single else index)
-        t.chain = (step,) if source.base is None else (*source.chain, step)
+        t.path = (source.path, (entry.op.name, parameters, None if single else index))
+        t.recorded = source.recorded and is_grad_enabled()
         t.generation = t.base.generation
 
 
@@ -474,8 +506,9 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
         raise ArgumentTypeError(f"{name}_(): argument 'self' must be Tensor, not {type(target).__name__}")
     full = op.complete(parameters)
     tracking = is_grad_enabled()
-    if tracking:
-        _check_in_place_history(target, entry)
+    needed = _mask(op, inputs) != 0
+    if tracking and (needed or target.requires_grad or target.base is not None and target.base.requires_grad):
+        _check_in_place_history(target)
     if not target.array.flags.writeable:
         raise AutogradError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() "
@@ -493,7 +526,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
                 f"result type {foreseen.dtype.name} can't be cast to the desired output type {target.dtype.name}; "
                 "use the op without underscore, which makes a new tensor"
             )
-    records = tracking and bool(op.differentiable) and _mask(op, inputs) != 0
+    records = tracking and needed
     if entry.in_place is not None and not records:
         compute = None if outcome is None or outcome.compute is None else outcome.compute.numpy
         token = quiet.enter()
@@ -516,21 +549,31 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
     return target
 
 
-def _check_in_place_history(target: Tensor, entry: Entry) -> None:
+def _check_in_place_history(target: Tensor) -> None:
+    """Refuse a recorded write into a leaf, or through a view that cannot pass history on; PyTorch's rules and order."""
     base = target.base
-    if base is None:
-        if target.tracks and target.node is None:
-            raise LeafError("a leaf Variable that requires grad is being used in an in-place operation.")
-        return
-    if any(output is not None for _, _, output in target.chain) and (target.requires_grad or base.requires_grad):
-        node = target.current_node()
-        raise LeafError(
-            f"Output {target.output_index} of {node.name() if node else 'a split'} is a view and is being modified inplace. This view is "
-            "the output of a function that returns multiple views. Such functions do not allow the output views to be modified inplace. "
-            "You should replace the inplace operation by an out-of-place one."
+    if base is not None:
+        several = (
+            "This view is the output of a function that returns multiple views. Such functions do not allow the output "
+            "views to be modified inplace. You should replace the inplace operation by an out-of-place one."
         )
-    if base.tracks and base.node is None:
-        raise LeafError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+        if any(output is not None for _, _, output in target.chain()):
+            node = target.current_node()
+            if node is None:
+                raise LeafError(f"A view is being modified inplace with grad mode enabled. {several}")
+            name = node.name().removesuffix("Backward0")
+            raise LeafError(f"Output {target.output_index} of {name} is a view and is being modified inplace. {several}")
+        if not target.recorded:
+            raise LeafError(
+                "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this "
+                "use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view "
+                "and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or both "
+                "outside (if you want the inplace to be tracked)."
+            )
+        if target.requires_grad and base.is_leaf:
+            raise LeafError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    if target.requires_grad and target.is_leaf:
+        raise LeafError("a leaf Variable that requires grad is being used in an in-place operation.")
 
 
 def _own_saved_target(node: Node, target: Tensor) -> None:
@@ -560,15 +603,18 @@ def _replace_history(home: Engine, target: Tensor, result: Tensor) -> None:
     base = target.base
     if base is None:
         if node is not None or target.node is not None:
-            target.node, target.output_index, target.tracks = node, result.output_index, node is not None
+            target.take_history(result)
             target.generation += 1
         return
     if node is None and not base.tracks:
         return
     before = Tensor(home, base.array, base.node, base.output_index)
-    scattered = record_view_write(home, before, result, target.chain)
-    base.node, base.output_index, base.tracks = scattered, 0, True
+    made = Tensor(home, base.array, record_view_write(home, before, result, target.chain()))
+    retained = target.node if target.retains_grad else None
+    base.take_history(made)
     base.generation += 1
+    if retained is not None:
+        target.current_node()  # at once, so that the gradient that it retains is the one after the write
 
 
 def record_view_write(home: Engine, base: Tensor, written: Tensor, chain: Chain) -> Node:

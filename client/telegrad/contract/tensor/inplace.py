@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Self
 
-from telegrad.contract.dtypes import Number
+from telegrad.contract.dtypes import DTypeLike, Number, as_dtype
+from telegrad.contract.shapes import integer
 from telegrad.contract.tensor.base import TensorBase
 
 
@@ -339,3 +340,59 @@ class InPlaceOps(TensorBase):
     def copy_(self, src: Self) -> Self:
         """``copy`` in place."""
         return self._apply("copy_", self, src)
+
+    # linalg ------------------------------------------------------------------------------------------------------------------
+
+    def addmm_(self, mat1: Self, mat2: Self, *, beta: Number = 1, alpha: Number = 1) -> Self:
+        """``addmm`` in place."""
+        return self._apply("addmm_", self, mat1, mat2, beta=beta, alpha=alpha)
+
+    def addmv_(self, mat: Self, vec: Self, *, beta: Number = 1, alpha: Number = 1) -> Self:
+        """``addmv`` in place."""
+        return self._apply("addmv_", self, mat, vec, beta=beta, alpha=alpha)
+
+    def baddbmm_(self, batch1: Self, batch2: Self, *, beta: Number = 1, alpha: Number = 1) -> Self:
+        """``baddbmm`` in place."""
+        return self._apply("baddbmm_", self, batch1, batch2, beta=beta, alpha=alpha)
+
+    # nn ----------------------------------------------------------------------------------------------------------------------
+
+    def relu_(self) -> Self:
+        """``relu`` in place."""
+        return self._apply("relu_", self)
+
+    def leaky_relu_(self, negative_slope: float = 0.01) -> Self:
+        """``leaky_relu`` in place."""
+        return self._apply("leaky_relu_", self, negative_slope=float(negative_slope))
+
+    def elu_(self, alpha: Number = 1.0) -> Self:
+        """``elu`` in place."""
+        return self._apply("elu_", self, alpha=alpha)
+
+    def hardtanh_(self, min_val: float = -1.0, max_val: float = 1.0) -> Self:
+        """``hardtanh`` in place."""
+        return self._apply("hardtanh_", self, min_val=float(min_val), max_val=float(max_val))
+
+    def silu_(self) -> Self:
+        """``silu`` in place."""
+        return self._apply("silu_", self)
+
+    # reduce -------------------------------------------------------------------------------------------------------------
+
+    def cumprod_(self, dim: int, *, dtype: DTypeLike | None = None) -> Self:
+        """``cumprod`` in place."""
+        return self._apply("cumprod_", self, dim=integer(dim, "dim"), dtype=None if dtype is None else as_dtype(dtype))
+
+    def cumsum_(self, dim: int, *, dtype: DTypeLike | None = None) -> Self:
+        """``cumsum`` in place."""
+        return self._apply("cumsum_", self, dim=integer(dim, "dim"), dtype=None if dtype is None else as_dtype(dtype))
+
+    # shape --------------------------------------------------------------------------------------------------------------
+
+    def tril_(self, diagonal: int = 0) -> Self:
+        """``tril`` in place."""
+        return self._apply("tril_", self, diagonal=integer(diagonal, "diagonal"))
+
+    def triu_(self, diagonal: int = 0) -> Self:
+        """``triu`` in place."""
+        return self._apply("triu_", self, diagonal=integer(diagonal, "diagonal"))

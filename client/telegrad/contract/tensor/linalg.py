@@ -9,7 +9,7 @@ from typing import Any, Self
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import DTypeError, ShapeError
 from telegrad.contract.ops import Outcome, Shape, Spec, op
-from telegrad.contract.shapes import broadcast
+from telegrad.contract.shapes import broadcast, result_type
 from telegrad.contract.tensor.base import TensorBase
 
 
@@ -24,6 +24,16 @@ def same_type(name: str, *tensors: Spec) -> None:
             )
     if first.category == 0:
         raise DTypeError(f'"{name}" not implemented for bool; convert it first, for example with .to(telegrad.float32)')
+
+
+def require_expandable(shape: Shape, target: Shape) -> None:
+    """Refuse a shape that does not broadcast to ``target``."""
+    lead = len(target) - len(shape)
+    if lead >= 0 and all(n in (1, m) for n, m in zip(shape, target[lead:], strict=True)):
+        return
+    raise ShapeError(
+        f"The expanded size of the tensor must match the existing size: {list(shape)} does not broadcast to {list(target)}"
+    )
 
 
 def matmul_shape(a: Shape, b: Shape) -> Shape:
@@ -72,8 +82,6 @@ def _outer_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome
     for i, x in enumerate(inputs):
         if len(x.shape) != 1:
             raise ShapeError(f"outer: Expected 1-D argument {'vec2' if i else 'self'}, but got {len(x.shape)}-D")
-    from telegrad.contract.shapes import result_type
-
     dtype = result_type(inputs)
     shape = (a.shape[0], b.shape[0])
     return Outcome((Spec(shape, dtype),), math.prod(shape), dtype)
@@ -105,10 +113,7 @@ def _added_product(name: str, rank: int) -> Any:
         if rank == 3 and a.shape[0] != b.shape[0]:
             raise ShapeError(f"{name}: the batches differ: {a.shape[0]} and {b.shape[0]}")
         shape = matmul_shape(a.shape, b.shape)
-        if broadcast(x.shape, shape) != shape:
-            raise ShapeError(
-                f"The expanded size of the tensor must match the existing size: {list(x.shape)} does not broadcast to {list(shape)}"
-            )
+        require_expandable(x.shape, shape)
         return Outcome((Spec(shape, a.dtype),), 2 * math.prod(shape) * (a.shape[-1] + 1))
 
     return rule

@@ -8,6 +8,7 @@ from telegrad.contract.tensor.elementwise import ElementwiseOps
 from telegrad.contract.tensor.index import IndexOps
 from telegrad.contract.tensor.inplace import InPlaceOps
 from telegrad.contract.tensor.linalg import LinalgOps
+from telegrad.contract.tensor.losses import LossOps
 from telegrad.contract.tensor.nn import NNOps
 from telegrad.contract.tensor.reduce import ReduceOps
 from telegrad.contract.tensor.shape import ShapeOps
@@ -24,6 +25,7 @@ class TensorOps(
     IndexOps,
     LinalgOps,
     NNOps,
+    LossOps,
     InPlaceOps,
 ):
     """Every op that is a method of a tensor; the only way out is ``_apply``."""

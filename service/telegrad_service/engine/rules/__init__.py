@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Final
 
-FAMILIES: Final = ("creation", "elementwise", "transcendental", "comparison", "conversion", "reduce", "shape", "index", "linalg", "nn")
+FAMILIES: Final = ("creation", "elementwise", "transcendental", "comparison", "conversion", "reduce", "shape", "index", "linalg", "nn", "losses")
 
 
 def load() -> None:

@@ -1,3 +1,328 @@
-"""Kernels and derivatives of the nn family."""
+"""Kernels and derivatives of activations, normalisation and layers."""
 
 from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from telegrad.contract.dtypes import DType
+from telegrad.contract.errors import IndexBoundsError, ShapeError
+from telegrad_service.engine.formulas import F
+from telegrad_service.engine.rows import add_rows
+from telegrad_service.engine.rules.linalg import matmul
+from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
+
+
+def wide(x: Array) -> Array:
+    """float16 as float32, for kernels whose intermediate values need it; others as they are."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+def sum_along(x: Any, dim: int, ndim: int) -> Any:
+    """Sum over one dimension, kept; a 0-d tensor is its own sum."""
+    return F.sum(x, dim=(dim,), keepdim=True) if ndim else x
+
+
+# Layers ------------------------------------------------------------------------------------------------------------------------
+
+
+@kernel("linear")
+def _linear(self: Array, weight: Array, bias: Array | None) -> Any:
+    product = matmul(self, weight.T)
+    if bias is None:
+        return product
+    if type(product) is np.ndarray and product.flags.owndata:
+        product += bias
+        return product
+    return product + bias
+
+
+def _linear_self(g: Any, weight: Any) -> Any:
+    conjugate = F.conjugate(weight)
+    return F.matmul(g, conjugate) if weight.ndim == 2 else F.unsqueeze(g, dim=-1) * conjugate
+
+
+def _linear_weight(g: Any, self: Any, weight_shape: tuple[int, ...]) -> Any:
+    """One product over all leading dimensions."""
+    rows = math.prod(self.shape[:-1])
+    flat = F.reshape(F.conjugate(self), shape=(rows, self.shape[-1])) if self.ndim != 2 else F.conjugate(self)
+    if len(weight_shape) == 1:
+        return F.matmul(F.reshape(g, shape=(rows,)), flat)
+    if self.ndim != 2:
+        g = F.reshape(g, shape=(rows, weight_shape[0]))
+    return F.matmul(F.transpose(g, dim0=0, dim1=1), flat)
+
+
+derivative("linear", self=_linear_self, weight=_linear_weight, bias=lambda g: g)
+
+
+@kernel("embedding")
+def _embedding(self: Array, weight: Array, padding_idx: int | None) -> Any:
+    if self.size and (self.min() < 0 or self.max() >= weight.shape[0]):
+        raise IndexBoundsError(f"index out of range in self: embedding has {weight.shape[0]} rows, numbered from 0")
+    return weight[self]
+
+
+derivative(
+    "embedding",
+    weight=lambda g, self, weight_shape, padding_idx: F._embedding_gradient(
+        g, self, count=weight_shape[0], padding_idx=padding_idx
+    ),
+)
+
+
+@kernel("_embedding_gradient")
+def _embedding_gradient(self: Array, indices: Array, count: int, padding_idx: int | None) -> Any:
+    width = self.shape[-1]
+    table = np.zeros((count, width), self.dtype)
+    add_rows(table, indices.reshape(-1), self.reshape(indices.size, width))
+    if padding_idx is not None:
+        table[padding_idx] = 0
+    return table
+
+
+def _embedding_gradient_self(g: Any, indices: Any, count: int, padding_idx: int | None) -> Any:
+    rows = F.embedding(indices, g)
+    if padding_idx is None:
+        return rows
+    return rows * F.astype(F.unsqueeze(indices != padding_idx % count, dim=-1), rows)
+
+
+derivative("_embedding_gradient", self=_embedding_gradient_self)
+
+
+def _layer_statistics(x: Any, count: int, eps: float) -> tuple[Any, Any]:
+    """The normalised input and one over the standard deviation; on arrays or Tensors."""
+    dims = tuple(range(x.ndim - count, x.ndim))
+    size = math.prod(x.shape[x.ndim - count :])
+    centred = x - F.sum(x, dim=dims, keepdim=True) / size
+    variance = F.sum(centred * centred, dim=dims, keepdim=True) / size
+    inverse = (variance + eps) ** -0.5
+    return centred * inverse, inverse
+
+
+@kernel("layer_norm")
+def _layer_norm(
+    self: Array, weight: Array | None, bias: Array | None, normalized_shape: tuple[int, ...], eps: float
+) -> Any:
+    result, _ = _layer_statistics(wide(self), len(normalized_shape), eps)
+    if weight is not None:
+        result *= weight
+    if bias is not None:
+        result += bias
+    return result
+
+
+@joint_derivative("layer_norm", "self", "weight")
+def _layer_norm_gradient(
+    g: Any, self: Any, weight: Any, normalized_shape: tuple[int, ...], eps: float, needs: tuple[bool, bool]
+) -> Any:
+    normalized, inverse = _layer_statistics(self, len(normalized_shape), eps)
+    weight_gradient = g * normalized if needs[1] else None
+    if not needs[0]:
+        return None, weight_gradient
+    dims = tuple(range(self.ndim - len(normalized_shape), self.ndim))
+    size = math.prod(normalized_shape)
+    h = g if weight is None else g * weight
+    mean = F.sum(h, dim=dims, keepdim=True) / size
+    slope = F.sum(h * normalized, dim=dims, keepdim=True) / size
+    return inverse * (h - mean - normalized * slope), weight_gradient
+
+
+derivative("layer_norm", bias=lambda g: g)
+
+
+@kernel("dropout")
+def _dropout(self: Array, p: float, training: bool, generator: np.random.Generator) -> tuple[Any, Any]:
+    if not training:
+        return self.copy(), np.ones(self.shape, bool)
+    # float32 draws take half the time; 24 random bits place p to 6e-8.
+    mask = generator.random(self.shape, np.float32) >= p if p < 1 else np.zeros(self.shape, bool)
+    return np.asarray(np.multiply(self, mask)) * _kept_scale(p, self.dtype), np.asarray(mask)
+
+
+def _kept_scale(p: float, dtype: Any) -> Any:
+    """``1 / (1 - p)`` in the tensor's own type; 0 where nothing is kept."""
+    return 0.0 if p >= 1 else 1 / (1 - p)
+
+
+derivative(
+    "dropout",
+    self=lambda g, mask, p, training: g[0] * mask * (_kept_scale(p, None) if training else 1.0),
+)
+
+
+@kernel("one_hot")
+def _one_hot(self: Array, num_classes: int) -> Any:
+    if self.size and self.min() < 0:
+        raise ShapeError("Class values must be non-negative.")
+    largest = int(self.max()) if self.size else -1
+    count = largest + 1 if num_classes == -1 else num_classes
+    if largest >= count:
+        raise ShapeError("Class values must be smaller than num_classes.")
+    result = np.zeros((self.size, count), np.int64)
+    result[np.arange(self.size), self.reshape(-1)] = 1
+    return result.reshape(*self.shape, count)
+
+
+# Normalised exponentials -------------------------------------------------------------------------------------------------------
+
+
+def _shifted(x: Array, dim: int) -> Array:
+    """``x`` less its maximum along ``dim``, so that exp cannot overflow; in a new array."""
+    if not x.size:
+        return x.copy()
+    top = x.max(axis=dim, keepdims=True) if x.ndim else x
+    return np.asarray(x - top)
+
+
+def softmax(self: Array, dim: int) -> Array:
+    """Exponentials over their sum along ``dim``."""
+    e = _shifted(wide(self), dim)
+    np.exp(e, out=e)
+    e /= e.sum(axis=dim, keepdims=True) if e.ndim else e.copy()
+    return e
+
+
+def log_softmax(self: Array, dim: int) -> Array:
+    """Shifted values less the logarithm of the sum of their exponentials."""
+    shifted = _shifted(wide(self), dim)
+    total = np.exp(shifted)
+    shifted -= np.log(total.sum(axis=dim, keepdims=True) if total.ndim else total)
+    return shifted
+
+
+@kernel("softmax")
+def _softmax(self: Array, dim: int, dtype: DType | None) -> Array:
+    return softmax(self, dim)
+
+
+@kernel("log_softmax")
+def _log_softmax(self: Array, dim: int, dtype: DType | None) -> Array:
+    return log_softmax(self, dim)
+
+
+def _softmax_gradient(g: Any, result: Any, dim: int) -> Any:
+    h = g * result
+    return h - result * sum_along(h, dim, result.ndim)
+
+
+derivative("softmax", self=_softmax_gradient)
+derivative("log_softmax", self=lambda g, result, dim: g - F.exp(result) * sum_along(g, dim, result.ndim))
+
+
+# Activations -------------------------------------------------------------------------------------------------------------------
+
+ROOT_HALF: Final = math.sqrt(0.5)
+DENSITY: Final = 1 / math.sqrt(2 * math.pi)
+"""The normal density at zero."""
+TANH_SCALE: Final = math.sqrt(2 / math.pi)
+TANH_CUBE: Final = 0.044715
+"""Hendrycks & Gimpel's constant."""
+
+
+def only_where(condition: Any, g: Any) -> Any:
+    """``g`` where the condition holds, zero elsewhere; a product would make NaN of an infinite gradient."""
+    return F.where(condition, g, 0.0)
+
+
+@kernel("relu", in_place=lambda target: np.maximum(target, 0, out=target))
+def _relu(self: Array) -> Any:
+    return np.maximum(self, 0)
+
+
+# `not <=` lets the gradient pass where the value is NaN, as in PyTorch.
+derivative("relu", self=lambda g, result: F.where(result <= 0, 0.0, g))
+
+
+@kernel("leaky_relu")
+def _leaky_relu(self: Array, negative_slope: float) -> Any:
+    return np.where(self > 0, self, self * negative_slope)
+
+
+derivative("leaky_relu", self=lambda g, self, negative_slope: F.where(self > 0, g, g * negative_slope))
+
+
+@kernel("elu")
+def _elu(self: Array, alpha: Any) -> Any:
+    return np.where(self > 0, self, np.expm1(np.minimum(self, 0)) * alpha)
+
+
+derivative(
+    "elu",
+    # The inner choice keeps the branch not taken finite, for the second derivative.
+    self=lambda g, self, alpha: F.where(self > 0, g, g * (F.exp(F.where(self < 0, self, 0)) * alpha)),
+)
+
+
+@kernel("hardtanh")
+def _hardtanh(self: Array, min_val: float, max_val: float) -> Any:
+    if self.dtype.kind in "iu":
+        min_val, max_val = int(min_val), int(max_val)
+    return np.minimum(np.maximum(self, min_val), max_val)
+
+
+derivative(
+    "hardtanh",
+    self=lambda g, self, min_val, max_val: F.where((self <= min_val) | (self >= max_val), 0.0, g),
+)
+
+
+def _tanh_argument(x: Any) -> Any:
+    return TANH_SCALE * (x + TANH_CUBE * (x * x * x))
+
+
+@kernel("gelu")
+def _gelu(self: Array, approximate: str) -> Any:
+    x = wide(self)
+    if approximate == "tanh":
+        return 0.5 * x * (1 + np.tanh(_tanh_argument(x)))
+    return 0.5 * x * (1 + F.erf(x * ROOT_HALF))
+
+
+def _gelu_gradient(g: Any, self: Any, approximate: str) -> Any:
+    if approximate == "none":
+        return g * (0.5 * (1 + F.erf(self * ROOT_HALF)) + self * (DENSITY * F.exp(-0.5 * (self * self))))
+    t = F.tanh(_tanh_argument(self))
+    slope = TANH_SCALE * (1 + 3 * TANH_CUBE * (self * self))
+    return g * (0.5 * (1 + t) + 0.5 * self * ((1 - t * t) * slope))
+
+
+derivative("gelu", self=_gelu_gradient)
+
+
+@kernel("silu")
+def _silu(self: Array) -> Any:
+    return self * F.sigmoid(self)
+
+
+def _silu_gradient(g: Any, self: Any) -> Any:
+    s = F.sigmoid(self)
+    return g * F.conjugate(s * (1 + self * (1 - s)))
+
+
+derivative("silu", self=_silu_gradient)
+
+
+@kernel("softplus")
+def _softplus(self: Array, beta: Any, threshold: Any) -> Any:
+    x = wide(self)
+    scaled = x * beta
+    return np.where(scaled > threshold, x, np.log1p(np.exp(scaled)) / beta)
+
+
+derivative(
+    "softplus",
+    self=lambda g, self, beta, threshold: F.where(self * beta > threshold, g, g * F.sigmoid(self * beta)),
+)
+
+
+@kernel("logsigmoid")
+def _logsigmoid(self: Array) -> Any:
+    x = wide(self)
+    return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
+
+
+derivative("logsigmoid", self=lambda g, self: g * F.sigmoid(-self))

@@ -1,0 +1,396 @@
+"""Kernels and derivatives of losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from telegrad.contract.errors import IndexBoundsError, ShapeError
+from telegrad_service.engine.formulas import F
+from telegrad_service.engine.rules.nn import log_softmax, wide
+from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
+
+
+def reduced(losses: Array, reduction: str, weight: Array | None = None) -> Any:
+    """Elementwise losses as asked for; with weights, the mean divides by their sum."""
+    if weight is not None:
+        losses = losses * weight
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    if reduction == "sum":
+        return total
+    return total / (losses.size if weight is None else weight.sum())
+
+
+def share(g: Any, reduction: str, count: int) -> Any:
+    """The gradient of one element of ``count``, before weights."""
+    return g / count if reduction == "mean" and count else g
+
+
+# Regression --------------------------------------------------------------------------------------------------------------------
+
+
+def _pointwise(name: str, value: Callable[..., Any], slope: Callable[..., Any], *settings: str, weighted: bool) -> None:
+    """Register a loss of the difference ``d``: ``value(d, setting)`` and its derivative, both in F ops."""
+
+    def compute(self: Array, target: Array, weight: Array | None = None, reduction: str = "mean", **rest: float) -> Any:
+        d = np.subtract(wide(self), wide(target))
+        return reduced(np.asarray(value(d, *[rest[s] for s in settings])), reduction, weight)
+
+    kernel(name, compute)
+
+    def differences(g: Any, self: Any, target: Any, weight: Any, reduction: str, setting: Any, needs: Any) -> Any:
+        d = self - target
+        arguments = () if setting is None else (setting,)
+        scaled = g
+        if weight is None:
+            scaled = share(g, reduction, math.prod(d.shape))
+        elif reduction == "mean":
+            scaled = g / F.sum(weight)
+        weight_gradient = None
+        if needs[2:] == (True,):
+            losses = value(d, *arguments)
+            if reduction == "mean":
+                losses = losses - F.sum(losses * weight) / F.sum(weight)
+            weight_gradient = losses * scaled
+        if weight is not None:
+            scaled = scaled * weight
+        gradient = slope(d, *arguments) * scaled if needs[0] or needs[1] else None
+        pieces = (gradient if needs[0] else None, -gradient if needs[1] else None)
+        return (*pieces, weight_gradient) if weighted else pieces
+
+    formula: Any
+    names = ("self", "target", "weight") if weighted else ("self", "target")
+    if name == "huber_loss":
+
+        def formula(g: Any, self: Any, target: Any, weight: Any, reduction: str, delta: float, needs: Any) -> Any:
+            return differences(g, self, target, weight, reduction, delta, needs)
+
+    elif name == "smooth_l1_loss":
+
+        def formula(g: Any, self: Any, target: Any, reduction: str, beta: float, needs: Any) -> Any:
+            return differences(g, self, target, None, reduction, beta, needs)
+
+    else:
+
+        def formula(g: Any, self: Any, target: Any, weight: Any, reduction: str, needs: Any) -> Any:
+            return differences(g, self, target, weight, reduction, None, needs)
+
+    joint_derivative(name, *names)(formula)
+
+
+def _smooth_value(d: Any, beta: float) -> Any:
+    size = F.abs(d)
+    return size if beta == 0 else F.where(size < beta, 0.5 * d * d / beta, size - 0.5 * beta)
+
+
+def _smooth_slope(d: Any, beta: float) -> Any:
+    return F.sign(d) if beta == 0 else F.where(F.abs(d) < beta, d / beta, F.sign(d))
+
+
+def _huber_value(d: Any, delta: float) -> Any:
+    size = F.abs(d)
+    return F.where(size <= delta, 0.5 * d * d, delta * (size - 0.5 * delta))
+
+
+_pointwise("mse_loss", lambda d: d * d, lambda d: 2 * d, weighted=True)
+_pointwise("l1_loss", lambda d: F.abs(d), lambda d: F.sign(d), weighted=True)
+_pointwise("smooth_l1_loss", _smooth_value, _smooth_slope, "beta", weighted=False)
+_pointwise("huber_loss", _huber_value, lambda d, delta: F.clamp(d, -delta, delta), "delta", weighted=True)
+
+
+# Two classes -------------------------------------------------------------------------------------------------------------------
+
+LOWEST_LOG = -100.0
+"""PyTorch's cut, so that a certain but wrong probability costs 100 instead of infinity."""
+
+
+@kernel("binary_cross_entropy")
+def _binary(self: Array, target: Array, weight: Array | None, reduction: str) -> Any:
+    x = wide(self)
+    if x.size and not (x.min() >= 0 and x.max() <= 1):
+        raise ShapeError("all elements of input should be between 0 and 1")
+    losses = (target - 1) * np.maximum(np.log1p(-x), LOWEST_LOG) - target * np.maximum(np.log(x), LOWEST_LOG)
+    return reduced(losses if weight is None else losses * weight, reduction)
+
+
+def _binary_share(g: Any, weight: Any, reduction: str, shape: tuple[int, ...]) -> Any:
+    scaled = share(g, reduction, math.prod(shape))
+    return scaled if weight is None else scaled * weight
+
+
+derivative(
+    "binary_cross_entropy",
+    self=lambda g, self, target, weight, reduction: (
+        _binary_share(g, weight, reduction, self.shape) * (self - target) / F.clamp((1 - self) * self, 1e-12, None)
+    ),
+    target=lambda g, self, weight, reduction: (
+        _binary_share(g, weight, reduction, self.shape)
+        * (F.clamp(F.log1p(-self), LOWEST_LOG, None) - F.clamp(F.log(self), LOWEST_LOG, None))
+    ),
+)
+
+
+def _negative_log_sigmoid(x: Any) -> Any:
+    """``softplus(-x)``, exact for large ``x`` of either sign."""
+    return F.softplus(-x)
+
+
+@kernel("binary_cross_entropy_with_logits")
+def _binary_logits(
+    self: Array, target: Array, weight: Array | None, pos_weight: Array | None, reduction: str
+) -> Any:
+    x = wide(self)
+    cost = np.maximum(-x, 0) + np.log1p(np.exp(-np.abs(x)))
+    if pos_weight is not None:
+        cost *= 1 + (pos_weight - 1) * target
+    losses = (1 - target) * x + cost
+    return reduced(losses if weight is None else losses * weight, reduction)
+
+
+@joint_derivative("binary_cross_entropy_with_logits", "self", "target", "weight", "pos_weight")
+def _binary_logits_gradient(
+    g: Any,
+    self: Any,
+    target: Any,
+    weight: Any,
+    pos_weight: Any,
+    reduction: str,
+    needs: tuple[bool, bool, bool, bool],
+) -> Any:
+    """Each term of weight * ((1 - t) * x + (1 + (p - 1) * t) * softplus(-x)), differentiated."""
+    shape = np.broadcast_shapes(self.shape, *[w.shape for w in (weight, pos_weight) if w is not None])
+    base = share(g, reduction, math.prod(shape))
+    scaled = base if weight is None else base * weight
+    of_self = of_target = of_weight = of_pos = None
+    if needs[0]:
+        if pos_weight is None:
+            of_self = (F.sigmoid(self) - target) * scaled
+        else:
+            of_self = (1 - target - (1 + (pos_weight - 1) * target) * F.sigmoid(-self)) * scaled
+    if needs[1]:
+        slope = -self if pos_weight is None else (pos_weight - 1) * _negative_log_sigmoid(self) - self
+        of_target = slope * scaled
+    if needs[2]:
+        cost = _negative_log_sigmoid(self)
+        if pos_weight is not None:
+            cost = cost * (1 + (pos_weight - 1) * target)
+        of_weight = ((1 - target) * self + cost) * base
+    if needs[3]:
+        of_pos = target * _negative_log_sigmoid(self) * scaled
+    return of_self, of_target, of_weight, of_pos
+
+
+# Many classes ------------------------------------------------------------------------------------------------------------------
+
+
+def _class_axis(ndim: int) -> int:
+    return 1 if ndim > 1 else 0
+
+
+def _cells(shape: tuple[int, ...], target: Array, ignore_index: int) -> tuple[Any, Array | None]:
+    """Where each sample's class lies in scores of ``shape`` seen as [N, C, rest], and which samples count (None: all).
+
+    Raises IndexBoundsError for a class that does not exist.
+    """
+    axis = _class_axis(len(shape))
+    samples, classes, rest = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    flat = target.reshape(samples, rest)
+    kept: Array | None = None
+    if 0 <= ignore_index < classes or flat.size and (flat.min() < 0 or flat.max() >= classes):
+        kept = flat != ignore_index
+        flat = np.where(kept, flat, 0)
+        if kept.all():
+            kept = None
+        if flat.size and (flat.min() < 0 or flat.max() >= classes):
+            raise IndexBoundsError(f"Target is out of bounds: class indices must be in [0, {classes}), or ignore_index")
+    return (np.arange(samples)[:, None], flat, np.arange(rest)), kept
+
+
+def _as_classes(x: Array) -> Array:
+    axis = _class_axis(x.ndim)
+    return x.reshape(math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
+
+
+@kernel("_pick_class")
+def _pick_class(self: Array, target: Array, ignore_index: int) -> Array:
+    cells, kept = _cells(self.shape, target, ignore_index)
+    picked: Array = _as_classes(self)[cells]
+    if kept is not None:
+        picked[~kept] = 0
+    return picked.reshape(target.shape)
+
+
+@kernel("_spread_class")
+def _spread_class(self: Array, target: Array, shape: tuple[int, ...], ignore_index: int) -> Array:
+    cells, kept = _cells(shape, target, ignore_index)
+    result = np.zeros(shape, self.dtype)
+    values = np.broadcast_to(self, target.shape).reshape(cells[1].shape)
+    _as_classes(result)[cells] = values if kept is None else np.where(kept, values, 0)
+    return result
+
+
+derivative(
+    "_pick_class",
+    self=lambda g, target, self_shape, ignore_index: F._spread_class(
+        g, target, shape=self_shape, ignore_index=ignore_index
+    ),
+)
+derivative("_spread_class", self=lambda g, target, ignore_index: F._pick_class(g, target, ignore_index=ignore_index))
+
+
+@kernel("_class_weights")
+def _class_weights(self: Array, like: Array, weight: Array | None, ignore_index: int) -> Array:
+    kept = self != ignore_index
+    if weight is None:
+        return np.asarray(kept).astype(like.dtype)
+    return np.where(kept, weight[np.where(kept, self, 0)], 0)
+
+
+def _weighted(losses: Array, weights: Array, reduction: str) -> Any:
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    return total if reduction == "sum" else total / weights.sum()
+
+
+@kernel("nll_loss")
+def _nll_loss(self: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str) -> Any:
+    picked = -_pick_class(wide(self), target, ignore_index)
+    weights = _class_weights(target, picked, weight, ignore_index)
+    return _shaped(_weighted(picked * weights, weights, reduction), self, reduction)
+
+
+def _shaped(losses: Any, scores: Array, reduction: str) -> Any:
+    """Losses of one unbatched sample are 0-d, whether its target is [] or [1]."""
+    return np.reshape(losses, ()) if reduction == "none" and scores.ndim == 1 else losses
+
+
+def _sample_scale(g: Any, target: Any, weights: Any, reduction: str) -> Any:
+    """The gradient of each sample's own loss: its share of the result, times its weight."""
+    if reduction == "none":
+        return F.reshape(g, shape=target.shape) * weights
+    return g / F.sum(weights) * weights if reduction == "mean" else g * weights
+
+
+def _nll_gradient(
+    g: Any, self: Any, target: Any, weight: Any, ignore_index: int, reduction: str
+) -> Any:
+    weights = F._class_weights(target, self, weight, ignore_index=ignore_index)
+    scale = -_sample_scale(g, target, weights, reduction)
+    return F._spread_class(scale, target, shape=self.shape, ignore_index=ignore_index)
+
+
+derivative("nll_loss", self=_nll_gradient)
+
+
+def _along_classes(weight: Any, ndim: int) -> Any:
+    """Class weights [C], shaped to broadcast against scores of ``ndim`` dimensions."""
+    return F.reshape(weight, shape=(weight.shape[0],) + (1,) * (ndim - 2)) if ndim > 2 else weight
+
+
+@kernel("cross_entropy")
+def _cross_entropy(
+    self: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str, label_smoothing: float
+) -> Any:
+    axis = _class_axis(self.ndim)
+    logs = log_softmax(self, axis)
+    if self.shape == target.shape:
+        goal = target if not label_smoothing else _smoothed(target, label_smoothing, self.shape[axis])
+        terms = logs * goal
+        if weight is not None:
+            terms *= _along_classes(weight, self.ndim)
+        losses = np.asarray(-terms.sum(axis=axis))
+        if reduction == "mean":
+            return losses.sum() / _samples(self.shape)
+        return losses if reduction == "none" else losses.sum()
+    picked = -_pick_class(logs, target, ignore_index)
+    weights = _class_weights(target, picked, weight, ignore_index)
+    losses = picked * weights
+    if label_smoothing:
+        terms = logs if weight is None else logs * _along_classes(weight, self.ndim)
+        smooth = np.where(target != ignore_index, -terms.sum(axis=axis).reshape(target.shape), 0)
+        losses = (1 - label_smoothing) * losses + label_smoothing / self.shape[axis] * smooth
+    return _shaped(_weighted(losses, weights, reduction), self, reduction)
+
+
+def _smoothed(target: Any, smoothing: float, classes: int) -> Any:
+    return target * (1 - smoothing) + smoothing / classes
+
+
+def _samples(shape: tuple[int, ...]) -> int:
+    """How many samples scores of ``shape`` hold: what the mean over class probabilities divides by."""
+    axis = _class_axis(len(shape))
+    return math.prod(shape[:axis]) * math.prod(shape[axis + 1 :])
+
+
+@joint_derivative("cross_entropy", "self", "target", "weight")
+def _cross_entropy_gradient(
+    g: Any,
+    self: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    needs: tuple[bool, bool, bool],
+) -> Any:
+    if self.shape == target.shape:
+        return _probability_gradient(g, self, target, weight, reduction, label_smoothing, needs)
+    axis = _class_axis(self.ndim)
+    weights = F._class_weights(target, self, weight, ignore_index=ignore_index)
+    scale = _sample_scale(g, target, weights, reduction)
+    if not label_smoothing:
+        goal = F._spread_class(scale, target, shape=self.shape, ignore_index=ignore_index)
+        return F.softmax(self, dim=axis) * _at_classes(scale, self, axis) - goal, None, None
+    # Smoothing gives every class of a sample that counts a share of the sample's unweighted gradient.
+    plain = F._class_weights(target, self, None, ignore_index=ignore_index)
+    if reduction == "mean":
+        even = g / F.sum(weights) * plain
+    else:
+        even = (F.reshape(g, shape=target.shape) if reduction == "none" else g) * plain
+    even = _at_classes(even, self, axis) * (label_smoothing / self.shape[axis])
+    if weight is None:
+        total = _at_classes(scale, self, axis) * (1 - label_smoothing) + even * self.shape[axis]
+    else:
+        total = _at_classes(scale, self, axis) * (1 - label_smoothing) + even * F.sum(weight)
+        even = even * _along_classes(weight, self.ndim)
+    goal = F._spread_class(scale * (1 - label_smoothing), target, shape=self.shape, ignore_index=ignore_index) + even
+    return F.softmax(self, dim=axis) * total - goal, None, None
+
+
+def _at_classes(scale: Any, scores: Any, axis: int) -> Any:
+    """A number per sample, shaped to broadcast along the classes."""
+    if scores.ndim == 1:
+        return F.reshape(scale, shape=(1,))
+    return F.unsqueeze(scale, dim=axis)
+
+
+def _probability_gradient(
+    g: Any, self: Any, target: Any, weight: Any, reduction: str, smoothing: float, needs: tuple[bool, bool, bool]
+) -> Any:
+    """With loss -sum(goal * logs), goal = weight * smoothed target: softmax * sum(goal) - goal; -logs * weight; -logs * target."""
+    axis = _class_axis(self.ndim)
+    count = _samples(self.shape)
+    if reduction == "none":
+        scale = F.unsqueeze(g, dim=axis)
+    else:
+        scale = g / count if reduction == "mean" else g
+    smooth = _smoothed(target, smoothing, self.shape[axis]) if smoothing else target
+    along = None if weight is None else _along_classes(weight, self.ndim)
+    of_self = of_target = of_weight = None
+    if needs[0]:
+        goal = smooth if along is None else smooth * along
+        of_self = (F.softmax(self, dim=axis) * F.sum(goal, dim=(axis,), keepdim=True) - goal) * scale
+    if needs[1] or needs[2]:
+        logs = F.log_softmax(self, dim=axis) * -scale
+        if needs[1]:
+            of_target = (logs if along is None else logs * along) * (1 - smoothing)
+        if needs[2]:
+            kept = tuple(i for i in range(self.ndim) if i != axis)
+            of_weight = F.sum(logs * smooth, dim=kept) if kept else logs * smooth
+    return of_self, of_target, of_weight
