@@ -41,8 +41,8 @@ def resolve_size(shape: Sequence[int], count: int) -> Shape:
     if known == 0:
         if count == 0:
             raise ShapeError(
-                f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 can be any "
-                "value and is ambiguous"
+                f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 can "
+                "be any value and is ambiguous"
             )
         raise ShapeError(f"shape '{list(shape)}' is invalid for input of size {count}")
     if count % known:
@@ -125,8 +125,8 @@ def expanded(shape: Shape, size: Sequence[int]) -> Shape:
     lead = len(size) - len(shape)
     if lead < 0:
         raise ShapeError(
-            f"expand(tensor of shape {list(shape)}, size={list(size)}): the number of sizes provided ({len(size)}) must be greater or "
-            f"equal to the number of dimensions in the tensor ({len(shape)})"
+            f"expand(tensor of shape {list(shape)}, size={list(size)}): the number of sizes provided ({len(size)}) must be "
+            f"greater or equal to the number of dimensions in the tensor ({len(shape)})"
         )
     found: list[int] = []
     for i, n in enumerate(size):
@@ -134,9 +134,7 @@ def expanded(shape: Shape, size: Sequence[int]) -> Shape:
         if n == -1 and own is not None:
             found.append(own)
         elif n == -1:
-            raise ShapeError(
-                f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}"
-            )
+            raise ShapeError(f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}")
         elif n < 0:
             raise ShapeError(f"Trying to create tensor with negative dimension {n}: {list(size)}")
         elif own is None or own in (1, n):
@@ -182,8 +180,8 @@ def permuted(ndim: int, dims: Sequence[int]) -> Shape:
     """``dims`` counted from the front; raises unless they are a permutation of all dimensions."""
     if len(dims) != ndim:
         raise ShapeError(
-            "permute: number of dimensions in the tensor input does not match the length of the desired ordering of dimensions i.e. "
-            f"input.dim() = {ndim} is not equal to len(dims) = {len(dims)}"
+            "permute: number of dimensions in the tensor input does not match the length of the desired ordering of "
+            f"dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = {len(dims)}"
         )
     found = tuple(dimension(d, ndim) for d in dims)
     if len(set(found)) != ndim:
@@ -295,9 +293,7 @@ def select(inputs: Sequence[Any], p: Parameters) -> Outcome:
         raise IndexBoundsError("select() cannot be applied to a 0-dim tensor.")
     at = dimension(p["dim"], len(shape))
     if not -shape[at] <= index < shape[at]:
-        raise IndexBoundsError(
-            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension {at}"
-        )
+        raise IndexBoundsError(f"select(): index {index} out of range for tensor of size {list(shape)} at dimension {at}")
     return _one(inputs[0], (*shape[:at], *shape[at + 1 :]))
 
 
@@ -351,13 +347,11 @@ def split_with_sizes(inputs: Sequence[Any], p: Parameters) -> Outcome:
         raise ShapeError("split expects at least a 1-dimensional tensor")
     at = dimension(p["dim"], len(x.shape))
     if any(n < 0 for n in sizes):
-        raise ShapeError(
-            f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={list(sizes)}"
-        )
+        raise ShapeError(f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={list(sizes)}")
     if sum(sizes) != x.shape[at]:
         raise ShapeError(
-            f"split_with_sizes expects split_sizes to sum exactly to {x.shape[at]} (input tensor's size at dimension {at}), but got "
-            f"split_sizes={list(sizes)}"
+            f"split_with_sizes expects split_sizes to sum exactly to {x.shape[at]} (input tensor's size at dimension {at}), "
+            f"but got split_sizes={list(sizes)}"
         )
     return _parts(x, at, sizes)
 
@@ -407,13 +401,14 @@ def cat(inputs: Sequence[Any], p: Parameters) -> Outcome:
             continue
         if len(x.shape) != ndim:
             raise ShapeError(
-                f"Tensors must have same number of dimensions: got {ndim} and {len(x.shape)}; shapes {list(first.shape)} and {list(x.shape)}"
+                f"Tensors must have same number of dimensions: got {ndim} and {len(x.shape)}; "
+                f"shapes {list(first.shape)} and {list(x.shape)}"
             )
         for axis, n in enumerate(x.shape):
             if axis != at and n != first.shape[axis]:
                 raise ShapeError(
-                    f"Sizes of tensors must match except in dimension {at}. Expected size {first.shape[axis]} but got size {n} for tensor "
-                    f"number {i} in the list."
+                    f"Sizes of tensors must match except in dimension {at}. Expected size {first.shape[axis]} but got size {n} "
+                    f"for tensor number {i} in the list."
                 )
         total += x.shape[at]
     shape = (*first.shape[:at], total, *first.shape[at + 1 :])

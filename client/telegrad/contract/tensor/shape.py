@@ -61,9 +61,7 @@ class ShapeOps(TensorBase):
 
         Shapes: [..., a, ..., b, ...] -> [..., a * ... * b, ...]; 0-d -> [1]. Gradient: g, reshaped.
         """
-        return self._apply(
-            "flatten", self, start_dim=integer(start_dim, "start_dim"), end_dim=integer(end_dim, "end_dim")
-        )
+        return self._apply("flatten", self, start_dim=integer(start_dim, "start_dim"), end_dim=integer(end_dim, "end_dim"))
 
     @op(rules.unflatten, view=True, node="View")
     def unflatten(self, dim: int, sizes: Sequence[int]) -> Self:
@@ -186,9 +184,7 @@ class ShapeOps(TensorBase):
     def mT(self) -> Self:  # noqa: N802 - PyTorch's name
         """The last two dimensions swapped. Raises ShapeError for fewer than two."""
         if len(self.shape) < 2:
-            raise ShapeError(
-                f"tensor.mT is only supported on matrices or batches of matrices. Got {len(self.shape)}-D tensor."
-            )
+            raise ShapeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {len(self.shape)}-D tensor.")
         return self._apply("transpose", self, dim0=-2, dim1=-1)
 
     @op(rules.movedim, view=True, node="Permute")
@@ -209,7 +205,7 @@ class ShapeOps(TensorBase):
 
     @op(rules.roll)
     def roll(self, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Self:
-        """Elements shifted along ``dims``, those pushed out coming in at the other end; without ``dims``, over the flattened tensor.
+        """Elements shifted along ``dims``, coming in again at the other end; without ``dims``, over the flattened tensor.
 
         Shapes: [...] -> [...]. Gradient: g, rolled back.
         """
@@ -257,16 +253,12 @@ class ShapeOps(TensorBase):
 
         Shapes: [..., n, ...] -> [..., length, ...]. Gradient: g in that part of zeros.
         """
-        return self._apply(
-            "narrow", self, dim=integer(dim, "dim"), start=integer(start, "start"), length=integer(length, "length")
-        )
+        return self._apply("narrow", self, dim=integer(dim, "dim"), start=integer(start, "start"), length=integer(length, "length"))
 
     def split(self, split_size: int | Sequence[int], dim: int = 0) -> tuple[Self, ...]:
         """Consecutive parts along ``dim``: of ``split_size`` each (the last may be smaller), or of the sizes listed."""
         if isinstance(split_size, (list, tuple)):
-            return self._apply(
-                "split_with_sizes", self, split_sizes=ints(split_size, "split_size"), dim=integer(dim, "dim")
-            )
+            return self._apply("split_with_sizes", self, split_sizes=ints(split_size, "split_size"), dim=integer(dim, "dim"))
         return self._apply("split", self, split_size=integer(split_size, "split_size"), dim=integer(dim, "dim"))
 
     @op(rules.split, name="split", view=True)
@@ -283,9 +275,7 @@ class ShapeOps(TensorBase):
 
         Shapes: [..., n, ...] -> [..., n1, ...], [..., n2, ...], ... Gradient: the parts' gradients, joined.
         """
-        return self._apply(
-            "split_with_sizes", self, split_sizes=ints(split_sizes, "split_sizes"), dim=integer(dim, "dim")
-        )
+        return self._apply("split_with_sizes", self, split_sizes=ints(split_sizes, "split_sizes"), dim=integer(dim, "dim"))
 
     @op(rules.chunk, view=True, node="Split")
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Self, ...]:
@@ -326,12 +316,12 @@ class ShapeOps(TensorBase):
 
 
 def sequence_of_tensors(tensors: Any, name: str) -> Any:
-    """The tensors themselves; raises ArgumentTypeError unless they are a sequence of tensors, an error if there are none: a ValueError
-    for cat and a RuntimeError for others, as PyTorch has it."""
+    """The tensors themselves. Raises ArgumentTypeError unless they are a sequence of tensors.
+
+    No tensor at all is a ValueError for cat and a RuntimeError for others, as in PyTorch.
+    """
     if isinstance(tensors, TensorBase) or not isinstance(tensors, (tuple, list)):
-        raise ArgumentTypeError(
-            f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
-        )
+        raise ArgumentTypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
     if not tensors:
         raise (ArgumentValueError if name == "cat" else ShapeError)(f"{name}(): expected a non-empty list of Tensors")
     for position, tensor in enumerate(tensors):

@@ -1,33 +1,466 @@
-"""Kernels and derivatives of reductions."""
+"""Kernels and derivatives of reductions and running ops.
+
+`dim` arrives as a tuple of ints, an int, or None or () for all dimensions.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from telegrad.contract.dtypes import DType
 from telegrad_service.engine.formulas import F
-from telegrad_service.engine.table import Array, derivative, kernel
+from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
 
-# Rules here get `dim` as a tuple of ints, or None or () for all dimensions.
+Dims = int | tuple[int, ...] | None
+Ints = tuple[int, ...]
+
+
+def _axis(dim: Dims, ndim: int) -> Any:
+    """The axis for numpy: None for all dimensions; a 0-d array has no axis to name."""
+    return None if dim is None or dim == () or not ndim else dim
+
+
+def _converted(x: Array, dtype: npt.DTypeLike) -> Array:
+    """``x`` in ``dtype`` before anything is summed, as in PyTorch; the imaginary part goes silently, as there."""
+    target = np.dtype(dtype)
+    if x.dtype == target:
+        return x
+    return (x.real if x.dtype.kind == "c" and target.kind != "c" else x).astype(target)
+
+
+def _count(shape: Ints, dim: Dims) -> int:
+    """How many elements are reduced to one."""
+    axis = _axis(dim, len(shape))
+    return math.prod(shape) if axis is None else math.prod([shape[d] for d in ((axis,) if isinstance(axis, int) else axis)])
+
+
+def expand_reduced(g: Any, shape: Ints, dim: Dims, keepdim: bool) -> Any:
+    """A reduced gradient (or result), broadcast back to the input's shape."""
+    return F.expand(with_reduced_dims(g, shape, dim, keepdim), size=shape)
+
+
+def with_reduced_dims(x: Any, shape: Ints, dim: Dims, keepdim: bool) -> Any:
+    """A reduced array with size 1 where dimensions of ``shape`` were reduced, so that it broadcasts against the input."""
+    axis = _axis(dim, len(shape))
+    if keepdim or axis is None:
+        return x  # a 0-d result broadcasts as it is
+    gone = {axis % len(shape)} if isinstance(axis, int) else {d % len(shape) for d in axis}
+    return F.reshape(x, shape=tuple([1 if i in gone else n for i, n in enumerate(shape)]))
+
+
+# Sums and moments --------------------------------------------------------------------------------------------------------------
+
+
+def _sum_array(x: Array, dim: Dims, keepdim: bool) -> Any:
+    """Sum in the array's own type; half precision sums in single, as in PyTorch."""
+    axis = _axis(dim, np.ndim(x))
+    if x.dtype.char == "e":
+        return np.add.reduce(x, axis=axis, keepdims=keepdim, dtype=np.float32).astype(x.dtype)
+    return np.add.reduce(x, axis=axis, keepdims=keepdim)
 
 
 @kernel("sum")
-def _sum(self: Array, dim: tuple[int, ...] | None, keepdim: bool, dtype: DType | None) -> Any:
-    # numpy sums int32 in the platform's int and bool in int; the result type is torch's either way.
-    target = dtype.numpy if dtype is not None else (np.int64 if self.dtype.kind in "biu" else None)
-    return np.sum(self, axis=dim or None, keepdims=keepdim, dtype=target)
-
-
-def expand_reduced(g: Any, shape: tuple[int, ...], dim: tuple[int, ...] | None, keepdim: bool) -> Any:
-    """A reduced gradient, broadcast back to the input's shape."""
-    if not keepdim and len(shape) and dim:
-        kept = [1 if i in {d % len(shape) for d in dim} else n for i, n in enumerate(shape)]
-        g = F.reshape(g, shape=tuple(kept))
-    elif not keepdim:
-        g = F.reshape(g, shape=(1,) * len(shape))
-    return F.expand(g, size=shape)
+def _sum(self: Array, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
+    self = np.asarray(self)
+    if dtype is not None:
+        self = _converted(self, dtype.numpy)
+        if self.dtype.kind == "b":
+            return np.logical_or.reduce(self, axis=_axis(dim, self.ndim), keepdims=keepdim)
+    elif self.dtype.kind in "biu":
+        return np.add.reduce(self, axis=_axis(dim, self.ndim), keepdims=keepdim, dtype=np.int64)
+    return _sum_array(self, dim, keepdim)
 
 
 derivative("sum", self=lambda g, self_shape, dim, keepdim: expand_reduced(g, self_shape, dim, keepdim))
+
+
+@kernel("nansum")
+def _nansum(self: Array, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
+    kept = np.where(np.isnan(self), np.zeros((), self.dtype), self) if self.dtype.kind == "f" else self
+    return _sum(kept, dim, keepdim, dtype)
+
+
+derivative(
+    "nansum",
+    self=lambda g, self, self_shape, dim, keepdim: expand_reduced(g, self_shape, dim, keepdim) * (self == self),  # noqa: PLR0124
+)
+
+
+@kernel("mean")
+def _mean(self: Array, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
+    if dtype is not None:
+        self = _converted(self, dtype.numpy)
+    return _mean_array(self, dim, keepdim)
+
+
+def _mean_array(x: Array, dim: Dims, keepdim: bool) -> Any:
+    n = _count(x.shape, dim)
+    axis = _axis(dim, x.ndim)
+    if x.dtype.char == "e":
+        return (np.add.reduce(x, axis=axis, keepdims=keepdim, dtype=np.float32) / n).astype(x.dtype)
+    return np.true_divide(np.add.reduce(x, axis=axis, keepdims=keepdim), n)
+
+
+derivative(
+    "mean",
+    self=lambda g, self_shape, dim, keepdim: expand_reduced(g / max(_count(self_shape, dim), 1), self_shape, dim, keepdim),
+)
+
+
+def _degrees_of_freedom(shape: Ints, dim: Dims, unbiased: bool | None, correction: Any) -> float:
+    """The number of elements less the correction, never below zero."""
+    if correction is None:
+        correction = 1 if unbiased is None else int(unbiased)
+    return max(_count(shape, dim) - correction, 0)
+
+
+@kernel("var")
+def _var(self: Array, dim: Dims, unbiased: bool | None, keepdim: bool, correction: Any) -> Any:
+    half = self.dtype.char == "e"
+    x = self.astype(np.float32) if half else self
+    distance = x - _mean_array(x, dim, True)
+    squares = distance * distance if x.dtype.kind == "f" else distance.real**2 + distance.imag**2
+    free = _degrees_of_freedom(self.shape, dim, unbiased, correction)
+    found = np.true_divide(np.add.reduce(squares, axis=_axis(dim, x.ndim), keepdims=keepdim), free)
+    return found.astype(np.float16) if half else found
+
+
+def _var_backward(g: Any, self: Any, self_shape: Ints, dim: Dims, unbiased: bool | None, keepdim: bool, correction: Any) -> Any:
+    free = _degrees_of_freedom(self_shape, dim, unbiased, correction)
+    distance = self - F.mean(self, dim=dim, keepdim=True)
+    return with_reduced_dims(g, self_shape, dim, keepdim) * (2 / free if free else math.inf) * distance
+
+
+derivative("var", self=_var_backward)
+
+
+@kernel("std")
+def _std(self: Array, dim: Dims, unbiased: bool | None, keepdim: bool, correction: Any) -> Any:
+    if self.dtype.char == "e":
+        return np.sqrt(_var(self.astype(np.float32), dim, unbiased, keepdim, correction)).astype(np.float16)
+    return np.sqrt(_var(self, dim, unbiased, keepdim, correction))
+
+
+def _std_backward(
+    g: Any, result: Any, self: Any, self_shape: Ints, dim: Dims, unbiased: bool | None, keepdim: bool, correction: Any
+) -> Any:
+    g = F.where(result == 0, 0.0, g / (result * 2))
+    return _var_backward(g, self, self_shape, dim, unbiased, keepdim, correction)
+
+
+derivative("std", self=_std_backward)
+
+
+@kernel("logsumexp")
+def _logsumexp(self: Array, dim: Dims, keepdim: bool) -> Any:
+    x = self if self.dtype.kind in "fc" else self.astype(np.float32)
+    axis = _axis(dim, x.ndim)
+    top = np.max(x.real, axis=axis, keepdims=True, initial=-math.inf)
+    top = np.where(np.isinf(top), np.zeros((), top.dtype), top)  # inf - inf would be NaN
+    found = np.log(np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)) + top
+    return found if keepdim else np.squeeze(found, axis) if axis is not None else found.reshape(())
+
+
+def _logsumexp_backward(g: Any, self: Any, result: Any, self_shape: Ints, dim: Dims, keepdim: bool) -> Any:
+    share = F.exp(self - with_reduced_dims(result, self_shape, dim, keepdim))
+    return with_reduced_dims(g, self_shape, dim, keepdim) * F.conjugate(share)
+
+
+derivative("logsumexp", self=_logsumexp_backward)
+
+
+# Norms -------------------------------------------------------------------------------------------------------------------------
+
+
+@kernel("norm")
+def _norm(self: Array, p: float | str | None, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
+    if dtype is not None:
+        self = _converted(self, dtype.numpy)
+    if self.dtype.char == "e":
+        return _norm(self.astype(np.float32), p, dim, keepdim, None).astype(np.float16)
+    axis = _axis(dim, self.ndim)
+    if p is None or p in ("fro", 2):
+        squares = self * self if self.dtype.kind == "f" else self.real**2 + self.imag**2
+        return np.sqrt(np.add.reduce(squares, axis=axis, keepdims=keepdim))
+    size = np.abs(self)
+    if p == math.inf:
+        return np.maximum.reduce(size, axis=axis, keepdims=keepdim)
+    if p == -math.inf:
+        return np.minimum.reduce(size, axis=axis, keepdims=keepdim)
+    if p == 0:
+        return np.add.reduce((size != 0).astype(size.dtype), axis=axis, keepdims=keepdim)
+    if p == 1:
+        return np.add.reduce(size, axis=axis, keepdims=keepdim)
+    power = float(p)
+    return np.add.reduce(size**power, axis=axis, keepdims=keepdim) ** (1 / power)
+
+
+def _norm_backward(g: Any, self: Any, result: Any, self_shape: Ints, p: float | str | None, dim: Dims, keepdim: bool) -> Any:
+    """Subgradient 0 at 0, an even share for each element of largest (or smallest) magnitude; no gradient at all for p = 0."""
+    order = 2.0 if p is None or isinstance(p, str) else float(p)
+    if order == 0:
+        return None
+    g = with_reduced_dims(g, self_shape, dim, keepdim)
+    result = with_reduced_dims(result, self_shape, dim, keepdim)
+    if order == 1:
+        return g * F.sgn(self)
+    if order == 2:
+        return g * F.where(result == 0, 0.0, self / result)
+    if math.isinf(order):
+        ties = _equal_or_nan(F.abs(self), result)
+        return g * F.sgn(self) * ties / F.sum(ties, dim=_all_or(dim), keepdim=_axis(dim, len(self_shape)) is not None)
+    if order < 1:
+        own = F.sgn(self) * F.where(self == 0, 0.0, F.pow(F.abs(self), order - 1))
+        return own * (g * F.pow(result, 1 - order))
+    own = F.sgn(self) * F.pow(F.abs(self), order - 1) if order < 2 else self * F.pow(F.abs(self), order - 2)
+    return own * F.where(result == 0, 0.0, g / F.pow(result, order - 1))
+
+
+derivative("norm", self=_norm_backward)
+
+
+# Extremes ----------------------------------------------------------------------------------------------------------------------
+
+
+def _all_or(dim: Dims) -> Ints | None:
+    """``dim`` as the parameter of ``sum``."""
+    return (dim,) if isinstance(dim, int) else dim
+
+
+def _equal_or_nan(x: Any, value: Any) -> Any:
+    """Where ``x`` is ``value``, NaN counting as equal to NaN."""
+    return (x == value) | ((x != x) & (value != value))  # noqa: PLR0124 - only NaN differs from itself
+
+
+kernel("max", lambda self: np.maximum.reduce(self, axis=None))
+kernel("min", lambda self: np.minimum.reduce(self, axis=None))
+
+
+def _shared_among_ties(g: Any, self: Any, result: Any) -> Any:
+    ties = _equal_or_nan(self, result)
+    return ties * (g / F.sum(ties))
+
+
+derivative("max", self=_shared_among_ties)
+derivative("min", self=_shared_among_ties)
+
+
+def _reduce(ufunc: np.ufunc, x: Array, dim: Dims, keepdim: bool) -> Any:
+    return ufunc.reduce(x, axis=_axis(dim, x.ndim), keepdims=keepdim)
+
+
+kernel("amax", lambda self, dim, keepdim: _reduce(np.maximum, self, dim, keepdim))
+kernel("amin", lambda self, dim, keepdim: _reduce(np.minimum, self, dim, keepdim))
+
+
+def _extreme_backward(g: Any, self: Any, result: Any, self_shape: Ints, dim: Dims, keepdim: bool) -> Any:
+    g = with_reduced_dims(g, self_shape, dim, keepdim)
+    ties = self == with_reduced_dims(result, self_shape, dim, keepdim)
+    return g * ties / F.sum(ties, dim=_all_or(dim), keepdim=_axis(dim, len(self_shape)) is not None)
+
+
+derivative("amax", self=_extreme_backward)
+derivative("amin", self=_extreme_backward)
+
+
+@kernel("aminmax")
+def _aminmax(self: Array, dim: Dims, keepdim: bool) -> tuple[Any, Any]:
+    return _reduce(np.minimum, self, dim, keepdim), _reduce(np.maximum, self, dim, keepdim)
+
+
+@joint_derivative("aminmax", "self")
+def _aminmax_backward(g: Any, self: Any, min: Any, max: Any, self_shape: Ints, dim: Dims, keepdim: bool) -> Any:
+    low = _extreme_backward(g[0], self, min, self_shape, dim, keepdim)
+    return low + _extreme_backward(g[1], self, max, self_shape, dim, keepdim)
+
+
+def _with_position(find: Any, x: Array, dim: int, keepdim: bool) -> tuple[Any, Any]:
+    """The extreme along ``dim`` and where it is first found."""
+    if x.ndim == 0:
+        return x.copy(), np.zeros((), np.int64)
+    positions = find(x, axis=dim, keepdims=True)
+    values = np.take_along_axis(x, positions, axis=dim)
+    return (values, positions) if keepdim else (np.squeeze(values, dim), np.squeeze(positions, dim))
+
+
+kernel("max.dim", lambda self, dim, keepdim: _with_position(np.argmax, self, dim, keepdim))
+kernel("min.dim", lambda self, dim, keepdim: _with_position(np.argmin, self, dim, keepdim))
+
+
+def _at_position(g: Any, indices: Any, self_shape: Ints, dim: int, keepdim: bool) -> Any:
+    """The values' gradient where they were found, zeros elsewhere."""
+    g = with_reduced_dims(g[0], self_shape, dim, keepdim)
+    return _scattered(g, with_reduced_dims(indices, self_shape, dim, keepdim), self_shape, dim)
+
+
+def _scattered(g: Any, indices: Any, shape: Ints, dim: int) -> Any:
+    return F.scatter_add(F.zeros(g, shape), indices, g, dim=dim)
+
+
+derivative("max.dim", self=_at_position)
+derivative("min.dim", self=_at_position)
+
+
+def _position(find: Any, x: Array, dim: int | None, keepdim: bool) -> Any:
+    return find(x, axis=_axis(dim, x.ndim), keepdims=keepdim)
+
+
+kernel("argmax", lambda self, dim, keepdim: _position(np.argmax, self, dim, keepdim))
+kernel("argmin", lambda self, dim, keepdim: _position(np.argmin, self, dim, keepdim))
+
+
+# Tests and counts --------------------------------------------------------------------------------------------------------------
+
+
+def _logical(ufunc: np.ufunc, x: Array, dim: Dims, keepdim: bool) -> Any:
+    found = ufunc.reduce(x, axis=dim if x.ndim and dim is not None else None, keepdims=keepdim)
+    return np.asarray(found).astype(np.uint8) if x.dtype == np.uint8 else found
+
+
+kernel("all", lambda self, dim, keepdim: _logical(np.logical_and, self, dim, keepdim))
+kernel("any", lambda self, dim, keepdim: _logical(np.logical_or, self, dim, keepdim))
+kernel("count_nonzero", lambda self, dim: np.count_nonzero(self, axis=_axis(dim, self.ndim)))
+
+
+# Running -----------------------------------------------------------------------------------------------------------------------
+
+
+def _accumulated(ufunc: np.ufunc, x: Array, dim: int, dtype: DType | None) -> Any:
+    """The running ``ufunc`` in torch's result type."""
+    x = np.asarray(x)
+    if dtype is not None:
+        x = _converted(x, dtype.numpy)
+    elif x.dtype.kind in "biu":
+        x = x.astype(np.int64)
+    if not x.ndim:
+        return x.copy()
+    return ufunc.accumulate(x, axis=dim, dtype=x.dtype)
+
+
+def _write_accumulated(ufunc: np.ufunc, target: Array, dim: int, dtype: DType | None) -> None:
+    target[...] = _accumulated(ufunc, target, dim, dtype)
+
+
+kernel(
+    "cumsum",
+    lambda self, dim, dtype: _accumulated(np.add, self, dim, dtype),
+    in_place=lambda target, dim, dtype: _write_accumulated(np.add, target, dim, dtype),
+)
+derivative("cumsum", self=lambda g, dim: F.flip(F.cumsum(F.flip(g, dims=(dim,)), dim=dim), dims=(dim,)))
+
+kernel(
+    "cumprod",
+    lambda self, dim, dtype: _accumulated(np.multiply, self, dim, dtype),
+    in_place=lambda target, dim, dtype: _write_accumulated(np.multiply, target, dim, dtype),
+)
+
+
+def _shifted(x: Any, dim: int, *, first: int | None = None, last: int | None = None) -> Any:
+    """``x`` moved by one along ``dim``: up with ``first`` coming in at the start, or down with ``last`` coming in at the end."""
+    n = x.shape[dim]
+    edge = F.zeros(x, tuple([1 if i == dim % len(x.shape) else m for i, m in enumerate(x.shape)]))
+    if first is not None:
+        return F.cat(edge + first, F.narrow(x, dim=dim, start=0, length=n - 1), dim=dim)
+    return F.cat(F.narrow(x, dim=dim, start=1, length=n - 1), edge + last, dim=dim)
+
+
+def _cumprod_backward(g: Any, self: Any, dim: int) -> Any:
+    """The product before each element times a recurrence from the end.
+
+    result[k] is the product up to k, so the gradient at i is the product before i times the sum over k >= i of g[k] times the
+    product of i + 1 to k; that sum is the recurrence.
+    """
+    if not self.shape or not self.shape[dim]:
+        return g
+    before = _shifted(F.cumprod(self, dim=dim), dim, first=1)
+    after = F.recurrence(g, F.conjugate(_shifted(self, dim, last=0)), dim=dim, reverse=True)
+    return F.conjugate(before) * after
+
+
+derivative("cumprod", self=_cumprod_backward)
+
+
+@kernel("recurrence")
+def _recurrence(self: Array, factor: Array, dim: int, reverse: bool) -> Any:
+    """Doubling: after each pass an entry covers twice as many terms, so log2(n) passes over whole arrays do."""
+    if reverse:
+        # y[i] = x[i] + f[i] * y[i + 1]: the forward rule on the flipped arrays, whose factor sits one place later.
+        flipped = np.flip(factor, dim)
+        made = _forward_recurrence(np.flip(self, dim), flipped, dim)
+        return np.flip(made, dim).copy()
+    return _forward_recurrence(self, np.roll(factor, 1, dim), dim)
+
+
+def _forward_recurrence(x: Array, factor: Array, dim: int) -> Array:
+    """y[i] = x[i] + factor[i] * y[i - 1]; factor[0] is not used."""
+    sums = np.moveaxis(np.array(x, np.result_type(x, factor)), dim, 0)
+    products = np.moveaxis(np.array(factor, sums.dtype), dim, 0)
+    step = 1
+    while step < len(sums):
+        sums[step:] += products[step:] * sums[:-step]
+        products[step:] *= products[:-step]
+        step *= 2
+    return np.moveaxis(sums, 0, dim)
+
+
+@joint_derivative("recurrence", "self", "factor")
+def _recurrence_backward(g: Any, factor: Any, result: Any, dim: int, reverse: bool, needs: tuple[bool, bool]) -> tuple[Any, Any]:
+    back = F.recurrence(g, F.conjugate(factor), dim=dim, reverse=not reverse)
+    if not needs[1]:
+        return back, None
+    if reverse:
+        return back, back * F.conjugate(_shifted(result, dim, last=0))
+    return back, _shifted(back, dim, last=0) * F.conjugate(result)
+
+
+@kernel("prod")
+def _prod(self: Array, dim: int | None, keepdim: bool, dtype: DType | None) -> Any:
+    self = np.asarray(self)
+    if dtype is not None:
+        self = _converted(self, dtype.numpy)
+        if self.dtype.kind == "b":
+            return np.logical_and.reduce(self, axis=_axis(dim, self.ndim), keepdims=keepdim)
+    elif self.dtype.kind in "biu":
+        self = self.astype(np.int64)
+    axis = _axis(dim, self.ndim)
+    if self.dtype.char == "e":
+        return np.multiply.reduce(self, axis=axis, keepdims=keepdim, dtype=np.float32).astype(self.dtype)
+    return np.multiply.reduce(self, axis=axis, keepdims=keepdim, dtype=self.dtype)
+
+
+def _prod_backward(g: Any, self: Any, self_shape: Ints, dim: int | None, keepdim: bool) -> Any:
+    """The gradient times the product before times the product after, so that zeros need no division."""
+    if not self_shape:
+        return g
+    if dim is None:
+        return F.reshape(_prod_backward(g, F.reshape(self, shape=(-1,)), (math.prod(self_shape),), 0, False), shape=self_shape)
+    if not self_shape[dim]:
+        return F.zeros(g, self_shape)
+    before = _shifted(F.cumprod(self, dim=dim), dim, first=1)
+    after = F.flip(F.cumprod(F.flip(self, dims=(dim,)), dim=dim), dims=(dim,))
+    others = before * _shifted(after, dim, last=1)
+    return with_reduced_dims(g, self_shape, dim, keepdim) * F.conjugate(others)
+
+
+derivative("prod", self=_prod_backward)
+
+
+def _running_extreme(ufunc: np.ufunc, x: Array, dim: int) -> tuple[Any, Any]:
+    """The running extreme and the last position that equals it."""
+    if not x.ndim:
+        return x.copy(), np.zeros((), np.int64)
+    values = ufunc.accumulate(x, axis=dim)
+    shape = [1] * x.ndim
+    shape[dim] = x.shape[dim]
+    places = np.arange(x.shape[dim], dtype=np.int64).reshape(shape)
+    return values, np.maximum.accumulate(np.where(_equal_or_nan(x, values), places, 0), axis=dim)
+
+
+kernel("cummax", lambda self, dim: _running_extreme(np.maximum, self, dim))
+kernel("cummin", lambda self, dim: _running_extreme(np.minimum, self, dim))
+derivative("cummax", self=lambda g, indices, self_shape, dim: _scattered(g[0], indices, self_shape, dim))
+derivative("cummin", self=lambda g, indices, self_shape, dim: _scattered(g[0], indices, self_shape, dim))

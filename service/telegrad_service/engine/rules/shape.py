@@ -228,9 +228,7 @@ def _diagonal(self: Array, offset: int, dim1: int, dim2: int) -> Any:
 
 derivative(
     "diagonal",
-    self=lambda g, self_shape, offset, dim1, dim2: _embed(
-        g, self_shape, "diagonal", offset=offset, dim1=dim1, dim2=dim2
-    ),
+    self=lambda g, self_shape, offset, dim1, dim2: _embed(g, self_shape, "diagonal", offset=offset, dim1=dim1, dim2=dim2),
 )
 
 
