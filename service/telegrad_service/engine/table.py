@@ -1,8 +1,8 @@
 """The engine's two tables beside the op table, keyed by the same names: how to compute an op, and how to differentiate it.
 
 A *kernel* takes raw arrays in the order of the op's inputs and the complete parameters by keyword.
-A *derivative formula* takes ``g``, the gradient of the output (a tuple of them where the op has several outputs), and names what else it
-needs; those names are the list of what is saved for backward:
+A *derivative formula* takes ``g``, the gradient of the output (a tuple of them where the op has several outputs), and names
+what else it needs; those names are the list of what is saved for backward:
 
     self, other, ...            that input's value (or the Python number, or None)
     self_shape, self_dtype      that input's shape or numpy dtype, without its value
@@ -11,7 +11,8 @@ needs; those names are the list of what is saved for backward:
     dim, keepdim, ...           that parameter
     needs                       which differentiable inputs need a gradient, as bools (joint formulas)
 
-Formulas are written with operators and with ``F`` (see ``formulas``), so the same text runs on arrays and, for ``create_graph``, on Tensors.
+Formulas are written with operators and with ``F`` (see ``formulas``), so the same text runs on arrays and, for
+``create_graph``, on Tensors.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Entry:
     Attributes:
         op: the row of the op table.
         kernel: computes it on arrays.
-        ufunc: what the op is when no parameter is given: equal floating types in, the same type out; None if it is no such thing.
+        ufunc: what the op is when no parameter is given: equal floating types in, the same type out; None if it is none.
         ufunc_kinds: the numpy kinds (f floating, c complex) that ``ufunc`` serves.
         in_place: writes the result into its first argument; None where the engine copies the kernel's result instead.
         formulas: from an input's name, or from several joined by commas, to the formula that gives their gradients.
@@ -86,11 +87,15 @@ def entry(name: str) -> Entry:
 
 
 @overload
-def kernel(name: str, function: K, *, ufunc: np.ufunc | None = None, in_place: Kernel | None = None) -> K: ...
+def kernel(
+    name: str, function: K, *, ufunc: Kernel | None = None, ufunc_kinds: str = "fc", in_place: Kernel | None = None
+) -> K: ...
 
 
 @overload
-def kernel(name: str, *, ufunc: np.ufunc | None = None, in_place: Kernel | None = None) -> Callable[[K], K]: ...
+def kernel(
+    name: str, *, ufunc: Kernel | None = None, ufunc_kinds: str = "fc", in_place: Kernel | None = None
+) -> Callable[[K], K]: ...
 
 
 def kernel(
@@ -106,11 +111,12 @@ def kernel(
     Args:
         name: the op.
         function: the kernel.
-        ufunc: what the op is for tensors of one floating type when no parameter is given; such calls take the fast way. A numpy ufunc,
-            or any function that takes arrays and Python numbers as one does.
+        function: the kernel; left out when used as a decorator.
+        ufunc: what the op is for tensors of one floating type when no parameter is given; such calls take the fast way. A
+            numpy ufunc, or any function that takes arrays and Python numbers as one does.
         ufunc_kinds: the numpy kinds that the fast way is open to; ``"f"`` where the op refuses complex numbers.
-        in_place: ``in_place(target, *other_inputs, **parameters)`` writes the result into ``target``; without one, the engine computes
-            the result apart and copies it.
+        in_place: ``in_place(target, *other_inputs, **parameters)`` writes the result into ``target``; without one, the
+            engine computes the result apart and copies it.
     """
 
     def register(function: K) -> K:
@@ -168,8 +174,6 @@ class Plan:
         self.entry = row
         op = row.op
         slots = op.inputs
-        variadic = bool(slots) and slots[-1].variadic
-        fixed = len(slots) - variadic
         position_of = {s.name: i for i, s in enumerate(slots)}
         self.positions = tuple(i for i in range(count) if mask >> i & 1)
         edge_of = {position: edge for edge, position in enumerate(self.positions)}
@@ -188,8 +192,7 @@ class Plan:
             edges = tuple(edge_of.get(position, -1) for position in covered)
             single = len(names) == 1 and not slots[position_of[names[0]]].variadic
             sources = tuple(
-                _source(op, argument, needs, position_of, fixed, count)
-                for argument in list(inspect.signature(formula).parameters)[1:]
+                _source(op, argument, needs, position_of) for argument in list(inspect.signature(formula).parameters)[1:]
             )
             for kind, what in sources:
                 if kind == "input":
@@ -206,10 +209,10 @@ class Plan:
         self.saved_inputs = tuple(sorted(saved_inputs))
         self.saved_outputs = tuple(sorted(saved_outputs))
         self.simple = all(not needs for _, _, needs in self.calls)
-        self.collect = _compile_collect(self.sources, count)
+        self.collect = _compile_collect(self.sources)
 
 
-def _source(op: Op, argument: str, needs: tuple[bool, ...], position_of: dict[str, int], fixed: int, count: int) -> tuple[str, Any]:
+def _source(op: Op, argument: str, needs: tuple[bool, ...], position_of: dict[str, int]) -> tuple[str, Any]:
     """Where a formula's argument comes from."""
     if argument == "needs":
         return "constant", needs
@@ -246,7 +249,7 @@ _CODE: Final[dict[str, str]] = {
 }
 
 
-def _compile_collect(sources: list[tuple[tuple[str, Any], ...]], count: int) -> Callable[..., tuple[tuple[Any, ...], ...]]:
+def _compile_collect(sources: list[tuple[tuple[str, Any], ...]]) -> Callable[..., tuple[tuple[Any, ...], ...]]:
     """One lambda that builds all saved tuples: 0.1 µs instead of a loop's 1 µs on the path of every recorded op."""
     text = "".join("(" + "".join(_CODE[kind].format(what) + "," for kind, what in formula) + ")," for formula in sources)
     # The text is made of this module's own templates, slot numbers and declared parameter names only.
