@@ -183,6 +183,8 @@ class Session:
             self._require_free(wanted, context)
             if count is not None and len(wanted) > count:
                 raise ArgumentValueError(f"{command.op} has {count} output(s), {len(wanted)} names were given")
+        elif not in_place:
+            self._require_room(1 if count is None else count)
         token = modes.set_mode(command.grad_enabled)
         try:
             made = self.engine._apply(command.op, *inputs, **parameters)
@@ -190,7 +192,7 @@ class Session:
             modes.reset_mode(token)
         outputs = made if isinstance(made, tuple) else (made,)
         if wanted is None:
-            wanted = () if in_place else tuple(self._auto_name(context) for _ in outputs)
+            wanted = () if in_place else tuple(self.new_name(context) for _ in outputs)
         for name, tensor in zip(wanted, outputs, strict=False):
             if name is not None:
                 context.names[name] = tensor
@@ -209,7 +211,7 @@ class Session:
     def _grad(self, command: Grad, context: _Context) -> dict[str, Any]:
         wanted = command.results
         if wanted is None:
-            wanted = tuple(self._auto_name(context) for _ in command.inputs)
+            wanted = tuple(self.new_name(context) for _ in command.inputs)
         if len(wanted) > len(command.inputs):
             raise ArgumentValueError(f"grad has {len(command.inputs)} result(s), {len(wanted)} names were given")
         self._require_free(wanted, context)
@@ -354,21 +356,26 @@ class Session:
             raise ConflictError("the same name is given twice")
         if any(n in context.names for n in wanted):
             raise ConflictError("a tensor of that name exists already; release it first, or choose another name")
-        if len(self.names) + len(wanted) > self.limits.max_tensors:
+        self._require_room(len(wanted))
+
+    def _require_room(self, names: int) -> None:
+        if len(self.names) + names > self.limits.max_tensors:
             raise refuse(
                 "the session",
-                len(self.names) + len(wanted),
+                len(self.names) + names,
                 self.limits.max_tensors,
                 "max_tensors",
                 unit="tensors",
                 hint="release tensors that are no longer needed",
             )
 
-    def _auto_name(self, context: _Context) -> str:
+    def new_name(self, context: _Context | None = None) -> str:
+        """A name that no tensor has: ``t1``, ``t2``, ..."""
+        taken = self.names if context is None else context.names
         while True:
             self._auto += 1
             name = f"t{self._auto}"
-            if name not in context.names:
+            if name not in taken:
                 return name
 
     # Limits ------------------------------------------------------------------------------------------------------------------
