@@ -1,0 +1,89 @@
+"""Every sample in every place: the same bits, gradients too; every invalid sample: the same class and the same message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import telegrad
+from tests.places import REMOTE, open_session
+from tests.references.evaluation import Bound, Result, evaluate, order_of
+from tests.references.sides import Telegrad
+from tests.samples import Array, ErrorSample, Sample
+from tests.samples.table import ERRORS, SAMPLES, parameters
+
+
+@pytest.fixture(scope="module", params=REMOTE)
+def remote(request: pytest.FixtureRequest) -> Iterator[Telegrad]:
+    """One session for all samples in a place: a session each would cost more than the sample."""
+    session = open_session(request.param)
+    try:
+        yield Telegrad(session)
+    finally:
+        session.close()
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[Telegrad]:
+    """One local session to compare with."""
+    session = open_session("local")
+    try:
+        yield Telegrad(session)
+    finally:
+        session.close()
+
+
+class Current:
+    """Makes a session current without closing it at the end."""
+
+    def __init__(self, session: telegrad.Session) -> None:
+        self.session = session
+
+    def __enter__(self) -> None:
+        from telegrad.contract.session import _current
+
+        self.token = _current.set(self.session)
+
+    def __exit__(self, *_: object) -> None:
+        from telegrad.contract.session import _current
+
+        _current.reset(self.token)
+
+
+def bits(arrays: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...], bytes]]:
+    """Everything about the arrays, exactly."""
+    return [(a.dtype.str, a.shape, a.tobytes()) for a in arrays]
+
+
+def run(side: Telegrad, sample: Sample) -> Result:
+    """The sample's values and gradients in that place."""
+    with Current(side.session):
+        side.session.manual_seed(11)
+        return evaluate(side, sample, order_of(sample))
+
+
+@pytest.mark.parametrize("sample", parameters(SAMPLES))
+def test_sample_gives_the_same_bits_as_locally(remote: Telegrad, local: Telegrad, sample: Sample) -> None:
+    wanted = run(local, sample)
+
+    found = run(remote, sample)
+
+    assert bits(found.outputs) == bits(wanted.outputs)
+    assert found.requires == wanted.requires
+    assert bits(found.gradients) == bits(wanted.gradients)
+    assert bits(found.seconds) == bits(wanted.seconds)
+
+
+def complaint(side: Telegrad, sample: ErrorSample) -> tuple[type[BaseException], str]:
+    """Class and message of what the invalid sample raises in that place."""
+    bound = Bound(sample)
+    with Current(side.session), pytest.raises(telegrad.TelegradError) as raised:
+        bound.call(side, [side.tensor(a) for a in bound.arrays])
+        side.session.flush()
+    return raised.type, str(raised.value)
+
+
+@pytest.mark.parametrize("sample", parameters(ERRORS))
+def test_invalid_sample_raises_the_same_as_locally(remote: Telegrad, local: Telegrad, sample: ErrorSample) -> None:
+    assert complaint(remote, sample) == complaint(local, sample)
