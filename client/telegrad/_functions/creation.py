@@ -2,22 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from telegrad._current import current
+from telegrad._free import free
+from telegrad.contract.dtypes import DTypeLike
 from telegrad.contract.session import BaseSession
+from telegrad.contract.tensor import CreationOps, TensorOps
+from telegrad.contract.tensor.tensor import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-__all__ = ["zeros"]
+__all__ = [
+    "arange",
+    "as_tensor",
+    "bernoulli",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "logspace",
+    "manual_seed",
+    "normal",
+    "ones",
+    "ones_like",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
 
 
-def _in_current(method: Callable[..., R]) -> Callable[..., R]:
-    raise NotImplementedError
+def _in_current(method: Callable[Concatenate[Any, P], R]) -> Callable[P, R]:
+    """``method`` of the current session as a function, with the same arguments."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return method(current(), *args, **kwargs)
+
+    call.__qualname__ = method.__name__
+    return call
 
 
-def zeros(*args: Any, **kwargs: Any) -> Any:
-    """x"""
-    return current().zeros(*args, **kwargs)
+arange = _in_current(CreationOps.arange)
+as_tensor = _in_current(CreationOps.as_tensor)
+bernoulli = free(TensorOps.bernoulli)
+empty = _in_current(CreationOps.empty)
+empty_like = free(TensorOps.empty_like)
+eye = _in_current(CreationOps.eye)
+from_numpy = _in_current(CreationOps.from_numpy)
+full = _in_current(CreationOps.full)
+full_like = free(TensorOps.full_like)
+linspace = _in_current(CreationOps.linspace)
+logspace = _in_current(CreationOps.logspace)
+normal = _in_current(CreationOps.normal)
+ones = _in_current(CreationOps.ones)
+ones_like = free(TensorOps.ones_like)
+rand = _in_current(CreationOps.rand)
+rand_like = free(TensorOps.rand_like)
+randint_like = free(TensorOps.randint_like)
+randn = _in_current(CreationOps.randn)
+randn_like = free(TensorOps.randn_like)
+randperm = _in_current(CreationOps.randperm)
+tensor = _in_current(CreationOps.tensor)
+zeros = _in_current(CreationOps.zeros)
+zeros_like = free(TensorOps.zeros_like)
+
+
+@overload
+def randint(high: int, size: Sequence[int], /, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor: ...
+@overload
+def randint(low: int, high: int, size: Sequence[int], *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor: ...
+def randint(
+    low: int = 0, high: Any = None, size: Any = None, *, dtype: DTypeLike | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Integers drawn evenly: ``randint(high, size)`` from 0, ``randint(low, high, size)`` from ``low``, without ``high``."""
+    return current().randint(low, high, size, dtype=dtype, requires_grad=requires_grad)
+
+
+def manual_seed(seed: int) -> BaseSession:
+    """Restart the current session's random generator, and return the session."""
+    return current().manual_seed(seed)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import DTypeError, ShapeError
+from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Spec, op
 from telegrad.contract.shapes import broadcast, same
 from telegrad.contract.tensor.base import TensorBase
@@ -44,20 +44,6 @@ def _fill(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     else:
         check_fits(value, x.dtype)
     return Outcome((x,), x.size)
-
-
-def check_fits(value: Number, dtype: DType) -> None:
-    """Refuse a Python number that ``dtype`` cannot hold: complex into real, an integer type's bounds. Nothing else overflows."""
-    if isinstance(value, complex):
-        fits = dtype.is_complex or value.imag == 0
-    elif dtype.category == 1:
-        bits = 8 * dtype.itemsize - dtype.is_signed
-        # PyTorch lets negative numbers wrap around in unsigned types, as C does, as long as their size fits.
-        fits = math.isfinite(value) and -(2**bits) <= value < 2**bits
-    else:
-        fits = True
-    if not fits:
-        raise DTypeError(f"value cannot be converted to type {dtype.name} without overflow")
 
 
 def _copy(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from telegrad.contract.tensor.comparison import ComparisonOps
 from telegrad.contract.tensor.conversion import CastOps
+from telegrad.contract.tensor.creation import LikeOps
 from telegrad.contract.tensor.elementwise import ElementwiseOps
 from telegrad.contract.tensor.index import IndexOps
 from telegrad.contract.tensor.inplace import InPlaceOps
@@ -20,6 +21,7 @@ class TensorOps(
     TranscendentalOps,
     ComparisonOps,
     CastOps,
+    LikeOps,
     ReduceOps,
     ShapeOps,
     IndexOps,

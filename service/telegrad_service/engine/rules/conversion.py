@@ -60,14 +60,15 @@ derivative("angle", self=_angle_self)
 
 
 def _fill_in_place(target: Array, value: Any) -> None:
-    np.copyto(target, _fits(value, target.dtype), casting="unsafe")
+    np.copyto(target, fits(value, target.dtype), casting="unsafe")
 
 
-def _fits(value: Any, dtype: np.dtype[Any]) -> Any:
+def fits(value: Any, dtype: np.dtype[Any]) -> Any:
+    """``value`` as numpy may convert it to ``dtype``: real for real types, wrapped around for unsigned ones, as in PyTorch."""
     if isinstance(value, complex) and dtype.kind != "c":
         return value.real
     if isinstance(value, int) and dtype.kind == "u" and value < 0:
-        return value % 2 ** (8 * dtype.itemsize)  # wraps around, as in PyTorch
+        return value % 2 ** (8 * dtype.itemsize)
     return value.real if isinstance(value, np.ndarray) and value.dtype.kind == "c" and dtype.kind in "iuf" else value
 
 

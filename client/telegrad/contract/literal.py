@@ -1,0 +1,209 @@
+"""Data as users write it (numbers, nested sequences, arrays, tensors) into a numpy array, with PyTorch's types and refusals."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from telegrad.contract import dtypes
+from telegrad.contract.dtypes import DTYPES, DType, Number
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError
+from telegrad.contract.tensor.base import TensorBase
+
+MAX_DIMENSIONS: Final = 64
+"""numpy's own bound."""
+
+_PYTHON: Final = frozenset({bool, int, float, complex})
+
+
+def array_of(data: Any, dtype: DType | None = None) -> npt.NDArray[Any]:
+    """A new, contiguous array of ``data``.
+
+    Args:
+        data: a Python number, nested sequences of them, a numpy array or scalar, a tensor, or sequences of these.
+        dtype: the element type; by default what PyTorch infers: bool, int64, float32 or complex64 for Python numbers; arrays and
+            tensors keep their own.
+
+    Raises:
+        ArgumentValueError: for ragged or too deep nesting, for integers beyond 64 bits.
+        ArgumentTypeError: for strings, for a scalar among sequences, for arrays of a type without tensors, for complex into real.
+        DTypeError: for an object that is no number, for a number that ``dtype`` cannot hold.
+    """
+    if isinstance(data, TensorBase):
+        data = data._value()  # type: ignore[attr-defined]
+    if isinstance(data, (np.ndarray, np.generic)):
+        return _convert_array(np.asarray(data), dtype)
+    shape = _shape(data)
+    leaves: set[Any] = set()
+    _collect(data, shape, 0, leaves)
+    if leaves <= _PYTHON:
+        return _from_python(data, leaves, shape, dtype)
+    own = functools.reduce(dtypes.promote_pair, [_leaf_type(leaf) for leaf in leaves])
+    nested = np.empty(shape, own.numpy)
+    _write(nested, data)
+    return _convert_array(nested, dtype)
+
+
+def check_fits(value: Number, dtype: DType) -> None:
+    """Refuse a Python number that ``dtype`` cannot hold. Floating types take any real number: too large ones become infinite.
+
+    Raises DTypeError for complex into real, and beyond an integer type's bounds.
+    """
+    if isinstance(value, complex):
+        if not dtype.is_complex:
+            raise _overflow(dtype)
+    elif dtype.category == 1:
+        _check_bounds(value, value, dtype)
+
+
+def _check_bounds(low: Any, high: Any, dtype: DType) -> None:
+    """Negative numbers wrap around in unsigned types as in C, as long as their size fits. Source: PyTorch's c10::overflows."""
+    bound = 2 ** (8 * dtype.itemsize - dtype.is_signed)
+    # Written so that nan fails, too.
+    if not (-bound + (not dtype.is_signed) <= low and high < bound):
+        raise _overflow(dtype)
+
+
+def _overflow(dtype: DType) -> DTypeError:
+    return DTypeError(f"value cannot be converted to type {dtype.name} without overflow")
+
+
+def _is_sequence(data: Any) -> bool:
+    if isinstance(data, (np.ndarray, TensorBase)):
+        return data.ndim > 0  # type: ignore[union-attr]
+    return isinstance(data, Sequence) and not isinstance(data, (str, bytes))
+
+
+def _shape(data: Any) -> tuple[int, ...]:
+    """The shape along first elements; the others must agree."""
+    shape: list[int] = []
+    while _is_sequence(data):
+        if isinstance(data, (np.ndarray, TensorBase)):
+            shape.extend(data.shape)  # type: ignore[union-attr]
+            break
+        shape.append(len(data))
+        if len(shape) > MAX_DIMENSIONS:
+            raise ArgumentValueError(f"too many dimensions '{type(data).__name__}'; {MAX_DIMENSIONS} are possible")
+        if not data:
+            break
+        data = data[0]
+    return tuple(shape)
+
+
+def _collect(data: Any, shape: tuple[int, ...], depth: int, leaves: set[Any]) -> None:
+    """Check that all sequences have the lengths in ``shape``, and add what the elements are: Python types or DTypes."""
+    if isinstance(data, (np.ndarray, TensorBase)):
+        here: tuple[int, ...] = data.shape  # type: ignore[union-attr]
+        if here != shape[depth:]:
+            _refuse_ragged(here, shape, depth)
+        leaves.add(data.dtype if isinstance(data, TensorBase) else numpy_type(data.dtype))  # type: ignore[attr-defined]
+        return
+    if depth == len(shape):
+        leaves.add(_element(data))
+        return
+    if not _is_sequence(data):
+        if isinstance(data, (str, bytes)):
+            raise _no_number(data)
+        raise ArgumentTypeError("not a sequence: numbers and sequences stand side by side")
+    if len(data) != shape[depth]:
+        raise ArgumentValueError(f"expected sequence of length {shape[depth]} at dim {depth} (got {len(data)})")
+    if depth + 1 == len(shape):
+        kinds = set(map(type, data))
+        if kinds <= _PYTHON:
+            leaves |= kinds
+            return
+    for item in data:
+        _collect(item, shape, depth + 1, leaves)
+
+
+def _refuse_ragged(here: tuple[int, ...], shape: tuple[int, ...], depth: int) -> None:
+    for offset, (size, wanted) in enumerate(zip(here, shape[depth:], strict=False)):
+        if size != wanted:
+            raise ArgumentValueError(f"expected sequence of length {wanted} at dim {depth + offset} (got {size})")
+    raise ArgumentValueError(f"expected {len(shape)} dimensions, got {depth + len(here)}")
+
+
+def _element(value: Any) -> Any:
+    """What a single element is: a Python number's type, or the DType of a numpy scalar."""
+    if isinstance(value, np.generic):
+        return numpy_type(value.dtype)
+    for python in (bool, int, float, complex):
+        if isinstance(value, python):
+            return python
+    raise _no_number(value)
+
+
+def _no_number(value: Any) -> Exception:
+    name = type(value).__name__
+    if isinstance(value, (str, bytes)):
+        return ArgumentTypeError(f"new(): invalid data type '{name}'")
+    if _is_sequence(value):
+        return ArgumentTypeError(f"'{name}' object cannot be interpreted as a number: sequences and numbers stand side by side")
+    return DTypeError(f"Could not infer dtype of {name}")
+
+
+def numpy_type(dtype: np.dtype[Any]) -> DType:
+    """The DType of a numpy type; raises ArgumentTypeError in PyTorch's words where there is none."""
+    try:
+        return dtypes.from_numpy(dtype)
+    except DTypeError:
+        raise ArgumentTypeError(
+            f"can't convert np.ndarray of type numpy.{dtype.type.__name__}. The only supported types are: {', '.join(DTYPES)}."
+        ) from None
+
+
+def _leaf_type(leaf: Any) -> DType:
+    return leaf if isinstance(leaf, DType) else dtypes.of_number(leaf())
+
+
+def _from_python(data: Any, leaves: set[Any], shape: tuple[int, ...], dtype: DType | None) -> npt.NDArray[Any]:
+    category = max((_leaf_type(leaf).category for leaf in leaves), default=2)
+    target = dtype or (dtypes.bool_, dtypes.int64, dtypes.DEFAULT_DTYPE, dtypes.complex64)[category]
+    if category == 1 and target is dtypes.uint64:
+        exact: Any = np.uint64 if _smallest(data, shape) >= 0 else np.int64
+    else:
+        exact = (np.bool_, np.int64, np.float64, np.complex128)[category]
+    try:
+        array = np.array(data, exact).reshape(shape)
+    except OverflowError:
+        raise ArgumentValueError("Overflow when unpacking long long: an integer beyond 64 bits") from None
+    if array.dtype == target.numpy:
+        return array
+    if category == 3 and target.category < 3 and target.category > 0:
+        raise ArgumentTypeError("must be real number, not complex")
+    if target.category == 1 and array.size and category in (1, 2):
+        _check_bounds(array.min().item(), array.max().item(), target)
+    with np.errstate(all="ignore"):  # a float too large for its type is infinite
+        if category == 2 and target.category == 1 and not target.is_signed:
+            array = array.astype(np.int64 if array.size and array.min() < 0 else np.uint64)  # negative floats wrap as integers do
+        return array.astype(target.numpy)
+
+
+def _smallest(data: Any, shape: tuple[int, ...]) -> int:
+    if not shape:
+        return int(data)
+    return min((_smallest(item, shape[1:]) for item in data), default=0)
+
+
+def _write(target: npt.NDArray[Any], data: Any) -> None:
+    """Copy nested sequences with numpy arrays, numpy scalars or tensors in them, whose shapes were checked."""
+    if isinstance(data, TensorBase):
+        data = data._value()  # type: ignore[attr-defined]
+    if isinstance(data, np.ndarray) or not _is_sequence(data):
+        target[...] = data
+        return
+    for index, item in enumerate(data):
+        _write(target[index : index + 1].reshape(target.shape[1:]), item)
+
+
+def _convert_array(array: npt.NDArray[Any], dtype: DType | None) -> npt.NDArray[Any]:
+    target = numpy_type(array.dtype) if dtype is None else dtype
+    numpy_type(array.dtype)
+    if array.dtype.kind == "c" and target.category in (1, 2):
+        array = array.real
+    with np.errstate(all="ignore"):
+        return np.array(array, target.numpy, order="C")
