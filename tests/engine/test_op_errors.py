@@ -32,4 +32,4 @@ def test_invalid_call_raises_the_class_that_the_reference_raises(sample: ErrorSa
     raised = error_reference(sample)
 
     assert raised is not None, "no stored answer: run python -m tests.references.make where PyTorch is installed"
-    assert sample.error.__name__ in raised[:1]
+    assert sample.error.__name__ in raised[: raised.index("Exception")]

@@ -44,7 +44,7 @@ class Bound:
         remaining = iter(tensors)
         args = [_put(side, a, remaining) for a in self.sample.args]
         kwargs = {k: _put(side, v, remaining) for k, v in self.sample.kwargs.items()}
-        in_place = is_in_place(self.sample.call)
+        in_place = is_in_place(self.sample)
         if in_place:
             args[0] = args[0].clone()
         returned = side.call(side.resolve(self.sample.call), *args, **kwargs)
@@ -77,10 +77,10 @@ _IN_PLACE_OPERATORS = frozenset(
 ) | {"__setitem__", "__imatmul__"}
 
 
-def is_in_place(call: str) -> bool:
+def is_in_place(sample: Sample | ErrorSample) -> bool:
     """Whether the call changes its first argument."""
-    name = call.rpartition(".")[2]
-    return name in _IN_PLACE_OPERATORS or name.endswith("_") and not name.endswith("__")
+    name = sample.call.rpartition(".")[2]
+    return bool(sample.kwargs.get("inplace")) or name in _IN_PLACE_OPERATORS or name.endswith("_") and not name.endswith("__")
 
 
 FIRST, SECOND, DIRECTION = 1, 2, 3
