@@ -12,11 +12,13 @@ from telegrad.contract.errors import (
     ArgumentValueError,
     AutogradError,
     DTypeError,
+    IndexBoundsError,
     SessionMismatchError,
     ShapeError,
     UnusedInputError,
 )
-from telegrad_service.engine.graph import Walk
+from telegrad.contract.modes import enable_grad, set_grad_enabled
+from telegrad_service.engine.graph import Walk, may_steal
 from telegrad_service.engine.tensor import Tensor
 
 
@@ -38,24 +40,19 @@ def backward(
         return 0
     roots, cotangents = _cotangents(tensors, grad_tensors, create_graph)
     for position, tensor in enumerate(inputs or ()):
-        _same_session(roots[0], tensor)
+        _check_tensor(tensor, f"inputs[{position}]", roots[0])
         if not tensor.requires_grad:
             raise AutogradError(f"One of the differentiated Tensors does not require grad (inputs[{position}])")
+    for tensor in inputs or ():
+        tensor.retain_grad()  # what PyTorch does with those that are no leaves
     walk = Walk(
         roots[0].home,
         retain_graph=create_graph if retain_graph is None else retain_graph,
         create_graph=create_graph,
         wanted=inputs,
     )
-    _walk(walk, roots, cotangents)
-    made = walk.finish(accumulate=inputs is None)
-    seen: set[int] = set()
-    for position, tensor in enumerate(inputs or ()):
-        if position in walk.captured and id(tensor) not in seen:
-            seen.add(id(tensor))
-            made += tensor.array.nbytes if tensor.grad is None else 0
-            tensor.accumulate_grad(walk.captured[position], may_keep=False)
-    return made
+    _walk(walk, roots, cotangents, accumulate=True)
+    return walk.made_bytes
 
 
 def grad(
@@ -71,93 +68,130 @@ def grad(
 ) -> tuple[Tensor | None, ...]:
     """Gradients of ``outputs`` with respect to ``inputs``, nothing accumulated; see ``telegrad.autograd.grad``."""
     if materialize_grads and allow_unused is False:
-        raise ArgumentValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        raise ArgumentValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     allow_unused = materialize_grads if allow_unused is None else allow_unused
     if not inputs:
-        raise ArgumentValueError("grad requires non-empty inputs.")
-    if not outputs:
-        raise ArgumentValueError("grad requires non-empty outputs.")
+        raise AutogradError("`inputs` argument to `grad()` cannot be empty.")
     keep = create_graph if retain_graph is None else retain_graph
     if is_grads_batched:
-        return _batched(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, materialize_grads)
+        found = _batched(outputs, inputs, grad_outputs, keep, create_graph, allow_unused)
+    else:
+        found = _gradients(outputs, inputs, grad_outputs, keep, create_graph, allow_unused)
+    if materialize_grads:
+        return tuple(_zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True))
+    return tuple(found)
+
+
+def _zeros_like(tensor: Tensor) -> Tensor:
+    return tensor.home.wrap(np.zeros(tensor.array.shape, tensor.array.dtype))
+
+
+def _gradients(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    grad_outputs: Sequence[Tensor | None] | None,
+    retain_graph: bool,
+    create_graph: bool,
+    allow_unused: bool,
+) -> list[Tensor | None]:
+    """One walk; None for inputs that it did not reach."""
     roots, cotangents = _cotangents(outputs, grad_outputs, create_graph)
-    for tensor in inputs:
-        _same_session(roots[0], tensor)
+    for position, tensor in enumerate(inputs):
+        _check_tensor(tensor, f"inputs[{position}]", (*roots, tensor)[0])
         if not tensor.requires_grad:
             raise AutogradError("One of the differentiated Tensors does not require grad")
-    walk = Walk(roots[0].home, retain_graph=keep, create_graph=create_graph, wanted=inputs)
-    _walk(walk, roots, cotangents)
-    walk.finish(accumulate=False)
+    walk = Walk(inputs[0].home, retain_graph=retain_graph, create_graph=create_graph, wanted=inputs)
+    _walk(walk, roots, cotangents, accumulate=False)
+    # A result is nobody else's: no vector that the walk began with, no other result, nothing that the graph saved.
+    taken = {id(c) for c in cotangents}
     results: list[Tensor | None] = []
     for position, tensor in enumerate(inputs):
-        found = walk.captured.get(position)
+        found = walk.captured.pop(position, None)
         if found is None:
             if not allow_unused:
                 raise UnusedInputError(
-                    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the "
-                    "desired behavior."
+                    f"The differentiated Tensor at index {position} appears to not have been used in the graph. Set "
+                    "allow_unused=True if this is the desired behavior."
                 )
-            results.append(tensor.home.wrap(np.zeros_like(tensor.array)) if materialize_grads else None)
+            results.append(None)
         elif isinstance(found, Tensor):
+            if id(found) in taken:
+                with enable_grad():
+                    found = found._apply("clone", found)
+            taken.add(id(found))
             results.append(found)
         else:
-            results.append(tensor.home.wrap(np.array(found)))
-    return tuple(results)
+            results.append(tensor.home.wrap(found if may_steal(found) else np.array(found)))
+    return results
 
 
-def _walk(walk: Walk, roots: Sequence[Tensor], cotangents: Sequence[Any]) -> None:
+def _walk(walk: Walk, roots: Sequence[Tensor], cotangents: Sequence[Any], *, accumulate: bool) -> None:
     walk.restrict(roots)
     for root, cotangent in zip(roots, cotangents, strict=True):
         walk.seed(root, cotangent)
-    walk.run()
+    walk.run(accumulate=accumulate)
 
 
 def _cotangents(
     tensors: Sequence[Tensor], given: Sequence[Tensor | None] | None, create_graph: bool
 ) -> tuple[Sequence[Tensor], list[Any]]:
-    """The roots, and what each starts with: the given vectors, or one for a real scalar."""
+    """The roots, and what each starts with: the given vectors, or one for a real scalar. First all vectors are checked,
+    then all roots, as in PyTorch.
+    """
     if given is None:
         given = (None,) * len(tensors)
     if len(given) != len(tensors):
-        raise AutogradError(
-            f"got {len(tensors)} tensors and {len(given)} gradients: give one gradient (or None) per tensor"
-        )
+        raise AutogradError(f"got {len(tensors)} tensors and {len(given)} gradients")
     found: list[Any] = []
     for index, (tensor, vector) in enumerate(zip(tensors, given, strict=True)):
-        _same_session(tensors[0], tensor)
+        _check_tensor(tensor, f"tensors[{index}]", tensors[0])
         if vector is None:
-            if tensor.requires_grad:
-                if tensor.array.size != 1:
-                    raise AutogradError("grad can be implicitly created only for scalar outputs")
-                if tensor.array.dtype.kind == "c":
-                    raise AutogradError(
-                        f"grad can be implicitly created only for real scalar outputs but got {tensor.dtype.name}"
-                    )
-            array = np.ones_like(tensor.array)
+            _check_implicit(tensor)
+            array = np.ones(tensor.array.shape, tensor.array.dtype)
+            found.append(tensor.home.wrap(array) if create_graph else array)
         else:
             if not isinstance(vector, Tensor):
                 raise ArgumentTypeError(f"gradients can be either Tensors or None, but got {type(vector).__name__}")
             _same_session(tensor, vector)
             array = _checked_vector(index, tensor, vector)
+            found.append(vector if create_graph else array)
+    for index, tensor in enumerate(tensors):
         if not tensor.requires_grad:
             raise AutogradError(f"element {index} of tensors does not require grad and does not have a grad_fn")
-        if create_graph:
-            found.append(vector if vector is not None else tensor.home.wrap(array))
-        else:
-            found.append(array)
     return tensors, found
+
+
+def _check_implicit(tensor: Tensor) -> None:
+    """Whether the walk may start with 1 at this root."""
+    if not tensor.requires_grad:
+        return
+    if tensor.array.size != 1:
+        raise AutogradError("grad can be implicitly created only for scalar outputs")
+    if tensor.array.dtype.kind == "c":
+        raise AutogradError(f"grad can be implicitly created only for real scalar outputs but got {tensor.dtype!r}")
+
+
+def _check_tensor(tensor: Any, what: str, first: Any) -> None:
+    """Refuse what is no Tensor, or lives elsewhere than the first one."""
+    if not isinstance(tensor, Tensor):
+        raise ArgumentTypeError(f"{what} must be a Tensor, not {type(tensor).__name__}")
+    _same_session(first, tensor)
 
 
 def _checked_vector(index: int, tensor: Tensor, vector: Tensor) -> Any:
     if vector.array.shape != tensor.array.shape:
         raise ShapeError(
-            f"Mismatch in shape: grad_output[{index}] has a shape of {list(vector.array.shape)} and output[{index}] has a shape of "
+            f"Mismatch in shape: grad_output[{index}] has a shape of {list(vector.array.shape)} and output[{index}] "
+            "has a shape of "
             f"{list(tensor.array.shape)}."
         )
     if (vector.array.dtype.kind == "c") != (tensor.array.dtype.kind == "c"):
         raise DTypeError(
             "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
-            f"grad_output[{index}] has a dtype of {vector.dtype.name} and output[{index}] has a dtype of {tensor.dtype.name}."
+            f"grad_output[{index}] has a dtype of {vector.dtype.name} and output[{index}] has a dtype of "
+            f"{tensor.dtype.name}."
         )
     return vector.array
 
@@ -174,41 +208,51 @@ def _batched(
     retain_graph: bool,
     create_graph: bool,
     allow_unused: bool,
-    materialize_grads: bool,
-) -> tuple[Tensor | None, ...]:
+) -> list[Tensor | None]:
     """One row of cotangents after another, the results stacked along a new first dimension."""
-    vectors = [v for v in grad_outputs or () if v is not None]
-    if not vectors:
-        raise ArgumentValueError("is_grads_batched=True needs grad_outputs with a leading batch dimension")
-    counts = {v.array.shape[0] if v.array.ndim else -1 for v in vectors}
-    if len(counts) != 1 or -1 in counts:
-        raise ShapeError("with is_grads_batched=True every grad_output needs the same leading batch dimension")
-    count = counts.pop()
-    if count == 0:
-        raise ShapeError("with is_grads_batched=True the leading batch dimension must not be empty")
-    for index, (output, vector) in enumerate(zip(outputs, grad_outputs or (), strict=True)):
-        if vector is not None and vector.array.shape[1:] != output.array.shape:
-            raise ShapeError(
-                f"If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension. The sizes of "
-                f"the remaining dimensions are expected to match the shape of corresponding output, but a mismatch was detected: "
-                f"grad_output[{index}] has a shape of {list(vector.array.shape)} and output[{index}] has a shape of "
-                f"{list(output.array.shape)}."
-            )
-    rows: list[tuple[Tensor | None, ...]] = []
-    for row in range(count):
-        rows.append(
-            grad(
-                outputs,
-                inputs,
-                [None if v is None else v._apply("select", v, dim=0, index=row) for v in grad_outputs or ()],
-                retain_graph=retain_graph or row < count - 1,
-                create_graph=create_graph,
-                allow_unused=allow_unused,
-                materialize_grads=materialize_grads,
-            )
+    given = list(grad_outputs or ())
+    if len(given) != len(outputs):
+        raise AutogradError(f"got {len(outputs)} tensors and {len(given)} gradients")
+    vectors = [v for v in given if v is not None]
+    if len(vectors) != len(outputs):
+        raise ArgumentValueError("is_grads_batched=True needs a vector with a batch dimension for every output")
+    for index, (output, vector) in enumerate(zip(outputs, vectors, strict=True)):
+        _check_tensor(output, f"outputs[{index}]", outputs[0])
+        _check_tensor(vector, f"grad_outputs[{index}]", output)
+        _check_rows(index, output, vector)
+    counts = sorted({v.array.shape[0] for v in vectors})
+    if len(counts) != 1:
+        raise ArgumentValueError(
+            f"Expected all tensors to have the same size in the mapped dimension, got sizes {counts} for the mapped dimension"
         )
+    rows: list[list[Tensor | None]] = []
+    for row in range(counts[0]):
+        keep = retain_graph or row < counts[0] - 1
+        parts: list[Tensor | None] = [v._apply("select", v, dim=0, index=row) for v in vectors]
+        rows.append(_gradients(outputs, inputs, parts, keep, create_graph, allow_unused))
     results: list[Tensor | None] = []
-    for column in zip(*rows, strict=True):
-        present = [t for t in column if t is not None]
-        results.append(present[0]._apply("stack", *present, dim=0) if present else None)
-    return tuple(results)
+    with set_grad_enabled(create_graph):
+        for column in zip(*rows, strict=True):
+            present = [t for t in column if t is not None]
+            results.append(present[0]._apply("stack", *present, dim=0) if present else None)
+    return results
+
+
+def _check_rows(index: int, output: Tensor, vector: Tensor) -> None:
+    """Whether each row of ``vector`` has the output's shape, and there is one."""
+    shape = vector.array.shape
+    if not shape:
+        raise IndexBoundsError(f"is_grads_batched=True needs a batch dimension, but grad_output[{index}] is 0-dimensional")
+    if not shape[0]:
+        raise IndexBoundsError(
+            f"index 0 is out of bounds for dimension 0 with size 0: grad_output[{index}] has no vector in its batch dimension"
+        )
+    if shape[1:] != output.array.shape:
+        raise ShapeError(
+            "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension. "
+            "The "
+            "sizes of the remaining dimensions are expected to match the shape of corresponding output, but a mismatch "
+            "was "
+            f"detected: grad_output[{index}] has a shape of {list(shape)} and output[{index}] has a shape of "
+            f"{list(output.array.shape)}."
+        )

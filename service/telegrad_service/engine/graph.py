@@ -23,6 +23,10 @@ sequence: Final = itertools.count(1).__next__
 """Numbers nodes in the order they are made; a node's inputs always have smaller numbers, so descending order is a valid walk."""
 
 
+_NUMBERS_HAVE_EDGES: Final = frozenset({"add", "sub", "mul", "div", "where"})
+"""Ops for which PyTorch makes a tensor of a Python number, so that it has an edge (which leads nowhere)."""
+
+
 class Version:
     """How often a storage was written; shared by all views of it."""
 
@@ -44,12 +48,12 @@ class Node:
         shapes, types: of each output, so that gradients can be checked and zeros made.
         versions: (version, count at saving, output index or None for inputs) per saved value.
         number: position in the order of making.
-        retained: output index to a weak reference of the non-leaf tensor that retains its gradient.
-        numbers: number inputs and absent inputs are part of ``saved``; nothing else of the call is kept.
+        retained: output index to weak references of the non-leaf tensors that retain its gradient.
     """
 
     __slots__ = (
-        "__weakref__", "edges", "indexes", "number", "parameters", "plan", "retained", "saved", "shapes", "types", "versions"
+        "__weakref__", "edges", "indexes", "number", "parameters", "plan", "retained", "saved", "shapes", "types",
+        "versions",
     )  # fmt: skip
 
     def __init__(
@@ -72,7 +76,25 @@ class Node:
         self.types = types
         self.versions = versions
         self.number = sequence()
-        self.retained: dict[int, weakref.ref[Tensor]] | None = None
+        self.retained: dict[int, list[weakref.ref[Tensor]]] | None = None
+
+    def retain(self, index: int, tensor: Tensor) -> None:
+        """Keep the gradient of output ``index`` in ``tensor.grad`` from now on."""
+        if self.retained is None:
+            self.retained = {}
+        if not self.retains(index, tensor):
+            self.retained.setdefault(index, []).append(weakref.ref(tensor))
+
+    def retains(self, index: int, tensor: Tensor) -> bool:
+        """Whether the gradient of output ``index`` is kept in ``tensor.grad``."""
+        return self.retained is not None and any(r() is tensor for r in self.retained.get(index, ()))
+
+    def release(self, index: int, tensor: Tensor) -> bool:
+        """Undo ``retain``; whether there was something to undo."""
+        if self.retained is None or not self.retains(index, tensor):
+            return False
+        self.retained[index] = [r for r in self.retained[index] if r() is not tensor]
+        return True
 
     def name(self) -> str:
         """PyTorch's name of this kind of node, for example ``AddBackward0``."""
@@ -83,14 +105,14 @@ class Node:
         """Where gradients go from here: (node, output index) per input; (None, 0) for an input that needs none."""
         op = self.plan.entry.op
         edge_at = dict(zip(self.plan.positions, zip(self.edges, self.indexes, strict=True), strict=True))
-        count = max(edge_at, default=-1) + 1
-        count = max(count, sum(1 for s in op.inputs if not s.variadic and not s.number and not s.optional))
+        last = len(op.inputs) - 1
         out: list[tuple[Node | AccumulateGrad | None, int]] = []
-        for position in range(count):
+        for position in range(max(self.plan.count, len(op.inputs))):
+            slot = op.inputs[min(position, last)]
             edge = edge_at.get(position)
             if edge is not None:
                 out.append((edge[0] if isinstance(edge[0], Node) else AccumulateGrad(edge[0]), edge[1]))
-            elif position < len(op.inputs) and op.inputs[position].name in op.differentiable:
+            elif slot.name in op.differentiable and (not slot.number or op.name in _NUMBERS_HAVE_EDGES):
                 out.append((None, 0))
         return tuple(out)
 
@@ -128,21 +150,20 @@ class AccumulateGrad:
 class Walk:
     """One run of the gradient through a graph.
 
-    Roots are given to ``seed``; ``run`` then visits nodes in descending order of making. Every node is visited once, after all that
-    use its outputs, because their numbers are higher.
+    Roots are given to ``seed``; ``run`` then visits nodes in descending order of making. Every node is visited once,
+    after all that use its outputs, because their numbers are higher. ``made_bytes`` counts the gradients put where
+    there were none.
     """
 
-    def __init__(
-        self, home: Engine, *, retain_graph: bool, create_graph: bool, wanted: Sequence[Tensor] | None
-    ) -> None:
+    def __init__(self, home: Engine, *, retain_graph: bool, create_graph: bool, wanted: Sequence[Tensor] | None) -> None:
         """Prepare a walk.
 
         Args:
             home: the engine that all tensors of the graph belong to.
             retain_graph: keep saved values for another run.
             create_graph: run the formulas on Tensors, recording a graph of the gradient itself.
-            wanted: the tensors whose gradients are asked for, captured in ``captured`` by position, nothing accumulated into
-                others; None accumulates into every leaf reached.
+            wanted: the tensors whose gradients are asked for, captured in ``captured`` by position, nothing accumulated
+                into others; None accumulates into every leaf reached.
         """
         self.home = home
         self.retain_graph = retain_graph
@@ -151,17 +172,18 @@ class Walk:
         self.heap: list[int] = []
         self.leaves: dict[int, tuple[Tensor, Any, bool]] = {}
         self.captured: dict[int, Any] = {}
-        self.wanted_outputs: dict[tuple[int, int], list[int]] | None = None
+        self.retained: list[tuple[Tensor, Any]] = []
+        self.made_bytes = 0
+        self.restricted = wanted is not None
+        self.wanted_outputs: dict[tuple[int, int], list[int]] = {}
         self.wanted_leaves: dict[int, list[int]] = {}
         self.needed: set[int] | None = None
-        if wanted is not None:
-            self.wanted_outputs = {}
-            for position, tensor in enumerate(wanted):
-                node = tensor.current_node()
-                if node is None:
-                    self.wanted_leaves.setdefault(id(tensor), []).append(position)
-                else:
-                    self.wanted_outputs.setdefault((node.number, tensor.output_index), []).append(position)
+        for position, tensor in enumerate(wanted or ()):
+            node = tensor.current_node()
+            if node is None:
+                self.wanted_leaves.setdefault(id(tensor), []).append(position)
+            else:
+                self.wanted_outputs.setdefault((node.number, tensor.output_index), []).append(position)
 
     def seed(self, root: Tensor, gradient: Any) -> None:
         """Start at ``root`` with ``gradient`` (an array, or a Tensor with ``create_graph``)."""
@@ -173,7 +195,7 @@ class Walk:
 
     def restrict(self, roots: Sequence[Tensor]) -> None:
         """Visit only nodes from which a wanted tensor can be reached."""
-        if self.wanted_outputs is None:
+        if not self.restricted:
             return
         wanted_nodes = {number for number, _ in self.wanted_outputs}
         lowest = 0 if self.wanted_leaves else min(wanted_nodes, default=0)
@@ -191,15 +213,15 @@ class Walk:
                     todo.append(target)
         needed: set[int] = set()
         for number in sorted(nodes):
-            if number in wanted_nodes or any(
-                target.number in needed if isinstance(target, Node) else id(target) in self.wanted_leaves
-                for target in nodes[number].edges
-            ):
+            if number in wanted_nodes or self._leads_on(nodes[number], needed):
                 needed.add(number)
         self.needed = needed
 
-    def run(self) -> None:
-        """Carry the gradients to the leaves, or to the wanted tensors."""
+    def run(self, *, accumulate: bool) -> None:
+        """Carry the gradients to the leaves, into ``grad``, or to the wanted tensors, into ``captured``.
+
+        ``accumulate`` adds what reached the leaves, or the wanted ones among them, to their ``grad``.
+        """
         mode = modes.set_mode(self.create_graph)
         token = quiet.enter()
         try:
@@ -207,30 +229,41 @@ class Walk:
             while heap:
                 node, gradients, _ = pending.pop(-heapq.heappop(heap))
                 self._visit(node, gradients)
+            self._finish(accumulate)
         finally:
             quiet.leave(token)
             modes.reset_mode(mode)
 
-    def _visit(self, node: Node, gradients: list[Any]) -> None:
+    def _note(self, node: Node, gradients: list[Any]) -> bool:
+        """Keep the gradients that are asked for here; whether the walk goes on from this node."""
         if node.retained is not None:
-            for index, reference in node.retained.items():
-                tensor = reference()
-                if tensor is not None and gradients[index] is not None:
-                    tensor.accumulate_grad(gradients[index], may_keep=False)
-        if self.wanted_outputs is not None:
-            for index, gradient in enumerate(gradients):
-                for position in self.wanted_outputs.get((node.number, index), ()):
-                    self.captured[position] = gradient
-            if self.needed is not None and not any(
-                t.number in self.needed if isinstance(t, Node) else id(t) in self.wanted_leaves for t in node.edges
-            ):
-                return
+            for index, references in node.retained.items():
+                if gradients[index] is not None:
+                    self.retained.extend((t, gradients[index]) for r in references if (t := r()) is not None)
+        if self.needed is None:
+            return True
+        for index, gradient in enumerate(gradients):
+            for position in self.wanted_outputs.get((node.number, index), ()):
+                self.captured[position] = gradient
+        return self._leads_on(node, self.needed)
+
+    def _leads_on(self, node: Node, needed: set[int]) -> bool:
+        """Whether an input of this node is wanted, or among those that are needed."""
+        leaves = self.wanted_leaves
+        return any(t.number in needed if isinstance(t, Node) else id(t) in leaves for t in node.edges)
+
+    def _visit(self, node: Node, gradients: list[Any]) -> None:
+        if (node.retained is not None or self.needed is not None) and not self._note(node, gradients):
+            return
         plan, saved = node.plan, node.saved
         if saved is None:
             raise GraphFreedError(
-                "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
-                "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
-                "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors "
+                "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+                "already been "
+                "freed). Saved intermediate values of the graph are freed when you call .backward() or "
+                "autograd.grad(). Specify "
+                "retain_graph=True if you need to backward through the graph a second time or if you need to access "
+                "saved tensors "
                 "after calling backward."
             )
         if node.versions:
@@ -272,6 +305,8 @@ class Walk:
                     gradient = gradient.real
                 gradient = gradient.astype(dtype, copy=False)
             return gradient
+        if isinstance(gradient, (np.ndarray, np.generic, int, float, complex)):
+            gradient = self.home.wrap(np.asarray(gradient))  # a formula's constant
         if gradient.shape != shape:
             gradient = gradient._apply("sum_to_size", gradient, size=shape)
         if gradient.array.dtype != dtype:
@@ -315,7 +350,7 @@ class Walk:
     def _reach_leaf(self, leaf: Tensor, gradient: Any) -> None:
         key = id(leaf)
         positions = self.wanted_leaves.get(key)
-        if self.wanted_outputs is not None and positions is None:
+        if self.restricted and positions is None:
             return
         gradient = self._fit(gradient, leaf.array.shape, leaf.array.dtype)
         before = self.leaves.get(key)
@@ -325,17 +360,18 @@ class Walk:
             total, owned = self._add(before[1], gradient, before[2])
             self.leaves[key] = (leaf, total, owned)
 
-    def finish(self, *, accumulate: bool) -> int:
-        """Give the leaves' sums out: into ``.grad``, or into ``captured``. Returns the bytes of the gradients it made."""
-        made = 0
-        for key, (leaf, gradient, owned) in self.leaves.items():
+    def _finish(self, accumulate: bool) -> None:
+        """Give the leaves' sums out: into ``.grad``, or into ``captured``."""
+        leaves = self.leaves
+        while leaves:
+            key, (leaf, gradient, owned) = leaves.popitem()
             positions = self.wanted_leaves.get(key, ())
             for position in positions:
                 self.captured[position] = gradient
-            if accumulate and not positions:
-                made += leaf.array.nbytes if leaf.grad is None else 0
-                leaf.accumulate_grad(gradient, may_keep=owned)
-        return made
+            if accumulate:
+                self.made_bytes += leaf.accumulate_grad(gradient, may_keep=owned or may_steal(gradient))
+        for tensor, gradient in self.retained:
+            self.made_bytes += tensor.accumulate_grad(gradient, in_place=False)
 
     def _zeros(self, node: Node, index: int) -> Any:
         array = np.zeros(node.shapes[index], node.types[index])
@@ -347,8 +383,10 @@ class Walk:
             if version.count != count:
                 shape, dtype = node.shapes[0], node.types[0]
                 raise VersionError(
-                    "one of the variables needed for gradient computation has been modified by an inplace operation: a value saved by "
-                    f"{node.name()} (whose output is {dtype} {list(shape)}) is at version {version.count}; expected version {count} "
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: a "
+                    "value saved by "
+                    f"{node.name()} (whose output is {dtype} {list(shape)}) is at version {version.count}; expected "
+                    f"version {count} "
                     "instead. Hint: clone() the tensor before changing it in place, or change it after backward()."
                 )
 
@@ -391,16 +429,24 @@ def sum_to_shape(array: Array, shape: tuple[int, ...]) -> Array:
         if array.size == 1 and all(n == 1 for n in shape):
             return array.reshape(shape)
         raise InternalError(f"a gradient of shape {list(array.shape)} does not fit a tensor of shape {list(shape)}")
-    axes = tuple(range(lead)) + tuple(
-        lead + i for i, n in enumerate(shape) if n == 1 and array.shape[lead + i] != 1
-    )
+    axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and array.shape[lead + i] != 1)
     summed = array.sum(axis=axes, keepdims=True) if axes else array
     return np.asarray(summed).reshape(shape)
 
 
-def may_steal(array: Array) -> bool:
-    """Whether the caller's variable is the only reference to ``array`` and the array owns its memory.
+def may_steal(array: Any) -> bool:
+    """Whether the caller's variable is the only reference to ``array``, which owns its memory: nobody sees it change then."""
+    return type(array) is np.ndarray and array.base is None and array.flags.owndata and sys.getrefcount(array) <= _alone
 
-    Two more references are this function's argument and the caller's frame; a third is ``getrefcount``'s own.
-    """
-    return array.base is None and sys.getrefcount(array) <= 3
+
+def _count_alone() -> int:
+    """What ``getrefcount`` says in ``may_steal`` of an array that only the caller's variable refers to; Pythons differ."""
+
+    def count(array: Array) -> int:
+        return sys.getrefcount(array)
+
+    array = np.empty(1)
+    return count(array)
+
+
+_alone: Final = _count_alone()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias, cast
 
@@ -26,7 +25,7 @@ from telegrad.contract.session import BaseSession
 from telegrad.contract.tensor.tensor import GraphNode
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad_service.engine import quiet
-from telegrad_service.engine.graph import Node, Version, may_steal
+from telegrad_service.engine.graph import Node, Version
 from telegrad_service.engine.table import ENTRIES, Array, Entry, Plan
 
 ZERO_INDEXES: Final = tuple((0,) * n for n in range(9))
@@ -78,8 +77,10 @@ class Tensor(AbstractTensor):
         version: the storage's write counter, shared with views; made when first needed.
         base: for a view, the tensor whose storage it shares and whose history writes go through.
         path: for a view, the view ops that lead from the base to it; ``chain()`` gives them in order.
-        recorded: for a view, whether history was recorded when it was made; writes through one that was not are refused.
-        generation: how often history was replaced by writes: the base's own count, or the count a view's node was made at.
+        recorded: for a view, whether history was recorded when it was made; writes through one that was not are
+            refused.
+        generation: how often history was replaced by writes: the base's own count, or the count a view's node was made
+            at.
     """
 
     __slots__ = (
@@ -110,7 +111,8 @@ class Tensor(AbstractTensor):
         self.recorded = True
         self.generation = 0
 
-    # What the contract asks --------------------------------------------------------------------------------------------------
+    # What the contract asks
+    # --------------------------------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -140,7 +142,8 @@ class Tensor(AbstractTensor):
             if value:
                 return
             raise LeafError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that "
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in "
+                "a subgraph that "
                 "doesn't require differentiation use var_no_grad = var.detach()."
             )
         if value and self.array.dtype.kind not in _FLOATING:
@@ -168,9 +171,7 @@ class Tensor(AbstractTensor):
             self._grad = None
             return
         if not isinstance(value, Tensor):
-            raise ArgumentTypeError(
-                f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
-            )
+            raise ArgumentTypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
         if value is self:
             raise AutogradError("can't assign Variable as its own grad")
         self._same_home(value)
@@ -190,10 +191,7 @@ class Tensor(AbstractTensor):
     def retains_grad(self) -> bool:
         """Whether ``retain_grad()`` was called on this non-leaf."""
         node = self.current_node()
-        if node is None or node.retained is None:
-            return False
-        reference = node.retained.get(self.output_index)
-        return reference is not None and reference() is self
+        return node is not None and node.retains(self.output_index, self)
 
     def retain_grad(self) -> None:
         """Keep the gradient of this non-leaf in ``grad`` when backward passes it."""
@@ -210,14 +208,15 @@ class Tensor(AbstractTensor):
 
     def numpy(self) -> npt.NDArray[Any]:
         """The values as a numpy array that shares this tensor's memory, as in PyTorch."""
-        if self.requires_grad:
+        if self.requires_grad and is_grad_enabled():
             raise AutogradError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self.array
 
     def _value(self) -> npt.NDArray[Any]:
         return self.array
 
-    # The hook ----------------------------------------------------------------------------------------------------------------
+    # The hook
+    # ----------------------------------------------------------------------------------------------------------------
 
     def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
         """Compute one op and record how, see ``TensorBase._apply``."""
@@ -229,7 +228,8 @@ class Tensor(AbstractTensor):
                     return made
         return apply(self.home, op, inputs, parameters)
 
-    # For the graph -----------------------------------------------------------------------------------------------------------
+    # For the graph
+    # -----------------------------------------------------------------------------------------------------------
 
     def current_node(self) -> Node | None:
         """The node that made this tensor; for a view whose base was written since, a new one that leads to the base's history."""
@@ -267,13 +267,16 @@ class Tensor(AbstractTensor):
             version = self.version = Version()
         return version
 
-    def accumulate_grad(self, gradient: Any, *, may_keep: bool = False, in_place: bool = True) -> None:
+    def accumulate_grad(self, gradient: Any, *, may_keep: bool = False, in_place: bool = True) -> int:
         """Add to ``grad``: in place for an array, as a new Tensor for a recorded gradient.
+
+        Returns the bytes of a ``grad`` where there was none.
 
         Args:
             gradient: an array, or a Tensor with history of its own.
             may_keep: the array is nobody else's and may become ``grad`` itself.
-            in_place: add an array to the very Tensor that ``grad`` is, as PyTorch does for leaves; otherwise make a new one.
+            in_place: add an array to the very Tensor that ``grad`` is, as PyTorch does for leaves; otherwise make a new
+                one.
         """
         before = self._grad
         if isinstance(gradient, Tensor):
@@ -287,6 +290,7 @@ class Tensor(AbstractTensor):
                 before.version.count += 1
         else:
             self._grad = Tensor(self.home, np.asarray(before.array + gradient))
+        return self.array.nbytes if before is None else 0
 
     def _same_home(self, other: Tensor) -> None:
         if other.home is not self.home:
@@ -308,7 +312,7 @@ def _apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor 
                     return None
             elif array.dtype is not dtype or x.home is not home:
                 return None
-            if x.tracks or x.base is not None and x.requires_grad:
+            if x.tracks or (x.base is not None and x.requires_grad):
                 mask |= bit
             arrays.append(array)
         elif x.__class__ is float or x.__class__ is int:
@@ -391,6 +395,10 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
     """Compute op ``name`` on tensors of ``home`` the general way: rule, promotion, kernel, record.
 
     Args:
+        home: where the tensors belong.
+        name: the op, or with a trailing underscore its in-place form.
+        inputs: tensors, numbers or None, in the order of the op's inputs.
+        parameters: canonical values; those equal to their default may be left out.
         track: record history or not; None asks the grad mode.
     """
     entry = ENTRIES.get(name)
@@ -429,7 +437,8 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
             outputs = tuple(tensors)
             differentiable = [t for t in outputs if t.array.dtype.kind in _FLOATING]
             if differentiable:
-                # The saved originals, not the converted copies: conversion is repeated by the formula's own promotion, memory is not.
+                # The saved originals, not the converted copies: conversion is repeated by the formula's own promotion,
+                # memory is not.
                 originals = [x.array if isinstance(x, Tensor) else x for x in inputs]
                 node = _make_node(entry.plan(mask, len(inputs)), inputs, originals, outputs, full)
                 for index, t in enumerate(outputs):
@@ -442,7 +451,7 @@ def check_inputs(home: Engine, op: Op, inputs: tuple[Any, ...]) -> None:
     """Refuse inputs of the wrong kind, in the wrong number, or of another session."""
     slots = op.inputs
     variadic = bool(slots) and slots[-1].variadic
-    if len(inputs) > len(slots) and not variadic or len(inputs) < len(slots) - variadic:
+    if (len(inputs) > len(slots) and not variadic) or len(inputs) < len(slots) - variadic:
         raise ArgumentTypeError(f"{op.name}() takes {len(slots)} input(s), got {len(inputs)}")
     for i, x in enumerate(inputs):
         slot = slots[min(i, len(slots) - 1)]
@@ -454,7 +463,9 @@ def check_inputs(home: Engine, op: Op, inputs: tuple[Any, ...]) -> None:
                 raise ArgumentTypeError(f"{op.name}(): argument '{slot.name}' must be Tensor, not None")
         elif not (slot.number and isinstance(x, (bool, int, float, complex))):
             wanted = "Tensor or Number" if slot.number else "Tensor"
-            raise ArgumentTypeError(f"{op.name}(): argument '{slot.name}' (position {i + 1}) must be {wanted}, not {type(x).__name__}")
+            raise ArgumentTypeError(
+                f"{op.name}(): argument '{slot.name}' (position {i + 1}) must be {wanted}, not {type(x).__name__}"
+            )
 
 
 def _mask(op: Op, inputs: Sequence[Any]) -> int:
@@ -483,7 +494,7 @@ def _link_views(
 ) -> None:
     """Tie outputs that share the first input's memory to its base."""
     for index, t in enumerate(tensors):
-        if t.array is not array and t.array.base is None or not np.may_share_memory(t.array, array):
+        if (t.array is not array and t.array.base is None) or not np.may_share_memory(t.array, array):
             continue  # reshape had to copy, or the view is empty
         t.version = source.shared_version()
         if entry.op.name == "detach":
@@ -507,11 +518,12 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
     full = op.complete(parameters)
     tracking = is_grad_enabled()
     needed = _mask(op, inputs) != 0
-    if tracking and (needed or target.requires_grad or target.base is not None and target.base.requires_grad):
+    if tracking and (needed or target.requires_grad or (target.base is not None and target.base.requires_grad)):
         _check_in_place_history(target)
     if not target.array.flags.writeable:
         raise AutogradError(
-            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() "
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            "Please clone() "
             "the tensor before performing the operation."
         )
     outcome = foresee(op, inputs, full)
@@ -527,7 +539,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
                 "use the op without underscore, which makes a new tensor"
             )
     records = tracking and needed
-    if entry.in_place is not None and not records:
+    if entry.in_place is not None and not records and not (tracking and target.requires_grad):
         compute = None if outcome is None or outcome.compute is None else outcome.compute.numpy
         token = quiet.enter()
         try:
@@ -565,9 +577,12 @@ def _check_in_place_history(target: Tensor) -> None:
             raise LeafError(f"Output {target.output_index} of {name} is a view and is being modified inplace. {several}")
         if not target.recorded:
             raise LeafError(
-                "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this "
-                "use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view "
-                "and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or both "
+                "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that "
+                "this "
+                "use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the "
+                "view "
+                "and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or "
+                "both "
                 "outside (if you want the inplace to be tracked)."
             )
         if target.requires_grad and base.is_leaf:
@@ -622,6 +637,4 @@ def record_view_write(home: Engine, base: Tensor, written: Tensor, chain: Chain)
     entry = ENTRIES["view_scatter"]
     inputs = (base, written)
     outputs = (Tensor(home, base.array),)
-    return _make_node(
-        entry.plan(_mask(entry.op, inputs), 2), inputs, [base.array, written.array], outputs, {"chain": chain}
-    )
+    return _make_node(entry.plan(_mask(entry.op, inputs), 2), inputs, [base.array, written.array], outputs, {"chain": chain})
