@@ -193,6 +193,8 @@ class ShapeOps(TensorBase):
 
         Shapes: [...] -> [...] permuted. Gradient: g, moved back.
         """
+        if hasattr(source, "__index__") != hasattr(destination, "__index__"):
+            raise ArgumentTypeError("movedim(): arguments 'source' and 'destination' must both be int or both tuple of ints")
         return self._apply("movedim", self, source=ints(source, "source"), destination=ints(destination, "destination"))
 
     @op(rules.flip)
