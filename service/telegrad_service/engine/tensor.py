@@ -337,12 +337,13 @@ def _apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor 
 def _record(home: Engine, plan: Plan, inputs: Sequence[Any], arrays: Any, array: Array, parameters: Any) -> Tensor:
     """The single output of an op with the node that made it."""
     result = Tensor(home, array)
-    result.node = _make_node(plan, inputs, arrays, (result,), parameters)
+    result.node = make_node(plan, inputs, arrays, (result,), parameters)
     result.tracks = True
     return result
 
 
-def _make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: tuple[Tensor, ...], parameters: Any) -> Node:
+def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: tuple[Tensor, ...], parameters: Any) -> Node:
+    """The node of a call that was computed: edges to where its inputs came from, and what its formulas need."""
     edges: list[Any] = []
     indexes: tuple[int, ...] = ZERO_INDEXES[len(plan.positions)] if len(plan.positions) < 9 else (0,) * len(plan.positions)
     special: list[int] | None = None
@@ -404,6 +405,8 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
     entry = ENTRIES.get(name)
     if entry is None:
         if name.endswith("_") and name[:-1] in OPS:
+            from telegrad_service.engine.writes import apply_in_place  # it needs this module
+
             return apply_in_place(home, name[:-1], inputs, parameters)
         find(name)
         raise UnknownOpError(f"op {name} has no kernel in this engine")
@@ -412,7 +415,7 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
     full = op.complete(parameters)
     outcome = foresee(op, inputs, full)
     compute = None if outcome is None or outcome.compute is None else outcome.compute.numpy
-    arrays = [_array(x, compute) for x in inputs]
+    arrays = [as_array(x, compute) for x in inputs]
     token = quiet.enter()
     try:
         if op.random:
@@ -432,7 +435,7 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
     if op.view:
         _link_views(entry, inputs[0], arrays[0], tensors, full, single)
     if op.differentiable and (is_grad_enabled() if track is None else track):
-        mask = _mask(op, inputs)
+        mask = mask_of(op, inputs)
         if mask:
             outputs = tuple(tensors)
             differentiable = [t for t in outputs if t.array.dtype.kind in _FLOATING]
@@ -440,7 +443,7 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
                 # The saved originals, not the converted copies: conversion is repeated by the formula's own promotion,
                 # memory is not.
                 originals = [x.array if isinstance(x, Tensor) else x for x in inputs]
-                node = _make_node(entry.plan(mask, len(inputs)), inputs, originals, outputs, full)
+                node = make_node(entry.plan(mask, len(inputs)), inputs, originals, outputs, full)
                 for index, t in enumerate(outputs):
                     if t.array.dtype.kind in _FLOATING:
                         t.node, t.output_index, t.tracks = node, index, True
@@ -468,7 +471,8 @@ def check_inputs(home: Engine, op: Op, inputs: tuple[Any, ...]) -> None:
             )
 
 
-def _mask(op: Op, inputs: Sequence[Any]) -> int:
+def mask_of(op: Op, inputs: Sequence[Any]) -> int:
+    """Bits of the inputs that need a gradient and can have one."""
     mask = 0
     last = len(op.inputs) - 1
     for i, x in enumerate(inputs):
@@ -477,7 +481,7 @@ def _mask(op: Op, inputs: Sequence[Any]) -> int:
     return mask
 
 
-def _array(x: Any, compute: np.dtype[Any] | None) -> Any:
+def as_array(x: Any, compute: np.dtype[Any] | None) -> Any:
     """The raw array of an input in the type to compute in; numbers that the type cannot hold wrap around, as in PyTorch."""
     if isinstance(x, Tensor):
         return x.array if compute is None or x.array.dtype == compute else x.array.astype(compute)
@@ -503,138 +507,3 @@ def _link_views(
         t.path = (source.path, (entry.op.name, parameters, None if single else index))
         t.recorded = source.recorded and is_grad_enabled()
         t.generation = t.base.generation
-
-
-def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Tensor:
-    """Op ``name`` with its result written into the first input; PyTorch's leaf, view, shape and type rules."""
-    entry = ENTRIES.get(name)
-    if entry is None or not entry.op.inplace:
-        raise UnknownOpError(f"there is no op {name}_")
-    op = entry.op
-    check_inputs(home, op, inputs)
-    target = inputs[0]
-    if not isinstance(target, Tensor):
-        raise ArgumentTypeError(f"{name}_(): argument 'self' must be Tensor, not {type(target).__name__}")
-    full = op.complete(parameters)
-    tracking = is_grad_enabled()
-    needed = _mask(op, inputs) != 0
-    if tracking and (needed or target.requires_grad or (target.base is not None and target.base.requires_grad)):
-        _check_in_place_history(target)
-    if not target.array.flags.writeable:
-        raise AutogradError(
-            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
-            "Please clone() "
-            "the tensor before performing the operation."
-        )
-    outcome = foresee(op, inputs, full)
-    if outcome is not None:
-        foreseen = outcome.outputs[0]
-        if foreseen.shape != target.array.shape:
-            raise ShapeError(
-                f"output with shape {list(target.array.shape)} doesn't match the broadcast shape {list(foreseen.shape)}"
-            )
-        if not dtypes.can_cast(foreseen.dtype, target.dtype):
-            raise DTypeError(
-                f"result type {foreseen.dtype.name} can't be cast to the desired output type {target.dtype.name}; "
-                "use the op without underscore, which makes a new tensor"
-            )
-    records = tracking and needed
-    if entry.in_place is not None and not records and not (tracking and target.requires_grad):
-        compute = None if outcome is None or outcome.compute is None else outcome.compute.numpy
-        token = quiet.enter()
-        try:
-            entry.in_place(target.array, *[_array(x, compute) for x in inputs[1:]], **full)
-        finally:
-            quiet.leave(token)
-        target.shared_version().count += 1
-        return target
-    result = cast(Tensor, apply(home, name, inputs, parameters))
-    if result.node is not None:
-        _own_saved_target(result.node, target)
-    if result.array.dtype != target.array.dtype:
-        result = cast(Tensor, apply(home, "to", (result,), {"dtype": target.dtype}))
-    np.copyto(target.array, result.array, casting="unsafe")
-    version = target.shared_version()
-    version.count += 1
-    if tracking:
-        _replace_history(home, target, result)
-    return target
-
-
-def _check_in_place_history(target: Tensor) -> None:
-    """Refuse a recorded write into a leaf, or through a view that cannot pass history on; PyTorch's rules and order."""
-    base = target.base
-    if base is not None:
-        several = (
-            "This view is the output of a function that returns multiple views. Such functions do not allow the output "
-            "views to be modified inplace. You should replace the inplace operation by an out-of-place one."
-        )
-        if any(output is not None for _, _, output in target.chain()):
-            node = target.current_node()
-            if node is None:
-                raise LeafError(f"A view is being modified inplace with grad mode enabled. {several}")
-            name = node.name().removesuffix("Backward0")
-            raise LeafError(f"Output {target.output_index} of {name} is a view and is being modified inplace. {several}")
-        if not target.recorded:
-            raise LeafError(
-                "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that "
-                "this "
-                "use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the "
-                "view "
-                "and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or "
-                "both "
-                "outside (if you want the inplace to be tracked)."
-            )
-        if target.requires_grad and base.is_leaf:
-            raise LeafError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-    if target.requires_grad and target.is_leaf:
-        raise LeafError("a leaf Variable that requires grad is being used in an in-place operation.")
-
-
-def _own_saved_target(node: Node, target: Tensor) -> None:
-    """The node saved the array that is about to be overwritten: give it a copy of its own, outside the version check."""
-    saved = node.saved or ()
-    if not any(a is target.array for arguments in saved for a in arguments):
-        return
-    kept = target.array.copy()
-    node.saved = tuple(tuple(kept if a is target.array else a for a in arguments) for arguments in saved)
-    version = target.shared_version()
-    others_saved = any(
-        isinstance(a, np.ndarray) and a is not kept and np.may_share_memory(a, target.array)
-        for arguments in node.saved
-        for a in arguments
-    )
-    if not others_saved:
-        node.versions = tuple(v for v in node.versions if v[0] is not version)
-
-
-def _replace_history(home: Engine, target: Tensor, result: Tensor) -> None:
-    """After a write: the target's history is the result's, and through a view also the base's."""
-    version = target.shared_version()
-    node = result.node
-    if node is not None:
-        # A saved result now lives in the target: a later write must be noticed, as in PyTorch.
-        node.versions = tuple((version, version.count, o) if o is not None else (v, c, o) for v, c, o in node.versions)
-    base = target.base
-    if base is None:
-        if node is not None or target.node is not None:
-            target.take_history(result)
-            target.generation += 1
-        return
-    if node is None and not base.tracks:
-        return
-    before = Tensor(home, base.array, base.node, base.output_index)
-    made = Tensor(home, base.array, record_view_write(home, before, result, target.chain()))
-    retained = target.node if target.retains_grad else None
-    base.take_history(made)
-    base.generation += 1
-    if retained is not None:
-        target.current_node()  # at once, so that the gradient that it retains is the one after the write
-
-
-def record_view_write(home: Engine, base: Tensor, written: Tensor, chain: Chain) -> Node:
-    """The node of a base that was written through a view: PyTorch's ``CopySlices``."""
-    entry = ENTRIES["view_scatter"]
-    inputs = (base, written)
-    outputs = (Tensor(home, base.array),)
-    return _make_node(entry.plan(_mask(entry.op, inputs), 2), inputs, [base.array, written.array], outputs, {"chain": chain})
