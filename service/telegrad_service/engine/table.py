@@ -161,6 +161,7 @@ class Plan:
     Attributes:
         entry: the op's entry.
         positions: the input positions that the edges stand for, in edge order.
+        count: how many inputs the call had.
         calls: per formula: the function, the edge indexes its results go to, and whether it returns a tuple.
         sources: per formula: what each argument after ``g`` is, as (kind, index or name).
         collect: ``collect(inputs, outputs, parameters)`` gives the saved arguments, a tuple per formula.
@@ -168,10 +169,11 @@ class Plan:
         saved_outputs: indexes of outputs whose values are saved.
     """
 
-    __slots__ = ("calls", "collect", "entry", "positions", "saved_inputs", "saved_outputs", "simple", "sources")
+    __slots__ = ("calls", "collect", "count", "entry", "positions", "saved_inputs", "saved_outputs", "simple", "sources")
 
     def __init__(self, row: Entry, mask: int, count: int) -> None:
         self.entry = row
+        self.count = count
         op = row.op
         slots = op.inputs
         position_of = {s.name: i for i, s in enumerate(slots)}
