@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -176,7 +177,7 @@ def print_table(history: History) -> None:
     print(f"{len(history.losses)} steps in {history.seconds:.1f} s: {len(history.losses) / history.seconds:.0f} steps/s")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Train where the command line says; 0 if the accuracy that was asked for is reached."""
     parser = argparse.ArgumentParser(description="A classifier of handwritten digits, trained in this process or over HTTP.")
     place = parser.add_mutually_exclusive_group()
@@ -189,7 +190,7 @@ def main() -> int:
     )
     parser.add_argument("--plot", type=Path, default=Path(__file__).parent / "output" / "digits.png", help="where the picture goes")
     parser.add_argument("--losses", type=Path, help="write each step's loss there, bit-exactly, a line a step")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.epochs < 1:
         parser.error("--epochs must be at least 1")
 

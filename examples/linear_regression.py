@@ -11,6 +11,7 @@ python examples/linear_regression.py --url http://127.0.0.1:8000   the same over
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,11 +33,11 @@ STEPS = 60
 LEARNING_RATE = 0.2
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Fit, compare with the closed form, print the table."""
     parser = argparse.ArgumentParser(description="Anscombe's four lines by gradient descent.")
     parser.add_argument("--url", help="a telegrad service; without it, everything happens in this process")
-    url = parser.parse_args().url
+    url = parser.parse_args(arguments).url
 
     with telegrad.connect(url) if url else telegrad.local():
         x, y = telegrad.tensor(X), telegrad.tensor(Y)  # [4, 11]: one row per data set

@@ -7,16 +7,17 @@ python examples/worked_example.py --url http://127.0.0.1:8000   the same over HT
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import telegrad
 from telegrad.autograd import grad
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the example where the command line says."""
     parser = argparse.ArgumentParser(description="The worked example: y = x1**2 + 5*x2 and its gradients.")
     parser.add_argument("--url", help="a telegrad service; without it, everything happens in this process")
-    url = parser.parse_args().url
+    url = parser.parse_args(arguments).url
 
     with telegrad.connect(url) if url else telegrad.local():
         x1 = telegrad.tensor(0.3939, requires_grad=True)
