@@ -13,6 +13,7 @@ import numpy as np
 
 from telegrad.contract import dtypes, modes
 from telegrad.contract.errors import GraphFreedError, InternalError, VersionError
+from telegrad.contract.nodes import edge_positions, node_name
 from telegrad_service.engine import quiet
 from telegrad_service.engine.table import Array, Plan
 
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 sequence: Final = itertools.count(1).__next__
 """Numbers nodes in the order they are made; a node's inputs always have smaller numbers, so descending order is a valid walk."""
-
-
-_NUMBERS_HAVE_EDGES: Final = frozenset({"add", "sub", "mul", "div", "where"})
-"""Ops for which PyTorch makes a tensor of a Python number, so that it has an edge (which leads nowhere)."""
 
 
 class Version:
@@ -98,22 +95,20 @@ class Node:
 
     def name(self) -> str:
         """PyTorch's name of this kind of node, for example ``AddBackward0``."""
-        return self.plan.entry.op.node
+        return node_name(self.plan.entry.op, self.parameters, self.plan.positions, len(self.shapes[0]))
 
     @property
     def next_functions(self) -> tuple[tuple[Node | AccumulateGrad | None, int], ...]:
         """Where gradients go from here: (node, output index) per input; (None, 0) for an input that needs none."""
-        op = self.plan.entry.op
-        edge_at = dict(zip(self.plan.positions, zip(self.edges, self.indexes, strict=True), strict=True))
-        last = len(op.inputs) - 1
+        plan = self.plan
         out: list[tuple[Node | AccumulateGrad | None, int]] = []
-        for position in range(max(self.plan.count, len(op.inputs))):
-            slot = op.inputs[min(position, last)]
-            edge = edge_at.get(position)
-            if edge is not None:
-                out.append((edge[0] if isinstance(edge[0], Node) else AccumulateGrad(edge[0]), edge[1]))
-            elif slot.name in op.differentiable and (not slot.number or op.name in _NUMBERS_HAVE_EDGES):
+        for position in edge_positions(plan.entry.op, plan.positions, plan.count):
+            if position is None:
                 out.append((None, 0))
+            else:
+                edge = plan.positions.index(position)
+                target = self.edges[edge]
+                out.append((target if isinstance(target, Node) else AccumulateGrad(target), self.indexes[edge]))
         return tuple(out)
 
     def __repr__(self) -> str:

@@ -1,0 +1,85 @@
+"""What a graph's nodes are called and which edges they show, as in PyTorch, in the engine and on the client.
+
+PyTorch's overloads show in the names: ``sum()`` leaves SumBackward0, ``sum(dim)`` SumBackward1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from telegrad.contract.ops import Op
+
+_BY_RANK: Final = ("DotBackward0", "MvBackward0", "MmBackward0", "BmmBackward0")
+
+_NUMBERS_HAVE_EDGES: Final = frozenset({"add", "sub", "mul", "div", "where"})
+"""Ops for which PyTorch makes a tensor of a Python number, so that it has an edge (which leads nowhere)."""
+
+
+class _Call(NamedTuple):
+    """What a name may depend on; see ``node_name``."""
+
+    parameters: Mapping[str, Any]
+    positions: tuple[int, ...]
+    rank: int
+
+
+def _by_dim(name: str) -> Callable[[_Call], str]:
+    return lambda call: f"{name}Backward{0 if call.parameters.get('dim') is None else 1}"
+
+
+def _pow(call: _Call) -> str:
+    if call.positions == (0,):
+        return "PowBackward0"
+    return "PowBackward2" if call.positions == (1,) else "PowBackward1"
+
+
+def _clamp(call: _Call) -> str:
+    return "ClampBackward1" if call.positions == (0,) else "ClampBackward0"
+
+
+def _matmul(call: _Call) -> str:
+    return _BY_RANK[min(call.rank, 3)]
+
+
+_NAMES: Final[dict[str, Callable[[_Call], str]]] = {
+    "clamp": _clamp,
+    "matmul": _matmul,
+    "mean": _by_dim("Mean"),
+    "pow": _pow,
+    "prod": _by_dim("Prod"),
+    "squeeze": _by_dim("Squeeze"),
+    "sum": _by_dim("Sum"),
+}
+
+
+def node_name(op: Op, parameters: Mapping[str, Any], positions: Sequence[int], rank: int) -> str:
+    """What PyTorch calls the node of a call.
+
+    Args:
+        op: the op.
+        parameters: those that were given; defaults may be left out.
+        positions: the inputs that need a gradient.
+        rank: number of dimensions of the first output.
+    """
+    special = _NAMES.get(op.name)
+    return op.node if special is None else special(_Call(parameters, tuple(positions), rank))
+
+
+def edge_positions(op: Op, positions: Sequence[int], count: int) -> list[int | None]:
+    """What ``next_functions`` lists: an input's position where it needs a gradient, None for one that could but does not.
+
+    Args:
+        op: the op.
+        positions: the inputs that need a gradient.
+        count: how many inputs the call had.
+    """
+    last = len(op.inputs) - 1
+    found: list[int | None] = []
+    for position in range(max(count, last + 1)):
+        slot = op.inputs[min(position, last)]
+        if position in positions:
+            found.append(position)
+        elif slot.name in op.differentiable and (not slot.number or op.name in _NUMBERS_HAVE_EDGES):
+            found.append(None)
+    return found
