@@ -69,8 +69,11 @@ def _binary_rule(name: str, logits: bool) -> Rule:
             raise DTypeError(f'"{name}" not implemented for {dtype.name}; convert it first, for example with .to(telegrad.float32)')
         if not logits and target.dtype is not x.dtype:
             raise DTypeError(f"Found dtype {target.dtype.name} but expected {x.dtype.name}: convert the target with .to(...)")
+        if logits and not target.dtype.is_floating_point:
+            raise DTypeError(f"result type {dtype.name} can't be cast to the target's type {target.dtype.name}: convert the target with .to(...)")
         size = math.prod(shape)
-        out = Spec(_reduced(shape, parameters["reduction"]), dtype)
+        # PyTorch computes into a copy of the target, so that one's type is the result's.
+        out = Spec(_reduced(shape, parameters["reduction"]), target.dtype)
         return Outcome((out,), 30 * size, dtype, 2 * size * dtype.itemsize)
 
     return rule

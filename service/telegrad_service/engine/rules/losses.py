@@ -34,12 +34,20 @@ def share(g: Any, reduction: str, count: int) -> Any:
 # Regression --------------------------------------------------------------------------------------------------------------------
 
 
-def _pointwise(name: str, value: Callable[..., Any], slope: Callable[..., Any], *settings: str, weighted: bool) -> None:
-    """Register a loss of the difference ``d``: ``value(d, setting)`` and its derivative, both in F ops."""
+def _pointwise(
+    name: str, value: Callable[..., Any], slope: Callable[..., Any], *settings: str, weighted: bool, by_weight: bool = True
+) -> None:
+    """Register a loss of the difference ``d``: ``value(d, setting)`` and its derivative, both in F ops.
+
+    Args:
+        weighted: whether the op takes weights.
+        by_weight: whether a weighted mean divides by the weights' sum, or by the count (huber_loss, as in PyTorch).
+    """
 
     def compute(self: Array, target: Array, weight: Array | None = None, reduction: str = "mean", **rest: float) -> Any:
         d = np.subtract(wide(self), wide(target))
-        return reduced(np.asarray(value(d, *[rest[s] for s in settings])), reduction, weight)
+        losses = np.asarray(value(d, *[rest[s] for s in settings]))
+        return reduced(losses, reduction, weight) if by_weight or weight is None else reduced(losses * weight, reduction)
 
     kernel(name, compute)
 
@@ -47,14 +55,15 @@ def _pointwise(name: str, value: Callable[..., Any], slope: Callable[..., Any], 
         d = self - target
         arguments = () if setting is None else (setting,)
         scaled = g
-        if weight is None:
-            scaled = share(g, reduction, math.prod(d.shape))
-        elif reduction == "mean":
+        divides = by_weight and weight is not None and reduction == "mean"
+        if divides:
             scaled = g / F.sum(weight)
+        elif weight is None or not by_weight:
+            scaled = share(g, reduction, math.prod(d.shape))
         weight_gradient = None
         if needs[2:] == (True,):
             losses = value(d, *arguments)
-            if reduction == "mean":
+            if divides:
                 losses = losses - F.sum(losses * weight) / F.sum(weight)
             weight_gradient = losses * scaled
         if weight is not None:
@@ -97,10 +106,14 @@ def _huber_value(d: Any, delta: float) -> Any:
     return F.where(size <= delta, 0.5 * d * d, delta * (size - 0.5 * delta))
 
 
+def _huber_slope(d: Any, delta: float) -> Any:
+    return F.where(F.abs(d) < delta, d, delta * F.sign(d))
+
+
 _pointwise("mse_loss", lambda d: d * d, lambda d: 2 * d, weighted=True)
 _pointwise("l1_loss", lambda d: F.abs(d), lambda d: F.sign(d), weighted=True)
 _pointwise("smooth_l1_loss", _smooth_value, _smooth_slope, "beta", weighted=False)
-_pointwise("huber_loss", _huber_value, lambda d, delta: F.clamp(d, -delta, delta), "delta", weighted=True)
+_pointwise("huber_loss", _huber_value, _huber_slope, "delta", weighted=True, by_weight=False)
 
 
 # Two classes -------------------------------------------------------------------------------------------------------------------
