@@ -16,6 +16,7 @@ from telegrad_service.engine.tensor import Tensor
 from tests.references.comparison import differences
 from tests.references.evaluation import Bound, evaluate_at, is_in_place
 from tests.references.sides import HAS_TORCH, Telegrad, flatten, torch_side
+from tests.references.stored import variables_of
 from tests.samples import Array, Sample
 from tests.samples.table import SAMPLES, parameters
 
@@ -142,9 +143,9 @@ class LaidOut(Telegrad):
 @pytest.mark.parametrize("sample", parameters([s for s in STEADY if any(a.ndim for a in Bound(s).arrays)]))
 def test_memory_layout_does_not_matter(engine: Telegrad, sample: Sample, layout: Callable[[Array], Array]) -> None:
     bound = Bound(sample)
-    wanted = evaluate_at(engine, bound, bound.arrays, None, 1)
+    wanted = evaluate_at(engine, bound, bound.arrays, None, 1, variables_of(sample))
 
-    found = evaluate_at(LaidOut(engine.session, layout), bound, bound.arrays, None, 1)
+    found = evaluate_at(LaidOut(engine.session, layout), bound, bound.arrays, None, 1, variables_of(sample))
 
     assert not differences(found.outputs, wanted.outputs, "output")
     assert found.requires == wanted.requires
@@ -158,7 +159,7 @@ def test_expanded_inputs_count_as_their_copies(engine: Telegrad, sample: Sample)
 
     def result(side: Telegrad, arrays: list[Array]) -> Any:
         try:
-            return evaluate_at(side, bound, arrays, None, 1)
+            return evaluate_at(side, bound, arrays, None, 1, variables_of(sample))
         except telegrad.TelegradError as error:
             return type(error), str(error)
 

@@ -10,6 +10,7 @@ import telegrad
 from tests.places import REMOTE, open_session
 from tests.references.evaluation import Bound, Result, evaluate, order_of
 from tests.references.sides import Telegrad
+from tests.references.stored import variables_of
 from tests.samples import Array, ErrorSample, Sample
 from tests.samples.table import ERRORS, SAMPLES, parameters
 
@@ -60,7 +61,7 @@ def run(side: Telegrad, sample: Sample) -> Result:
     """The sample's values and gradients in that place."""
     with Current(side.session):
         side.session.manual_seed(11)
-        return evaluate(side, sample, order_of(sample))
+        return evaluate(side, sample, order_of(sample), variables_of(sample))
 
 
 @pytest.mark.parametrize("sample", parameters(SAMPLES))

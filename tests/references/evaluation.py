@@ -19,14 +19,16 @@ class Result(NamedTuple):
     Attributes:
         outputs: the values.
         requires: which outputs require grad.
-        gradients: to each floating or complex array of the sample; zeros where there is none.
-        seconds: gradients of the weighted sum of those gradients: to the same arrays, then to the cotangent of each output.
+        gradients: to each variable; zeros where there is none.
+        seconds: gradients of the weighted sum of those gradients: to the variables, then to the cotangent of each output.
+        variables: which of the sample's arrays required grad.
     """
 
     outputs: tuple[Array, ...]
     requires: tuple[bool, ...] = ()
     gradients: tuple[Array, ...] = ()
     seconds: tuple[Array, ...] = ()
+    variables: tuple[int, ...] = ()
 
 
 class Bound:
@@ -96,23 +98,28 @@ def weights(position: int, like: Array, salt: int) -> Array:
     return np.asarray(values, like.dtype)
 
 
-def evaluate(side: Side, sample: Sample, order: int = 0) -> Result:
-    """The sample's values and its gradients up to ``order``."""
+def evaluate(side: Side, sample: Sample, order: int = 0, variables: Sequence[int] | None = None) -> Result:
+    """The sample's values, and gradients up to ``order`` to its variables: by default every floating or complex array."""
     bound = Bound(sample)
-    return evaluate_at(side, bound, bound.arrays, None, order)
+    return evaluate_at(side, bound, bound.arrays, None, order, variables)
 
 
 def evaluate_at(
-    side: Side, bound: Bound, arrays: Sequence[Array], cotangents: Sequence[Array] | None, order: int
+    side: Side,
+    bound: Bound,
+    arrays: Sequence[Array],
+    cotangents: Sequence[Array] | None,
+    order: int,
+    variables: Sequence[int] | None = None,
 ) -> Result:
     """The values and gradients of the sample's call at other arrays and, if given, other cotangents."""
-    wanted = bound.continuous if order else []
+    wanted = tuple(bound.continuous if variables is None else variables) if order else ()
     leaves = [side.tensor(a, requires_grad=i in wanted) for i, a in enumerate(arrays)]
     outputs = flatten(side, bound.call(side, leaves))
     values = tuple(side.array(o) if side.is_tensor(o) else o for o in outputs)
     requires = tuple(bool(side.is_tensor(o) and o.requires_grad) for o in outputs)
     if not order or not any(requires):
-        return Result(values, requires)
+        return Result(values, requires, variables=wanted)
     inputs = [leaves[i] for i in wanted]
     roots = [o for o, needed in zip(outputs, requires, strict=True) if needed]
     vectors = [
@@ -122,14 +129,14 @@ def evaluate_at(
     firsts = side.grad(roots, inputs, vectors, create_graph=order > 1)
     gradients = _arrays(side, firsts, inputs)
     if order == 1:
-        return Result(values, requires, gradients)
-    variables = [*inputs, *vectors]
+        return Result(values, requires, gradients, variables=wanted)
+    sources = [*inputs, *vectors]
     smooth = [i for i, g in enumerate(firsts) if g is not None and g.requires_grad]
-    seconds: Sequence[Any] = [None] * len(variables)
+    seconds: Sequence[Any] = [None] * len(sources)
     if smooth:
         directions = [side.tensor(weights(i, gradients[i], SECOND)) for i in smooth]
-        seconds = side.grad([firsts[i] for i in smooth], variables, directions, create_graph=False)
-    return Result(values, requires, gradients, _arrays(side, seconds, variables))
+        seconds = side.grad([firsts[i] for i in smooth], sources, directions, create_graph=False)
+    return Result(values, requires, gradients, _arrays(side, seconds, sources), wanted)
 
 
 def cotangents_of(values: Sequence[Array], requires: Sequence[bool]) -> list[Array]:

@@ -28,10 +28,10 @@ ABSOLUTE = 1e-8
 Scalar = Callable[[Sequence[Array]], float]
 
 
-def first_order(side: Side, sample: Sample) -> list[str]:
+def first_order(side: Side, sample: Sample, variables: Sequence[int] | None = None) -> list[str]:
     """Where the sample's gradient disagrees with differences of its values; empty where it agrees."""
     bound = Bound(sample)
-    result = evaluate(side, sample, 1)
+    result = evaluate(side, sample, 1, variables)
     if not result.gradients:
         return []
 
@@ -43,23 +43,23 @@ def first_order(side: Side, sample: Sample) -> list[str]:
             if needed
         )
 
-    return _compare(value, bound.arrays, bound.continuous, result.gradients, "gradient")
+    return _compare(value, bound.arrays, result.variables, result.gradients, "gradient")
 
 
-def second_order(side: Side, sample: Sample) -> list[str]:
+def second_order(side: Side, sample: Sample, variables: Sequence[int] | None = None) -> list[str]:
     """Where the gradient of the sample's gradient, to its arrays and to its cotangents, disagrees with differences of it."""
     bound = Bound(sample)
-    result = evaluate(side, sample, 2)
+    result = evaluate(side, sample, 2, variables)
     if not result.gradients:
         return []
     count = len(bound.arrays)
 
     def value(arrays: Sequence[Array]) -> float:
-        gradients = evaluate_at(side, bound, arrays[:count], arrays[count:], 1).gradients
+        gradients = evaluate_at(side, bound, arrays[:count], arrays[count:], 1, result.variables).gradients
         return sum(weighted(weights(i, g, SECOND), g) for i, g in enumerate(gradients))
 
     arrays = [*bound.arrays, *cotangents_of(result.outputs, result.requires)]
-    positions = [*bound.continuous, *range(count, len(arrays))]
+    positions = [*result.variables, *range(count, len(arrays))]
     return _compare(value, arrays, positions, result.seconds, "second derivative")
 
 

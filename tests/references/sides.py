@@ -130,8 +130,8 @@ class Torch:
         return isinstance(value, self.torch.Tensor)
 
     def array(self, tensor: Any) -> Array:
-        """The values, lazy conjugates and negations carried out."""
-        return np.array(tensor.detach().resolve_conj().resolve_neg().numpy())
+        """The values, with lazy conjugates, negations and zeros carried out."""
+        return np.array(tensor.numpy(force=True))
 
     def grad(
         self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], *, create_graph: bool

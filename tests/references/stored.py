@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tests.references.evaluation import Result, digest, evaluate, in_float32, order_of
+from tests.references.evaluation import Bound, Result, digest, evaluate, in_float32, order_of
 from tests.references.sides import HAS_TORCH, torch_side
 from tests.samples import Array, ErrorSample, Sample
 from tests.samples.table import FAMILIES
@@ -41,26 +41,49 @@ def samples_of(family: ModuleType) -> Iterator[Sample]:
                 yield narrow
 
 
-@functools.cache
-def _ask(key: str) -> Result:
-    sample = _SAMPLE_BY_DIGEST[key]
-    return evaluate(torch_side(), sample, order_of(sample))
-
-
-_SAMPLE_BY_DIGEST: dict[str, Sample] = {}
+_ANSWERS: dict[str, Result] = {}
 
 
 def ask(sample: Sample) -> Result:
     """PyTorch's own answer, asked once a run."""
     key = digest(sample)
-    _SAMPLE_BY_DIGEST[key] = sample
-    return _ask(key)
+    if key not in _ANSWERS:
+        _ANSWERS[key] = _ask(sample)
+    return _ANSWERS[key]
+
+
+def _ask(sample: Sample) -> Result:
+    order = order_of(sample)
+    variables = [i for i in Bound(sample).continuous if order and _may_vary(sample, i)]
+    try:
+        return evaluate(torch_side(), sample, order, variables)
+    except RuntimeError:
+        if sample.gradient:
+            raise
+        return evaluate(torch_side(), sample)  # PyTorch itself has no gradient here, as the sample says
+
+
+def _may_vary(sample: Sample, position: int) -> bool:
+    """Whether PyTorch lets this array require grad: the weights of a loss, for example, may not."""
+    bound = Bound(sample)
+    side = torch_side()
+    try:
+        bound.call(side, [side.tensor(a, requires_grad=i == position) for i, a in enumerate(bound.arrays)])
+    except (RuntimeError, NotImplementedError) as error:
+        if "not differentiable with respect to" not in str(error) and "derivative" not in str(error):
+            raise
+        return False
+    return True
+
+
+def variables_of(sample: Sample) -> tuple[int, ...] | None:
+    """Which of the sample's arrays may require grad; None where there is no reference to say."""
+    found = reference(sample) if sample.torch else None
+    return None if found is None else found.variables
 
 
 def ask_error(sample: ErrorSample) -> list[str]:
     """The builtin classes of what PyTorch raises for an invalid call; empty if it raises nothing."""
-    from tests.references.evaluation import Bound
-
     side = torch_side()
     bound = Bound(sample)
     try:
@@ -104,7 +127,7 @@ def save(name: str, answers: Answers) -> None:
         return [[a.dtype.str, list(a.shape)] for a in arrays]
 
     index = {
-        key: [put(r.outputs), [int(n) for n in r.requires], put(r.gradients), put(r.seconds)]
+        key: [put(r.outputs), [int(n) for n in r.requires], put(r.gradients), put(r.seconds), r.variables]
         for key, r in sorted(answers.results.items())
     }
     text = json.dumps({"results": index, "errors": dict(sorted(answers.errors.items()))}, separators=(",", ":"))
@@ -138,8 +161,8 @@ def load(name: str) -> Answers:
 
     return Answers(
         {
-            key: Result(take(outputs), tuple(bool(n) for n in requires), take(gradients), take(seconds))
-            for key, (outputs, requires, gradients, seconds) in index["results"].items()
+            key: Result(take(outputs), tuple(bool(n) for n in requires), take(gradients), take(seconds), tuple(variables))
+            for key, (outputs, requires, gradients, seconds, variables) in index["results"].items()
         },
         index["errors"],
     )
