@@ -54,17 +54,18 @@ def check_fits(value: Number, dtype: DType) -> None:
     Raises DTypeError for complex into real, and beyond an integer type's bounds.
     """
     if isinstance(value, complex):
-        if not dtype.is_complex:
+        if dtype.category in (1, 2):
             raise _overflow(dtype)
     elif dtype.category == 1:
         _check_bounds(value, value, dtype)
 
 
 def _check_bounds(low: Any, high: Any, dtype: DType) -> None:
-    """Negative numbers wrap around in unsigned types as in C, as long as their size fits. Source: PyTorch's c10::overflows."""
+    """Negative integers wrap around in unsigned types as in C, as long as their size fits. Source: PyTorch's c10::overflows."""
     bound = 2 ** (8 * dtype.itemsize - dtype.is_signed)
+    least = -bound if dtype.is_signed else 0 if isinstance(low, float) else 1 - bound
     # Written so that nan fails, too.
-    if not (-bound + (not dtype.is_signed) <= low and high < bound):
+    if not (least <= low and high < bound):
         raise _overflow(dtype)
 
 
@@ -178,8 +179,6 @@ def _from_python(data: Any, leaves: set[Any], shape: tuple[int, ...], dtype: DTy
     if target.category == 1 and array.size and category in (1, 2):
         _check_bounds(array.min().item(), array.max().item(), target)
     with np.errstate(all="ignore"):  # a float too large for its type is infinite
-        if category == 2 and target.category == 1 and not target.is_signed:
-            array = array.astype(np.int64 if array.size and array.min() < 0 else np.uint64)  # negative floats wrap as integers do
         return array.astype(target.numpy)
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import DTypeError, ShapeError
+from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Shape, Spec, op
 from telegrad.contract.shapes import broadcast, elementwise, result_type
 from telegrad.contract.tensor.base import TensorBase
@@ -72,7 +73,13 @@ def _extreme(name: str) -> Any:
 def _clamp(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     if inputs[1] is None and inputs[2] is None:
         raise ShapeError("torch.clamp: At least one of 'min' or 'max' must not be None")  # RuntimeError, as in PyTorch
-    return elementwise(refuse="bc", name="clamp", flops=2)(inputs, p)
+    dtype = result_type(inputs)
+    numbers = [bound for bound in inputs[1:] if bound is not None and not isinstance(bound, Spec)]
+    if dtype.is_complex or dtype is dtypes.bool_ and numbers:
+        raise DTypeError(f'"clamp" not implemented for {dtype.name}')
+    for bound in numbers:
+        check_fits(bound, dtype)
+    return elementwise(flops=2)(inputs, p)
 
 
 def _where(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:

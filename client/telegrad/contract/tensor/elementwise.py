@@ -8,8 +8,9 @@ from typing import Any, Self
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DType, Number
 from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
+from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Spec, op
-from telegrad.contract.shapes import elementwise, number_type, result_type
+from telegrad.contract.shapes import elementwise, number_type, require_differentiable_type, result_type
 from telegrad.contract.tensor.base import TensorBase
 
 ROUNDING_MODES = ("trunc", "floor")
@@ -69,6 +70,8 @@ def _power(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     exponent = inputs[1]
     if dtype.category == 1 and not isinstance(exponent, Spec) and exponent < 0:
         raise DTypeError("Integers to negative integer powers are not allowed.")
+    if not isinstance(exponent, Spec):
+        check_fits(exponent, dtype)
     return elementwise(flops=10)(inputs, p)
 
 
@@ -111,7 +114,8 @@ def _interpolation(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     for name, value in zip(("end", "weight"), inputs[1:], strict=True):
         if isinstance(value, Spec) and value.dtype is not start.dtype:
             raise DTypeError(f"expected dtype {start.dtype.name} for `{name}` but got dtype {value.dtype.name}")
-    return elementwise(refuse="bi", name="lerp", flops=3)(inputs, p)
+    require_differentiable_type("lerp", start.dtype)
+    return elementwise(flops=3)(inputs, p)
 
 
 def _multiply_add(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Self
 
-from telegrad.contract.dtypes import DTypeLike, Number, as_dtype
+from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.shapes import integer
+from telegrad.contract.errors import DTypeError
 from telegrad.contract.tensor.base import TensorBase
 
 
@@ -16,6 +17,11 @@ class InPlaceOps(TensorBase):
     """Ops that change the tensor itself and return it."""
 
     __slots__ = ()
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        raise NotImplementedError
 
     # elementwise -------------------------------------------------------------------------------------------------------------
 
@@ -78,7 +84,9 @@ class InPlaceOps(TensorBase):
         return self._apply("neg_", self)
 
     def abs_(self) -> Self:
-        """``abs`` in place."""
+        """``abs`` in place. Raises DTypeError for complex numbers, whose lengths are real."""
+        if self.dtype.is_complex:
+            raise DTypeError("In-place abs is not supported for complex tensors.")
         return self._apply("abs_", self)
 
     def sign_(self) -> Self:

@@ -65,7 +65,7 @@ def _fill_in_place(target: Array, value: Any) -> None:
 
 def fits(value: Any, dtype: np.dtype[Any]) -> Any:
     """``value`` as numpy may convert it to ``dtype``: real for real types, wrapped around for unsigned ones, as in PyTorch."""
-    if isinstance(value, complex) and dtype.kind != "c":
+    if isinstance(value, complex) and dtype.kind in "iuf":
         return value.real
     if isinstance(value, int) and dtype.kind == "u" and value < 0:
         return value % 2 ** (8 * dtype.itemsize)

@@ -21,17 +21,17 @@ def _in_place(ufunc: np.ufunc) -> Any:
     """The in-place kernel of a binary ufunc: computed in the operands' type, stored in the target's."""
 
     def write(target: Array, other: Any) -> None:
-        ufunc(target, other, out=target, casting="same_kind")
+        ufunc(target, other, out=target, casting="unsafe")
 
     return write
 
 
 def _add_in_place(target: Array, other: Any, alpha: Any) -> None:
-    np.add(target, _scaled(other, alpha), out=target, casting="same_kind")
+    np.add(target, _scaled(other, alpha), out=target, casting="unsafe")
 
 
 def _subtract_in_place(target: Array, other: Any, alpha: Any) -> None:
-    np.subtract(target, _scaled(other, alpha), out=target, casting="same_kind")
+    np.subtract(target, _scaled(other, alpha), out=target, casting="unsafe")
 
 
 @kernel("add", ufunc=np.add, in_place=_add_in_place)
@@ -258,18 +258,24 @@ kernel("abs", np.absolute, ufunc=np.absolute)
 derivative("abs", self=lambda g, self: g * F.sgn(self))
 
 
-@kernel("sign", ufunc=np.sign, ufunc_kinds="f")
+def _direction(self: Array) -> Any:
+    """-1, 0 or 1; 0 for nan, as in PyTorch, where numpy gives nan."""
+    if self.dtype.kind == "c":
+        return np.sign(self)  # z / |z|
+    return np.subtract(self > 0, self < 0, dtype=self.dtype)
+
+
+@kernel("sign", ufunc=_direction, ufunc_kinds="f")
 def _sign(self: Array) -> Any:
-    return self.copy() if self.dtype.kind == "b" else np.sign(self)
+    return self.copy() if self.dtype.kind == "b" else _direction(self)
 
 
 derivative("sign", self=lambda g: F.zeros(g, g.shape))
 
 
-@kernel("sgn", ufunc=np.sign)
+@kernel("sgn", ufunc=_direction)
 def _sgn(self: Array) -> Any:
-    # numpy 2's sign of a complex number is z / |z|.
-    return self.copy() if self.dtype.kind == "b" else np.sign(self)
+    return self.copy() if self.dtype.kind == "b" else _direction(self)
 
 
 def _sgn_self(g: Any, self: Any, result: Any) -> Any:

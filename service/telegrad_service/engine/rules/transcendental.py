@@ -117,11 +117,19 @@ derivative(
     other=lambda g, self, other: _over_distance(-g, self, self, other),
 )
 
-kernel("logaddexp", np.logaddexp, ufunc=np.logaddexp, ufunc_kinds="f")
+
+@kernel("logaddexp", ufunc=np.logaddexp, ufunc_kinds="f")
+def _logaddexp(self: Array, other: Array) -> Any:
+    if np.result_type(self, other).kind != "c":
+        return np.logaddexp(self, other)
+    greater = np.where(self.real >= other.real, self, other)
+    return greater + np.log(np.exp(self - greater) + np.exp(other - greater))
+
+
 derivative(
     "logaddexp",
-    self=lambda g, self, other: g * F.sigmoid(self - other),
-    other=lambda g, self, other: g * F.sigmoid(other - self),
+    self=lambda g, self, other: g * conj(F.sigmoid(self - other)),
+    other=lambda g, self, other: g * conj(F.sigmoid(other - self)),
 )
 
 
