@@ -1,0 +1,107 @@
+"""``create_app``: the endpoints' rows become a FastAPI application. Wiring only."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import Response
+
+from telegrad._version import __version__
+from telegrad.contract import codec
+from telegrad_service.api import document, errors
+from telegrad_service.api.call import Call
+from telegrad_service.api.endpoint import Endpoint
+from telegrad_service.api.middleware import Frame
+from telegrad_service.api.routes import ENDPOINTS
+from telegrad_service.hosts.base import Host
+from telegrad_service.hosts.inline import InlineHost
+from telegrad_service.settings import Settings
+
+
+def create_app(settings: Settings | None = None, host: Host | None = None) -> FastAPI:
+    """The service as an ASGI application.
+
+    Args:
+        settings: how it runs; the defaults otherwise.
+        host: where sessions live; in this process otherwise. It is started with the application, or with the first request where the
+            server does not announce the start (in-process clients do not), and stopped with the application.
+    """
+    settings = settings or Settings()
+    place = host or InlineHost(
+        settings.limits, compute_threads=settings.compute_threads, max_waiting_requests=settings.max_waiting_requests
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await place.start()
+        try:
+            yield
+        finally:
+            app.state.unfinished = await place.stop(settings.drain_seconds)
+
+    app = FastAPI(
+        title="telegrad",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.host = place
+    app.state.unfinished = 0
+    for endpoint in ENDPOINTS:
+        app.add_api_route(
+            endpoint.path,
+            _adapt(endpoint),
+            methods=[endpoint.method],
+            operation_id=endpoint.operation,
+            summary=endpoint.summary,
+            tags=[endpoint.tag],
+            status_code=next(iter(endpoint.answers)),
+            response_class=Response,
+            response_model=None,
+            openapi_extra=document.operation(endpoint),
+        )
+    errors.install(app, methods_of)
+    app.add_middleware(Frame, methods_of=methods_of)
+
+    def openapi() -> dict[str, Any]:
+        frame = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        return document.complete(frame)
+
+    @functools.cache
+    def document_bytes() -> bytes:
+        return codec.dump_json(app.openapi())
+
+    app.openapi = functools.cache(openapi)  # type: ignore[method-assign]
+    app.state.document_bytes = document_bytes
+    return app
+
+
+def _adapt(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def handle(request: Request) -> Response:
+        host: Host = request.app.state.host
+        if host.state == "starting":
+            await host.start()
+        return await endpoint.handler(Call(request, endpoint))
+
+    return handle
+
+
+_PATHS = [(re.compile(re.sub(r"{\w+}", "[^/]+", e.path)), e.method) for e in ENDPOINTS]
+
+
+def methods_of(path: str) -> list[str]:
+    """The methods that a path has, HEAD and OPTIONS included; none where there is no such page."""
+    found = {method for pattern, method in _PATHS if pattern.fullmatch(path)}
+    if "GET" in found:
+        found.add("HEAD")
+    return sorted(found | {"OPTIONS"}) if found else []

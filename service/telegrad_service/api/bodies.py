@@ -1,0 +1,139 @@
+"""Request bodies, read as they arrive: bounded before they are held, arrays straight into memory allocated once."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from starlette.requests import Request
+
+from telegrad.contract import codec, dtypes
+from telegrad.contract.errors import RequestError, ShapeError
+from telegrad.contract.limits import Limits, refuse
+from telegrad_service.hosts.npy import NpyReader
+
+Array = npt.NDArray[Any]
+Layout = Mapping[str, "tuple[np.dtype[Any], tuple[int, ...]]"]
+
+_SMALL_BYTES: Final = 64 * 1024
+"""Headers and checks of bodies up to this size take less time than handing them to a thread."""
+
+
+class DisconnectedError(Exception):
+    """The client went away before its body was complete: there is nobody to answer."""
+
+
+async def pieces(request: Request, max_body_bytes: int) -> AsyncIterator[bytes]:
+    """The body as it arrives. Raises PayloadTooLargeError as soon as it is known to be too large, and RequestError if it ends early."""
+    declared = request.headers.get("content-length")
+    if declared is not None:
+        if not (declared.isascii() and declared.isdigit()):
+            raise RequestError("Content-Length is not a number")
+        codec.check_body_bytes(int(declared[:32]), max_body_bytes)
+    total = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise DisconnectedError
+        piece = message.get("body", b"")
+        total += len(piece)
+        codec.check_body_bytes(total, max_body_bytes)
+        if piece:
+            yield piece
+        if not message.get("more_body", False):
+            break
+    if declared is not None and total != int(declared):
+        raise RequestError("the body has another length than Content-Length says")
+
+
+async def whole(request: Request, max_body_bytes: int) -> bytes:
+    """The whole body."""
+    return b"".join([piece async for piece in pieces(request, max_body_bytes)])
+
+
+class Reader(Protocol):
+    """What takes a binary body piece by piece."""
+
+    @property
+    def header_done(self) -> bool:
+        """Whether the arrays are allocated: what follows is copying."""
+        ...
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece."""
+        ...
+
+    def finish(self) -> dict[str, Array]:
+        """The arrays by name."""
+        ...
+
+
+class BytesReader:
+    """Raw little-endian elements of a type and a shape that the query string gave."""
+
+    header_done = True
+
+    def __init__(self, name: str, dtype: str, shape: tuple[int, ...], check: Callable[[Layout], None]) -> None:
+        """Allocate the array; ``check`` may refuse it before."""
+        kind = dtypes.as_dtype(dtype).numpy
+        check({name: (kind, shape)})
+        self._name = name
+        self._array: Array = np.empty(shape, kind)
+        self._target = codec.array_bytes(self._array)
+        self._filled = 0
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece. Raises RequestError where there are more bytes than elements."""
+        if self._filled + len(piece) > len(self._target):
+            raise RequestError(f"the body is longer than the {len(self._target):,} bytes of dtype and shape")
+        self._target[self._filled : self._filled + len(piece)] = piece
+        self._filled += len(piece)
+
+    def finish(self) -> dict[str, Array]:
+        """The array under its name. Raises RequestError where bytes are missing."""
+        if self._filled < len(self._target):
+            raise RequestError(f"the body has {self._filled:,} bytes, dtype and shape need {len(self._target):,}")
+        return {self._name: codec.as_bool(self._array)}
+
+
+def layout_check(limits: Limits) -> Callable[[Layout], None]:
+    """A check of announced arrays, before any is allocated."""
+
+    def check(layout: Layout) -> None:
+        if len(layout) > limits.max_tensors:
+            raise refuse("the body", len(layout), limits.max_tensors, "max_tensors", unit="tensors")
+        for dtype, shape in layout.values():
+            nbytes = math.prod(shape) * dtype.itemsize
+            if nbytes > limits.max_tensor_bytes:
+                raise refuse("the tensor", nbytes, limits.max_tensor_bytes, "max_tensor_bytes")
+            # numpy counts without the zeros: an empty array may still have sizes that no machine can index.
+            if math.prod(n for n in shape if n) * dtype.itemsize >= 2**63:
+                raise ShapeError("the sizes of an empty tensor multiply to more than memory can address")
+
+    return check
+
+
+async def arrays(request: Request, limits: Limits, reader: Reader) -> dict[str, Array]:
+    """Feed the body to the reader. Long headers are parsed, and long arrays checked, off the event loop."""
+    total = 0
+    async for piece in pieces(request, limits.max_body_bytes):
+        total += len(piece)
+        if reader.header_done or total <= _SMALL_BYTES:
+            reader.feed(piece)
+        else:
+            await asyncio.to_thread(reader.feed, piece)
+    return reader.finish() if total <= _SMALL_BYTES else await asyncio.to_thread(reader.finish)
+
+
+def safetensors_reader(limits: Limits) -> codec.SafetensorsReader:
+    """A reader of safetensors bodies within the limits."""
+    return codec.SafetensorsReader(max_bytes=limits.max_body_bytes, max_depth=limits.max_json_depth, check=layout_check(limits))
+
+
+def npy_reader(limits: Limits, name: str) -> NpyReader:
+    """A reader of ``.npy`` bodies within the limits."""
+    return NpyReader(name=name, max_bytes=limits.max_body_bytes, check=layout_check(limits))

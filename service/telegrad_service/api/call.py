@@ -1,0 +1,144 @@
+"""One request on its way: what the row of its endpoint lets through, handed to the host, and the answer sent in pieces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from telegrad.contract import codec
+from telegrad.contract.commands import REFERENCE_PATTERN
+from telegrad.contract.errors import NotFoundError
+from telegrad.contract.limits import Limits
+from telegrad_service.api import bodies, negotiation
+from telegrad_service.api.endpoint import Endpoint
+from telegrad_service.hosts.base import Answer, Array, Host, Work
+
+REQUEST_ID_KEY: Final = "telegrad.request_id"
+"""Where the middleware leaves the request's id in the ASGI scope."""
+
+_PIECE_BYTES: Final = 2**20
+_REFERENCE: Final = re.compile(REFERENCE_PATTERN)
+
+
+class Call:
+    """A request whose query string and Accept header have been found right.
+
+    Attributes:
+        request: as it came.
+        endpoint: the row it belongs to.
+        host: where sessions live.
+        query: the query parameters, complete with defaults.
+        media_type: the form of the answer that was agreed; empty where there will be no body.
+    """
+
+    __slots__ = ("__dict__", "endpoint", "host", "media_type", "query", "request")
+
+    def __init__(self, request: Request, endpoint: Endpoint) -> None:
+        """Check what can be checked without the body and the session."""
+        self.request = request
+        self.endpoint = endpoint
+        self.host: Host = request.app.state.host
+        self.query: dict[str, Any] = negotiation.query(request.scope["query_string"], endpoint.query)
+        self.media_type = negotiation.accept(request.headers, endpoint.offers) if endpoint.offers else ""
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of sessions and requests."""
+        return self.host.limits
+
+    @cached_property
+    def session_id(self) -> str:
+        """The session that the path names, known to exist. Raises NotFoundError."""
+        session_id: str = self.request.path_params["session"]
+        self.host.require(session_id)
+        return session_id
+
+    @property
+    def reference(self) -> str:
+        """The tensor that the path names. Raises NotFoundError for what can be no name."""
+        found: str = self.request.path_params["tensor"]
+        if not _REFERENCE.match(found):
+            raise NotFoundError("the session has no tensor of that name")
+        return found
+
+    def content_type(self) -> str:
+        """The media type of the body. Raises UnsupportedMediaTypeError."""
+        return negotiation.content_type(self.request.headers, tuple(self.endpoint.bodies))
+
+    async def json(self) -> bytes:
+        """The JSON body, unparsed; empty where it may be left out and was."""
+        if self.endpoint.body_required or "content-type" in self.request.headers:
+            self.content_type()
+            return await bodies.whole(self.request, self.limits.max_body_bytes)
+        body = await bodies.whole(self.request, self.limits.max_body_bytes)
+        if body:
+            self.content_type()  # says what is missing
+        return body
+
+    def work(
+        self,
+        verb: str,
+        *,
+        body: bytes = b"",
+        arguments: Mapping[str, Any] | None = None,
+        buffers: Mapping[str, Array] | None = None,
+    ) -> Work:
+        """The request as data for the host."""
+        return Work(verb, body, arguments or {}, buffers or {}, self.media_type, self.request.scope.get(REQUEST_ID_KEY, ""))
+
+    async def do(
+        self,
+        verb: str,
+        *,
+        body: bytes = b"",
+        arguments: Mapping[str, Any] | None = None,
+        buffers: Mapping[str, Array] | None = None,
+    ) -> Response:
+        """Let the session do it, and send what came of it."""
+        answer = await self.host.do(self.session_id, self.work(verb, body=body, arguments=arguments, buffers=buffers))
+        location = None
+        if answer.created is not None:
+            location = f"/v1/sessions/{self.session_id}/{self.endpoint.path.rsplit('/', 1)[-1]}/{answer.created}"
+        return AnswerResponse(answer, location)
+
+
+class AnswerResponse(Response):
+    """Sends an answer; a large one in pieces of 1 MiB, so that only what the client takes is copied."""
+
+    def __init__(self, answer: Answer, location: str | None = None) -> None:
+        """Take over the answer's pieces."""
+        self.status_code = answer.status
+        self.background = None
+        self.body = b""
+        self._pieces = answer.pieces
+        self._nbytes = answer.nbytes
+        headers = {"content-length": str(self._nbytes)} if answer.status != 204 else {}
+        if answer.media_type is not None:
+            headers["content-type"] = answer.media_type
+        if location is not None:
+            headers["location"] = location
+        self.init_headers(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if self._nbytes <= _PIECE_BYTES:
+            await send({"type": "http.response.body", "body": b"".join(self._pieces), "more_body": False})
+            return
+        for piece in self._pieces:
+            view = memoryview(piece)
+            for start in range(0, len(view), _PIECE_BYTES):
+                part = bytes(view[start : start + _PIECE_BYTES])
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def json_response(value: Any, *, status: int = 200) -> Response:
+    """A small JSON answer that the front itself gives."""
+    return Response(codec.dump_json(value), status, media_type=codec.JSON_MEDIA_TYPE)

@@ -1,0 +1,124 @@
+"""The OpenAPI document: FastAPI makes the frame, the endpoints' rows fill in parameters, bodies and every answer."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from telegrad.contract.codec import PROBLEM_MEDIA_TYPE
+from telegrad_service.api.endpoint import REQUIRED, Endpoint, reference
+from telegrad_service.api.schemas import components
+
+_HOLES: Final = {
+    "session": "the session's id",
+    "tensor": "the tensor's name, or name.grad for its gradient",
+    "op": "the op's name",
+}
+_DESCRIPTION: Final = """\
+Tensors and their autograd graphs live in sessions on the server; ops build graphs, gradients come back.
+
+Every failure is a problem document (RFC 9457) with a stable `type`. Unknown fields and parameters are refused.
+Arrays travel as JSON, raw little-endian bytes, .npy or safetensors, by Content-Type and Accept.
+HEAD answers like GET without the body, OPTIONS tells the methods of a path."""
+_TAGS: Final = {
+    "sessions": "homes of tensors and their graphs",
+    "tensors": "put in, read, change, release",
+    "commands": "ops, gradients, seeds and batches",
+    "catalogue": "what there is, for programs to read",
+    "health": "for whoever runs the service",
+}
+_REQUEST_ID: Final = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
+_PROBLEMS: Final = {
+    400: "The request cannot be read: malformed JSON, a broken binary body, a bad query string",
+    404: "There is no such session, tensor, op or page",
+    406: "The answer cannot be had in a form that Accept allows",
+    409: "The name is taken, the graph does not allow it, or the session was closed",
+    413: "The body is larger than max_body_bytes; the problem has both numbers",
+    415: "The body's Content-Type or Content-Encoding is not read here",
+    422: "An argument was not accepted, or a limit would be exceeded; nothing was done",
+    500: "A fault of telegrad's own",
+    503: "The server starts, stops, or is at its capacity; try again after Retry-After",
+}
+
+
+def operation(endpoint: Endpoint) -> dict[str, Any]:
+    """What the document says of one endpoint, beside the frame."""
+    found: dict[str, Any] = {"responses": _responses(endpoint)}
+    parameters = [_hole(name) for name in endpoint.holes] + [_query(q) for q in endpoint.query]
+    if parameters:
+        found["parameters"] = parameters
+    if endpoint.bodies:
+        found["requestBody"] = {
+            "required": endpoint.body_required,
+            "content": {
+                media_type: {
+                    "schema": schema,
+                    **({"example": endpoint.examples[media_type]} if media_type in endpoint.examples else {}),
+                }
+                for media_type, schema in endpoint.bodies.items()
+            },
+        }
+    return found
+
+
+def _hole(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "description": _HOLES[name], "schema": {"type": "string"}}
+
+
+def _query(query: Any) -> dict[str, Any]:
+    return {
+        "name": query.name,
+        "in": "query",
+        "required": query.default is REQUIRED,
+        "description": query.meaning,
+        "schema": query.schema,
+    }
+
+
+def _responses(endpoint: Endpoint) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    named = {name: {"description": meaning, "schema": {"type": "string"}} for name, meaning in endpoint.headers.items()}
+    for status, forms in endpoint.answers.items():
+        found[str(status)] = {"description": HTTPStatus(status).phrase, "headers": {**_REQUEST_ID, **named}}
+        if forms:
+            found[str(status)]["content"] = {media_type: {"schema": schema} for media_type, schema in forms.items()}
+    for status in endpoint.problems():
+        found[str(status)] = {"$ref": f"#/components/responses/{_problem_name(status)}"}
+    return found
+
+
+def _problem_name(status: int) -> str:
+    return HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
+
+
+def complete(frame: dict[str, Any]) -> dict[str, Any]:
+    """The whole document from FastAPI's frame."""
+    for path in frame["paths"].values():
+        for found in path.values():
+            for response in found["responses"].values():
+                if "$ref" in response:
+                    response.pop("description", None)
+    frame["info"]["description"] = _DESCRIPTION
+    frame["info"]["license"] = {"name": "MIT", "identifier": "MIT"}
+    frame["tags"] = [{"name": name, "description": meaning} for name, meaning in _TAGS.items()]
+    frame["components"] = {
+        "schemas": components(),
+        "headers": {
+            "X-Request-Id": {
+                "description": "id of the request; a plain one that the client sent, or a new one",
+                "schema": {"type": "string"},
+            },
+            "Retry-After": {"description": "seconds to wait before trying again", "schema": {"type": "string"}},
+        },
+        "responses": {_problem_name(status): _problem_response(status, meaning) for status, meaning in _PROBLEMS.items()},
+    }
+    return frame
+
+
+def _problem_response(status: int, meaning: str) -> dict[str, Any]:
+    retry = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}} if status == 503 else {}
+    return {
+        "description": meaning,
+        "headers": {**_REQUEST_ID, **retry},
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": reference("Problem")}},
+    }

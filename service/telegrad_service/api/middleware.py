@@ -1,0 +1,89 @@
+"""What surrounds every request, as plain ASGI: its id, the headers of every answer, HEAD and OPTIONS, and the last net for faults."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from telegrad.contract.errors import NotFoundError
+from telegrad_service.api.bodies import DisconnectedError
+from telegrad_service.api.call import REQUEST_ID_KEY
+from telegrad_service.api.errors import internal_problem, problem_response
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+_SECURITY_HEADERS: Final = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+_UNCACHED: Final = (b"cache-control", b"no-store")
+
+
+class Frame:
+    """The outermost layer. A client's own X-Request-Id is kept where it is plain; any other request gets one."""
+
+    def __init__(self, app: ASGIApp, methods_of: Callable[[str], list[str]]) -> None:
+        """Surround ``app``; ``methods_of(path)`` gives the methods of a path, none where there is no such page."""
+        self.app = app
+        self.methods_of = methods_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = time.perf_counter()
+        request_id = _request_id(scope)
+        method = scope["method"]
+        started = False
+
+        async def send_framed(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode()), *_SECURITY_HEADERS]
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append(_UNCACHED)
+                headers.append((b"server-timing", b"total;dur=%.3f" % (1000 * (time.perf_counter() - begun))))
+                message = {**message, "headers": headers}
+            elif method == "HEAD":
+                message = {**message, "body": b""}
+            await send(message)
+
+        scope = {**scope, REQUEST_ID_KEY: request_id}
+        try:
+            if method == "OPTIONS":
+                await self._options(scope["path"], request_id)(scope, receive, send_framed)
+            elif method == "HEAD":
+                await self.app({**scope, "method": "GET"}, receive, send_framed)
+            else:
+                await self.app(scope, receive, send_framed)
+        except DisconnectedError:
+            return
+        except Exception as error:  # noqa: BLE001 - the last net: nothing may reach the client but a problem
+            response = internal_problem(error, request_id)
+            if not started:
+                await response(scope, receive, send_framed)
+            else:
+                raise  # the answer is cut off; the server closes the connection
+
+    def _options(self, path: str, request_id: str) -> Response:
+        methods = self.methods_of(path)
+        if not methods:
+            return problem_response(NotFoundError("there is no such page; GET /openapi.json lists all there are"), request_id)
+        return Response(status_code=204, headers={"allow": ", ".join(methods)})
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return secrets.token_hex(12)

@@ -1,0 +1,117 @@
+"""Which form a body has and which form an answer gets: Content-Type, Content-Encoding, Accept, entity tags and query strings, read strictly."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from starlette.datastructures import Headers
+
+from telegrad.contract.codec import JSON_MEDIA_TYPE
+from telegrad.contract.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    NotAcceptableError,
+    RequestError,
+    UnsupportedMediaTypeError,
+)
+from telegrad_service.api.endpoint import REQUIRED, Query
+
+_MAX_QUERY_FIELDS: Final = 32
+_QUALITY: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
+
+
+def content_type(headers: Headers, accepted: Sequence[str]) -> str:
+    """The media type of the body, one of ``accepted``; raises UnsupportedMediaTypeError for any other, and for compressed bodies."""
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise UnsupportedMediaTypeError("the body must not be compressed: leave out Content-Encoding")
+    given = headers.getlist("content-type")
+    listed = ", ".join(accepted)
+    if len(given) != 1:
+        raise UnsupportedMediaTypeError(f"the request needs one Content-Type: {listed}")
+    media_type, _, parameters = given[0].partition(";")
+    media_type = media_type.strip().lower()
+    if media_type not in accepted:
+        raise UnsupportedMediaTypeError(f"the Content-Type must be one of: {listed}")
+    charset = re.search(r"charset\s*=\s*\"?([^\";\s]*)", parameters, re.IGNORECASE)
+    if media_type == JSON_MEDIA_TYPE and charset is not None and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise UnsupportedMediaTypeError("JSON bodies are UTF-8")
+    return media_type
+
+
+def accept(headers: Headers, offers: Sequence[str]) -> str:
+    """The offer that the Accept header likes best, the first where it does not care; raises NotAcceptableError.
+
+    Source: RFC 9110, 12.5.1. A more specific range wins over a general one; ranges that cannot be read are left out.
+    """
+    given = ",".join(headers.getlist("accept")).strip()
+    if not given:
+        return offers[0]
+    ranges: dict[str, float] = {}
+    for part in given.split(","):
+        name, *parameters = [p.strip() for p in part.split(";")]
+        quality = 1.0
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip().lower() == "q":
+                quality = float(value) if _QUALITY.fullmatch(value.strip()) else 0.0
+        ranges[name.lower()] = quality
+
+    def liking(offer: str) -> float:
+        for name in (offer, offer.partition("/")[0] + "/*", "*/*"):
+            if name in ranges:
+                return ranges[name]
+        return 0.0
+
+    best = max(offers, key=liking)  # the first of equals
+    if liking(best) == 0.0:
+        raise NotAcceptableError(f"the answer can be had as: {', '.join(offers)}")
+    return best
+
+
+def query(raw: bytes, known: Sequence[Query]) -> dict[str, Any]:
+    """The parameters of a query string, each known, given once and of its type; those left out have their default.
+
+    Raises:
+        RequestError: the string cannot be read, or names a parameter twice.
+        ArgumentTypeError, ArgumentValueError: an unknown or missing parameter, or a value that does not fit.
+    """
+    values: dict[str, Any] = {q.name: q.default for q in known if q.default is not REQUIRED}
+    if raw:
+        try:
+            pairs = parse_qsl(
+                raw.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=_MAX_QUERY_FIELDS
+            )
+        except ValueError:
+            raise RequestError("the query string cannot be read") from None
+        if len(dict(pairs)) != len(pairs):
+            raise RequestError("the query string names a parameter twice")
+        readers = {q.name: q for q in known}
+        for name, text in pairs:
+            parameter = readers.get(name)
+            if parameter is None:
+                names = ", ".join(readers) or "none"
+                raise ArgumentTypeError(f"the query string has an unknown parameter; the parameters here are: {names}")
+            try:
+                values[name] = parameter.read(text)
+            except (ArgumentTypeError, ArgumentValueError) as error:
+                raise type(error)(f"query parameter '{name}': {error.detail}") from None
+    for parameter in known:
+        if parameter.name not in values:
+            raise ArgumentTypeError(f"the query parameter '{parameter.name}' is missing")
+    return values
+
+
+def entity_tag(body: bytes) -> str:
+    """A strong entity tag: the hash of the bytes."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def is_unchanged(headers: Mapping[str, str], tag: str) -> bool:
+    """Whether If-None-Match names the tag, so that 304 will do."""
+    given = headers.get("if-none-match", "")
+    return given.strip() == "*" or tag in [t.strip().removeprefix("W/") for t in given.split(",")]

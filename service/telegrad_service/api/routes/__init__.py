@@ -1,0 +1,17 @@
+"""The endpoints, a module a subject; each has its rows in ``ENDPOINTS``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from telegrad_service.api.endpoint import Endpoint
+from telegrad_service.api.routes import catalogue, commands, health, sessions, tensors
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    *sessions.ENDPOINTS,
+    *tensors.ENDPOINTS,
+    *commands.ENDPOINTS,
+    *catalogue.ENDPOINTS,
+    *health.ENDPOINTS,
+)
+"""Every endpoint there is."""

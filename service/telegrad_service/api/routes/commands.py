@@ -1,0 +1,109 @@
+"""What is done with tensors: ops, gradients, the seed, and batches of all of it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from telegrad.contract.codec import MESSAGE_KEY, SAFETENSORS_MEDIA_TYPE
+from telegrad.contract.errors import RequestError
+from telegrad_service.api import bodies
+from telegrad_service.api.call import Call
+from telegrad_service.api.endpoint import JSON, Endpoint, reference
+
+
+async def _command(call: Call, verb: str) -> Response:
+    call.host.require(call.session_id)
+    return await call.do(verb, body=await call.json())
+
+
+async def _batch(call: Call) -> Response:
+    call.host.require(call.session_id)
+    if call.content_type() == JSON:
+        return await call.do("batch", body=await call.json())
+    reader = bodies.safetensors_reader(call.limits)
+    buffers = await bodies.arrays(call.request, call.limits, reader)
+    message = reader.metadata.get(MESSAGE_KEY)
+    if message is None:
+        raise RequestError(f"the safetensors metadata has no member '{MESSAGE_KEY}' with the commands")
+    # JSON may spell half a character, which no UTF-8 has; the parser will say so.
+    return await call.do("batch", body=message.encode("utf-8", "surrogatepass"), buffers=buffers)
+
+
+def _row(
+    path: str,
+    operation: str,
+    summary: str,
+    verb: str,
+    fields: str,
+    answers: dict[int, dict[str, dict[str, Any]]],
+    example: dict[str, Any],
+) -> Endpoint:
+    """A command of its own address, whose body has the command's fields."""
+    return Endpoint(
+        "POST",
+        "/v1/sessions/{session}/" + path,
+        operation,
+        summary,
+        functools.partial(_command, verb=verb),
+        "commands",
+        bodies={JSON: reference(fields)},
+        answers=answers,
+        examples={JSON: example},
+    )
+
+
+_BINARY: Final = {"type": "string", "format": "binary"}
+
+ENDPOINTS: Final = (
+    _row(
+        "ops",
+        "apply_op",
+        "Apply an op to tensors: new tensors, or a change in place where its name ends in an underscore",
+        "apply",
+        "OpCall",
+        {200: {JSON: reference("Outputs")}},
+        {"op": "mul", "inputs": ["x2", 5], "outputs": ["y"]},
+    ),
+    _row(
+        "backward",
+        "backward",
+        "Accumulate gradients into the leaves, or into `inputs` only",
+        "backward",
+        "BackwardFields",
+        {200: {JSON: reference("Leaves")}},
+        {"tensors": ["y"]},
+    ),
+    _row(
+        "grad",
+        "grad",
+        "Gradients as new tensors; nothing is accumulated",
+        "grad",
+        "GradFields",
+        {200: {JSON: reference("Gradients")}},
+        {"outputs": ["y"], "inputs": ["x1", "x2"]},
+    ),
+    _row("seed", "seed", "Restart the session's random generator", "seed", "SeedFields", {204: {}}, {"seed": 0}),
+    Endpoint(
+        "POST",
+        "/v1/sessions/{session}/batch",
+        "batch",
+        "Do commands in order; the first that fails stops them, and what came before it stands",
+        _batch,
+        "commands",
+        bodies={JSON: reference("Batch"), SAFETENSORS_MEDIA_TYPE: _BINARY},
+        answers={200: {JSON: reference("BatchAnswer"), SAFETENSORS_MEDIA_TYPE: _BINARY}},
+        examples={
+            JSON: {
+                "commands": [
+                    {"command": "create", "id": "x1", "data": 0.3939, "requires_grad": True},
+                    {"command": "apply", "op": "pow", "inputs": ["x1", 2], "outputs": ["y"]},
+                    {"command": "backward", "tensors": ["y"]},
+                    {"command": "read", "tensor": "x1.grad"},
+                ]
+            }
+        },
+    ),
+)

@@ -1,0 +1,160 @@
+"""Tensors of a session: put in, list, read, change, release."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from telegrad.contract.codec import BYTES_MEDIA_TYPE, NPY_MEDIA_TYPE, SAFETENSORS_MEDIA_TYPE
+from telegrad.contract.commands import NAME_SCHEMA
+from telegrad.contract.errors import ArgumentTypeError
+from telegrad_service.api import bodies
+from telegrad_service.api.call import Call
+from telegrad_service.api.endpoint import (
+    DTYPE,
+    ID,
+    JSON,
+    LIMIT,
+    SHAPE,
+    Endpoint,
+    Query,
+    boolean,
+    name,
+    one_of,
+    reference,
+)
+
+_BINARY: Final = {"type": "string", "format": "binary"}
+
+
+async def _create(call: Call) -> Response:
+    session_id, media_type = call.session_id, call.content_type()
+    del session_id  # its existence comes first
+    query = call.query
+    if media_type == JSON:
+        _refuse_query(call, {"id", "dtype", "shape", "requires_grad"}, "a JSON body has these as its fields")
+        return await call.do("create", body=await call.json())
+    arguments: dict[str, Any] = {"requires_grad": query["requires_grad"]}
+    if media_type == SAFETENSORS_MEDIA_TYPE:
+        _refuse_query(call, {"id", "dtype", "shape"}, "a safetensors body says these of each of its arrays")
+        reader: bodies.Reader = bodies.safetensors_reader(call.limits)
+        found = await bodies.arrays(call.request, call.limits, reader)
+        return await call.do("create_many", arguments=arguments, buffers=found)
+    if media_type == NPY_MEDIA_TYPE:
+        _refuse_query(call, {"dtype", "shape"}, "an .npy body says these itself")
+        reader = bodies.npy_reader(call.limits, "array")
+    elif query["dtype"] is None or query["shape"] is None:
+        raise ArgumentTypeError("raw bytes need the query parameters 'dtype' and 'shape'")
+    else:
+        reader = bodies.BytesReader("array", query["dtype"], query["shape"], bodies.layout_check(call.limits))
+    found = await bodies.arrays(call.request, call.limits, reader)
+    return await call.do("create", arguments={"id": query["id"], **arguments}, buffers=found)
+
+
+def _refuse_query(call: Call, names: set[str], reason: str) -> None:
+    """Refuse parameters that this form of body has no use for, rather than leave them unheard."""
+    if any(call.query[n] not in (None, False) for n in names):
+        raise ArgumentTypeError(f"the query parameters {', '.join(sorted(names))} do not go with this Content-Type: {reason}")
+
+
+async def _list(call: Call) -> Response:
+    return await call.do("list_tensors", arguments={"after": call.query["after"], "limit": call.query["limit"]})
+
+
+async def _read(call: Call, suffix: str = "") -> Response:
+    arguments = {"reference": call.reference + suffix, "data": call.query["data"], "encoding": call.query["encoding"]}
+    return await call.do("read", arguments=arguments)
+
+
+async def _set(call: Call) -> Response:
+    arguments = {"reference": call.reference}
+    call.host.require(call.session_id)
+    return await call.do("set", body=await call.json(), arguments=arguments)
+
+
+async def _release(call: Call) -> Response:
+    return await call.do("release", arguments={"reference": call.reference})
+
+
+_AFTER: Final = Query("after", "the cursor `next` of the page before", NAME_SCHEMA, name, None)
+_ENCODING: Final = Query(
+    "encoding",
+    "how the data stands in a JSON answer: nested lists, or base64 of the raw little-endian bytes",
+    {"enum": ["json", "base64"], "default": "json"},
+    one_of("json", "base64"),
+    "json",
+)
+_READING: Final = (boolean("data", "false leaves out the data: a description alone (JSON only)", default=True), _ENCODING)
+_READ: Final = {
+    200: {
+        JSON: reference("TensorValue"),
+        BYTES_MEDIA_TYPE: _BINARY,
+        NPY_MEDIA_TYPE: _BINARY,
+        SAFETENSORS_MEDIA_TYPE: _BINARY,
+    }
+}
+_TENSOR: Final = "/v1/sessions/{session}/tensors/{tensor}"
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "POST",
+        "/v1/sessions/{session}/tensors",
+        "create_tensor",
+        "Make tensors from data: JSON, raw little-endian bytes, .npy, or safetensors (a tensor for each of its arrays)",
+        _create,
+        "tensors",
+        query=(ID, DTYPE, SHAPE, boolean("requires_grad", "whether gradients are computed for it", default=False)),
+        bodies={
+            JSON: reference("CreateFields"),
+            BYTES_MEDIA_TYPE: _BINARY,
+            NPY_MEDIA_TYPE: _BINARY,
+            SAFETENSORS_MEDIA_TYPE: _BINARY,
+        },
+        answers={201: {JSON: {"anyOf": [reference("Tensor"), reference("Tensors")]}}},
+        examples={JSON: {"id": "x1", "data": 0.3939, "requires_grad": True}},
+        headers={"Location": "the tensor's address, where it is one"},
+    ),
+    Endpoint(
+        "GET",
+        "/v1/sessions/{session}/tensors",
+        "list_tensors",
+        "List the tensors by name",
+        _list,
+        "tensors",
+        query=(_AFTER, LIMIT),
+        answers={200: {JSON: reference("TensorPage")}},
+    ),
+    Endpoint("GET", _TENSOR, "read_tensor", "A tensor's description and data", _read, "tensors", query=_READING, answers=_READ),
+    Endpoint(
+        "PATCH",
+        _TENSOR,
+        "set_tensor",
+        "Change requires_grad, the gradient or whether it is retained; or give another name",
+        _set,
+        "tensors",
+        bodies={JSON: reference("SetFields")},
+        answers={200: {JSON: reference("Tensor")}},
+        examples={JSON: {"grad": None}},
+    ),
+    Endpoint(
+        "DELETE",
+        _TENSOR,
+        "release_tensor",
+        "Release a name; what a graph still needs of the tensor lives on in it",
+        _release,
+        "tensors",
+        answers={204: {}},
+    ),
+    Endpoint(
+        "GET",
+        _TENSOR + "/grad",
+        "read_grad",
+        "The gradient accumulated in a tensor; 404 where there is none",
+        functools.partial(_read, suffix=".grad"),
+        "tensors",
+        query=_READING,
+        answers=_READ,
+    ),
+)

@@ -1,0 +1,258 @@
+"""The component schemas of the OpenAPI document: commands and op calls from their tables, answers written down here."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+from telegrad.contract.commands import COMMANDS, FIELDS, INPUT_SCHEMA, NAME_SCHEMA, REFERENCE_SCHEMA, schema
+from telegrad.contract.dtypes import DTYPES
+from telegrad.contract.errors import PROBLEM_TYPE_PREFIX, all_errors
+from telegrad.contract.kinds import KINDS
+from telegrad.contract.limits import Limits
+from telegrad.contract.ops import InputSlot, Op
+from telegrad_service.api.catalogue import public_ops
+from telegrad_service.api.endpoint import reference
+
+Schema = dict[str, Any]
+
+_INTEGER: Final[Schema] = {"type": "integer", "minimum": 0}
+_STRING: Final[Schema] = {"type": "string"}
+_BOOLEAN: Final[Schema] = {"type": "boolean"}
+_SECONDS: Final[Schema] = {"type": "number", "description": "seconds since 1970"}
+
+
+def _nullable(inner: Schema) -> Schema:
+    return {"anyOf": [inner, {"type": "null"}]}
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _object(properties: dict[str, Schema], *, optional: tuple[str, ...] = (), closed: bool = False, **more: Any) -> Schema:
+    """An object whose properties are all required but for ``optional``; answers stay open for later members."""
+    required = [n for n in properties if n not in optional]
+    found: Schema = {"type": "object", "properties": properties, **more}
+    if required:
+        found["required"] = required
+    if closed:
+        found["additionalProperties"] = False
+    return found
+
+
+def _command_name(name: str) -> str:
+    return f"{name.capitalize()}Command"
+
+
+def _fields(name: str, *, without: tuple[str, ...] = (), optional: tuple[str, ...] = ()) -> Schema:
+    """A command's own fields, for a route that is that command: what the address says is left out."""
+    full = schema(COMMANDS[name])
+    left_out = {"command", *without}
+    found = {
+        **full,
+        "title": f"{full['title']}Fields",
+        "properties": {n: s for n, s in full["properties"].items() if n not in left_out},
+        "required": [n for n in full["required"] if n not in left_out and n not in optional],
+    }
+    if not found["required"]:
+        del found["required"]
+    return found
+
+
+def _slot(slot: InputSlot) -> Schema:
+    choices: list[Schema] = [reference("Reference")]
+    if slot.number:
+        choices.append(reference("Number"))
+    if slot.optional:
+        choices.append({"type": "null"})
+    inner = {"anyOf": choices} if len(choices) > 1 else choices[0]
+    return {**inner, "description": slot.name} if "$ref" not in inner else {"allOf": [inner], "description": slot.name}
+
+
+def op_call(op: Op) -> Schema:
+    """The body that calls one op."""
+    fixed = [s for s in op.inputs if not s.variadic]
+    variadic = [s for s in op.inputs if s.variadic]
+    inputs: Schema = {"type": "array", "minItems": len(fixed)}
+    if fixed:
+        inputs["prefixItems"] = [_slot(s) for s in fixed]
+    if variadic:
+        inputs["items"] = _slot(variadic[0])
+    else:
+        inputs["maxItems"] = len(fixed)
+    parameters = _object(
+        {p.name: KINDS[p.annotation].schema for p in op.parameters.values()},
+        optional=tuple(p.name for p in op.parameters.values() if not p.required),
+        closed=True,
+    )
+    properties = {
+        "op": {"enum": [op.name, f"{op.name}_"] if op.inplace else [op.name]},
+        "inputs": inputs,
+        "parameters": parameters,
+        "outputs": FIELDS["apply"]["outputs"].schema,
+        "grad_enabled": {**FIELDS["apply"]["grad_enabled"].schema, "default": True},
+    }
+    optional = ["outputs", "grad_enabled"]
+    if not fixed:
+        optional.append("inputs")
+    if "required" not in parameters:
+        optional.append("parameters")
+    return _object(
+        properties, optional=tuple(optional), closed=True, title=op.name, description=op.doc.partition("\n\n")[0].replace("\n", " ")
+    )
+
+
+def call_name(op: str) -> str:
+    """The component that describes the call of an op."""
+    return f"Op.{op}"
+
+
+_DESCRIPTION: Final[dict[str, Schema]] = {
+    "id": {"type": "string", "description": "its name"},
+    "shape": _list(_INTEGER),
+    "dtype": {"enum": list(DTYPES)},
+    "requires_grad": _BOOLEAN,
+    "is_leaf": _BOOLEAN,
+    "grad_fn": {**_nullable(_STRING), "description": "the node that made it, as PyTorch names it; null for a leaf"},
+    "has_grad": _BOOLEAN,
+    "retains_grad": _BOOLEAN,
+    "version": {**_INTEGER, "description": "how often its memory was written to in place"},
+    "nbytes": _INTEGER,
+}
+_DATA: Final[dict[str, Schema]] = {
+    "data": {
+        "description": 'nested lists of numbers, or one number; "NaN", "Infinity", "-Infinity" and {"complex": [real, imaginary]}'
+    },
+    "base64": {"type": "string", "contentEncoding": "base64", "description": "the raw little-endian elements"},
+    "buffer": {"type": "string", "description": "name of the array in the safetensors body"},
+}
+
+
+def _problem() -> Schema:
+    types = [PROBLEM_TYPE_PREFIX + cls.code for cls in all_errors()]
+    return _object(
+        {
+            "type": {
+                "type": "string",
+                "description": "what went wrong, for programs; later versions may know more",
+                "examples": types,
+            },
+            "title": {"type": "string", "description": "the kind of mistake, in words"},
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": {"type": "string", "description": "what was given, what was wanted, what to try"},
+            "request_id": {"type": "string", "description": "also in X-Request-Id, and in the server's log"},
+            "predicted": {"type": "integer", "description": "of a limit: what the request would have needed"},
+            "permitted": {"type": "integer", "description": "of a limit: what it may have"},
+            "limit": {"type": "string", "description": "of a limit: the setting's name"},
+            "applied": {"type": "integer", "description": "of a batch: how many of its commands stand"},
+            "failed": {"type": "integer", "description": "of a batch: the position of the command that failed"},
+            "results": _list(reference("Result")) | {"description": "of a batch: the results of the commands that stand"},
+        },
+        optional=("predicted", "permitted", "limit", "applied", "failed", "results"),
+        description="RFC 9457 problem document",
+    )
+
+
+def _session() -> Schema:
+    limits = {f.name: {"type": "integer" if isinstance(f.default, int) else "number"} for f in dataclasses.fields(Limits)}
+    return _object(
+        {
+            "id": _STRING,
+            "created": _SECONDS,
+            "tensors": _INTEGER,
+            "bytes": {**_INTEGER, "description": "memory of all values, those saved in graphs included"},
+            "nodes": {**_INTEGER, "description": "graph nodes"},
+            "programs": _INTEGER,
+            "limits": _object(limits),
+        }
+    )
+
+
+def _op_row() -> Schema:
+    return _object(
+        {
+            "name": _STRING,
+            "family": _STRING,
+            "namespace": {"type": "string", "description": 'where the Python client has it: "" for telegrad itself'},
+            "signature": _STRING,
+            "inputs": _list(_object({"name": _STRING, "number": _BOOLEAN, "optional": _BOOLEAN, "variadic": _BOOLEAN})),
+            "parameters": _list(
+                _object({"name": _STRING, "required": _BOOLEAN, "schema": {"type": "object"}, "default": {}}, optional=("default",))
+            ),
+            "outputs": _list(_STRING),
+            "differentiable": {**_list(_STRING), "description": "the inputs that gradients flow to"},
+            "nondifferentiable_reason": {**_nullable(_STRING), "description": "why it has no derivative, where it has none"},
+            "view": {"type": "boolean", "description": "the result shares the first input's memory"},
+            "in_place": {**_nullable(_STRING), "description": "the name of the op that writes into its first input"},
+            "random": {"type": "boolean", "description": "draws from the session's generator"},
+            "node": {**_nullable(_STRING), "description": "grad_fn of its result"},
+            "doc": _STRING,
+        }
+    )
+
+
+def components() -> dict[str, Schema]:
+    """Every component schema by name."""
+    ops = public_ops()
+    mapping = {
+        spelling: f"#/components/schemas/{call_name(n)}"
+        for n, o in ops.items()
+        for spelling in ([n, f"{n}_"] if o.inplace else [n])
+    }
+    return {
+        "Name": NAME_SCHEMA,
+        "Reference": {**REFERENCE_SCHEMA, "description": "a tensor's name, or name.grad for its gradient"},
+        "Number": KINDS["Number"].schema,
+        "Input": INPUT_SCHEMA,
+        "OpenSession": _object({"seed": _nullable(FIELDS["seed"]["seed"].schema)}, optional=("seed",), closed=True),
+        "Session": _session(),
+        "SessionPage": _object(
+            {
+                "sessions": _list(_object({"id": _STRING, "created": _SECONDS, "idle_seconds": {"type": "number"}})),
+                "next": {**_nullable(_STRING), "description": "the parameter `after` of the next page; null on the last"},
+            }
+        ),
+        "Tensor": _object(_DESCRIPTION),
+        "TensorValue": _object({**_DESCRIPTION, "data": _DATA["data"], "base64": _DATA["base64"]}, optional=("data", "base64")),
+        "Tensors": _object({"tensors": _list(reference("Tensor"))}),
+        "TensorPage": _object({"tensors": _list(reference("Tensor")), "next": _nullable(_STRING)}),
+        "Outputs": _object({"outputs": _list(_nullable(reference("Tensor")))}),
+        "Leaves": _object({"leaves": {**_list(_STRING), "description": "the named leaves that have a gradient now"}}),
+        "Gradients": _object({"present": _list(_BOOLEAN), "results": _list(_nullable(reference("Tensor")))}),
+        "CreateFields": _fields("create", without=("buffer",), optional=("id",)),
+        "SetFields": _fields("set", without=("tensor",)),
+        "BackwardFields": _fields("backward"),
+        "GradFields": _fields("grad"),
+        "SeedFields": _fields("seed"),
+        "OpCall": {
+            "oneOf": [reference(call_name(n)) for n in ops],
+            "discriminator": {"propertyName": "op", "mapping": mapping},
+        },
+        **{call_name(n): op_call(o) for n, o in ops.items()},
+        "Command": {
+            "oneOf": [reference(_command_name(n)) for n in COMMANDS],
+            "discriminator": {
+                "propertyName": "command",
+                "mapping": {n: f"#/components/schemas/{_command_name(n)}" for n in COMMANDS},
+            },
+        },
+        **{_command_name(n): schema(c) for n, c in COMMANDS.items()},
+        "Batch": _object({"commands": _list(reference("Command"))}, closed=True),
+        "Result": _object(
+            {
+                "index": {**_INTEGER, "description": "the command's position"},
+                "tensor": _nullable(reference("Tensor")),
+                **_DATA,
+                "present": _list(_BOOLEAN),
+                "outputs": _list(_nullable(_STRING)),
+                "results": _list({}),
+            },
+            optional=("tensor", "data", "base64", "buffer", "present", "outputs", "results"),
+        ),
+        "BatchAnswer": _object({"applied": _INTEGER, "results": _list(reference("Result"))}),
+        "Op": _op_row(),
+        "Catalogue": _object({"version": _STRING, "ops": _list(reference("Op"))}),
+        "Status": _object({"status": _STRING}),
+        "Problem": _problem(),
+    }

@@ -1,0 +1,121 @@
+"""What every host offers, and the plain data that goes in and out: nothing here depends on where a session lives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from telegrad.contract.codec import JSON_MEDIA_TYPE
+from telegrad.contract.limits import Limits
+
+Array = npt.NDArray[Any]
+
+State = Literal["starting", "ready", "draining", "stopped"]
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One request to a session, as data that could cross to another process.
+
+    Attributes:
+        verb: what to do: a name of ``verbs.VERBS``.
+        body: the JSON text as it came; parsed where the session lives. Empty where the request has none.
+        arguments: what path and query said, checked.
+        buffers: arrays that came in binary form, by name; they become the session's own.
+        media_type: the form of the answer that was negotiated.
+        request_id: for problems made where the session lives, and for logs.
+    """
+
+    verb: str
+    body: bytes = b""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    buffers: Mapping[str, Array] = field(default_factory=dict)
+    media_type: str = JSON_MEDIA_TYPE
+    request_id: str = ""
+
+
+class Answer(NamedTuple):
+    """What came of it, ready to be sent.
+
+    Attributes:
+        pieces: the body, in pieces that nobody changes any more.
+        media_type: of the body; None where there is none.
+        status: HTTP status.
+        created: name of the one thing that was made, for its address.
+    """
+
+    pieces: tuple[bytes | memoryview, ...] = ()
+    media_type: str | None = None
+    status: int = 200
+    created: str | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the body."""
+        return sum(len(piece) for piece in self.pieces)
+
+
+class Resident(NamedTuple):
+    """A session as its host sees it, without asking the session.
+
+    Attributes:
+        id: its id.
+        created: seconds since 1970.
+        idle_seconds: since its last request ended; 0 while one runs or waits.
+    """
+
+    id: str
+    created: float
+    idle_seconds: float
+
+
+class Host(ABC):
+    """Keeps sessions, and lets each do one thing at a time in the order of arrival."""
+
+    limits: Limits
+    state: State
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Begin to accept work."""
+
+    @abstractmethod
+    async def stop(self, drain_seconds: float) -> int:
+        """Refuse new work, wait for what runs at most so long, and close every session.
+
+        Returns:
+            how many computations had not ended by then; they cannot be interrupted.
+        """
+
+    @abstractmethod
+    async def open(self, work: Work) -> Answer:
+        """Make a session. Raises LimitError where there are too many, UnavailableError where the host takes no work."""
+
+    @abstractmethod
+    def require(self, session_id: str) -> None:
+        """Raise NotFoundError where there is no such session, before anything is read for it."""
+
+    @abstractmethod
+    async def do(self, session_id: str, work: Work) -> Answer:
+        """Do something with a session when its turn comes. What has begun is finished even if the caller goes away.
+
+        Raises:
+            NotFoundError: no such session.
+            UnavailableError: the host takes no work now.
+            TelegradError: what the work itself raises; the session is as it was.
+        """
+
+    @abstractmethod
+    async def close(self, session_id: str) -> None:
+        """Forget a session at once; what it computes now is finished first, then everything is freed. Raises NotFoundError."""
+
+    @abstractmethod
+    def list(self, after: int, limit: int) -> tuple[list[Resident], int | None]:
+        """Up to ``limit`` sessions in order of their making, from the cursor ``after`` on, and the next page's cursor."""

@@ -1,0 +1,278 @@
+"""What can be asked of a session: from a request as data to an answer ready to be sent. Runs where the session lives.
+
+Parsing and writing of bodies happen here too, so that the front (an event loop) only passes bytes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from telegrad.contract import codec
+from telegrad.contract.commands import (
+    Apply,
+    Backward,
+    Command,
+    Create,
+    Grad,
+    Read,
+    Release,
+    Run,
+    Seed,
+    Set,
+    decode_command,
+    decode_fields,
+)
+from telegrad.contract.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    LimitError,
+    NotAcceptableError,
+    NotFoundError,
+    RequestError,
+    TelegradError,
+)
+from telegrad.contract.limits import refuse
+from telegrad_service.hosts.base import Answer, Array, Work
+from telegrad_service.hosts.npy import npy_pieces
+from telegrad_service.session.session import GRAD_SUFFIX, Session
+
+
+def do(session: Session, work: Work) -> Answer:
+    """Do one request. Raises TelegradError, and nothing has changed (but for a batch, which says what stands)."""
+    try:
+        return VERBS[work.verb](session, work)
+    except TelegradError as error:
+        # Its frames hold the request's arrays, and whoever answers does not need them.
+        raise error.with_traceback(None) from None
+    except MemoryError:
+        raise LimitError("the machine has not enough memory for this; release tensors, or use smaller ones") from None
+
+
+# Bodies ---------------------------------------------------------------------------------------------------------------------
+
+
+def _object(session: Session, work: Work, *, allowed: Sequence[str] | None = None) -> dict[str, Any]:
+    """The body as a JSON object; with ``allowed``, other members are refused."""
+    limits = session.limits
+    value = codec.load_json(work.body, max_depth=limits.max_json_depth, max_values=limits.max_json_values)
+    if type(value) is not dict:
+        raise ArgumentTypeError("the body must be a JSON object")
+    if allowed is not None and not value.keys() <= set(allowed):
+        raise ArgumentTypeError(f"the body has an unknown member; its members are: {', '.join(allowed)}")
+    return value
+
+
+def _json(value: Any, *, status: int = 200, created: str | None = None) -> Answer:
+    return Answer((codec.dump_json(value),), codec.JSON_MEDIA_TYPE, status, created)
+
+
+def _no_content() -> Answer:
+    return Answer(status=204)
+
+
+# The session ----------------------------------------------------------------------------------------------------------------
+
+
+def _open(session: Session, work: Work) -> Answer:
+    """A new session's first work: seed it if that is asked, and introduce it."""
+    given = _object(session, work, allowed=("seed",)) if work.body else {}
+    if given.get("seed") is not None:
+        session.apply(decode_fields(Seed, given))
+    return _json(_summary_of(session), status=201, created=session.id)
+
+
+def _summary(session: Session, work: Work) -> Answer:
+    return _json(_summary_of(session))
+
+
+def _summary_of(session: Session) -> dict[str, Any]:
+    return {**session.summary(), "limits": dataclasses.asdict(session.limits)}
+
+
+def _seed(session: Session, work: Work) -> Answer:
+    session.apply(decode_fields(Seed, _object(session, work)))
+    return _no_content()
+
+
+# Tensors --------------------------------------------------------------------------------------------------------------------
+
+
+def _list_tensors(session: Session, work: Work) -> Answer:
+    found, following = session.list(work.arguments["after"], work.arguments["limit"])
+    return _json({"tensors": found, "next": following})
+
+
+def _create(session: Session, work: Work) -> Answer:
+    """One tensor from the fields of ``create`` as JSON, or from the one array that came in binary form."""
+    fields = dict(work.arguments) if work.buffers else _object(session, work)
+    if fields.get("id") is None:
+        fields["id"] = session.new_name()
+    if work.buffers:
+        fields["buffer"] = next(iter(work.buffers))
+    command = decode_fields(Create, fields)
+    session.apply(command, work.buffers)
+    name = str(fields["id"])
+    return _json(session.describe(name), status=201, created=name)
+
+
+def _create_many(session: Session, work: Work) -> Answer:
+    """Every array becomes the tensor of its name: all of them or none."""
+    settings = dict(work.arguments)
+    commands = [decode_fields(Create, {"id": name, "buffer": name, **settings}) for name in work.buffers]
+    done = session.batch(commands, work.buffers)
+    if done.failed is not None:
+        session.apply(Release(tuple(c.id for c in commands[: done.applied] if isinstance(c, Create))))
+        raise done.failed
+    return _json({"tensors": [session.describe(name) for name in work.buffers]}, status=201)
+
+
+def _read(session: Session, work: Work) -> Answer:
+    """Description and value in one of four forms."""
+    reference, media_type = work.arguments["reference"], work.media_type
+    with_data = work.arguments["data"]
+    if media_type != codec.JSON_MEDIA_TYPE:
+        if not with_data:
+            raise NotAcceptableError("a description alone is JSON; ask for application/json, or leave out data=false")
+        encoding = "buffer"
+    else:
+        encoding = work.arguments["encoding"]
+    what = "value" if with_data else "description"
+    result, arrays = session.apply(decode_fields(Read, {"tensor": reference, "what": what, "encoding": encoding}))
+    if result is None or result["tensor"] is None:
+        raise NotFoundError("that tensor has no gradient; run backward first")
+    if media_type == codec.JSON_MEDIA_TYPE:
+        return _json({**result.pop("tensor"), **result})
+    (array,) = arrays.values()
+    return Answer(_pieces_of(reference, array, media_type), media_type)
+
+
+def _pieces_of(name: str, array: Array, media_type: str) -> tuple[bytes | memoryview, ...]:
+    if media_type == codec.SAFETENSORS_MEDIA_TYPE:
+        return tuple(codec.pack({name: array}))
+    if media_type == codec.NPY_MEDIA_TYPE:
+        return npy_pieces(array)
+    return (codec.array_bytes(array),)
+
+
+def _set(session: Session, work: Work) -> Answer:
+    given = _object(session, work)
+    if "tensor" in given:
+        raise ArgumentTypeError("set: the tensor is named by the address, not by a field")
+    reference = work.arguments["reference"]
+    session.apply(decode_fields(Set, {"tensor": reference, **given}))
+    return _json(session.describe(reference))
+
+
+def _release(session: Session, work: Work) -> Answer:
+    session.apply(decode_fields(Release, {"tensors": [work.arguments["reference"]]}))
+    return _no_content()
+
+
+# Ops and gradients ----------------------------------------------------------------------------------------------------------
+
+
+def _apply(session: Session, work: Work) -> Answer:
+    command = decode_fields(Apply, _object(session, work))
+    assert isinstance(command, Apply)  # noqa: S101 - for the type checkers
+    result, _ = session.apply(command)
+    names = [] if result is None else list(result["outputs"])
+    if not names and command.op.endswith("_"):
+        names = [v for v in command.inputs[:1] if isinstance(v, str)]  # changed in place
+    return _json({"outputs": [None if n is None else session.describe(n) for n in names]})
+
+
+def _backward(session: Session, work: Work) -> Answer:
+    session.apply(decode_fields(Backward, _object(session, work)))
+    leaves = [n for n, t in session.names.items() if t.requires_grad and t.grad is not None and t.is_leaf]
+    return _json({"leaves": leaves})
+
+
+def _grad(session: Session, work: Work) -> Answer:
+    result, _ = session.apply(decode_fields(Grad, _object(session, work)))
+    present, names = ([], []) if result is None else (result["present"], result["results"])
+    described = [None if n is None else session.describe(n) for n in names]
+    return _json({"present": present, "results": described})
+
+
+# Batches and programs -------------------------------------------------------------------------------------------------------
+
+
+def _commands(session: Session, given: Any) -> list[Command]:
+    """A list of commands; a fault in any of them refuses the list, and names its place."""
+    if type(given) is not list:
+        raise ArgumentTypeError("'commands' must be a list of commands")
+    if len(given) > session.limits.max_commands:
+        raise refuse("the list", len(given), session.limits.max_commands, "max_commands", unit="commands", hint="send several")
+    commands: list[Command] = []
+    for index, value in enumerate(given):
+        try:
+            commands.append(decode_command(value))
+        except TelegradError as error:
+            error.extra.update(applied=0, failed=index)
+            raise
+    return commands
+
+
+def _batch(session: Session, work: Work) -> Answer:
+    """Commands in order; the first that fails stops them, and what came before it stands."""
+    given = _object(session, work, allowed=("commands",))
+    if "commands" not in given:
+        raise ArgumentTypeError("the body misses the member 'commands'")
+    commands = _commands(session, given["commands"])
+    _check_buffers(commands)
+    if work.media_type != codec.SAFETENSORS_MEDIA_TYPE and any(_puts_out_buffers(session, c) for c in commands):
+        raise NotAcceptableError(f"reads with encoding 'buffer' need a safetensors answer: Accept: {codec.SAFETENSORS_MEDIA_TYPE}")
+    done = session.batch(commands, work.buffers)
+    if done.failed is not None:
+        return _failed(done.applied, done.results, done.failed, work)
+    message = {"applied": done.applied, "results": done.results}
+    if work.media_type == codec.SAFETENSORS_MEDIA_TYPE:
+        return Answer(tuple(codec.pack(done.arrays, message)), codec.SAFETENSORS_MEDIA_TYPE)
+    return _json(message)
+
+
+def _failed(applied: int, results: list[dict[str, Any]], error: TelegradError, work: Work) -> Answer:
+    """The problem of the command that failed, with what stands. Written here: the results before it may be large."""
+    kept = [r for r in results if "buffer" not in r]
+    problem = {**error.problem(), "applied": applied, "failed": applied, "results": kept, "request_id": work.request_id}
+    return Answer((codec.dump_json(problem),), codec.PROBLEM_MEDIA_TYPE, error.status)
+
+
+def _check_buffers(commands: Sequence[Command]) -> None:
+    """Each array of the request belongs to one tensor: two would share its memory."""
+    seen: set[str] = set()
+    for index, command in enumerate(commands):
+        if isinstance(command, Create) and command.buffer is not None:
+            if command.buffer in seen:
+                raise ArgumentValueError("two creates name the same buffer", extra={"applied": 0, "failed": index})
+            seen.add(command.buffer)
+
+
+def _puts_out_buffers(session: Session, command: Command) -> bool:
+    if isinstance(command, Read):
+        return command.what == "value" and command.encoding == "buffer"
+    if isinstance(command, Run):
+        program = session.programs.get(command.program)
+        return program is not None and any(_puts_out_buffers(session, c) for c in program.commands)
+    return False
+
+
+VERBS: Final[Mapping[str, Callable[[Session, Work], Answer]]] = {
+    "open": _open,
+    "summary": _summary,
+    "seed": _seed,
+    "list_tensors": _list_tensors,
+    "create": _create,
+    "create_many": _create_many,
+    "read": _read,
+    "set": _set,
+    "release": _release,
+    "apply": _apply,
+    "backward": _backward,
+    "grad": _grad,
+    "batch": _batch,
+}
+
+__all__ = ["GRAD_SUFFIX", "VERBS", "RequestError", "do"]

@@ -1,0 +1,176 @@
+"""What an operator may set: environment variables and command-line options, read once into frozen settings.
+
+Every setting is one field below; its environment variable is ``TELEGRAD_`` and the name in capitals, its option ``--`` and the name with
+dashes. Units stand in the names. The fields of ``Limits`` are settings of the same kind.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, NamedTuple
+
+from telegrad.contract.errors import ArgumentValueError
+from telegrad.contract.limits import Limits
+
+PREFIX: Final = "TELEGRAD_"
+LOG_LEVELS: Final = ("critical", "error", "warning", "info", "debug")
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the service runs.
+
+    Attributes:
+        host: address to listen on. Other addresses than loopback need allow_remote.
+        port: TCP port to listen on; 0 takes a free one.
+        allow_remote: whether to listen on addresses that others can reach. There are no keys yet: whoever reaches the port may
+            use every session.
+        log_level: critical, error, warning, info or debug.
+        access_log: whether to log a line for each request.
+        workers: server processes. Sessions live in the server's process, so there is exactly one.
+        compute_threads: threads that compute; a session uses one at a time.
+        max_waiting_requests: requests that may wait for their session's turn before further ones are refused with 503.
+        drain_seconds: how long a stopping server waits for requests that it has begun.
+        limits: of a session and of the requests to it.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    allow_remote: bool = False
+    log_level: str = "info"
+    access_log: bool = False
+    workers: int = 1
+    compute_threads: int = 32
+    max_waiting_requests: int = 1000
+    drain_seconds: float = 10.0
+    limits: Limits = field(default_factory=Limits)
+
+
+class Setting(NamedTuple):
+    """One thing to set: name, default, what it means, and how its text is read (raises ArgumentValueError)."""
+
+    name: str
+    default: Any
+    meaning: str
+    parse: Callable[[str], Any]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def option(self) -> str:
+        """The command-line option."""
+        return "--" + self.name.replace("_", "-")
+
+
+def _meanings(cls: type) -> dict[str, str]:
+    """What the class's docstring says of each attribute."""
+    text = (cls.__doc__ or "").partition("Attributes:")[2]
+    found = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, re.MULTILINE)
+    return {name: " ".join(meaning.split()) for name, meaning in found}
+
+
+def _boolean(text: str) -> bool:
+    choices = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in choices:
+        raise ArgumentValueError("must be true or false")
+    return choices[text.lower()]
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,19}", text) or not low <= int(text) <= high:
+            raise ArgumentValueError(f"must be a whole number from {low:,} to {high:,}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not math.isfinite(float(text)) or float(text) <= 0:
+        raise ArgumentValueError("must be a positive number of seconds")
+    return float(text)
+
+
+def _level(text: str) -> str:
+    if text not in LOG_LEVELS:
+        raise ArgumentValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+    return text
+
+
+def _address(text: str) -> str:
+    if not text or text != text.strip():
+        raise ArgumentValueError("must be an address or a host name")
+    return text
+
+
+_PARSERS: Final[dict[str, Callable[[str], Any]]] = {
+    "host": _address,
+    "port": _whole(0, 65535),
+    "log_level": _level,
+    "workers": _whole(1, 1),
+    "compute_threads": _whole(1, 1024),
+    "max_json_depth": _whole(8, 500),  # Python's own parser recurses: 500 levels are safe
+}
+_BY_TYPE: Final[dict[type, Callable[[str], Any]]] = {bool: _boolean, int: _whole(1, 2**62), float: _seconds}
+
+
+def _settings_of(cls: type[Any]) -> list[Setting]:
+    meanings = _meanings(cls)
+    defaults = cls()
+    return [
+        Setting(f.name, value, meanings[f.name], _PARSERS.get(f.name) or _BY_TYPE[type(value)])
+        for f in fields(cls)
+        if not isinstance(value := getattr(defaults, f.name), Limits)
+    ]
+
+
+SETTINGS: Final[dict[str, Setting]] = {s.name: s for s in [*_settings_of(Settings), *_settings_of(Limits)]}
+"""Every setting by name, those of ``Limits`` included."""
+
+_LIMIT_NAMES: Final = frozenset(f.name for f in fields(Limits))
+
+
+def load(options: Mapping[str, str | None] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment, overridden by command-line options (by setting name; None is not given).
+
+    Raises:
+        ArgumentValueError: naming each variable or option that does not fit, and what it must be.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    wrong: list[str] = []
+    for setting in SETTINGS.values():
+        source, text = setting.option, (options or {}).get(setting.name)
+        if text is None:
+            source, text = setting.variable, environment.get(setting.variable)
+        if text is None:
+            continue
+        try:
+            values[setting.name] = setting.parse(text)
+        except ArgumentValueError as error:
+            wrong.append(f"{source} {error.detail}")
+    limits = Limits(**{n: values.pop(n) for n in list(values) if n in _LIMIT_NAMES})
+    settings = Settings(**values, limits=limits)
+    if settings.host not in LOOPBACK and not settings.allow_remote:
+        wrong.append(
+            f"{SETTINGS['host'].variable} (--host) is not a loopback address. There are no keys yet: whoever reaches the port may use "
+            "every session. If that is meant, add --insecure-bind or TELEGRAD_ALLOW_REMOTE=true"
+        )
+    if wrong:
+        raise ArgumentValueError("; ".join(wrong))
+    return settings
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Variables that begin like a setting of ours and are none: most likely misspelt."""
+    environment = os.environ if environment is None else environment
+    known = {s.variable for s in SETTINGS.values()}
+    return sorted(n for n in environment if n.startswith(PREFIX) and n not in known)
