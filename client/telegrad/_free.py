@@ -11,6 +11,14 @@ from telegrad.contract.tensor.base import TensorBase
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+
+
+def require_tensor(value: T, name: str) -> T:
+    """``value`` if it is a tensor; raises ArgumentTypeError naming the function."""
+    if not isinstance(value, TensorBase):
+        raise ArgumentTypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(value).__name__}")
+    return value
 
 
 def free(method: Callable[P, R]) -> Callable[P, R]:
@@ -26,9 +34,8 @@ def free(method: Callable[P, R]) -> Callable[P, R]:
             if "input" not in kwargs:
                 raise ArgumentTypeError(f"{name}() missing 1 required argument: 'input'")
             args = (kwargs.pop("input"),)
-        if not isinstance(args[0], TensorBase):
-            raise ArgumentTypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(args[0]).__name__}")
-        return method(*args, **kwargs)  # type: ignore[arg-type]
+        require_tensor(args[0], name)
+        return method(*args, **kwargs)
 
     call.__qualname__ = name
-    return call  # type: ignore[return-value]
+    return call

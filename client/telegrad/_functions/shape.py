@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from telegrad._free import free
+from telegrad._free import free, require_tensor
 from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.shape import broadcast_tensors, cat, hstack, stack, vstack
 
@@ -71,39 +71,32 @@ unsqueeze = free(TensorOps.unsqueeze)
 
 # Methods that take sizes one by one take them as one argument here, which has a name.
 
-_broadcast_to = free(TensorOps.broadcast_to)
-_flip = free(TensorOps.flip)
-_permute = free(TensorOps.permute)
-_reshape = free(TensorOps.reshape)
-_split = free(TensorOps.split)
-_tile = free(TensorOps.tile)
-
 
 def broadcast_to(input: T, size: Sequence[int]) -> T:
     """``Tensor.broadcast_to``: dimensions of size 1 repeated without copying."""
-    return _broadcast_to(input, size)
+    return require_tensor(input, "broadcast_to").broadcast_to(size)
 
 
 def flip(input: T, dims: int | Sequence[int]) -> T:
     """``Tensor.flip``: elements in reverse order along ``dims``."""
-    return _flip(input, dims)
+    return require_tensor(input, "flip").flip(dims)
 
 
 def permute(input: T, dims: Sequence[int]) -> T:
     """``Tensor.permute``: dimensions in the order ``dims``."""
-    return _permute(input, dims)
+    return require_tensor(input, "permute").permute(dims)
 
 
 def reshape(input: T, shape: Sequence[int]) -> T:
     """``Tensor.reshape``: the same elements in another shape."""
-    return _reshape(input, shape)
+    return require_tensor(input, "reshape").reshape(shape)
 
 
 def split(tensor: T, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[T, ...]:
     """``Tensor.split``: consecutive parts along ``dim``."""
-    return _split(tensor, split_size_or_sections, dim)
+    return require_tensor(tensor, "split").split(split_size_or_sections, dim)
 
 
 def tile(input: T, dims: Sequence[int]) -> T:
     """``Tensor.tile``: copies side by side."""
-    return _tile(input, dims)
+    return require_tensor(input, "tile").tile(dims)

@@ -102,7 +102,7 @@ def position_type(name: str) -> Callable[[DType, DType | None], DType]:
 
 
 def _dims(dim: Any) -> Sequence[int] | None:
-    return (dim,) if isinstance(dim, int) else dim  # type: ignore[no-any-return]
+    return (dim,) if isinstance(dim, int) else dim
 
 
 def reduction(

@@ -1,5 +1,7 @@
 """Chains of view ops applied to arrays and Tensors: how a write through a view reaches the base, and its gradient."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,13 +1,15 @@
 """Sums, means, extremes and other ops that take dimensions away, and running sums."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from telegrad.contract import reduce_rules as rules
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
-from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.errors import ArgumentTypeError, DimensionError
 from telegrad.contract.ops import op
 from telegrad.contract.reduce_rules import flag, sum_type
 from telegrad.contract.shapes import integer, ints, optional_ints, same
@@ -178,7 +180,7 @@ class ReduceOps(TensorBase):
 
         Shapes: [..., n, ...] -> [...], [...]. NaN wins. Gradient: g at the positions.
         """
-        return self._apply("max.dim", self, dim=dim, keepdim=keepdim)  # type: ignore[no-any-return]
+        return self._apply("max.dim", self, dim=dim, keepdim=keepdim)
 
     def max(self, dim: int | Self | None = None, keepdim: bool = False, *, other: Self | None = None) -> Any:
         """Largest element; or, along ``dim``, (values, indices); or, with another tensor, ``maximum``."""
@@ -202,7 +204,7 @@ class ReduceOps(TensorBase):
 
         Shapes: [..., n, ...] -> [...], [...]. NaN wins. Gradient: g at the positions.
         """
-        return self._apply("min.dim", self, dim=dim, keepdim=keepdim)  # type: ignore[no-any-return]
+        return self._apply("min.dim", self, dim=dim, keepdim=keepdim)
 
     def min(self, dim: int | Self | None = None, keepdim: bool = False, *, other: Self | None = None) -> Any:
         """Smallest element; or, along ``dim``, (values, indices); or, with another tensor, ``minimum``."""
@@ -242,7 +244,7 @@ class ReduceOps(TensorBase):
         return MinMax(low, high)
 
     @op(
-        rules.reduction(rules.position_type("argmax"), needs_elements="argmax", empty_error=rules.DimensionError),
+        rules.reduction(rules.position_type("argmax"), needs_elements="argmax", empty_error=DimensionError),
         differentiable=(),
         reason=NOT_SMOOTH,
     )
@@ -254,7 +256,7 @@ class ReduceOps(TensorBase):
         return self._apply("argmax", self, dim=optional_integer(dim, "dim"), keepdim=flag(keepdim, "keepdim"))
 
     @op(
-        rules.reduction(rules.position_type("argmin"), needs_elements="argmin", empty_error=rules.DimensionError),
+        rules.reduction(rules.position_type("argmin"), needs_elements="argmin", empty_error=DimensionError),
         differentiable=(),
         reason=NOT_SMOOTH,
     )
@@ -369,4 +371,4 @@ def _extreme(name: str, x: TensorBase, dim: Any, keepdim: Any, other: Any) -> An
             raise ArgumentTypeError(f"{name}(): keepdim needs a dim")
         return x._apply(name, x)
     found = x._apply(f"{name}.dim", x, dim=integer(dim, "dim"), keepdim=flag(keepdim, "keepdim"))
-    return cast("ValuesIndices[Any]", ValuesIndices(*found))
+    return ValuesIndices(*found)

@@ -1,9 +1,11 @@
 """Ops that rearrange: new shapes, swapped dimensions, joined and split tensors. Most results are views of the same memory."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 from telegrad.contract import shape_rules as rules
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, ShapeError
@@ -326,12 +328,13 @@ def sequence_of_tensors(tensors: Any, name: str) -> Any:
         raise ArgumentTypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
     if not tensors:
         raise (ArgumentValueError if name == "cat" else ShapeError)(f"{name}(): expected a non-empty list of Tensors")
-    for position, tensor in enumerate(tensors):
+    found = cast("Sequence[object]", tensors)
+    for position, tensor in enumerate(found):
         if not isinstance(tensor, TensorBase):
             raise ArgumentTypeError(
                 f"{name}(): expected Tensor as element {position} in argument 0, but got {type(tensor).__name__}"
             )
-    return tensors
+    return found
 
 
 @op(rules.cat)
@@ -341,7 +344,7 @@ def cat(tensors: Sequence[T], dim: int = 0) -> T:
     Shapes: [..., n1, ...], [..., n2, ...] -> [..., n1 + n2, ...]; tensors of shape [0] are passed over. Types promote.
     Gradient: each tensor's part of g. Raises: ShapeError if the other sizes differ.
     """
-    return sequence_of_tensors(tensors, "cat")[0]._apply("cat", *tensors, dim=integer(dim, "dim"))  # type: ignore[no-any-return]
+    return sequence_of_tensors(tensors, "cat")[0]._apply("cat", *tensors, dim=integer(dim, "dim"))
 
 
 @op(rules.stack)
@@ -350,19 +353,19 @@ def stack(tensors: Sequence[T], dim: int = 0) -> T:
 
     Shapes: k times [...] -> [..., k, ...]. Types promote. Gradient: each tensor's slice of g.
     """
-    return sequence_of_tensors(tensors, "stack")[0]._apply("stack", *tensors, dim=integer(dim, "dim"))  # type: ignore[no-any-return]
+    return sequence_of_tensors(tensors, "stack")[0]._apply("stack", *tensors, dim=integer(dim, "dim"))
 
 
 def hstack(tensors: Sequence[T]) -> T:
     """Tensors joined along the second dimension, along the first where they have only one."""
     parts: list[Any] = [t if t.shape else t.reshape(1) for t in sequence_of_tensors(tensors, "hstack")]
-    return cat(parts, dim=0 if len(parts[0].shape) == 1 else 1)  # type: ignore[no-any-return]
+    return cat(parts, dim=0 if len(parts[0].shape) == 1 else 1)
 
 
 def vstack(tensors: Sequence[T]) -> T:
     """Tensors joined along the first dimension, those of one dimension or none as rows."""
     parts: list[Any] = [t if len(t.shape) >= 2 else t.reshape(1, -1) for t in sequence_of_tensors(tensors, "vstack")]
-    return cat(parts, dim=0)  # type: ignore[no-any-return]
+    return cat(parts, dim=0)
 
 
 def broadcast_tensors(*tensors: T) -> tuple[T, ...]:

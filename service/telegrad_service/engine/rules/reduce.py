@@ -3,6 +3,9 @@
 `dim` arrives as a tuple of ints, an int, or None or () for all dimensions.
 """
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# Formulas take what the table saves for them; a lambda's arguments cannot be annotated.
+
 from __future__ import annotations
 
 import math
@@ -29,7 +32,12 @@ def _converted(x: Array, dtype: npt.DTypeLike) -> Array:
     target = np.dtype(dtype)
     if x.dtype == target:
         return x
-    return (x.real if x.dtype.kind == "c" and target.kind != "c" else x).astype(target)
+    return (np.real(x) if x.dtype.kind == "c" and target.kind != "c" else x).astype(target)
+
+
+def reduced(ufunc: Any, x: Array, dim: Dims, keepdim: bool, dtype: Any = None) -> Any:
+    """``x`` reduced by ``ufunc`` (add, maximum, ...) over ``dim``, in ``dtype`` or its own type."""
+    return ufunc.reduce(x, axis=_axis(dim, x.ndim), keepdims=keepdim, dtype=dtype)
 
 
 def _count(shape: Ints, dim: Dims) -> int:
@@ -57,10 +65,9 @@ def with_reduced_dims(x: Any, shape: Ints, dim: Dims, keepdim: bool) -> Any:
 
 def _sum_array(x: Array, dim: Dims, keepdim: bool) -> Any:
     """Sum in the array's own type; half precision sums in single, as in PyTorch."""
-    axis = _axis(dim, np.ndim(x))
     if x.dtype.char == "e":
-        return np.add.reduce(x, axis=axis, keepdims=keepdim, dtype=np.float32).astype(x.dtype)
-    return np.add.reduce(x, axis=axis, keepdims=keepdim)
+        return reduced(np.add, x, dim, keepdim, np.float32).astype(x.dtype)
+    return reduced(np.add, x, dim, keepdim)
 
 
 @kernel("sum")
@@ -69,9 +76,9 @@ def _sum(self: Array, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
     if dtype is not None:
         self = _converted(self, dtype.numpy)
         if self.dtype.kind == "b":
-            return np.logical_or.reduce(self, axis=_axis(dim, self.ndim), keepdims=keepdim)
+            return reduced(np.logical_or, self, dim, keepdim)
     elif self.dtype.kind in "biu":
-        return np.add.reduce(self, axis=_axis(dim, self.ndim), keepdims=keepdim, dtype=np.int64)
+        return reduced(np.add, self, dim, keepdim, np.int64)
     return _sum_array(self, dim, keepdim)
 
 
@@ -99,10 +106,9 @@ def _mean(self: Array, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
 
 def _mean_array(x: Array, dim: Dims, keepdim: bool) -> Any:
     n = _count(x.shape, dim)
-    axis = _axis(dim, x.ndim)
     if x.dtype.char == "e":
-        return (np.add.reduce(x, axis=axis, keepdims=keepdim, dtype=np.float32) / n).astype(x.dtype)
-    return np.true_divide(np.add.reduce(x, axis=axis, keepdims=keepdim), n)
+        return (reduced(np.add, x, dim, keepdim, np.float32) / n).astype(x.dtype)
+    return np.true_divide(reduced(np.add, x, dim, keepdim), n)
 
 
 derivative(
@@ -111,7 +117,7 @@ derivative(
 )
 
 
-def _degrees_of_freedom(shape: Ints, dim: Dims, unbiased: bool | None, correction: Any) -> float:
+def _degrees_of_freedom(shape: Ints, dim: Dims, unbiased: bool | None, correction: Any) -> Any:
     """The number of elements less the correction, never below zero."""
     if correction is None:
         correction = 1 if unbiased is None else int(unbiased)
@@ -123,9 +129,9 @@ def _var(self: Array, dim: Dims, unbiased: bool | None, keepdim: bool, correctio
     half = self.dtype.char == "e"
     x = self.astype(np.float32) if half else self
     distance = x - _mean_array(x, dim, True)
-    squares = distance * distance if x.dtype.kind == "f" else distance.real**2 + distance.imag**2
+    squares = distance * distance if x.dtype.kind == "f" else np.real(distance) ** 2 + np.imag(distance) ** 2
     free = _degrees_of_freedom(self.shape, dim, unbiased, correction)
-    found = np.true_divide(np.add.reduce(squares, axis=_axis(dim, x.ndim), keepdims=keepdim), free)
+    found = np.true_divide(reduced(np.add, squares, dim, keepdim), free)
     return found.astype(np.float16) if half else found
 
 
@@ -159,9 +165,9 @@ derivative("std", self=_std_backward)
 def _logsumexp(self: Array, dim: Dims, keepdim: bool) -> Any:
     x = self if self.dtype.kind in "fc" else self.astype(np.float32)
     axis = _axis(dim, x.ndim)
-    top = np.max(x.real, axis=axis, keepdims=True, initial=-math.inf)
+    top = np.max(np.real(x), axis=axis, keepdims=True, initial=-math.inf)
     top = np.where(np.isinf(top), np.zeros((), top.dtype), top)  # inf - inf would be NaN
-    found = np.log(np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)) + top
+    found = np.log(reduced(np.add, np.exp(x - top), dim, True)) + top
     return found if keepdim else np.squeeze(found, axis) if axis is not None else found.reshape(())
 
 
@@ -182,21 +188,20 @@ def _norm(self: Array, p: float | str | None, dim: Dims, keepdim: bool, dtype: D
         self = _converted(self, dtype.numpy)
     if self.dtype.char == "e":
         return _norm(self.astype(np.float32), p, dim, keepdim, None).astype(np.float16)
-    axis = _axis(dim, self.ndim)
     if p is None or p in ("fro", 2):
-        squares = self * self if self.dtype.kind == "f" else self.real**2 + self.imag**2
-        return np.sqrt(np.add.reduce(squares, axis=axis, keepdims=keepdim))
+        squares = self * self if self.dtype.kind == "f" else np.real(self) ** 2 + np.imag(self) ** 2
+        return np.sqrt(reduced(np.add, squares, dim, keepdim))
     size = np.abs(self)
     if p == math.inf:
-        return np.maximum.reduce(size, axis=axis, keepdims=keepdim)
+        return reduced(np.maximum, size, dim, keepdim)
     if p == -math.inf:
-        return np.minimum.reduce(size, axis=axis, keepdims=keepdim)
+        return reduced(np.minimum, size, dim, keepdim)
     if p == 0:
-        return np.add.reduce((size != 0).astype(size.dtype), axis=axis, keepdims=keepdim)
+        return reduced(np.add, (size != 0).astype(size.dtype), dim, keepdim)
     if p == 1:
-        return np.add.reduce(size, axis=axis, keepdims=keepdim)
+        return reduced(np.add, size, dim, keepdim)
     power = float(p)
-    return np.add.reduce(size**power, axis=axis, keepdims=keepdim) ** (1 / power)
+    return reduced(np.add, size**power, dim, keepdim) ** (1 / power)
 
 
 def _norm_backward(g: Any, self: Any, result: Any, self_shape: Ints, p: float | str | None, dim: Dims, keepdim: bool) -> Any:
@@ -236,8 +241,8 @@ def _equal_or_nan(x: Any, value: Any) -> Any:
     return (x == value) | ((x != x) & (value != value))  # noqa: PLR0124 - only NaN differs from itself
 
 
-kernel("max", lambda self: np.maximum.reduce(self, axis=None))
-kernel("min", lambda self: np.minimum.reduce(self, axis=None))
+kernel("max", lambda self: reduced(np.maximum, self, None, False))
+kernel("min", lambda self: reduced(np.minimum, self, None, False))
 
 
 def _shared_among_ties(g: Any, self: Any, result: Any) -> Any:
@@ -249,12 +254,8 @@ derivative("max", self=_shared_among_ties)
 derivative("min", self=_shared_among_ties)
 
 
-def _reduce(ufunc: np.ufunc, x: Array, dim: Dims, keepdim: bool) -> Any:
-    return ufunc.reduce(x, axis=_axis(dim, x.ndim), keepdims=keepdim)
-
-
-kernel("amax", lambda self, dim, keepdim: _reduce(np.maximum, self, dim, keepdim))
-kernel("amin", lambda self, dim, keepdim: _reduce(np.minimum, self, dim, keepdim))
+kernel("amax", lambda self, dim, keepdim: reduced(np.maximum, self, dim, keepdim))
+kernel("amin", lambda self, dim, keepdim: reduced(np.minimum, self, dim, keepdim))
 
 
 def _extreme_backward(g: Any, self: Any, result: Any, self_shape: Ints, dim: Dims, keepdim: bool) -> Any:
@@ -269,7 +270,7 @@ derivative("amin", self=_extreme_backward)
 
 @kernel("aminmax")
 def _aminmax(self: Array, dim: Dims, keepdim: bool) -> tuple[Any, Any]:
-    return _reduce(np.minimum, self, dim, keepdim), _reduce(np.maximum, self, dim, keepdim)
+    return reduced(np.minimum, self, dim, keepdim), reduced(np.maximum, self, dim, keepdim)
 
 
 @joint_derivative("aminmax", "self")
@@ -316,20 +317,20 @@ kernel("argmin", lambda self, dim, keepdim: _position(np.argmin, self, dim, keep
 # Tests and counts --------------------------------------------------------------------------------------------------------------
 
 
-def _logical(ufunc: np.ufunc, x: Array, dim: Dims, keepdim: bool) -> Any:
+def _logical(ufunc: Any, x: Array, dim: Dims, keepdim: bool) -> Any:
     found = ufunc.reduce(x, axis=dim if x.ndim and dim is not None else None, keepdims=keepdim)
     return np.asarray(found).astype(np.uint8) if x.dtype == np.uint8 else found
 
 
 kernel("all", lambda self, dim, keepdim: _logical(np.logical_and, self, dim, keepdim))
 kernel("any", lambda self, dim, keepdim: _logical(np.logical_or, self, dim, keepdim))
-kernel("count_nonzero", lambda self, dim: np.count_nonzero(self, axis=_axis(dim, self.ndim)))
+kernel("count_nonzero", lambda self, dim: np.count_nonzero(self, axis=_axis(dim, np.ndim(self))))
 
 
 # Running -----------------------------------------------------------------------------------------------------------------------
 
 
-def _accumulated(ufunc: np.ufunc, x: Array, dim: int, dtype: DType | None) -> Any:
+def _accumulated(ufunc: Any, x: Array, dim: int, dtype: DType | None) -> Any:
     """The running ``ufunc`` in torch's result type."""
     x = np.asarray(x)
     if dtype is not None:
@@ -341,7 +342,7 @@ def _accumulated(ufunc: np.ufunc, x: Array, dim: int, dtype: DType | None) -> An
     return ufunc.accumulate(x, axis=dim, dtype=x.dtype)
 
 
-def _write_accumulated(ufunc: np.ufunc, target: Array, dim: int, dtype: DType | None) -> None:
+def _write_accumulated(ufunc: Any, target: Array, dim: int, dtype: DType | None) -> None:
     target[...] = _accumulated(ufunc, target, dim, dtype)
 
 
@@ -423,13 +424,12 @@ def _prod(self: Array, dim: int | None, keepdim: bool, dtype: DType | None) -> A
     if dtype is not None:
         self = _converted(self, dtype.numpy)
         if self.dtype.kind == "b":
-            return np.logical_and.reduce(self, axis=_axis(dim, self.ndim), keepdims=keepdim)
+            return reduced(np.logical_and, self, dim, keepdim)
     elif self.dtype.kind in "biu":
         self = self.astype(np.int64)
-    axis = _axis(dim, self.ndim)
     if self.dtype.char == "e":
-        return np.multiply.reduce(self, axis=axis, keepdims=keepdim, dtype=np.float32).astype(self.dtype)
-    return np.multiply.reduce(self, axis=axis, keepdims=keepdim, dtype=self.dtype)
+        return reduced(np.multiply, self, dim, keepdim, np.float32).astype(self.dtype)
+    return reduced(np.multiply, self, dim, keepdim)
 
 
 def _prod_backward(g: Any, self: Any, self_shape: Ints, dim: int | None, keepdim: bool) -> Any:
@@ -449,7 +449,7 @@ def _prod_backward(g: Any, self: Any, self_shape: Ints, dim: int | None, keepdim
 derivative("prod", self=_prod_backward)
 
 
-def _running_extreme(ufunc: np.ufunc, x: Array, dim: int) -> tuple[Any, Any]:
+def _running_extreme(ufunc: Any, x: Array, dim: int) -> tuple[Any, Any]:
     """The running extreme and the last position that equals it."""
     if not x.ndim:
         return x.copy(), np.zeros((), np.int64)

@@ -1,5 +1,8 @@
 """Kernels and derivatives of the shape family. Kernels of views return numpy views, so that the memory is shared as in PyTorch."""
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# Formulas take what the table saves for them; a lambda's arguments cannot be annotated.
+
 from __future__ import annotations
 
 from itertools import accumulate
@@ -287,8 +290,7 @@ derivative("chunk", self=_joined)
 
 @kernel("unbind")
 def _unbind(self: Array, dim: int) -> tuple[Array, ...]:
-    head = (slice(None),) * (dim % self.ndim)
-    return tuple(self[(*head, i, ...)] for i in range(self.shape[dim]))
+    return tuple(_select(self, dim, i) for i in range(self.shape[dim]))
 
 
 derivative("unbind", self=lambda g, dim: F.stack(*(g if isinstance(g, tuple) else (g,)), dim=dim))
