@@ -64,16 +64,18 @@ def _ask(sample: Sample) -> Result:
 
 
 def _may_vary(sample: Sample, position: int) -> bool:
-    """Whether PyTorch lets this array require grad: the weights of a loss, for example, may not."""
-    bound = Bound(sample)
-    side = torch_side()
+    """Whether PyTorch differentiates to this array: it refuses the weights of a loss, for example."""
     try:
-        bound.call(side, [side.tensor(a, requires_grad=i == position) for i, a in enumerate(bound.arrays)])
-    except (RuntimeError, NotImplementedError) as error:
-        if "not differentiable with respect to" not in str(error) and "derivative" not in str(error):
+        evaluate(torch_side(), sample, 1, [position])
+    except RuntimeError as error:
+        if sample.gradient and not any(words in str(error) for words in _NO_DERIVATIVE):
             raise
         return False
     return True
+
+
+_NO_DERIVATIVE = ("not differentiable with respect to", "is not implemented")
+"""What PyTorch says where it has no derivative for an input."""
 
 
 def variables_of(sample: Sample) -> tuple[int, ...] | None:
