@@ -21,6 +21,7 @@ class Limits:
         max_tensors: names a session holds.
         max_session_bytes: memory of all values a session holds, those saved in graphs included.
         max_nodes: graph nodes a session holds.
+        max_answer_bytes: memory that the values of one answer take while it is made.
         max_command_flops: predicted arithmetic of one command.
         max_picture_nodes: nodes drawn in a picture of the graph.
         idle_seconds: a session that saw no request for so long is closed.
@@ -36,6 +37,7 @@ class Limits:
     max_tensors: int = 100_000
     max_session_bytes: int = 2**31
     max_nodes: int = 1_000_000
+    max_answer_bytes: int = 2**30
     max_command_flops: int = 10**12
     max_picture_nodes: int = 500
     idle_seconds: float = 3600.0

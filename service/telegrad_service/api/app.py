@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -44,7 +45,9 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
         try:
             yield
         finally:
-            app.state.unfinished = await place.stop(settings.drain_seconds)
+            stop_by = app.state.stop_by
+            seconds = settings.drain_seconds if stop_by is None else max(0.0, stop_by - time.monotonic())
+            app.state.unfinished = await place.stop(seconds)
 
     app = FastAPI(
         title="telegrad",
@@ -56,6 +59,7 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
         redirect_slashes=False,
     )
     app.state.host = place
+    app.state.stop_by = None  # the moment, on the monotonic clock, that a stopping server has until
     app.state.unfinished = 0
     for endpoint in ENDPOINTS:
         app.add_api_route(

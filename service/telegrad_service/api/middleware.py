@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -11,7 +12,7 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from telegrad.contract.errors import NotFoundError
+from telegrad.contract.errors import NotFoundError, UnavailableError
 from telegrad_service.api.bodies import DisconnectedError
 from telegrad_service.api.call import REQUEST_ID_KEY
 from telegrad_service.api.errors import internal_problem, problem_response
@@ -68,6 +69,11 @@ class Frame:
                 await self.app(scope, receive, send_framed)
         except DisconnectedError:
             return
+        except asyncio.CancelledError:
+            # A stopping server gives up on what takes too long; the connection is still there to say so.
+            if started or scope["app"].state.host.state == "ready":
+                raise
+            await _cut_short(request_id)(scope, receive, send_framed)
         except Exception as error:  # noqa: BLE001 - the last net: nothing may reach the client but a problem
             response = internal_problem(error, request_id)
             if not started:
@@ -80,6 +86,12 @@ class Frame:
         if not methods:
             return problem_response(NotFoundError("there is no such page; GET /openapi.json lists all there are"), request_id)
         return Response(status_code=204, headers={"allow": ", ".join(methods)})
+
+
+def _cut_short(request_id: str) -> Response:
+    return problem_response(
+        UnavailableError("the server stopped before this was finished; part of it may have been done"), request_id
+    )
 
 
 def _request_id(scope: Scope) -> str:

@@ -17,8 +17,6 @@ Array = npt.NDArray[Any]
 
 State = Literal["starting", "ready", "draining", "stopped"]
 
-_NOTHING: Mapping[str, Any] = {}
-
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -87,8 +85,12 @@ class Host(ABC):
         """Begin to accept work."""
 
     @abstractmethod
+    def drain(self) -> None:
+        """Refuse new work from now on; what has begun goes on."""
+
+    @abstractmethod
     async def stop(self, drain_seconds: float) -> int:
-        """Refuse new work, wait for what runs at most so long, and close every session.
+        """``drain``, wait for what runs at most so long, and close every session.
 
         Returns:
             how many computations had not ended by then; they cannot be interrupted.

@@ -65,9 +65,13 @@ class InlineHost(Host):
         self._reaper = asyncio.create_task(self._reap())
         self.state = "ready"
 
+    def drain(self) -> None:
+        """See ``Host.drain``."""
+        self.state = "draining"
+
     async def stop(self, drain_seconds: float) -> int:
         """See ``Host.stop``."""
-        self.state = "draining"
+        self.drain()
         if self._reaper is not None:
             self._reaper.cancel()
         if self._tasks:

@@ -51,6 +51,10 @@ Names = MutableMapping[str, Tensor]
 
 GRAD_SUFFIX: Final = ".grad"
 
+# Memory that an answer takes while it is made: a number as a Python object and as text, and a description.
+_JSON_NUMBER_BYTES: Final = 64
+_DESCRIPTION_BYTES: Final = 1024
+
 
 class BatchAnswer(NamedTuple):
     """What a batch did.
@@ -90,6 +94,7 @@ class Session:
         self.created = time.time()
         self.closed = False
         self._auto = 0
+        self._answer_bytes = 0
         # Upper bounds since the last exact count; see _admit.
         self._held = usage.Held(0, 0)
         self._handlers: dict[type, Callable[[Any, _Context], dict[str, Any] | None]] = {
@@ -118,13 +123,13 @@ class Session:
             TelegradError: and nothing has changed.
         """
         context = _Context(self.names, buffers or {}, {})
+        self._answer_bytes = 0
         return self._do(command, context), context.out
 
-    def batch(
-        self, commands: Sequence[Command], buffers: Mapping[str, np.ndarray[Any, Any]] | None = None
-    ) -> BatchAnswer:
+    def batch(self, commands: Sequence[Command], buffers: Mapping[str, np.ndarray[Any, Any]] | None = None) -> BatchAnswer:
         """Do commands in order until one fails; what came before it stands."""
         context = _Context(self.names, buffers or {}, {})
+        self._answer_bytes = 0
         results: list[dict[str, Any]] = []
         for index, command in enumerate(commands):
             try:
@@ -263,14 +268,11 @@ class Session:
         tensor = self._find(command.tensor, context)
         if tensor is None:
             return {"tensor": None}
+        self._answer(_DESCRIPTION_BYTES)
         result: dict[str, Any] = {"tensor": describe(command.tensor, tensor)}
         if command.what == "description":
             return result
         array = tensor.array
-        if array.nbytes > self.limits.max_tensor_bytes:
-            raise refuse(
-                "the answer", array.nbytes, self.limits.max_tensor_bytes, "max_tensor_bytes", hint="read a slice of it"
-            )
         if command.encoding == "json":
             if array.size > self.limits.max_json_elements:
                 raise refuse(
@@ -281,15 +283,25 @@ class Session:
                     unit="numbers",
                     hint="read it as base64, raw bytes, .npy or safetensors",
                 )
+            self._answer(_JSON_NUMBER_BYTES * array.size)
             result["data"] = codec.array_to_json(array)
         elif command.encoding == "base64":
+            self._answer(2 * array.nbytes)
             result["base64"] = codec.to_base64(array)
         else:
+            self._answer(array.nbytes)
             name = str(len(context.out))
             # A later command of the batch may write into the tensor: the answer must show it as it is now.
             context.out[name] = array.copy()
             result["buffer"] = name
         return result
+
+    def _answer(self, nbytes: int) -> None:
+        """Refuse what would make the answer too large; otherwise count it."""
+        total = self._answer_bytes + nbytes
+        if total > self.limits.max_answer_bytes:
+            raise refuse("the answer", total, self.limits.max_answer_bytes, "max_answer_bytes", hint="read less at once, or slices")
+        self._answer_bytes = total
 
     def _release(self, command: Release, context: _Context) -> None:
         missing = [name for name in command.tensors if name not in context.names]

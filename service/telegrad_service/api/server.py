@@ -1,0 +1,159 @@
+"""Runs the application under uvicorn with uvloop and httptools: the one place that knows the server."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import HANDLED_SIGNALS
+
+from telegrad.contract import codec
+from telegrad.contract.errors import RequestError
+from telegrad_service.api.app import create_app
+from telegrad_service.settings import Settings, unknown_variables
+
+log = logging.getLogger("telegrad.service")
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Request line and headers together; a longer head is refused before it is held."""
+
+_UNFINISHED_EXIT: Final = 3
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with a bound on the head, and with problems for what never becomes a request."""
+
+    _head_bytes = 0
+    _in_head = True
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES + len(data):
+                self.send_400_response("the request's head is too long")
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """See httptools."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """See httptools."""
+        super().on_message_complete()
+        self._in_head, self._head_bytes = True, 0
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that are no HTTP request with a problem, and hang up."""
+        if self.transport.is_closing():
+            return
+        request_id = secrets.token_hex(12)
+        detail = msg if msg.startswith("the ") else "the bytes on the connection are no HTTP request"
+        body = codec.dump_json({**RequestError(detail).problem(), "request_id": request_id})
+        head = (
+            "HTTP/1.1 400 Bad Request\r\n"
+            f"content-type: {codec.PROBLEM_MEDIA_TYPE}\r\n"
+            f"content-length: {len(body)}\r\n"
+            f"x-request-id: {request_id}\r\n"
+            "x-content-type-options: nosniff\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + body)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server; it says where it listens, which a port of 0 leaves open, and stops within a bound."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, drain_seconds: float) -> None:
+        """Prepare to serve ``app``, which ``config`` is made for."""
+        super().__init__(config)
+        self.app = app
+        self.drain_seconds = drain_seconds
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let signals stop the server, and leave it at that: uvicorn would raise them again, and the exit code would be theirs."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn. New work is refused from the first moment, and the time for draining runs from it."""
+        self.app.state.stop_by = time.monotonic() + self.drain_seconds
+        self.app.state.host.drain()
+        await super().shutdown(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().startup(sockets)
+        if self.started:
+            for server in self.servers:
+                for bound in server.sockets:
+                    host, port = bound.getsockname()[:2]
+                    shown = f"[{host}]" if ":" in host else host
+                    log.info("telegrad listens on http://%s:%d", shown, port)
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal says stop; returns the exit code."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("telegrad.service").setLevel(min(logging.INFO, logging.getLevelName(settings.log_level.upper())))
+    for name in unknown_variables():
+        log.warning("%s is no setting of telegrad; `telegrad serve --help` lists them", name)
+    if settings.allow_remote:
+        log.warning(
+            "addresses other than loopback are allowed and there are no keys: whoever reaches the port may use every session"
+        )
+    app = create_app(settings)
+    options: dict[str, Any] = {
+        "host": settings.host,
+        "port": settings.port,
+        "workers": settings.workers,
+        "loop": "uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
+        "http": Protocol,
+        "ws": "none",
+        "lifespan": "on",
+        "log_config": None,
+        "log_level": settings.log_level if settings.log_level != "info" else "warning",
+        "access_log": settings.access_log,
+        "server_header": False,
+        "proxy_headers": False,
+        "timeout_graceful_shutdown": max(1, round(settings.drain_seconds)),
+    }
+    server = Server(uvicorn.Config(app, **options), app, settings.drain_seconds)
+    server.run()
+    if app.state.unfinished:
+        # Threads cannot be interrupted, and the interpreter would wait for them for ever.
+        log.warning("stopped with %d computation(s) unfinished after %g s", app.state.unfinished, settings.drain_seconds)
+        logging.shutdown()
+        os._exit(_UNFINISHED_EXIT)
+    return 0 if server.started else 1
