@@ -84,10 +84,17 @@ SAMPLES: list[Sample] = [
     *_regression("huber_loss", {"delta": 0.5}),
     Sample(F("l1_loss"), (np.array([1.0, 2.0]), np.array([1.0, 3.0])), op="l1_loss", differences=False, note="equal"),
     Sample(F("smooth_l1_loss"), (np.array([1.0, 2.0]), np.array([1.0, 3.0])), op="smooth_l1_loss", differences=False, note="kink"),
-    Sample(F("huber_loss"), (np.array([1.0, 2.0]), np.array([1.0, 3.0])), op="huber_loss", differences=False, second=False, note="kink"),
+    Sample(
+        F("huber_loss"), (np.array([1.0, 2.0]), np.array([1.0, 3.0])), op="huber_loss", differences=False, second=False, note="kink"
+    ),
     # Two classes
     *[
-        Sample(F("binary_cross_entropy"), (_probabilities(2, 3), _probabilities(2, 3, seed=1)), {"reduction": r}, op="binary_cross_entropy")
+        Sample(
+            F("binary_cross_entropy"),
+            (_probabilities(2, 3), _probabilities(2, 3, seed=1)),
+            {"reduction": r},
+            op="binary_cross_entropy",
+        )
         for r in ("mean", "sum", "none")
     ],
     Sample(
@@ -155,31 +162,49 @@ ERRORS: list[ErrorSample] = [
     ErrorSample(F("mse_loss"), (rand(2), rand(2)), {"reduction": "most"}, ValueError, "is not a valid value for reduction"),
     ErrorSample(F("mse_loss"), (ints(2), ints(2)), match="not implemented for"),
     ErrorSample(F("mse_loss"), (complexes(2), complexes(2)), match="not implemented for"),
-    ErrorSample(F("mse_loss"), (rand(2, 3), rand(2, 3)), {"weight": rand(3)}, ValueError, "Weights and input must have the same size"),
+    ErrorSample(
+        F("mse_loss"), (rand(2, 3), rand(2, 3)), {"weight": rand(3)}, ValueError, "Weights and input must have the same size"
+    ),
     ErrorSample(F("smooth_l1_loss"), (rand(2), rand(2)), {"beta": -1.0}, match="negative values for beta"),
     ErrorSample(F("huber_loss"), (rand(2), rand(2)), {"delta": 0.0}, match="non-positive values for delta"),
     ErrorSample(F("binary_cross_entropy_with_logits"), (rand(2), ints(2)), match="can't be cast"),
     ErrorSample(F("binary_cross_entropy"), (rand(2), rand(2)), match="all elements of input should be between 0 and 1"),
     ErrorSample(F("binary_cross_entropy"), (_probabilities(2, 3), rand(3)), error=ValueError, match="Using a target size"),
-    ErrorSample(F("binary_cross_entropy_with_logits"), (rand(2, 3), rand(3)), error=ValueError, match="must be the same as input size"),
-    ErrorSample(F("binary_cross_entropy_with_logits"), (rand(2, 3), rand(2, 3)), {"pos_weight": rand(4)}, match="must match the size"),
+    ErrorSample(
+        F("binary_cross_entropy_with_logits"), (rand(2, 3), rand(3)), error=ValueError, match="must be the same as input size"
+    ),
+    ErrorSample(
+        F("binary_cross_entropy_with_logits"), (rand(2, 3), rand(2, 3)), {"pos_weight": rand(4)}, match="must match the size"
+    ),
     *[
         error
         for name in ("nll_loss", "cross_entropy")
         for error in (
-            ErrorSample(F(name), (rand(2, 3), np.array([0, 1, 2])), error=ValueError, match="Expected input batch_size (2) to match"),
+            ErrorSample(
+                F(name), (rand(2, 3), np.array([0, 1, 2])), error=ValueError, match="Expected input batch_size (2) to match"
+            ),
             ErrorSample(F(name), (rand(2, 3), np.array([0, 5])), error=IndexError, match="is out of bounds"),
             ErrorSample(F(name), (rand(2, 3), np.array([0, -1])), error=IndexError, match="is out of bounds"),
             ErrorSample(F(name), (rand(2, 3), rand(2)), match="expected target dtype to be Long or Byte, but got"),
-            ErrorSample(F(name), (rand(2, 3), np.array([0, 1], "int32")), match="expected target dtype to be Long or Byte, but got"),
+            ErrorSample(
+                F(name), (rand(2, 3), np.array([0, 1], "int32")), match="expected target dtype to be Long or Byte, but got"
+            ),
             ErrorSample(F(name), (rand(2, 3, 4), np.zeros((2, 5), "int64")), match="Expected target size [2, 4], got [2, 5]"),
-            ErrorSample(F(name), (rand(2, 3), np.array([0, 1]), rand(2)), match="weight tensor should be defined either for all 3 classes"),
-            ErrorSample(F(name), (rand(2, 3), np.array([0, 1])), {"reduction": "most"}, ValueError, "is not a valid value for reduction"),
+            ErrorSample(
+                F(name), (rand(2, 3), np.array([0, 1]), rand(2)), match="weight tensor should be defined either for all 3 classes"
+            ),
+            ErrorSample(
+                F(name), (rand(2, 3), np.array([0, 1])), {"reduction": "most"}, ValueError, "is not a valid value for reduction"
+            ),
             ErrorSample(F(name), (rand(2, 3), np.array([0, 1]), rand(3, dtype="float32")), match="expected scalar type"),
         )
     ],
-    ErrorSample(F("cross_entropy"), (rand(2, 3), ints(2, 3)), match="Expected floating point type for target with class probabilities"),
+    ErrorSample(
+        F("cross_entropy"), (rand(2, 3), ints(2, 3)), match="Expected floating point type for target with class probabilities"
+    ),
     ErrorSample(F("cross_entropy"), (rand(2, 3), rand(2, 3)), {"ignore_index": 1}, match="ignore_index is not supported"),
-    ErrorSample(F("cross_entropy"), (rand(2, 3), np.array([0, 1])), {"label_smoothing": 1.5}, match="label_smoothing must be between"),
+    ErrorSample(
+        F("cross_entropy"), (rand(2, 3), np.array([0, 1])), {"label_smoothing": 1.5}, match="label_smoothing must be between"
+    ),
     ErrorSample(F("cross_entropy"), (ints(2, 3), np.array([0, 1])), match="not implemented for"),
 ]

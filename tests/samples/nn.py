@@ -98,11 +98,20 @@ SAMPLES: list[Sample] = [
     Sample(F("embedding"), (np.zeros((0,), "int64"), rand(4, 3)), op="embedding", torch=False, note="PyTorch's own gradient fails"),
     Sample(F("embedding"), (np.array([1, 1, 0], "int32"), rand(4, 20)), op="embedding"),
     Sample(F("embedding"), (np.array([1] * 9 + [0, 3]), rand(4, 20)), op="embedding", note="many repeats"),
-    Sample(F("embedding"), (np.array([3, 1, 0]), complexes(4, 2)), op="embedding", torch=False, note="PyTorch has no complex gradient"),
+    Sample(
+        F("embedding"), (np.array([3, 1, 0]), complexes(4, 2)), op="embedding", torch=False, note="PyTorch has no complex gradient"
+    ),
     Sample(F("layer_norm"), (rand(2, 3), (3,)), op="layer_norm"),
     Sample(F("layer_norm"), (rand(2, 3), [3], rand(3, seed=1), rand(3, seed=2)), op="layer_norm"),
     Sample(F("layer_norm"), (rand(2, 3, 4), (3, 4), rand(3, 4, seed=1), rand(3, 4, seed=2)), op="layer_norm"),
-    Sample(F("layer_norm"), (rand(2, 3), (3,)), {"bias": rand(3, seed=2), "eps": 0.1}, op="layer_norm", torch=False, note="PyTorch's own second gradient fails"),
+    Sample(
+        F("layer_norm"),
+        (rand(2, 3), (3,)),
+        {"bias": rand(3, seed=2), "eps": 0.1},
+        op="layer_norm",
+        torch=False,
+        note="PyTorch's own second gradient fails",
+    ),
     Sample(F("layer_norm"), (rand(2, 3), (3,)), {"weight": rand(3, seed=2)}, op="layer_norm"),
     Sample(F("layer_norm"), (rand(3), (3,)), op="layer_norm"),
     Sample(F("layer_norm"), (rand(0, 3), (3,)), op="layer_norm"),
@@ -139,7 +148,9 @@ ERRORS: list[ErrorSample] = [
     ErrorSample(F("embedding"), (np.array([5]), rand(2, 3)), error=IndexError, match="index out of range in self"),
     ErrorSample(F("embedding"), (np.array([-1]), rand(2, 3)), error=IndexError, match="index out of range in self"),
     ErrorSample(F("embedding"), (np.array([1]), rand(2, 3, 4)), match="'weight' must be 2-D"),
-    ErrorSample(F("embedding"), (np.array([1]), rand(2, 3)), {"padding_idx": 7}, ValueError, "Padding_idx must be within", torch=False),
+    ErrorSample(
+        F("embedding"), (np.array([1]), rand(2, 3)), {"padding_idx": 7}, ValueError, "Padding_idx must be within", torch=False
+    ),
     ErrorSample(F("embedding"), (np.array([1]), rand(2, 3)), {"sparse": True}, ValueError, "sparse", torch=False),
     ErrorSample(F("layer_norm"), (rand(2, 3), (2,)), match="Given normalized_shape=[2], expected input with shape [*, 2]"),
     ErrorSample(F("layer_norm"), (rand(2, 3), ()), match="at least 1-dimensional"),

@@ -1,11 +1,318 @@
-"""Family index."""
+"""``x[...]`` and its assignment, and the ops that look up, scatter, fill and sort by index."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from telegrad.contract import index_rules as rules
+from telegrad.contract.dtypes import Number
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
+from telegrad.contract.indexing import Index, canonical
+from telegrad.contract.kinds import TensorSlot
+from telegrad.contract.ops import op
+from telegrad.contract.shapes import integer
 from telegrad.contract.tensor.base import TensorBase
+
+if TYPE_CHECKING:
+    from telegrad.contract.ops import Shape
+    from telegrad.contract.session import BaseSession
+
+INTEGERS_ONLY = "its result is made of positions"
+
+
+class Sorted(NamedTuple):
+    """What ``sort`` and ``topk`` return."""
+
+    values: Any
+    indices: Any
 
 
 class IndexOps(TensorBase):
-    """Ops of the family."""
+    """Indexing. An index outside its dimension raises IndexBoundsError, or ShapeError where PyTorch raises RuntimeError."""
 
     __slots__ = ()
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of the dimensions."""
+        raise NotImplementedError
+
+    @property
+    def session(self) -> BaseSession:
+        """The session that the tensor lives in."""
+        raise NotImplementedError
+
+    # Brackets ------------------------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Self:
+        """``x[1]``, ``x[1:, None]``, ``x[..., mask]``, ``x[[0, 2], rows]``: a view for integers and slices, else a copy."""
+        if type(index) is int and self.shape:
+            return self._select_first(index)
+        items, tensors = canonical(index, self.session.tensor)
+        if tensors or True in map(_is_bool, items):
+            return self._index(tensors, index=items)
+        return self._getitem(index=items)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Write into the tensor itself; the value broadcasts to what the index selects."""
+        number = isinstance(value, (bool, int, float, complex))
+        if not number and not isinstance(value, TensorBase):
+            raise ArgumentTypeError(f"can't assign a {type(value).__name__} to a tensor; make a tensor of it first")
+        items, tensors = canonical(index, self.session.tensor)
+        if tensors or True in map(_is_bool, items):
+            self._apply("index_put_", self, value, *tensors, index=items, accumulate=False)
+            return
+        view = self._getitem(index=items)
+        if number:
+            self._apply("fill_", view, value)
+            return
+        extra = len(value.shape) - len(view.shape)
+        if extra > 0 and all(n == 1 for n in value.shape[:extra]):
+            value = self._apply("reshape", value, shape=value.shape[extra:])
+        self._apply("copy_", view, value)
+
+    @op(rules.select_first, name="getitem.int", view=True, node="Select")
+    def _select_first(self, index: int) -> Self:
+        """The slice number ``index`` of the first dimension: ``x[3]``.
+
+        Shapes: [n, ...] -> [...]. Gradient: g in that slice of zeros. Raises: IndexBoundsError.
+        """
+        return self._apply("getitem.int", self, index=index)
+
+    @op(rules.getitem, name="getitem", view=True, node="Slice")
+    def _getitem(self, *, index: Index) -> Self:
+        """The view that integers, slices, None and Ellipsis select.
+
+        Shapes: [...] -> as in numpy. Gradient: g in that part of zeros. Raises: IndexBoundsError, ArgumentValueError.
+        """
+        return self._apply("getitem", self, index=index)
+
+    @op(rules.index, name="index", differentiable=("self",))
+    def _index(self, indices: Sequence[Self], *, index: Index) -> Self:
+        """What an index with booleans or tensors selects, as a copy.
+
+        Shapes: [...] -> the index tensors' common shape in place of the dimensions they index, in front where those are apart.
+        Gradient: g added where it was taken from. Raises: IndexBoundsError.
+        """
+        return self._apply("index", self, *indices, index=index)
+
+    @op(rules.into_zeros, namespace="internal")
+    def _getitem_gradient(self, *, shape: Sequence[int], index: Index) -> Self:
+        """Zeros of ``shape`` with ``self`` where ``index`` selects: the transpose of ``getitem``.
+
+        Shapes: what the index selects -> [*shape]. Gradient: what the index selects of g.
+        """
+        return self._apply("_getitem_gradient", self, shape=shape, index=index)
+
+    @op(rules.into_zeros, namespace="internal", differentiable=("self",))
+    def _index_gradient(self, indices: Sequence[Self], *, shape: Sequence[int], index: Index) -> Self:
+        """Zeros of ``shape`` with ``self`` added where ``index`` selects: the transpose of ``index``.
+
+        Shapes: what the index selects -> [*shape]. Gradient: what the index selects of g.
+        """
+        return self._apply("_index_gradient", self, *indices, shape=shape, index=index)
+
+    @op(rules.index_put, name="index_put", differentiable=("self", "values"), inplace=True)
+    def _index_put(self, values: Self | Number, indices: Sequence[Self], *, index: Index, accumulate: bool = False) -> Self:
+        """``self`` with ``values`` written, or with ``accumulate`` added, where ``index`` selects.
+
+        Shapes: [...], broadcasts to what the index selects -> [...]. Gradient: g, zero where written; what the index selects of g.
+        Raises: IndexBoundsError, ShapeError, DTypeError.
+        """
+        return self._apply("index_put", self, values, *indices, index=index, accumulate=accumulate)
+
+    def index_put(self, indices: Sequence[Self | None], values: Self, accumulate: bool = False) -> Self:
+        """A copy with ``values`` written where the tensors ``indices`` (None: all) select; added, repeats included, with ``accumulate``."""
+        items, tensors = _slots(indices)
+        return self._apply("index_put", self, values, *tensors, index=items, accumulate=accumulate)
+
+    def index_put_(self, indices: Sequence[Self | None], values: Self, accumulate: bool = False) -> Self:
+        """``index_put`` in place."""
+        items, tensors = _slots(indices)
+        return self._apply("index_put_", self, values, *tensors, index=items, accumulate=accumulate)
+
+    # Along one dimension -------------------------------------------------------------------------------------------------------
+
+    @op(rules.gather, differentiable=("self",))
+    def gather(self, dim: int, index: Self) -> Self:
+        """``out[i][j] = self[index[i][j]][j]`` for ``dim=0``, and likewise for others.
+
+        Shapes: [...], [...] -> index's. Gradient: g added where it was taken from. Raises: ShapeError, DTypeError.
+        """
+        return self._apply("gather", self, index, dim=integer(dim, "dim"))
+
+    @op(rules.scatter, name="scatter", differentiable=("self", "src"), inplace=True)
+    def _scatter(self, index: Self, src: Self | Number, *, dim: int) -> Self:
+        """``out[index[i][j]][j] = src[i][j]`` for ``dim=0``, and likewise for others; the last write counts where indices repeat.
+
+        Shapes: [...], [...], at least index's -> [...]. Gradient: g, zero where written; g gathered. Raises: ShapeError, DTypeError.
+        """
+        return self._apply("scatter", self, index, src, dim=dim)
+
+    def scatter(self, dim: int, index: Self, src: Self | Number | None = None, *, value: Number | None = None) -> Self:
+        """A copy with ``src`` (or the number ``value``) written along ``dim`` where ``index`` says."""
+        return self._apply("scatter", self, index, _source(src, value), dim=integer(dim, "dim"))
+
+    def scatter_(self, dim: int, index: Self, src: Self | Number | None = None, *, value: Number | None = None) -> Self:
+        """``scatter`` in place."""
+        return self._apply("scatter_", self, index, _source(src, value), dim=integer(dim, "dim"))
+
+    @op(rules.scatter, differentiable=("self", "src"), inplace=True)
+    def scatter_add(self, dim: int, index: Self, src: Self) -> Self:
+        """``out[index[i][j]][j] += src[i][j]`` for ``dim=0``, and likewise for others, repeats included.
+
+        Shapes: [...], [...], at least index's -> [...]. Gradient: g; g gathered. Raises: ShapeError, DTypeError.
+        """
+        return self._apply("scatter_add", self, index, src, dim=integer(dim, "dim"))
+
+    @op(rules.index_select, differentiable=("self",))
+    def index_select(self, dim: int, index: Self) -> Self:
+        """The slices along ``dim`` that the 1-d ``index`` names.
+
+        Shapes: [..., n, ...], [k] -> [..., k, ...]. Gradient: g added where it was taken from. Raises: IndexBoundsError.
+        """
+        return self._apply("index_select", self, index, dim=integer(dim, "dim"))
+
+    @op(rules.index_add, differentiable=("self", "source"), inplace=True)
+    def index_add(self, dim: int, index: Self, source: Self, *, alpha: Number = 1) -> Self:
+        """``alpha * source`` added to the slices along ``dim`` that ``index`` names, repeats included.
+
+        Shapes: [..., n, ...], [k], [..., k, ...] -> [..., n, ...]. Gradient: g; alpha times g's named slices.
+        """
+        return self._apply("index_add", self, index, source, dim=integer(dim, "dim"), alpha=alpha)
+
+    @op(rules.index_fill, differentiable=("self", "value"), inplace=True)
+    def index_fill(self, dim: int, index: Self, value: Self | Number) -> Self:
+        """A copy with ``value``, a number or 0-d tensor, in the slices along ``dim`` that ``index`` names.
+
+        Shapes: [..., n, ...], [k], [] -> [..., n, ...]. Gradient: g, zero where written; the sum of what was written.
+        """
+        return self._apply("index_fill", self, index, value, dim=integer(dim, "dim"))
+
+    @op(rules.index_add, differentiable=("self", "source"), inplace=True)
+    def index_copy(self, dim: int, index: Self, source: Self) -> Self:
+        """A copy with the slices of ``source`` in the places along ``dim`` that ``index`` names.
+
+        Shapes: [..., n, ...], [k], [..., k, ...] -> [..., n, ...]. Gradient: g, zero where written; g's named slices.
+        """
+        return self._apply("index_copy", self, index, source, dim=integer(dim, "dim"))
+
+    @op(rules.take_along_dim, differentiable=("self",), node="Gather")
+    def take_along_dim(self, indices: Self, dim: int | None = None) -> Self:
+        """``gather`` with the other dimensions broadcast; over the flattened tensor without ``dim``. Fits ``argsort``.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g added where it was taken from. Raises: ShapeError, DTypeError.
+        """
+        return self._apply("take_along_dim", self, indices, dim=None if dim is None else integer(dim, "dim"))
+
+    @op(rules.take, differentiable=("self",))
+    def take(self, index: Self) -> Self:
+        """The elements that ``index`` names in the flattened tensor.
+
+        Shapes: [...], [...] -> index's. Gradient: g added where it was taken from. Raises: IndexBoundsError.
+        """
+        return self._apply("take", self, index)
+
+    # Masks ---------------------------------------------------------------------------------------------------------------------
+
+    @op(rules.masked_fill, differentiable=("self", "value"), inplace=True)
+    def masked_fill(self, mask: Self, value: Self | Number) -> Self:
+        """``value``, a number or 0-d tensor, where ``mask`` holds, else the element.
+
+        Shapes: [...], [...], [] -> broadcast. Gradient: g where the mask does not hold; the sum of g where it does.
+        """
+        return self._apply("masked_fill", self, mask, value)
+
+    @op(rules.masked_select, differentiable=("self",))
+    def masked_select(self, mask: Self) -> Self:
+        """The elements where ``mask`` holds, as a 1-d copy.
+
+        Shapes: [...], [...] -> [count]. Gradient: g where it was taken from.
+        """
+        return self._apply("masked_select", self, mask)
+
+    @op(rules.masked_scatter, differentiable=("self", "source"), inplace=True)
+    def masked_scatter(self, mask: Self, source: Self) -> Self:
+        """The elements with those of ``source``, one after another, where ``mask`` holds.
+
+        Shapes: [...], [...], at least as many elements as hold -> broadcast. Gradient: g where it does not hold; g's masked elements.
+        """
+        return self._apply("masked_scatter", self, mask, source)
+
+    @op(rules.nonzero, name="nonzero", differentiable=(), reason=INTEGERS_ONLY)
+    def _nonzero(self) -> Self:
+        """The positions of the elements that are not zero, one row each.
+
+        Shapes: [...] -> [count, dimensions].
+        """
+        return self._apply("nonzero", self)
+
+    def nonzero(self, *, as_tuple: bool = False) -> Any:
+        """Positions of elements that are not zero: rows of a matrix, or with ``as_tuple`` one vector per dimension, fit for ``x[...]``."""
+        if not as_tuple:
+            return self._apply("nonzero", self)
+        x = self if self.shape else self._apply("reshape", self, shape=(1,))
+        return self._apply("unbind", self._apply("nonzero", x), dim=1)
+
+    def argwhere(self) -> Self:
+        """``nonzero`` by numpy's name."""
+        return self._apply("nonzero", self)
+
+    # Order ---------------------------------------------------------------------------------------------------------------------
+
+    @op(rules.ordered, outputs=("values", "indices"))
+    def sort(self, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+        """Values in order along ``dim``, and where each was. Equal values keep their order; not a number counts as largest.
+
+        Shapes: [...] -> [...] twice. Gradient: g where each value was.
+        """
+        return Sorted(*self._apply("sort", self, dim=integer(dim, "dim"), descending=descending, stable=stable))
+
+    @op(rules.argsort, differentiable=(), reason=INTEGERS_ONLY)
+    def argsort(self, dim: int = -1, descending: bool = False, stable: bool = False) -> Self:
+        """Where along ``dim`` the sorted values are.
+
+        Shapes: [...] -> [...] of int64.
+        """
+        return self._apply("argsort", self, dim=integer(dim, "dim"), descending=descending, stable=stable)
+
+    @op(rules.topk, outputs=("values", "indices"))
+    def topk(self, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:  # noqa: A002 - PyTorch's name
+        """The ``k`` largest (or smallest) values along ``dim``, in order, and where each was.
+
+        Shapes: [..., n, ...] -> [..., k, ...] twice. Gradient: g where each value was. Raises: ShapeError if ``k`` exceeds n.
+        """
+        return Sorted(*self._apply("topk", self, k=integer(k, "k"), dim=integer(dim, "dim"), largest=largest, sorted=sorted))
+
+
+def _is_bool(item: Any) -> bool:
+    return type(item) is bool
+
+
+def _source(src: Any, value: Any) -> Any:
+    """What ``scatter`` writes: one of its two spellings."""
+    if (src is None) == (value is None):
+        raise ArgumentTypeError("scatter() takes either a tensor 'src' or a number 'value'")
+    return value if src is None else src
+
+
+def _slots(indices: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Items and tensors of ``index_put``: a tensor or None, which takes a whole dimension, for each dimension."""
+    if isinstance(indices, TensorBase) or not isinstance(indices, (tuple, list)):
+        raise ArgumentTypeError(
+            f"index_put(): argument 'indices' (position 1) must be tuple of Tensors, not {type(indices).__name__}"
+        )
+    if not indices:
+        raise ArgumentValueError("index_put(): argument 'indices' must hold at least one tensor")
+    items: list[Any] = []
+    tensors: list[Any] = []
+    for entry in indices:
+        if entry is None:
+            items.append(slice(None))
+            continue
+        if not isinstance(entry, TensorBase):
+            raise ArgumentTypeError(f"index_put(): argument 'indices' must be tuple of Tensors, found {type(entry).__name__}")
+        tensors.append(entry)
+        items.append(TensorSlot(len(tensors)))
+    return tuple(items), tuple(tensors)

@@ -404,3 +404,29 @@ class InPlaceOps(TensorBase):
     def triu_(self, diagonal: int = 0) -> Self:
         """``triu`` in place."""
         return self._apply("triu_", self, diagonal=integer(diagonal, "diagonal"))
+
+    # index -------------------------------------------------------------------------------------------------------------------
+
+    def scatter_add_(self, dim: int, index: Self, src: Self) -> Self:
+        """``scatter_add`` in place."""
+        return self._apply("scatter_add_", self, index, src, dim=integer(dim, "dim"))
+
+    def index_add_(self, dim: int, index: Self, source: Self, *, alpha: Number = 1) -> Self:
+        """``index_add`` in place."""
+        return self._apply("index_add_", self, index, source, dim=integer(dim, "dim"), alpha=alpha)
+
+    def index_fill_(self, dim: int, index: Self, value: Self | Number) -> Self:
+        """``index_fill`` in place."""
+        return self._apply("index_fill_", self, index, value, dim=integer(dim, "dim"))
+
+    def index_copy_(self, dim: int, index: Self, source: Self) -> Self:
+        """``index_copy`` in place."""
+        return self._apply("index_copy_", self, index, source, dim=integer(dim, "dim"))
+
+    def masked_fill_(self, mask: Self, value: Self | Number) -> Self:
+        """``masked_fill`` in place."""
+        return self._apply("masked_fill_", self, mask, value)
+
+    def masked_scatter_(self, mask: Self, source: Self) -> Self:
+        """``masked_scatter`` in place."""
+        return self._apply("masked_scatter_", self, mask, source)

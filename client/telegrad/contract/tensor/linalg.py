@@ -95,8 +95,7 @@ def _inner_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome
         return Outcome((Spec(shape, a.dtype),), math.prod(shape))
     if a.shape[-1] != b.shape[-1]:
         raise ShapeError(
-            "inner() the last dimension must match on both input tensors but got shapes "
-            f"{list(a.shape)} and {list(b.shape)}"
+            f"inner() the last dimension must match on both input tensors but got shapes {list(a.shape)} and {list(b.shape)}"
         )
     shape = a.shape[:-1] + b.shape[:-1]
     return Outcome((Spec(shape, a.dtype),), 2 * math.prod(shape) * a.shape[-1])

@@ -54,9 +54,7 @@ def _binary_rule(name: str, logits: bool) -> Rule:
         x, target, *weights = inputs
         if x.shape != target.shape:
             if logits:
-                raise ArgumentValueError(
-                    f"Target size ({list(target.shape)}) must be the same as input size ({list(x.shape)})"
-                )
+                raise ArgumentValueError(f"Target size ({list(target.shape)}) must be the same as input size ({list(x.shape)})")
             raise ArgumentValueError(
                 f"Using a target size ({list(target.shape)}) that is different to the input size ({list(x.shape)}) is deprecated. Please "
                 "ensure they have the same size."
@@ -70,7 +68,9 @@ def _binary_rule(name: str, logits: bool) -> Rule:
         if not logits and target.dtype is not x.dtype:
             raise DTypeError(f"Found dtype {target.dtype.name} but expected {x.dtype.name}: convert the target with .to(...)")
         if logits and not target.dtype.is_floating_point:
-            raise DTypeError(f"result type {dtype.name} can't be cast to the target's type {target.dtype.name}: convert the target with .to(...)")
+            raise DTypeError(
+                f"result type {dtype.name} can't be cast to the target's type {target.dtype.name}: convert the target with .to(...)"
+            )
         size = math.prod(shape)
         # PyTorch computes into a copy of the target, so that one's type is the result's.
         out = Spec(_reduced(shape, parameters["reduction"]), target.dtype)
@@ -86,7 +86,9 @@ def _check_class_targets(x: Spec, target: Spec, weight: Spec | None) -> None:
     classes = x.shape[0] if len(x.shape) == 1 else x.shape[1]
     if len(x.shape) == 1:
         if target.shape not in ((), (1,)):
-            raise ShapeError(f"with class scores of shape {list(x.shape)} the target must be 0-d, but it has shape {list(target.shape)}")
+            raise ShapeError(
+                f"with class scores of shape {list(x.shape)} the target must be 0-d, but it has shape {list(target.shape)}"
+            )
     elif not target.shape or target.shape[0] != x.shape[0]:
         got = target.shape[0] if target.shape else 0
         raise ArgumentValueError(f"Expected input batch_size ({x.shape[0]}) to match target batch_size ({got}).")
@@ -109,7 +111,9 @@ def _check_class_weight(x: Spec, weight: Spec | None, classes: int) -> None:
             f"{list(weight.shape)}"
         )
     if weight.dtype is not x.dtype:
-        raise DTypeError(f"expected scalar type {x.dtype.name} but found {weight.dtype.name}: convert the class weights with .to(...)")
+        raise DTypeError(
+            f"expected scalar type {x.dtype.name} but found {weight.dtype.name}: convert the class weights with .to(...)"
+        )
 
 
 def _refuse_type(name: str, x: Spec) -> None:
@@ -200,9 +204,7 @@ class LossOps(TensorBase):
         return self._apply("smooth_l1_loss", self, target, reduction=reduction, beta=float(beta))
 
     @op(pointwise("huber_loss", flops=5), namespace=FUNCTIONAL)
-    def huber_loss(
-        self, target: Self, reduction: str = "mean", delta: float = 1.0, weight: Self | None = None
-    ) -> Self:
+    def huber_loss(self, target: Self, reduction: str = "mean", delta: float = 1.0, weight: Self | None = None) -> Self:
         """Half squared differences up to ``delta``, ``delta * (|d| - delta / 2)`` beyond.
 
         Shapes: [...], [...] -> [] (or broadcast). Gradient: clamp(d, -delta, delta) * g / n; the negative.
@@ -231,16 +233,12 @@ class LossOps(TensorBase):
 
         Shapes: [...], [...] -> [] (or broadcast). Gradient: sigmoid(self) - target, weighted. Raises: ArgumentValueError.
         """
-        return self._apply(
-            "binary_cross_entropy_with_logits", self, target, weight, pos_weight, reduction=reduction
-        )
+        return self._apply("binary_cross_entropy_with_logits", self, target, weight, pos_weight, reduction=reduction)
 
     # Many classes --------------------------------------------------------------------------------------------------------------
 
     @op(_nll_rule, namespace=FUNCTIONAL, differentiable=("self",))
-    def nll_loss(
-        self, target: Self, weight: Self | None = None, *, ignore_index: int = -100, reduction: str = "mean"
-    ) -> Self:
+    def nll_loss(self, target: Self, weight: Self | None = None, *, ignore_index: int = -100, reduction: str = "mean") -> Self:
         """Negative of the log-probability of each target class, weighted by class; the mean divides by the weights' sum.
 
         Shapes: [N, C, ...] (or [C]), [N, ...] (or []), [C] -> [] (or the target's). Gradient: -weight at the target, over the sum.

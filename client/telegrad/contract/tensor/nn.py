@@ -51,7 +51,9 @@ def _linear_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcom
     x, weight, bias = inputs
     same_type("linear", x, weight, *([bias] if bias is not None else []))
     if len(weight.shape) not in (1, 2):
-        raise ShapeError(f"linear(): weight must have 1 or 2 dimensions [out_features, in_features], got shape {list(weight.shape)}")
+        raise ShapeError(
+            f"linear(): weight must have 1 or 2 dimensions [out_features, in_features], got shape {list(weight.shape)}"
+        )
     if not x.shape:
         raise ShapeError("both arguments to linear need to be at least 1D, but input is 0D")
     if x.shape[-1] != weight.shape[-1]:
@@ -71,14 +73,18 @@ def _layer_norm_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Ou
     x, weight, bias = inputs
     shape = parameters["normalized_shape"]
     if not shape:
-        raise ShapeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got []")
+        raise ShapeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got []"
+        )
     if x.shape[len(x.shape) - len(shape) :] != shape or len(x.shape) < len(shape):
         raise ShapeError(
             f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got input of size "
             f"{list(x.shape)}"
         )
     if not x.dtype.is_floating_point:
-        raise DTypeError(f'"layer_norm" not implemented for {x.dtype.name}; convert it first, for example with .to(telegrad.float32)')
+        raise DTypeError(
+            f'"layer_norm" not implemented for {x.dtype.name}; convert it first, for example with .to(telegrad.float32)'
+        )
     for name, value in (("weight", weight), ("bias", bias)):
         if value is None:
             continue
@@ -119,7 +125,9 @@ def _dropout_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outco
     if not 0 <= parameters["p"] <= 1:
         raise ArgumentValueError(f"dropout probability has to be between 0 and 1, but got {parameters['p']}")
     if not x.dtype.is_differentiable:
-        raise DTypeError(f"dropout(): result type Float can't be cast to {x.dtype.name}; convert it first, for example with .to(telegrad.float32)")
+        raise DTypeError(
+            f"dropout(): result type Float can't be cast to {x.dtype.name}; convert it first, for example with .to(telegrad.float32)"
+        )
     return Outcome((x, Spec(x.shape, dtypes.bool_)), 3 * x.size, None, 4 * x.size)
 
 

@@ -1,3 +1,543 @@
-"""Kernels and derivatives of the index family."""
+"""Kernels and derivatives of indexing, looking up, scattering, masking and sorting."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from telegrad.contract import dtypes
+from telegrad.contract.errors import IndexBoundsError, ShapeError
+from telegrad.contract.index_rules import check_writable
+from telegrad.contract.indexing import mismatch, placed, placement, resolve
+from telegrad.contract.kinds import TensorSlot
+from telegrad.contract.ops import Spec
+from telegrad_service.engine.formulas import F
+from telegrad_service.engine.rows import add_rows
+from telegrad_service.engine.table import Array, derivative, kernel
+
+# Brackets ----------------------------------------------------------------------------------------------------------------------
+
+
+@kernel("getitem.int")
+def _getitem_int(self: Array, index: int) -> Array:
+    return self[index, ...]
+
+
+@kernel("getitem")
+def _getitem(self: Array, index: tuple[Any, ...]) -> Array:
+    return self[(*resolve(self.shape, index, ()).basic, ...)]
+
+
+@kernel("_getitem_gradient")
+def _getitem_gradient(self: Array, shape: tuple[int, ...], index: tuple[Any, ...]) -> Array:
+    result = np.zeros(shape, self.dtype)
+    result[(*resolve(tuple(shape), index, ()).basic, ...)] = self
+    return result
+
+
+derivative(
+    "getitem.int",
+    self=lambda g, self_shape, index: F._getitem_gradient(g, shape=self_shape, index=(index,)),
+)
+derivative("getitem", self=lambda g, self_shape, index: F._getitem_gradient(g, shape=self_shape, index=index))
+derivative("_getitem_gradient", self=lambda g, index: F.getitem(g, index=index))
+
+
+def _specs(tensors: tuple[Array, ...]) -> list[Spec]:
+    return [Spec(t.shape, dtypes.from_numpy(t.dtype)) for t in tensors]
+
+
+def _located(array: Array, index: tuple[Any, ...], tensors: tuple[Array, ...]) -> tuple[Array, list[int], list[Array]]:
+    """The view that the index's basic part selects, the dimensions of it that are indexed, and an integer array for each.
+
+    Raises IndexBoundsError for integers outside their dimension.
+    """
+    resolved = resolve(array.shape, index, _specs(tensors))
+    basic = list(resolved.basic)
+    dim = 0
+    for position, item in enumerate(basic):
+        if type(item) is TensorSlot:
+            value, size = int(tensors[item.position - 1]), array.shape[dim]
+            if not -size <= value < size:
+                raise _outside(dim, size)
+            basic[position] = value
+        dim += item is not None
+    view = array[(*basic, ...)]
+    dims: list[int] = []
+    arrays: list[Array] = []
+    for start, item in resolved.advanced:
+        if type(item) is bool:
+            found: tuple[Array, ...] = (np.zeros(int(item), np.int64),)
+        else:
+            tensor = tensors[item.position - 1]
+            if tensor.dtype.kind == "b" or tensor.dtype == np.uint8:
+                found = tensor.nonzero() if tensor.ndim else (np.zeros(int(bool(tensor)), np.int64),)
+            else:
+                found = (tensor,)
+        dims.extend(range(start, start + len(found)))
+        arrays.extend(found)
+    return view, dims, arrays
+
+
+def _outside(dim: int, size: int) -> IndexBoundsError:
+    return IndexBoundsError(f"index is out of bounds for dimension {dim} with size {size}")
+
+
+def _complain(view: Array, dims: list[int], arrays: list[Array]) -> IndexBoundsError:
+    """Why numpy refused these index arrays."""
+    for dim, positions in zip(dims, arrays, strict=True):
+        size = view.shape[dim]
+        if positions.size and (positions.min() < -size or positions.max() >= size):
+            return _outside(dim, size)
+    return mismatch([a.shape for a in arrays])
+
+
+def _full(dims: list[int], arrays: list[Array]) -> tuple[Any, ...]:
+    """The index arrays as numpy's index, slices between them."""
+    found: list[Any] = [slice(None)] * (dims[-1] + 1)
+    for dim, positions in zip(dims, arrays, strict=True):
+        found[dim] = positions
+    return tuple(found)
+
+
+@kernel("index")
+def _index(self: Array, *indices: Array, index: tuple[Any, ...]) -> Array:
+    view, dims, arrays = _located(self, index, indices)
+    if not arrays:
+        return view.copy()
+    try:
+        return np.asarray(view[_full(dims, arrays)])
+    except IndexError:
+        raise _complain(view, dims, arrays) from None
+
+
+def _rows(view: Array, dims: list[int], arrays: list[Array]) -> tuple[Array, tuple[int, ...], list[int]]:
+    """The row that each position names when the indexed dimensions of ``view`` come first and are flattened.
+
+    Returns the rows, the arrays' common shape, and the order of dimensions that brings the indexed ones to the front.
+    """
+    sizes = tuple(view.shape[d] for d in dims)
+    try:
+        together = np.broadcast_shapes(*[a.shape for a in arrays])
+    except ValueError:
+        raise mismatch([a.shape for a in arrays]) from None
+    rows: Any = np.zeros(together, np.int64)
+    for dim, size, positions in zip(dims, sizes, arrays, strict=True):
+        if positions.size and (positions.min() < -size or positions.max() >= size):
+            raise _outside(dim, size)
+        rows = rows * size + np.where(positions < 0, positions + size, positions)
+    return rows.reshape(-1), together, dims + [d for d in range(view.ndim) if d not in dims]
+
+
+def _rows_first(values: Array, dims: list[int], count: int) -> Array:
+    """Values of an indexing result with the ``count`` dimensions of the index arrays moved to the front."""
+    at = placement(dims)
+    return np.moveaxis(values, range(at, at + count), range(count))
+
+
+def _add_at(view: Array, dims: list[int], arrays: list[Array], values: Array) -> None:
+    """Add ``values``, shaped like the indexing result, to ``view`` in place, repeats included."""
+    rows, together, order = _rows(view, dims, arrays)
+    ordered = view.transpose(order)
+    height, width = math.prod(ordered.shape[: len(dims)]), math.prod(ordered.shape[len(dims) :])
+    source = _rows_first(values, dims, len(together)).reshape(rows.size, width)
+    if ordered.flags.c_contiguous:
+        add_rows(ordered.reshape(height, width), rows, source)
+        return
+    table = np.zeros((height, width), view.dtype)
+    add_rows(table, rows, source)
+    ordered += table.reshape(ordered.shape)
+
+
+@kernel("_index_gradient")
+def _index_gradient(self: Array, *indices: Array, shape: tuple[int, ...], index: tuple[Any, ...]) -> Array:
+    result = np.zeros(shape, self.dtype)
+    view, dims, arrays = _located(result, index, indices)
+    if arrays:
+        _add_at(view, dims, arrays, self)
+    else:
+        view[...] = self
+    return result
+
+
+derivative(
+    "index",
+    self=lambda g, indices, self_shape, index: F._index_gradient(g, *indices, shape=self_shape, index=index),
+)
+derivative("_index_gradient", self=lambda g, indices, index: F.index(g, *indices, index=index))
+
+
+def _put(target: Array, values: Any, *indices: Array, index: tuple[Any, ...], accumulate: bool) -> Array:
+    """Write or add into ``target`` itself."""
+    view, dims, arrays = _located(target, index, indices)
+    if not arrays:
+        if accumulate:
+            view += values
+        else:
+            view[...] = values
+        return target
+    try:
+        together = np.broadcast_shapes(*[a.shape for a in arrays])
+    except ValueError:
+        raise mismatch([a.shape for a in arrays]) from None
+    shape = placed(view.shape, dims, together)
+    check_writable(np.shape(values), shape)
+    if accumulate:
+        _add_at(view, dims, arrays, np.broadcast_to(_trimmed(values, len(shape)), shape).astype(target.dtype, copy=False))
+        return target
+    try:
+        view[_full(dims, arrays)] = values
+    except IndexError:
+        raise _complain(view, dims, arrays) from None
+    return target
+
+
+def _trimmed(values: Any, ndim: int) -> Array:
+    """Values without the leading ones that they have beyond ``ndim`` dimensions."""
+    array = np.asarray(values)
+    return array.reshape(array.shape[array.ndim - ndim :]) if array.ndim > ndim else array
+
+
+@kernel("index_put", in_place=_put)
+def _index_put(self: Array, values: Any, *indices: Array, index: tuple[Any, ...], accumulate: bool) -> Array:
+    return _put(self.copy(), values, *indices, index=index, accumulate=accumulate)
+
+
+derivative(
+    "index_put",
+    self=lambda g, indices, index, accumulate: g if accumulate else F.index_put(g, 0, *indices, index=index, accumulate=False),
+    values=lambda g, values_shape, indices, index: _put_values(F.index(g, *indices, index=index), values_shape),
+)
+
+
+def _put_values(g: Any, shape: tuple[int, ...]) -> Any:
+    """The gradient of written values whose extra leading ones were dropped."""
+    extra = len(shape) - g.ndim
+    return g if extra <= 0 else F.reshape(F.sum_to_size(g, size=shape[extra:]), shape=shape)
+
+
+# Along one dimension -----------------------------------------------------------------------------------------------------------
+
+
+def _check_positions(name: str, index: Array, size: int, dim: int, error: type[Exception] = ShapeError) -> None:
+    """Refuse positions outside [0, size); PyTorch raises RuntimeError for gather and scatter."""
+    if index.size and (index.min() < 0 or index.max() >= size):
+        raise error(f"{name}(): index is out of bounds for dimension {dim} with size {size}")
+
+
+def _cells(index: Array, shape: tuple[int, ...], dim: int) -> Array:
+    """The flat position in ``shape`` of each entry of ``index``, which stands for the coordinate along ``dim``."""
+    strides = [math.prod(shape[d + 1 :]) for d in range(len(shape))]
+    cells: Any = index * strides[dim] if index.dtype == np.int64 else index.astype(np.int64) * strides[dim]
+    for d, stride in enumerate(strides):
+        if d != dim:
+            cells = cells + (np.arange(index.shape[d]) * stride).reshape([-1 if i == d else 1 for i in range(len(shape))])
+    return np.asarray(cells).reshape(-1)
+
+
+def _lifted(*arrays: Array) -> list[Array]:
+    """0-d arrays as vectors of one."""
+    return [a.reshape(1) if a.ndim == 0 else a for a in arrays]
+
+
+@kernel("gather")
+def _gather(self: Array, index: Array, dim: int) -> Array:
+    if not index.size:
+        return np.zeros(index.shape, self.dtype)
+    source, positions = _lifted(self, index)
+    dim %= source.ndim
+    _check_positions("gather", positions, source.shape[dim], dim)
+    part = source[tuple(slice(None) if d == dim else slice(n) for d, n in enumerate(positions.shape))]
+    return np.take_along_axis(part, positions, dim).reshape(index.shape)
+
+
+def _scatter_into(target: Array, index: Array, src: Any, dim: int, add: bool) -> Array:
+    """Write or add into ``target`` itself."""
+    if not index.size:
+        return target
+    into, positions = _lifted(target, index)
+    dim %= into.ndim
+    _check_positions("scatter", positions, into.shape[dim], dim)
+    cells = _cells(positions, into.shape, dim)
+    source = src
+    if np.ndim(src):
+        source = src[tuple(slice(n) for n in positions.shape)].reshape(-1)
+    flat = into.reshape(-1) if into.flags.c_contiguous else into.flatten()
+    if add:
+        add_rows(flat, cells, np.broadcast_to(np.asarray(source, target.dtype), cells.shape))
+    else:
+        flat[cells] = source
+    if not into.flags.c_contiguous:
+        into[...] = flat.reshape(into.shape)
+    return target
+
+
+@kernel("scatter", in_place=lambda target, index, src, dim: _scatter_into(target, index, src, dim, False))
+def _scatter(self: Array, index: Array, src: Any, dim: int) -> Array:
+    return _scatter_into(self.copy(), index, src, dim, False)
+
+
+@kernel("scatter_add", in_place=lambda target, index, src, dim: _scatter_into(target, index, src, dim, True))
+def _scatter_add(self: Array, index: Array, src: Array, dim: int) -> Array:
+    return _scatter_into(self.copy(), index, src, dim, True)
+
+
+def _src_gradient(g: Any, index: Any, shape: tuple[int, ...], dim: int) -> Any:
+    """``g`` at each source's place; zero for the part of the source beyond the index."""
+    found = F.gather(g, index, dim=dim)
+    if found.shape == shape:
+        return found
+    if not shape:  # a 0-d source or a number for all
+        return F.sum(found)
+    return F._getitem_gradient(found, shape=shape, index=tuple(slice(0, n, 1) for n in found.shape))
+
+
+derivative(
+    "gather",
+    self=lambda g, self_shape, index, dim: F.scatter_add(F.zeros(g, self_shape), index, g, dim=dim),
+)
+derivative(
+    "scatter",
+    self=lambda g, index, dim: F.scatter(g, index, 0, dim=dim),
+    src=lambda g, index, src_shape, dim: _src_gradient(g, index, src_shape, dim),
+)
+derivative(
+    "scatter_add",
+    self=lambda g: g,
+    src=lambda g, index, src_shape, dim: _src_gradient(g, index, src_shape, dim),
+)
+
+
+@kernel("index_select")
+def _index_select(self: Array, index: Array, dim: int) -> Array:
+    positions = index.reshape(-1)
+    source = self.reshape(1) if self.ndim == 0 else self
+    _check_positions("index_select", positions, source.shape[dim], dim, IndexBoundsError)
+    taken = np.take(source, positions, axis=dim)
+    return taken.reshape(()) if self.ndim == 0 else taken
+
+
+def _index_add_into(target: Array, index: Array, source: Array, dim: int, alpha: Any) -> Array:
+    positions = index.reshape(-1)
+    into = target.reshape(1) if target.ndim == 0 else target
+    _check_positions("index_add", positions, into.shape[dim], dim, IndexBoundsError)
+    ordered = np.moveaxis(into, dim, 0)
+    values = source if alpha == 1 else source * np.asarray(alpha).astype(target.dtype)
+    rows = (values.reshape(1) if values.ndim == 0 else np.moveaxis(values, dim, 0)).reshape(
+        positions.size, -1 if values.size else 0
+    )
+    if ordered.flags.c_contiguous:
+        add_rows(ordered.reshape(ordered.shape[0], -1 if ordered.size else 0), positions, rows)
+    else:
+        table = np.zeros((ordered.shape[0], ordered.size // max(1, ordered.shape[0])), target.dtype)
+        add_rows(table, positions, rows)
+        ordered += table.reshape(ordered.shape)
+    return target
+
+
+@kernel("index_add", in_place=_index_add_into)
+def _index_add(self: Array, index: Array, source: Array, dim: int, alpha: Any) -> Array:
+    return _index_add_into(self.copy(), index, source, dim, alpha)
+
+
+def _index_write_into(target: Array, index: Array, values: Any, dim: int) -> Array:
+    positions = index.reshape(-1)
+    into = target.reshape(1) if target.ndim == 0 else target
+    _check_positions("index_fill", positions, into.shape[dim], dim, IndexBoundsError)
+    np.moveaxis(into, dim, 0)[positions] = values if np.ndim(values) == 0 else np.moveaxis(values, dim, 0)
+    return target
+
+
+for _name in ("index_fill", "index_copy"):
+    kernel(
+        _name,
+        lambda self, index, source, dim: _index_write_into(self.copy(), index, source, dim),
+        in_place=lambda target, index, source, dim: _index_write_into(target, index, source, dim),
+    )
+
+derivative(
+    "index_select",
+    self=lambda g, self_shape, index, dim: F.index_add(F.zeros(g, self_shape), index, g, dim=dim),
+)
+derivative(
+    "index_add",
+    self=lambda g: g,
+    source=lambda g, index, dim, alpha: (
+        F.index_select(g, index, dim=dim) * F.conjugate(alpha) if alpha != 1 else F.index_select(g, index, dim=dim)
+    ),
+)
+derivative(
+    "index_fill",
+    self=lambda g, index, dim: F.index_fill(g, index, 0, dim=dim),
+    value=lambda g, index, dim: F.sum(F.index_select(g, index, dim=dim)),
+)
+derivative(
+    "index_copy",
+    self=lambda g, index, dim: F.index_fill(g, index, 0, dim=dim),
+    source=lambda g, index, dim: F.index_select(g, index, dim=dim),
+)
+
+
+def _take_parts(self: Array, indices: Array, dim: int) -> tuple[Array, Array]:
+    """Both operands with the dimensions other than ``dim`` broadcast."""
+    dim %= self.ndim
+    ours = self.shape[:dim] + (1,) + self.shape[dim + 1 :]
+    theirs = indices.shape[:dim] + (1,) + indices.shape[dim + 1 :]
+    rest = np.broadcast_shapes(ours, theirs)
+    source = np.broadcast_to(self, (*rest[:dim], self.shape[dim], *rest[dim + 1 :]))
+    return source, np.broadcast_to(indices, (*rest[:dim], indices.shape[dim], *rest[dim + 1 :]))
+
+
+@kernel("take_along_dim")
+def _take_along_dim(self: Array, indices: Array, dim: int | None) -> Array:
+    if dim is None:
+        return _gather(self.reshape(-1), indices.reshape(-1), 0)
+    if self.ndim == 0:
+        return _gather(self, indices, 0)
+    return _gather(*_take_parts(self, indices, dim), dim)
+
+
+def _take_along_dim_gradient(g: Any, self_shape: tuple[int, ...], indices: Any, dim: int | None) -> Any:
+    if dim is None:
+        flat = F.zeros(g, (math.prod(self_shape),))
+        summed = F.scatter_add(flat, F.reshape(indices, shape=(math.prod(indices.shape),)), g, dim=0)
+        return F.reshape(summed, shape=self_shape)
+    if not self_shape:
+        return F.reshape(g, shape=())
+    dim %= len(self_shape)
+    # The result has the broadcast sizes in the other dimensions; the walk sums the gradient back to the tensor's.
+    shape = (*g.shape[:dim], self_shape[dim], *g.shape[dim + 1 :])
+    return F.scatter_add(F.zeros(g, shape), F.expand(indices, size=g.shape), g, dim=dim)
+
+
+derivative("take_along_dim", self=_take_along_dim_gradient)
+
+
+@kernel("take")
+def _take(self: Array, index: Array) -> Array:
+    try:
+        return np.asarray(self.reshape(-1)[index])
+    except IndexError:
+        raise IndexBoundsError(f"take(): index out of range: the tensor has {self.size} elements") from None
+
+
+derivative(
+    "take",
+    self=lambda g, self_shape, index: F.reshape(
+        F._index_gradient(g, index, shape=(math.prod(self_shape),), index=(TensorSlot(1),))
+        if index.ndim
+        else F._getitem_gradient(g, shape=(math.prod(self_shape),), index=(int(index),)),
+        shape=self_shape,
+    ),
+)
+
+
+# Masks -------------------------------------------------------------------------------------------------------------------------
+
+
+def _fill_masked(target: Array, mask: Array, value: Any) -> Array:
+    np.copyto(target, np.asarray(value).astype(target.dtype, copy=False), where=mask)
+    return target
+
+
+@kernel("masked_fill", in_place=_fill_masked)
+def _masked_fill(self: Array, mask: Array, value: Any) -> Array:
+    return _fill_masked(np.array(np.broadcast_to(self, np.broadcast_shapes(self.shape, mask.shape))), mask, value)
+
+
+derivative(
+    "masked_fill",
+    self=lambda g, mask: F.masked_fill(g, mask, 0),
+    value=lambda g, mask: F.where(mask, g, 0),
+)
+
+
+@kernel("masked_select")
+def _masked_select(self: Array, mask: Array) -> Array:
+    shape = np.broadcast_shapes(self.shape, mask.shape)
+    return np.broadcast_to(self, shape)[np.broadcast_to(mask, shape)]
+
+
+def _masked_select_gradient(g: Any, self_shape: tuple[int, ...], mask: Any) -> Any:
+    return F.masked_scatter(F.zeros(g, np.broadcast_shapes(self_shape, tuple(mask.shape))), mask, g)
+
+
+derivative("masked_select", self=_masked_select_gradient)
+
+
+def _scatter_masked(target: Array, mask: Array, source: Array) -> Array:
+    where = np.broadcast_to(mask, target.shape)
+    count = int(np.count_nonzero(where))
+    if count > source.size:
+        raise ShapeError(
+            f"masked_scatter: expected the source to have at least as many elements as the mask holds, {count}, but it has {source.size}"
+        )
+    target[where] = source.reshape(-1)[:count]
+    return target
+
+
+@kernel("masked_scatter", in_place=_scatter_masked)
+def _masked_scatter(self: Array, mask: Array, source: Array) -> Array:
+    return _scatter_masked(np.array(np.broadcast_to(self, np.broadcast_shapes(self.shape, mask.shape))), mask, source)
+
+
+def _masked_source_gradient(g: Any, mask: Any, source_shape: tuple[int, ...]) -> Any:
+    found = F.masked_select(g, mask)
+    size = math.prod(source_shape)
+    if found.shape[0] < size:
+        found = F._getitem_gradient(found, shape=(size,), index=(slice(0, found.shape[0], 1),))
+    return F.reshape(found, shape=source_shape)
+
+
+derivative("masked_scatter", self=lambda g, mask: F.masked_fill(g, mask, 0), source=_masked_source_gradient)
+
+
+@kernel("nonzero")
+def _nonzero(self: Array) -> Array:
+    if self.ndim == 0:
+        return np.zeros((int(bool(self)), 0), np.int64)
+    return np.argwhere(self)
+
+
+# Order -------------------------------------------------------------------------------------------------------------------------
+
+
+def _order(x: Array, dim: int, descending: bool) -> Array:
+    """Positions in sorted order; equal values keep their order in both directions, not a number is largest."""
+    if not descending:
+        return np.argsort(x, axis=dim, kind="stable")
+    backwards = np.argsort(np.flip(x, dim), axis=dim, kind="stable")
+    return np.flip(x.shape[dim] - 1 - backwards, dim)
+
+
+@kernel("sort")
+def _sort(self: Array, dim: int, descending: bool, stable: bool) -> tuple[Array, Array]:
+    if self.ndim == 0:
+        return self.copy(), np.zeros((), np.int64)
+    positions = _order(self, dim, descending)
+    return np.take_along_axis(self, positions, dim), np.ascontiguousarray(positions)
+
+
+@kernel("argsort")
+def _argsort(self: Array, dim: int, descending: bool, stable: bool) -> Array:
+    if self.ndim == 0:
+        return np.zeros((), np.int64)
+    return np.ascontiguousarray(_order(self, dim, descending))
+
+
+@kernel("topk")
+def _topk(self: Array, k: int, dim: int, largest: bool, sorted: bool) -> tuple[Array, Array]:  # noqa: A002 - PyTorch's name
+    if self.ndim == 0:
+        return self.copy(), np.zeros((), np.int64)
+    positions = np.ascontiguousarray(np.take(_order(self, dim, largest), np.arange(k), axis=dim))
+    return np.take_along_axis(self, positions, dim), positions
+
+
+def _order_gradient(g: Any, indices: Any, self_shape: tuple[int, ...], dim: int) -> Any:
+    return F.scatter_add(F.zeros(g[0], self_shape), indices, g[0], dim=dim)
+
+
+derivative("sort", self=_order_gradient)
+derivative("topk", self=_order_gradient)

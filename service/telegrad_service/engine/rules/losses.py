@@ -154,9 +154,7 @@ def _negative_log_sigmoid(x: Any) -> Any:
 
 
 @kernel("binary_cross_entropy_with_logits")
-def _binary_logits(
-    self: Array, target: Array, weight: Array | None, pos_weight: Array | None, reduction: str
-) -> Any:
+def _binary_logits(self: Array, target: Array, weight: Array | None, pos_weight: Array | None, reduction: str) -> Any:
     x = wide(self)
     cost = np.maximum(-x, 0) + np.log1p(np.exp(-np.abs(x)))
     if pos_weight is not None:
@@ -249,9 +247,7 @@ def _spread_class(self: Array, target: Array, shape: tuple[int, ...], ignore_ind
 
 derivative(
     "_pick_class",
-    self=lambda g, target, self_shape, ignore_index: F._spread_class(
-        g, target, shape=self_shape, ignore_index=ignore_index
-    ),
+    self=lambda g, target, self_shape, ignore_index: F._spread_class(g, target, shape=self_shape, ignore_index=ignore_index),
 )
 derivative("_spread_class", self=lambda g, target, ignore_index: F._pick_class(g, target, ignore_index=ignore_index))
 
@@ -290,9 +286,7 @@ def _sample_scale(g: Any, target: Any, weights: Any, reduction: str) -> Any:
     return g / F.sum(weights) * weights if reduction == "mean" else g * weights
 
 
-def _nll_gradient(
-    g: Any, self: Any, target: Any, weight: Any, ignore_index: int, reduction: str
-) -> Any:
+def _nll_gradient(g: Any, self: Any, target: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
     weights = F._class_weights(target, self, weight, ignore_index=ignore_index)
     scale = -_sample_scale(g, target, weights, reduction)
     return F._spread_class(scale, target, shape=self.shape, ignore_index=ignore_index)

@@ -104,9 +104,7 @@ def _layer_statistics(x: Any, count: int, eps: float) -> tuple[Any, Any]:
 
 
 @kernel("layer_norm")
-def _layer_norm(
-    self: Array, weight: Array | None, bias: Array | None, normalized_shape: tuple[int, ...], eps: float
-) -> Any:
+def _layer_norm(self: Array, weight: Array | None, bias: Array | None, normalized_shape: tuple[int, ...], eps: float) -> Any:
     result, _ = _layer_statistics(wide(self), len(normalized_shape), eps)
     if weight is not None:
         result *= weight

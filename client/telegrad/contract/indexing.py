@@ -1,0 +1,251 @@
+"""What ``x[...]`` means: from what users write to canonical items, and from items to the dimensions of the result.
+
+Indexing is two steps, as in PyTorch. Integers, slices, None and Ellipsis come first and make a view; booleans and tensors then index that
+view. So an integer beside a tensor index never counts as an advanced index, unlike in numpy.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from telegrad.contract import dtypes
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, IndexBoundsError, ShapeError
+from telegrad.contract.kinds import TensorSlot
+from telegrad.contract.ops import Shape, Spec
+from telegrad.contract.shapes import broadcast
+from telegrad.contract.tensor.base import TensorBase
+
+Index: TypeAlias = Any
+"""Canonical: a tuple of ints, bools, slices of ints, None, Ellipsis and TensorSlots."""
+
+MASKS = (dtypes.bool_, dtypes.uint8)
+INTEGERS = (dtypes.int64, dtypes.int32)
+
+
+class Resolved(NamedTuple):
+    """An index applied to a shape.
+
+    Attributes:
+        basic: the view, as numpy takes it: an int, slice or None per item; a 0-d integer tensor stands as its TensorSlot.
+        view_shape: shape of the view.
+        advanced: what indexes the view: (dimension of the view, TensorSlot or bool), in order.
+    """
+
+    basic: tuple[Any, ...]
+    view_shape: Shape
+    advanced: tuple[tuple[int, Any], ...]
+
+
+def canonical(index: Any, make_tensor: Callable[[Any], Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Canonical items, and the tensors that their slots stand for.
+
+    Args:
+        index: whatever stands between the brackets.
+        make_tensor: makes a tensor of a list or array of integers or booleans.
+
+    Raises:
+        ArgumentTypeError, IndexBoundsError: for what is no index.
+    """
+    items: list[Any] = []
+    tensors: list[Any] = []
+    for item in index if type(index) is tuple else (index,):
+        kind = type(item)
+        if item is None or item is Ellipsis or kind is int or kind is bool:
+            items.append(item)
+        elif kind is slice:
+            items.append(slice(_bound(item.start), _bound(item.stop), _bound(item.step)))
+        elif isinstance(item, TensorBase):
+            tensors.append(item)
+            items.append(TensorSlot(len(tensors)))
+        elif isinstance(item, (list, tuple, range)) or hasattr(item, "__array__") and getattr(item, "shape", ()):
+            tensors.append(_sequence(item, make_tensor))
+            items.append(TensorSlot(len(tensors)))
+        elif getattr(getattr(item, "dtype", None), "kind", "") == "b":
+            items.append(bool(item))
+        elif isinstance(item, str):
+            raise ArgumentTypeError(
+                "a tensor is indexed by integers, slices (`:`), ellipsis (`...`), None and tensors, not by a str"
+            )
+        else:
+            items.append(_integer(item))
+    return tuple(items), tuple(tensors)
+
+
+def _bound(value: Any) -> int | None:
+    if value is None or type(value) is int:
+        return value
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ArgumentTypeError("slice indices must be integers or None or have an __index__ method") from None
+
+
+def _integer(value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise IndexBoundsError(
+            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
+            f"{type(value).__name__})"
+        ) from None
+
+
+def _sequence(values: Any, make_tensor: Callable[[Any], Any]) -> Any:
+    """A tensor index from a list, range or array."""
+    if isinstance(values, (list, tuple)):
+        for value in values:
+            if value is None or value is Ellipsis or isinstance(value, (slice, TensorBase)):
+                raise ArgumentTypeError(
+                    f"a list as an index must hold integers or booleans, not {type(value).__name__}; for several dimensions write a "
+                    "tuple: x[a, b]"
+                )
+    if len(values) == 0 and not hasattr(values, "dtype"):
+        import numpy as np
+
+        return make_tensor(np.zeros(0, np.int64))
+    return make_tensor(list(values) if isinstance(values, (range, tuple)) else values)
+
+
+def resolve(shape: Shape, items: Sequence[Any], tensors: Sequence[Spec]) -> Resolved:
+    """What ``items`` select from ``shape``; ``tensors`` are the Specs that the slots stand for.
+
+    Raises:
+        IndexBoundsError: too many indices, an integer out of range, a mask that does not fit, a tensor of the wrong type.
+        ArgumentValueError: a slice whose step is not positive.
+    """
+    taken = sum(_dimensions_taken(item, tensors) for item in items)
+    if taken > len(shape):
+        if not shape:
+            raise IndexBoundsError(
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor "
+                "to a number"
+            )
+        raise IndexBoundsError(f"too many indices for tensor of dimension {len(shape)}: {taken} were given")
+    basic: list[Any] = []
+    view: list[int] = []
+    advanced: list[tuple[int, Any]] = []
+    dim = 0
+    expanded = False
+    for position, item in enumerate(items):
+        if item is None:
+            basic.append(None)
+            view.append(1)
+        elif type(item) is bool:
+            advanced.append((len(view), item))
+            basic.append(None)
+            view.append(1)
+        elif item is Ellipsis:
+            if not expanded:
+                expanded = True
+                count = len(shape) - taken
+                basic.extend([slice(None)] * count)
+                view.extend(shape[dim : dim + count])
+                dim += count
+        elif type(item) is slice:
+            piece, size = _slice(item, shape[dim])
+            basic.append(piece)
+            view.append(size)
+            dim += 1
+        elif type(item) is int:
+            size = shape[dim]
+            if not -size <= item < size:
+                raise IndexBoundsError(f"index {item} is out of bounds for dimension {dim} with size {size}")
+            basic.append(item % size)
+            dim += 1
+        else:
+            spec = tensors[item.position - 1]
+            if spec.dtype in MASKS:
+                fits = shape[dim : dim + len(spec.shape)] == spec.shape
+                if not fits:
+                    raise IndexBoundsError(
+                        f"The shape of the mask {list(spec.shape)} at index {position} does not match the shape of the indexed tensor "
+                        f"{list(shape)} at index {dim}"
+                    )
+                advanced.append((len(view), item))
+                if not spec.shape:
+                    basic.append(None)
+                    view.append(1)
+                basic.extend([slice(None)] * len(spec.shape))
+                view.extend(spec.shape)
+                dim += len(spec.shape)
+            elif not spec.shape:
+                basic.append(item)
+                dim += 1
+            else:
+                advanced.append((len(view), item))
+                basic.append(slice(None))
+                view.append(shape[dim])
+                dim += 1
+    view.extend(shape[dim:])
+    return Resolved(tuple(basic), tuple(view), tuple(advanced))
+
+
+def _dimensions_taken(item: Any, tensors: Sequence[Spec]) -> int:
+    if type(item) is TensorSlot:
+        if not 1 <= item.position <= len(tensors):
+            raise IndexBoundsError(f"the index names tensor {item.position}, but {len(tensors)} are given")
+        spec = tensors[item.position - 1]
+        if spec.dtype in MASKS:
+            return len(spec.shape)
+        if spec.dtype not in INTEGERS:
+            raise IndexBoundsError("tensors used as indices must be long, int, byte or bool tensors")
+        return 1
+    return 1 if type(item) in (int, slice) else 0
+
+
+def _slice(item: slice, size: int) -> tuple[slice, int]:
+    """The slice within ``size``, and how many elements it takes."""
+    step = 1 if item.step is None else item.step
+    if step == 0:
+        raise ArgumentValueError("slice step cannot be zero")
+    if step < 0:
+        raise ArgumentValueError("step must be greater than zero; flip() reverses a dimension")
+    start, stop, step = item.indices(size)
+    count = max(0, -(-(stop - start) // step))
+    return slice(start, start + count * step if count else start, step), count
+
+
+def basic_shape(shape: Shape, items: Sequence[Any]) -> Shape:
+    """Shape of a view; raises ArgumentTypeError where the index is no basic one."""
+    if any(type(item) in (bool, TensorSlot) for item in items):
+        raise ArgumentTypeError("getitem takes integers, slices, null and '...'; for booleans and tensors use the op 'index'")
+    return resolve(shape, items, ()).view_shape
+
+
+def advanced_shape(resolved: Resolved, tensors: Sequence[Spec]) -> Shape | None:
+    """Shape of the result; None where a mask decides it."""
+    shapes: list[Shape] = []
+    for _, item in resolved.advanced:
+        if type(item) is bool:
+            shapes.append((int(item),))
+        elif tensors[item.position - 1].dtype in MASKS:
+            return None
+        else:
+            shapes.append(tensors[item.position - 1].shape)
+    if not shapes:
+        return resolved.view_shape
+    try:
+        together = broadcast(*shapes)
+    except ShapeError:
+        raise mismatch(shapes) from None
+    return placed(resolved.view_shape, [dim for dim, _ in resolved.advanced], together)
+
+
+def mismatch(shapes: Sequence[Shape]) -> IndexBoundsError:
+    """The complaint about index tensors that do not broadcast."""
+    listed = ", ".join(str(list(s)) for s in shapes)
+    return IndexBoundsError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {listed}")
+
+
+def placement(dims: Sequence[int]) -> int:
+    """Where the indexed dimensions appear in the result: at the first of them, or in front if others lie between them."""
+    return dims[0] if list(dims) == list(range(dims[0], dims[0] + len(dims))) else 0
+
+
+def placed(view_shape: Shape, dims: Sequence[int], together: Shape) -> Shape:
+    """The result's shape: ``dims`` of the view replaced by the index tensors' common shape."""
+    rest = tuple(n for dim, n in enumerate(view_shape) if dim not in dims)
+    at = placement(dims)
+    return rest[:at] + together + rest[at:]
