@@ -53,7 +53,8 @@ def test_inputs_stay_and_results_share_their_version_exactly_with_their_memory(e
 
 
 @pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: nothing to compare aliases with")
-@pytest.mark.parametrize("sample", parameters([s for s in STEADY if not is_in_place(s) and s.torch]))
+# PyTorch's conj is a view that conjugates when it is read; ours is a copy.
+@pytest.mark.parametrize("sample", parameters([s for s in STEADY if not is_in_place(s) and s.torch and s.op != "conj"]))
 def test_results_share_memory_where_the_reference_does(engine: Telegrad, sample: Sample) -> None:
     bound = Bound(sample)
     torch = torch_side()

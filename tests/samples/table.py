@@ -7,9 +7,35 @@ from typing import Any
 
 import pytest
 
-from tests.samples import ErrorSample, Sample, creation, elementwise, index, linalg, losses, nn, reduce, shape
+from tests.samples import (
+    ErrorSample,
+    Sample,
+    comparison,
+    conversion,
+    creation,
+    elementwise,
+    index,
+    linalg,
+    losses,
+    nn,
+    reduce,
+    shape,
+    transcendental,
+)
 
-FAMILIES = (creation, elementwise, reduce, shape, index, linalg, nn, losses)
+FAMILIES = (
+    creation,
+    elementwise,
+    transcendental,
+    comparison,
+    conversion,
+    reduce,
+    shape,
+    index,
+    linalg,
+    nn,
+    losses,
+)
 
 SAMPLES: list[Sample] = [sample for family in FAMILIES for sample in family.SAMPLES]
 

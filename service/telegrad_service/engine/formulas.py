@@ -10,6 +10,13 @@ from telegrad.contract.tensor.base import TensorBase
 from telegrad_service.engine.table import ENTRIES, Entry
 
 
+def is_complex(x: Any) -> bool:
+    """Whether an array, a Tensor or a Python number is complex."""
+    if isinstance(x, TensorBase):
+        return bool(x.dtype.is_complex)  # type: ignore[attr-defined]
+    return np.iscomplexobj(x)
+
+
 class _Formulas:
     """``F.exp(x)``, ``F.where(mask, a, b)``, ``F.sum(x, dim=(0,))``: any op by its name, parameters by keyword and canonical.
 

@@ -42,15 +42,17 @@ class Entry:
         kernel: computes it on arrays.
         ufunc: what the op is when no parameter is given: equal floating types in, the same type out; None if it is none.
         ufunc_kinds: the numpy kinds (f floating, c complex) that ``ufunc`` serves.
+        numbers: per input, whether a Python number may stand in its place.
         in_place: writes the result into its first argument; None where the engine copies the kernel's result instead.
         formulas: from an input's name, or from several joined by commas, to the formula that gives their gradients.
         plans: what to save and whom to call, by the bit mask of inputs that need gradients and the number of inputs.
     """
 
-    __slots__ = ("formulas", "in_place", "kernel", "op", "plans", "ufunc", "ufunc_kinds")
+    __slots__ = ("formulas", "in_place", "kernel", "numbers", "op", "plans", "ufunc", "ufunc_kinds")
 
     def __init__(self, op: Op) -> None:
         self.op = op
+        self.numbers = tuple([s.number for s in op.inputs])
         self.kernel: Kernel = _missing(op.name)
         self.ufunc: Kernel | None = None
         self.ufunc_kinds = "fc"

@@ -286,8 +286,7 @@ class Tensor(AbstractTensor):
             self._grad = Tensor(self.home, gradient if may_keep else np.array(gradient))
         elif in_place and before.array.flags.writeable:
             np.add(before.array, gradient, out=before.array)
-            if before.version is not None:
-                before.version.count += 1
+            before.shared_version().count += 1
         else:
             self._grad = Tensor(self.home, np.asarray(before.array + gradient))
         return self.array.nbytes if before is None else 0
@@ -299,6 +298,8 @@ class Tensor(AbstractTensor):
 
 def _apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor | None:
     """The fast way: tensors of one floating type and Python numbers that do not lift it. None when the general way is due."""
+    if len(inputs) != len(entry.numbers):
+        return None
     arrays: list[Any] = []
     mask = 0
     dtype = None
@@ -315,7 +316,7 @@ def _apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor 
             if x.tracks or (x.base is not None and x.requires_grad):
                 mask |= bit
             arrays.append(array)
-        elif x.__class__ is float or x.__class__ is int:
+        elif (x.__class__ is float or x.__class__ is int) and entry.numbers[len(arrays)]:
             arrays.append(x)
         else:
             return None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from telegrad.contract.dtypes import DType
-from telegrad_service.engine.formulas import F
+from telegrad_service.engine.formulas import F, is_complex
 from telegrad_service.engine.table import Array, derivative, kernel
 
 
@@ -48,8 +48,7 @@ def _angle(self: Array) -> Any:
 
 
 def _angle_self(g: Any, self: Any) -> Any:
-    kind = self.dtype
-    if not (getattr(kind, "is_complex", False) or getattr(kind, "kind", "") == "c"):
+    if not is_complex(self):
         return F.zeros(g, g.shape)
     square = F.square(F.real(self)) + F.square(F.imag(self))
     at_zero = F.eq(square, 0)

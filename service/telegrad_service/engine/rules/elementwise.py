@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import cmath
+import math
 from typing import Any
 
 import numpy as np
 
 from telegrad.contract.errors import NumericalError
-from telegrad_service.engine.formulas import F
+from telegrad_service.engine.formulas import F, is_complex
 from telegrad_service.engine.table import Array, derivative, kernel
 
 # Sums, products, quotients ---------------------------------------------------------------------------------------------------
@@ -172,35 +174,24 @@ def _pow_self(g: Any, self: Any, exponent: Any) -> Any:
 def _pow_exponent(g: Any, self: Any, exponent: Any, result: Any) -> Any:
     if _is_number(self):
         if self == 0:
-            slope = F.where(_not_negative(exponent), 0, result * float("-inf"))
-            return g * F.conjugate(slope)
-        return g * F.conjugate(result * complex_or_real_log(self, exponent))
+            return g * F.where(_not_negative(exponent), 0.0, float("-inf"))
+        return g * F.conjugate(result * _log_of_number(self, exponent))
     flat = F.logical_and(F.eq(self, 0), _not_negative(exponent))
     safe = F.where(flat, 1, self)
-    return F.where(flat, 0, g * F.conjugate(result * F.log(_complex_like(safe, result))))
+    return F.where(flat, 0, g * F.conjugate(result * F.log(F.astype(safe, result))))
 
 
 def _not_negative(exponent: Any) -> Any:
-    if _is_number(exponent):
-        raise LookupError("a number needs no gradient")
-    if exponent.dtype in _COMPLEX or getattr(exponent.dtype, "is_complex", False):
+    if is_complex(exponent):
         return F.logical_and(F.eq(F.imag(exponent), 0), F.ge(F.real(exponent), 0))
     return F.ge(exponent, 0)
 
 
-_COMPLEX = (np.dtype(np.complex64), np.dtype(np.complex128))
-
-
-def complex_or_real_log(number: Any, like: Any) -> Any:
+def _log_of_number(number: Any, like: Any) -> Any:
     """The logarithm of a Python number; nan for a negative one unless complex numbers are computed with."""
-    is_complex = isinstance(number, complex) or like.dtype in _COMPLEX or getattr(like.dtype, "is_complex", False)
-    if is_complex:
-        return complex(np.log(complex(number)))
-    return float(np.log(number)) if number > 0 else float("nan")
-
-
-def _complex_like(x: Any, result: Any) -> Any:
-    return F.astype(x, result)
+    if is_complex(number) or is_complex(like):
+        return cmath.log(number)
+    return math.log(number) if number > 0 else math.nan
 
 
 derivative("pow", self=_pow_self, exponent=_pow_exponent)
@@ -279,7 +270,7 @@ def _sgn(self: Array) -> Any:
 
 
 def _sgn_self(g: Any, self: Any, result: Any) -> Any:
-    if not (self.dtype in _COMPLEX or getattr(self.dtype, "is_complex", False)):
+    if not is_complex(self):
         return F.zeros(g, g.shape)
     length = F.abs(self)
     at_zero = F.eq(length, 0)

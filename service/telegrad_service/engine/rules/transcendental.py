@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from telegrad_service.engine.error_function import erf, erfc
-from telegrad_service.engine.formulas import F
+from telegrad_service.engine.formulas import F, is_complex
 from telegrad_service.engine.table import Array, derivative, kernel
 
 for _name, _ufunc in (
@@ -78,8 +78,16 @@ derivative("sinh", self=lambda g, self: g * conj(F.cosh(self)))
 derivative("cosh", self=lambda g, self: g * conj(F.sinh(self)))
 derivative("tanh", self=lambda g, result: g * conj(1 - result * result))
 derivative("asinh", self=lambda g, self: g * conj(F.rsqrt(self * self + 1)))
-# Two roots rather than one of the product: complex numbers must stay on the branch that acosh is on.
-derivative("acosh", self=lambda g, self: g * conj(F.rsqrt(self - 1) * F.rsqrt(self + 1)))
+
+
+def _acosh_self(g: Any, self: Any) -> Any:
+    if is_complex(self):
+        # Two roots rather than one of the product, to stay on the branch that acosh is on.
+        return g * conj(F.rsqrt(self - 1) * F.rsqrt(self + 1))
+    return g * F.rsqrt(self * self - 1)
+
+
+derivative("acosh", self=_acosh_self)
 derivative("atanh", self=lambda g, self: g / conj(1 - self * self))
 
 
