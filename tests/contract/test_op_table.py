@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 import telegrad
-from telegrad.contract.errors import ArgumentTypeError, UnknownOpError
+from telegrad.contract.dtypes import float32
+from telegrad.contract.errors import ArgumentTypeError, DimensionError, ShapeError, UnknownOpError
 from telegrad.contract.kinds import KINDS, decode_parameters, encode_parameters
-from telegrad.contract.ops import OPS, Op, find
+from telegrad.contract.ops import OPS, Op, Spec, find
 from telegrad_service.engine.rules import load
 from telegrad_service.engine.table import ENTRIES
 from tests.packaging.layers import REPOSITORY
@@ -64,12 +65,50 @@ def can_fail(row: Op) -> bool:
     return len(tensors) > 1 or any("int" in a or a == "Index" for a in annotations)
 
 
-def test_every_op_that_can_fail_has_an_invalid_sample() -> None:
+def refuses(row: Op, shapes: list[tuple[int, ...]], error: type[Exception], **given: Any) -> bool:
+    """Whether the op's rule refuses float32 tensors of these shapes with that error."""
+    try:
+        row.infer([Spec(shape, float32) for shape in shapes], given)
+    except error:
+        return True
+    except telegrad.TelegradError:
+        return False
+    return False
+
+
+def refuses_what_cannot_broadcast(row: Op) -> bool:
+    """Whether the op broadcasts its inputs and refuses [2] with [3]."""
+    count = len(row.inputs)
+    return count > 1 and not row.parameters.keys() - row.defaults.keys() and refuses(row, [(2,), (3,)] + [(1,)] * (count - 2), ShapeError)
+
+
+def refuses_a_dimension_that_is_not_there(row: Op) -> bool:
+    """Whether the op takes one tensor and a dimension, and refuses the tenth of two."""
+    if len(row.inputs) != 1 or row.parameters.keys() - row.defaults.keys() - {"dim"} or "dim" not in row.parameters:
+        return False
+    several = "Sequence" in row.parameters["dim"].annotation
+    return refuses(row, [(2, 3)], DimensionError, dim=(9,) if several else 9)
+
+
+def test_every_op_that_can_fail_has_an_invalid_sample_or_is_refused_by_a_general_rule() -> None:
     called = {sample.call.rpartition(".")[2].strip("_") for sample in ERRORS}
 
-    uncovered = missing(n for n, row in PUBLIC.items() if can_fail(row) and n.partition(".")[0].strip("_") not in called)
+    uncovered = missing(
+        name
+        for name, row in PUBLIC.items()
+        if can_fail(row)
+        and name.partition(".")[0].strip("_") not in called
+        and not refuses_what_cannot_broadcast(row)
+        and not refuses_a_dimension_that_is_not_there(row)
+    )
 
     assert uncovered == []
+
+
+def test_every_op_with_a_dimension_refuses_one_that_is_not_there() -> None:
+    reductions = [row for row in PUBLIC.values() if row.family == "reduce" and "dim" in row.parameters and len(row.inputs) == 1]
+
+    assert missing(row.name for row in reductions if not refuses_a_dimension_that_is_not_there(row)) == []
 
 
 def test_every_op_has_a_kernel() -> None:

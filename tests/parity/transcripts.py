@@ -51,7 +51,8 @@ def transcript(value: Any) -> Any:
     if hasattr(value, "requires_grad"):
         array = np.array(value.detach().numpy())
         node = value.grad_fn
-        return Seen(array, bool(value.requires_grad), bool(value.is_leaf), None if node is None else node.name())
+        name = None if node is None else node.name().rpartition("::")[2]  # PyTorch spells some in full
+        return Seen(array, bool(value.requires_grad), bool(value.is_leaf), name)
     if isinstance(value, (tuple, list)):
         return [transcript(item) for item in value]
     if isinstance(value, telegrad.dtype) or str(value).startswith("torch."):
