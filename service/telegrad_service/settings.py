@@ -1,7 +1,7 @@
 """What an operator may set: environment variables and command-line options, read once into frozen settings.
 
-Every setting is one field below; its environment variable is ``TELEGRAD_`` and the name in capitals, its option ``--`` and the name with
-dashes. Units stand in the names. The fields of ``Limits`` are settings of the same kind.
+Every setting is one field below; its environment variable is ``TELEGRAD_`` and the name in capitals, its option ``--`` and the name
+with dashes. Units stand in the names. The fields of ``Limits`` are settings of the same kind.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ def load(options: Mapping[str, str | None] | None = None, environment: Mapping[s
     settings = Settings(**values, limits=limits)
     if settings.host not in LOOPBACK and not settings.allow_remote:
         wrong.append(
-            f"{SETTINGS['host'].variable} (--host) is not a loopback address. There are no keys yet: whoever reaches the port may use "
-            "every session. If that is meant, add --insecure-bind or TELEGRAD_ALLOW_REMOTE=true"
+            f"{SETTINGS['host'].variable} (--host) is not a loopback address. There are no keys yet: whoever reaches the port may "
+            "use every session. If that is meant, add --insecure-bind or TELEGRAD_ALLOW_REMOTE=true"
         )
     if wrong:
         raise ArgumentValueError("; ".join(wrong))

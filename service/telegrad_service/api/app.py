@@ -31,8 +31,8 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
 
     Args:
         settings: how it runs; the defaults otherwise.
-        host: where sessions live; in this process otherwise. It is started with the application, or with the first request where the
-            server does not announce the start (in-process clients do not), and stopped with the application.
+        host: where sessions live; in this process otherwise. It starts with the application, or with the first request where the
+            server does not announce the start (in-process clients do not), and stops with the application.
     """
     settings = settings or Settings()
     place = host or InlineHost(

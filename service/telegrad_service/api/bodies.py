@@ -28,7 +28,7 @@ class DisconnectedError(Exception):
 
 
 async def pieces(request: Request, max_body_bytes: int) -> AsyncIterator[bytes]:
-    """The body as it arrives. Raises PayloadTooLargeError as soon as it is known to be too large, and RequestError if it ends early."""
+    """The body as it arrives. Raises PayloadTooLargeError as soon as it is known to be too large."""
     declared = request.headers.get("content-length")
     if declared is not None:
         if not (declared.isascii() and declared.isdigit()):

@@ -125,7 +125,7 @@ class AnswerResponse(Response):
             headers["location"] = location
         self.init_headers(headers)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """See the ASGI specification."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if self._nbytes <= _PIECE_BYTES:

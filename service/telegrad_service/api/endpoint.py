@@ -1,4 +1,7 @@
-"""An endpoint as a row: what it is called, what it takes, what it can answer. Routing, checks and the OpenAPI document read the same row."""
+"""An endpoint as a row: what it is called, what it takes, what it can answer.
+
+Routing, checks and the OpenAPI document read the same row.
+"""
 
 from __future__ import annotations
 
@@ -61,12 +64,12 @@ class Endpoint:
     handler: Callable[[Call], Awaitable[Response]]
     tag: str
     query: tuple[Query, ...] = ()
-    bodies: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    bodies: Mapping[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     body_required: bool = True
-    answers: Mapping[int, Mapping[str, dict[str, Any]]] = field(default_factory=dict)
+    answers: Mapping[int, Mapping[str, dict[str, Any]]] = field(default_factory=dict[int, Mapping[str, dict[str, Any]]])
     errors: tuple[int, ...] = ()
-    examples: Mapping[str, Any] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    examples: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def in_session(self) -> bool:

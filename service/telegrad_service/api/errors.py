@@ -1,7 +1,7 @@
 """Every failure becomes one kind of body here: an RFC 9457 problem document, ``application/problem+json``.
 
-``type`` is ``urn:telegrad:problem:`` and the code of a class of the error tree; ``title``, ``status``, ``detail`` and the error's own members
-follow, and ``request_id``. Nothing of the request is repeated in it.
+``type`` is ``urn:telegrad:problem:`` and the code of a class of the error tree; ``title``, ``status``, ``detail`` and the error's
+own members follow, and ``request_id``. Nothing of the request is repeated in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes ``openapi/openapi.json`` and ``openapi/ops.json``: ``python -m telegrad_service.api.export [--check] [--folder FOLDER]``."""
+"""Writes ``openapi/openapi.json`` and ``openapi/ops.json``: ``python -m telegrad_service.api.export [--check]``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What surrounds every request, as plain ASGI: its id, the headers of every answer, HEAD and OPTIONS, and the last net for faults."""
+"""What surrounds every request, as plain ASGI: its id, the headers of every answer, HEAD and OPTIONS, the last net."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Frame:
             if started or scope["app"].state.host.state == "ready":
                 raise
             await _cut_short(request_id)(scope, receive, send_framed)
-        except Exception as error:  # noqa: BLE001 - the last net: nothing may reach the client but a problem
+        except Exception as error:  # the last net: nothing may reach the client but a problem
             response = internal_problem(error, request_id)
             if not started:
                 await response(scope, receive, send_framed)

@@ -1,4 +1,4 @@
-"""Which form a body has and which form an answer gets: Content-Type, Content-Encoding, Accept, entity tags and query strings, read strictly."""
+"""Content-Type, Content-Encoding, Accept, entity tags and query strings, read strictly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _QUALITY: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 
 def content_type(headers: Headers, accepted: Sequence[str]) -> str:
-    """The media type of the body, one of ``accepted``; raises UnsupportedMediaTypeError for any other, and for compressed bodies."""
+    """The media type of the body, one of ``accepted``. Raises UnsupportedMediaTypeError for others and for compressed bodies."""
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         raise UnsupportedMediaTypeError("the body must not be compressed: leave out Content-Encoding")

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, Final
 
 import uvicorn
@@ -92,7 +92,7 @@ class Server(uvicorn.Server):
         self.drain_seconds = drain_seconds
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         """Let signals stop the server, and leave it at that: uvicorn would raise them again, and the exit code would be theirs."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -126,7 +126,8 @@ def run(settings: Settings) -> int:
     logging.basicConfig(
         level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("telegrad.service").setLevel(min(logging.INFO, logging.getLevelName(settings.log_level.upper())))
+    if settings.log_level != "debug":
+        log.setLevel(logging.INFO)  # where the server listens is said at every level
     for name in unknown_variables():
         log.warning("%s is no setting of telegrad; `telegrad serve --help` lists them", name)
     if settings.allow_remote:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
 from telegrad.contract.codec import JSON_MEDIA_TYPE
@@ -33,8 +32,8 @@ class Work:
 
     verb: str
     body: bytes = b""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    buffers: Mapping[str, Array] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    buffers: Mapping[str, Array] = field(default_factory=dict[str, Array])
     media_type: str = JSON_MEDIA_TYPE
     request_id: str = ""
 

@@ -118,8 +118,8 @@ class InlineHost(Host):
         self._check_ready()
         if self._waiting >= self._max_waiting:
             raise UnavailableError(
-                f"{self._waiting:,} requests wait for their turn already, permitted are {self._max_waiting:,} (max_waiting_requests); "
-                "try again later"
+                f"{self._waiting:,} requests wait for their turn already, permitted are {self._max_waiting:,} "
+                "(max_waiting_requests); try again later"
             )
         return await self._follow(self._turn(place, work))
 

@@ -1,7 +1,7 @@
-"""The ``.npy`` format, versions 1 to 3: read piece by piece into one allocated array, written in pieces. Nothing is evaluated or unpickled.
+r"""The ``.npy`` format, versions 1 to 3: read piece by piece into one allocated array. Nothing is evaluated or unpickled.
 
-An ``.npy`` file is the magic ``\\x93NUMPY``, two version bytes, the header's length (2 bytes in version 1, else 4; little-endian), the header,
-a Python dict literal with ``descr``, ``fortran_order`` and ``shape``, and the raw elements.
+An ``.npy`` file is the magic ``\x93NUMPY``, two version bytes, the header's length (2 bytes in version 1, else 4; little-endian),
+the header, a Python dict literal with ``descr``, ``fortran_order`` and ``shape``, and the raw elements.
 Source: the format description in ``numpy.lib.format``.
 """
 
@@ -85,7 +85,7 @@ class NpyReader:
     def _grow(self) -> None:
         """The head is as long as was known to be needed: learn what comes next."""
         if self._stage == "version":
-            if self._head[:6] != _MAGIC or self._head[6] not in (1, 2, 3) or self._head[7]:
+            if not self._head.startswith(_MAGIC) or self._head[6] not in (1, 2, 3) or self._head[7]:
                 raise RequestError("the body is no .npy of version 1.0, 2.0 or 3.0")
             self._stage = "length"
             self._wanted += 2 if self._head[6] == 1 else 4
@@ -106,7 +106,7 @@ class NpyReader:
         self._check({self._name: (dtype.newbyteorder("="), shape)})
         self._array = np.empty(shape[::-1] if self._fortran else shape, dtype)
         if self._array.size:
-            self._target = memoryview(self._array.reshape(-1).view(np.uint8))
+            self._target = self._array.reshape(-1).view(np.uint8).data
 
 
 def _read_header(header: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from telegrad.contract import codec
 from telegrad.contract.commands import (
@@ -56,9 +56,10 @@ def do(session: Session, work: Work) -> Answer:
 def _object(session: Session, work: Work, *, allowed: Sequence[str] | None = None) -> dict[str, Any]:
     """The body as a JSON object; with ``allowed``, other members are refused."""
     limits = session.limits
-    value = codec.load_json(work.body, max_depth=limits.max_json_depth, max_values=limits.max_json_values)
-    if type(value) is not dict:
+    parsed = codec.load_json(work.body, max_depth=limits.max_json_depth, max_values=limits.max_json_values)
+    if type(parsed) is not dict:
         raise ArgumentTypeError("the body must be a JSON object")
+    value = cast(dict[str, Any], parsed)
     if allowed is not None and not value.keys() <= set(allowed):
         raise ArgumentTypeError(f"the body has an unknown member; its members are: {', '.join(allowed)}")
     return value
@@ -83,7 +84,7 @@ def _open(session: Session, work: Work) -> Answer:
     return _json(_summary_of(session), status=201, created=session.id)
 
 
-def _summary(session: Session, work: Work) -> Answer:
+def _summary(session: Session, _work: Work) -> Answer:
     return _json(_summary_of(session))
 
 
@@ -191,9 +192,9 @@ def _backward(session: Session, work: Work) -> Answer:
 
 def _grad(session: Session, work: Work) -> Answer:
     result, _ = session.apply(decode_fields(Grad, _object(session, work)))
-    present, names = ([], []) if result is None else (result["present"], result["results"])
-    described = [None if n is None else session.describe(n) for n in names]
-    return _json({"present": present, "results": described})
+    assert result is not None  # noqa: S101 - a grad always has one
+    described = [None if n is None else session.describe(n) for n in result["results"]]
+    return _json({"present": result["present"], "results": described})
 
 
 # Batches and programs -------------------------------------------------------------------------------------------------------
@@ -203,10 +204,11 @@ def _commands(session: Session, given: Any) -> list[Command]:
     """A list of commands; a fault in any of them refuses the list, and names its place."""
     if type(given) is not list:
         raise ArgumentTypeError("'commands' must be a list of commands")
-    if len(given) > session.limits.max_commands:
-        raise refuse("the list", len(given), session.limits.max_commands, "max_commands", unit="commands", hint="send several")
+    values = cast(list[Any], given)
+    if len(values) > session.limits.max_commands:
+        raise refuse("the list", len(values), session.limits.max_commands, "max_commands", unit="commands", hint="send several")
     commands: list[Command] = []
-    for index, value in enumerate(given):
+    for index, value in enumerate(values):
         try:
             commands.append(decode_command(value))
         except TelegradError as error:

@@ -11,7 +11,7 @@ from telegrad_service.api.call import Call, json_response
 from telegrad_service.api.endpoint import JSON, Endpoint, reference
 
 
-async def _health(call: Call) -> Response:
+async def _health(_call: Call) -> Response:
     return json_response({"status": "ok"})
 
 
