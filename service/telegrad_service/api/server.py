@@ -150,7 +150,11 @@ def run(settings: Settings) -> int:
         "proxy_headers": False,
         "timeout_graceful_shutdown": max(1, round(settings.drain_seconds)),
     }
-    server = Server(uvicorn.Config(app, **options), app, settings.drain_seconds)
+    config = uvicorn.Config(app, **options)
+    if settings.access_log:
+        # The log level above, which quietens uvicorn's own talk, would silence the lines that were asked for.
+        logging.getLogger("uvicorn.access").setLevel(logging.INFO)
+    server = Server(config, app, settings.drain_seconds)
     server.run()
     if app.state.unfinished:
         # Threads cannot be interrupted, and the interpreter would wait for them for ever.
