@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import telegrad.contract.tensor  # noqa: F401 - fills the op table
+import telegrad.contract.tensor  # noqa: F401 # pyright: ignore[reportUnusedImport] - fills the op table
 from telegrad._version import __version__
 from telegrad.contract import codec
 from telegrad.contract.kinds import KINDS

@@ -204,7 +204,7 @@ def _commands(session: Session, given: Any) -> list[Command]:
     """A list of commands; a fault in any of them refuses the list, and names its place."""
     if type(given) is not list:
         raise ArgumentTypeError("'commands' must be a list of commands")
-    values = cast(list[Any], given)
+    values: list[Any] = given  # pyright: ignore[reportUnknownVariableType] - narrowed from Any
     if len(values) > session.limits.max_commands:
         raise refuse("the list", len(values), session.limits.max_commands, "max_commands", unit="commands", hint="send several")
     commands: list[Command] = []
