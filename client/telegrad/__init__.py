@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from telegrad import errors as errors
     from telegrad import linalg as linalg
     from telegrad import nn as nn
+    from telegrad._async import AsyncSession as AsyncSession
+    from telegrad._async import AsyncTensor as AsyncTensor
+    from telegrad._connect import connect as connect
+    from telegrad._connect import connect_async as connect_async
     from telegrad._current import local as local
     from telegrad._functions import *
+    from telegrad._remote import RemoteSession as RemoteSession
     from telegrad.contract.dtypes import (
         DType as dtype,
     )
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from telegrad.contract.dtypes import uint16 as uint16
     from telegrad.contract.dtypes import uint32 as uint32
     from telegrad.contract.dtypes import uint64 as uint64
+    from telegrad.contract.errors import TelegradError as TelegradError
     from telegrad.contract.modes import enable_grad as enable_grad
     from telegrad.contract.modes import is_grad_enabled as is_grad_enabled
     from telegrad.contract.modes import no_grad as no_grad
@@ -46,10 +52,15 @@ if TYPE_CHECKING:
 
 # Where each public name that is no op lives; ops are looked up in telegrad._functions.
 _NAMES: dict[str, tuple[str, str]] = {
+    "AsyncSession": ("telegrad._async", "AsyncSession"),
+    "AsyncTensor": ("telegrad._async", "AsyncTensor"),
+    "RemoteSession": ("telegrad._remote", "RemoteSession"),
     "Session": ("telegrad.contract.session", "BaseSession"),
     "Tensor": ("telegrad.contract.tensor.tensor", "Tensor"),
     "TelegradError": ("telegrad.contract.errors", "TelegradError"),
     "bool": ("telegrad.contract.dtypes", "bool_"),
+    "connect": ("telegrad._connect", "connect"),
+    "connect_async": ("telegrad._connect", "connect_async"),
     "double": ("telegrad.contract.dtypes", "float64"),
     "dtype": ("telegrad.contract.dtypes", "DType"),
     "enable_grad": ("telegrad.contract.modes", "enable_grad"),

@@ -82,6 +82,16 @@ class BaseSession(CreationOps):
             self.close()
 
 
+def make_current(session: Any) -> Token[BaseSession | None]:
+    """Make a session current until ``reset_current`` gets the token. For async sessions, which free functions use like any other."""
+    return _current.set(session)
+
+
+def reset_current(token: Token[BaseSession | None]) -> None:
+    """Make current what was current before."""
+    _current.reset(token)
+
+
 def current_session() -> BaseSession | None:
     """The session of the innermost ``with``, or None."""
     return _current.get()

@@ -1,0 +1,411 @@
+"""What recording a command means for what handles know: creation, gradients, ``requires_grad``, names. Shared by both kinds of session."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from telegrad._handle import Handle
+from telegrad._history import PRESENT, UNKNOWN, Described, Leaf, Node, Reach
+from telegrad._queue import Reply
+from telegrad._recorder import returns_tuple
+from telegrad.contract import checks, dtypes
+from telegrad.contract.commands import Backward, Create, Grad, Seed, Set, decode_fields
+from telegrad.contract.errors import ArgumentTypeError, AutogradError, LeafError, SessionError, SessionMismatchError
+from telegrad.contract.ops import Spec
+from telegrad.contract.tensor.base import TensorBase
+
+if TYPE_CHECKING:
+    from telegrad._recorder import Recorder
+
+Question: TypeAlias = "tuple[Leaf, Reply]"
+
+
+def name_of(home: Recorder, tensor: Any, argument: str) -> str:
+    """The name of a tensor of this session. Raises SessionMismatchError or ArgumentTypeError, and DependentError where it does not exist."""
+    if not home.is_ours(tensor):
+        if isinstance(tensor, TensorBase):
+            raise SessionMismatchError(checks.OTHER_SESSION)
+        raise ArgumentTypeError(f"{argument} must be Tensors, not {type(tensor).__name__}")
+    if home.attention:
+        home.check((tensor,))
+    name: str = tensor._name
+    return name
+
+
+# New tensors -----------------------------------------------------------------------------------------------------------------
+
+
+def create(home: Recorder, array: Any, requires_grad: bool) -> Any:
+    """Record a new tensor around ``array``, which nobody else holds."""
+    home.check(())
+    dtype = dtypes.from_numpy(array.dtype)
+    if requires_grad:
+        checks.check_can_require_grad(dtype)
+    made = home.tensor_class(home, home.name(), Spec(array.shape, dtype), None)
+    if requires_grad:
+        _start_requiring(made)
+    home.record(Create(made._name, buffer=made._name, requires_grad=requires_grad), array=array, depth=3)
+    return made
+
+
+def seed(home: Recorder, value: int) -> None:
+    """Record a restart of the random generator."""
+    if type(value) is not int:
+        raise ArgumentTypeError(f"seed must be int, not {type(value).__name__}")
+    home.check(())
+    home.record(Seed(value), depth=3)
+
+
+# backward and grad -----------------------------------------------------------------------------------------------------------
+
+
+def _check_roots(home: Recorder, tensors: Sequence[Any], vectors: Sequence[Any] | None) -> tuple[list[str], list[Any] | None]:
+    """Names of roots and vectors. Raises what the server would, as far as shapes, types and history are known."""
+    names = [name_of(home, t, "tensors") for t in tensors]
+    given: Sequence[Any] = (None,) * len(tensors) if vectors is None else vectors
+    checks.check_vectors(len(tensors), given)
+    vector_names: list[Any] = []
+    for vector in given:
+        if vector is not None and not isinstance(vector, TensorBase):
+            raise ArgumentTypeError(f"gradients can be either Tensors or None, but got {type(vector).__name__}")
+        vector_names.append(None if vector is None else name_of(home, vector, "gradients"))
+    return names, None if vectors is None else vector_names
+
+
+def _check_cotangents(tensors: Sequence[Any], vectors: Sequence[Any] | None) -> None:
+    for index, tensor in enumerate(tensors):
+        vector = None if vectors is None else vectors[index]
+        history = tensor.history()
+        if tensor._spec is None or history is UNKNOWN or (vector is not None and vector._spec is None):
+            return  # the server checks in this order; what comes after may not be said first
+        checks.check_root(index, tensor._spec, history is not None, None if vector is None else vector._spec)
+
+
+def backward(
+    home: Recorder,
+    tensors: Sequence[Any],
+    vectors: Sequence[Any] | None,
+    retain_graph: bool | None,
+    create_graph: bool,
+    inputs: Sequence[Any] | None,
+) -> None:
+    """Record a backward, and know which gradients there are then."""
+    checks.check_backward_inputs(inputs)
+    if not tensors:
+        return
+    names, vector_names = _check_roots(home, tensors, vectors)
+    _check_cotangents(tensors, vectors)
+    input_names = None if inputs is None else [name_of(home, t, "inputs") for t in inputs]
+    for position, tensor in enumerate(inputs or ()):
+        if tensor.history() is None:
+            raise AutogradError(f"One of the differentiated Tensors does not require grad (inputs[{position}])")
+    reach = Reach([t.history() for t in tensors])
+    if inputs is None:
+        _accumulate(home, reach, create_graph)
+    else:
+        for tensor in inputs:
+            _accumulate_into(home, tensor, reach, create_graph)
+        for leaf in reach.retained():
+            leaf.settle(UNKNOWN, home.grad_epoch)
+    home.writes += 1
+    home.record(
+        Backward(
+            tuple(names),
+            None if vector_names is None else tuple(vector_names),
+            retain_graph,
+            create_graph,
+            None if input_names is None else tuple(input_names),
+        ),
+        depth=3,
+    )
+
+
+def _accumulate(home: Recorder, reach: Reach, create_graph: bool) -> None:
+    before = home.grad_epoch
+    if not reach.certain:
+        home.grad_epoch += 1  # other leaves may be reached through what is not known
+    for leaf in reach.leaves.values():
+        _reached(leaf, before, home.grad_epoch, create_graph)
+    for leaf in reach.retained():
+        leaf.settle(UNKNOWN, home.grad_epoch)
+
+
+def _reached(leaf: Leaf, before: int, epoch: int, create_graph: bool) -> None:
+    """A gradient was added to this leaf's: to None it becomes a new tensor, to one with history too, else it goes into the old one."""
+    gradient = leaf.at(before)
+    if create_graph or gradient is UNKNOWN or (isinstance(gradient, Handle) and gradient.history() is not None):
+        leaf.settle(PRESENT, epoch, recorded=True)
+    elif gradient is None or gradient is PRESENT:
+        leaf.settle(PRESENT, epoch, recorded=gradient is PRESENT and leaf.recorded)
+    else:
+        leaf.settle(gradient, epoch)
+
+
+def _accumulate_into(home: Recorder, tensor: Any, reach: Reach, create_graph: bool) -> None:
+    history, leaf = tensor.history(), tensor.leaf()
+    if isinstance(history, Leaf):
+        if id(history) in reach.leaves:
+            _reached(history, home.grad_epoch, home.grad_epoch, create_graph)
+        elif not reach.certain:
+            history.settle(UNKNOWN, home.grad_epoch)
+    elif not isinstance(history, Node) or id(history) in reach.nodes or not reach.certain:
+        leaf.settle(UNKNOWN, home.grad_epoch)
+
+
+def grad(
+    home: Recorder,
+    outputs: Sequence[Any],
+    inputs: Sequence[Any],
+    vectors: Sequence[Any] | None,
+    *,
+    retain_graph: bool | None,
+    create_graph: bool,
+    allow_unused: bool | None,
+    is_grads_batched: bool,
+    materialize_grads: bool,
+    may_wait: bool = True,
+) -> tuple[tuple[Any, ...], Reply | None]:
+    """Record a grad: its results, None where there surely is none, and a reply where the answer must tell which there are.
+
+    Raises SessionError where only the server can tell and the caller cannot wait for it.
+    """
+    checks.check_grad_arguments(outputs, inputs, allow_unused, materialize_grads)
+    allow = materialize_grads if allow_unused is None else allow_unused
+    names, vector_names = _check_roots(home, outputs, vectors)
+    input_names = [name_of(home, t, "inputs") for t in inputs]
+    if not is_grads_batched:
+        _check_cotangents(outputs, vectors)
+        for tensor in inputs:
+            if tensor.history() is None:
+                raise AutogradError("One of the differentiated Tensors does not require grad")
+    reach = Reach([t.history() for t in outputs])
+    present = [True if materialize_grads else _is_reached(t, reach) for t in inputs]
+    if not allow:
+        # Each result exists or the whole command fails; it is sent at once where it surely fails.
+        asks = may_wait and any(p is False for p in present)
+        present = [True] * len(inputs)
+    else:
+        asks = any(p is None for p in present)
+        if asks and not may_wait:
+            raise SessionError(
+                "which of these inputs the outputs depend on is known to the server only, and a plain call cannot ask; "
+                "use materialize_grads=True, or leave out the inputs that may be unused"
+            )
+    results: list[Any] = []
+    for tensor, found in zip(inputs, present, strict=True):
+        spec = _batched_spec(tensor, vectors) if is_grads_batched else tensor._spec
+        results.append(None if found is False else _result(home, tensor, spec, create_graph))
+    reply = Reply() if asks else None
+    home.record(
+        Grad(
+            tuple(names),
+            tuple(input_names),
+            None if vector_names is None else tuple(vector_names),
+            retain_graph,
+            create_graph,
+            allow_unused,
+            is_grads_batched,
+            materialize_grads,
+            tuple([None if r is None else r._name for r in results]),
+        ),
+        reply=reply,
+        depth=3,
+    )
+    return tuple(results), reply
+
+
+def _is_reached(tensor: Any, reach: Reach) -> bool | None:
+    """Whether the walk meets the tensor; None if only the server knows."""
+    history = tensor.history()
+    if isinstance(history, Leaf):
+        return True if id(history) in reach.leaves else False if reach.certain else None
+    if isinstance(history, Node):
+        if id(history) in reach.nodes:
+            # Of an op with several outputs, another one may be meant.
+            return None if returns_tuple(history.op) else True
+        return False if reach.certain else None
+    return None
+
+
+def _result(home: Recorder, tensor: Any, spec: Spec | None, create_graph: bool) -> Any:
+    made = home.tensor_class(home, home.name(), spec, UNKNOWN if create_graph else None)
+    if spec is None:
+        made.extra().dtype = tensor.known_dtype()
+    return made
+
+
+def _batched_spec(tensor: Any, vectors: Sequence[Any] | None) -> Spec | None:
+    first = next((v for v in vectors or () if v is not None), None)
+    if tensor._spec is None or first is None or first._spec is None or not first._spec.shape:
+        return None
+    return Spec((first._spec.shape[0], *tensor._spec.shape), tensor._spec.dtype)
+
+
+def keep_present(results: Sequence[Any], present: Sequence[bool]) -> tuple[Any, ...]:
+    """The results that exist, None for the others."""
+    kept: list[Any] = []
+    for result, there in zip(results, present, strict=True):
+        if result is not None and not there:
+            # The server gave this name to nothing, so nothing must be released.
+            result._home.unmade.add(result._name)
+            result = None
+        kept.append(result)
+    return tuple(kept)
+
+
+# requires_grad, grad, retain_grad --------------------------------------------------------------------------------------------
+
+
+def _start_requiring(tensor: Any) -> None:
+    tensor.start_requiring()
+    tensor._home.leaves[tensor._name] = weakref.ref(tensor)
+
+
+def set_requires_grad(tensor: Any, value: bool) -> None:
+    """Record ``requires_grad`` of a leaf."""
+    if type(value) is not bool:
+        raise ArgumentTypeError(f"requires_grad must be a bool, not {type(value).__name__}")
+    home = tensor._home
+    name = name_of(home, tensor, "tensor")
+    history = tensor.history()
+    if isinstance(history, (Node, Described)):
+        if value:
+            return
+        raise LeafError(checks.GRAD_OF_NON_LEAF)
+    dtype = tensor.known_dtype()
+    if value and dtype is not None:
+        checks.check_can_require_grad(dtype)
+    if history is not UNKNOWN:
+        if (history is not None) == value:
+            return
+        if value:
+            _start_requiring(tensor)
+        else:
+            tensor.leaf()
+            tensor._node = None
+    home.record(Set(name, requires_grad=value), touches=(tensor,), depth=4)
+
+
+def known_grad(tensor: Any, *, resolved: bool = False) -> Any:
+    """The gradient: None, a handle (named on the server when first asked for), or UNKNOWN.
+
+    ``resolved`` takes the state that the server has just told, also of tensors that others may change.
+    """
+    home = tensor._home
+    if home.attention:
+        home.check((tensor,))
+    history, extra = tensor.history(), tensor._extra
+    if extra is not None and extra.asks and not resolved:
+        return UNKNOWN
+    leaf = None if extra is None else extra.leaf
+    if leaf is None:
+        if history is UNKNOWN:
+            return UNKNOWN
+        if not isinstance(history, Leaf):
+            return None
+        leaf = tensor.leaf()
+    gradient = leaf.at(home.grad_epoch)
+    if gradient is not PRESENT:
+        return gradient
+    name = home.name()
+    handle = home.tensor_class(home, name, tensor._spec, UNKNOWN if leaf.recorded else None)
+    if tensor._spec is None:
+        handle.extra().dtype = tensor.known_dtype()
+    home.gradients.add(name)
+    leaf.settle(handle, home.grad_epoch)
+    home.record(Set(f"{tensor._name}.grad", name=name), touches=(leaf,), depth=4)
+    return handle
+
+
+def set_grad(tensor: Any, value: Any) -> None:
+    """Record an assignment to ``grad``."""
+    home = tensor._home
+    name = name_of(home, tensor, "tensor")
+    leaf = tensor.leaf()
+    if value is None:
+        if leaf.at(home.grad_epoch) is None and not tensor.extra().asks:
+            return
+        leaf.settle(None, home.grad_epoch)
+        home.record(Set(name, grad=None), touches=(leaf,), depth=4)
+        return
+    if not isinstance(value, TensorBase):
+        raise ArgumentTypeError(f"assigned grad must be a Tensor or None but got {type(value).__name__}")
+    if value is tensor:
+        raise AutogradError("can't assign Variable as its own grad")
+    value_name = name_of(home, value, "grad")
+    assigned: Any = value
+    if tensor._spec is not None and assigned._spec is not None:
+        checks.check_assigned_grad(tensor._spec, assigned._spec)
+    leaf.settle(assigned, home.grad_epoch)
+    home.record(Set(name, grad=value_name), touches=(leaf,), depth=4)
+
+
+def retain_grad(tensor: Any) -> None:
+    """Record that backward keeps the gradient of a non-leaf."""
+    home = tensor._home
+    name = name_of(home, tensor, "tensor")
+    history = tensor.history()
+    if history is None:
+        raise AutogradError("can't retain_grad on Tensor that has requires_grad=False")
+    if isinstance(history, Leaf):
+        return
+    tensor.retain()
+    home.record(Set(name, retain_grad=True), touches=(tensor,), depth=4)
+
+
+def described_node(tensor: Any, description: dict[str, Any]) -> Node | Described | None:
+    """The ``grad_fn`` of a tensor whose description has just been read."""
+    history = tensor.history()
+    if isinstance(history, (Node, Described)):
+        return history
+    return None if description["grad_fn"] is None else Described(description["grad_fn"])
+
+
+# Asking about gradients ------------------------------------------------------------------------------------------------------
+
+
+def ask_grads(home: Recorder, tensor: Any) -> list[Question]:
+    """Record the question for every gradient that is not known: of this tensor and of all leaves, so that one request answers them."""
+    questions = [(tensor.leaf(), home.read(f"{tensor._name}.grad", "description"))]
+    for reference in list(home.leaves.values()):
+        other: Any = reference()
+        if other is None or other is tensor or other._extra is None or other._name in home.failed:
+            continue
+        leaf = other._extra.leaf
+        if leaf is not None and leaf.at(home.grad_epoch) is UNKNOWN:
+            questions.append((leaf, home.read(f"{other._name}.grad", "description")))
+    return questions
+
+
+def learn_grads(home: Recorder, questions: Sequence[Question]) -> None:
+    """Take over the answers."""
+    for leaf, reply in questions:
+        description = reply.take()["tensor"]
+        if description is None:
+            leaf.settle(None, home.grad_epoch)
+        else:
+            leaf.settle(PRESENT, home.grad_epoch, recorded=bool(description["requires_grad"]))
+
+
+# Names -----------------------------------------------------------------------------------------------------------------------
+
+
+def give_name(home: Recorder, tensor: Any, name: str) -> None:
+    """Record a lasting name."""
+    command = decode_fields(Set, {"tensor": name_of(home, tensor, "tensor"), "name": name})
+    home.shared = True
+    home.record(command, depth=3)
+
+
+def find_name(home: Recorder, name: str) -> tuple[Any, Reply]:
+    """A handle to the tensor of that name, by a name of its own, and the reply that describes it."""
+    own = home.name()
+    command = decode_fields(Set, {"tensor": name, "name": own})
+    home.check(())
+    home.shared = True
+    handle = home.tensor_class(home, own, None, UNKNOWN)
+    handle.extra().asks = True
+    home.record(command, depth=3)
+    return handle, home.read(own, "description")

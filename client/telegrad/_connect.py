@@ -1,0 +1,91 @@
+"""``connect`` and ``connect_async``: sessions on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from telegrad import _defaults
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from telegrad._async import AsyncSession
+    from telegrad._remote import RemoteSession
+
+
+def connect(
+    url: str,
+    *,
+    session: str | None = None,
+    eager: bool = False,
+    timeout_seconds: float = _defaults.ANSWER_TIMEOUT_SECONDS,
+    retries: int = _defaults.RETRIES,
+    headers: Mapping[str, str] | None = None,
+    transport: httpx2.BaseTransport | None = None,
+) -> RemoteSession:
+    """A session on the server at ``url``; use it as a context manager, which closes it at the end.
+
+    Ops are recorded and travel together: a request goes out when a value is needed, when much is recorded, or after a moment's silence.
+
+    Args:
+        url: the server's address, for example ``http://127.0.0.1:8000``; a path prefix is kept.
+        session: the id of a session to attach to; None opens a new one, which closing deletes.
+        eager: send each op at once, so that every error is raised where it happens; for debugging.
+        timeout_seconds: without a byte of an answer.
+        retries: further attempts after one that failed safely.
+        headers: sent with each request, for example an authorisation.
+        transport: an httpx2 transport to use instead of the default one: a proxy, an application in this process, a test double.
+
+    Raises:
+        TransportError: the server was not reached, or is no telegrad server.
+        NotFoundError: there is no such session.
+    """
+    from telegrad._remote import RemoteSession
+    from telegrad._retries import Retries
+    from telegrad._transport import HttpTransport
+
+    _check(timeout_seconds, retries)
+    return RemoteSession(
+        HttpTransport(url, timeout_seconds=timeout_seconds, headers=headers, transport=transport),
+        session=session,
+        eager=eager,
+        retries=Retries(retries),
+    )
+
+
+def connect_async(
+    url: str,
+    *,
+    session: str | None = None,
+    timeout_seconds: float = _defaults.ANSWER_TIMEOUT_SECONDS,
+    retries: int = _defaults.RETRIES,
+    headers: Mapping[str, str] | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
+) -> AsyncSession:
+    """As ``connect``, for ``async with``: ops are plain calls, everything that waits for the server is awaited.
+
+    The session is opened on the server when it is entered, or with the first request. There is no eager mode: a plain call cannot wait.
+    """
+    from telegrad._async import AsyncSession
+    from telegrad._retries import Retries
+    from telegrad._transport import AsyncHttpTransport
+
+    _check(timeout_seconds, retries)
+    return AsyncSession(
+        AsyncHttpTransport(url, timeout_seconds=timeout_seconds, headers=headers, transport=transport),
+        session=session,
+        retries=Retries(retries),
+    )
+
+
+def _check(timeout_seconds: float, retries: int) -> None:
+    if isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentTypeError(f"timeout_seconds must be a number, not {type(timeout_seconds).__name__}")
+    if not timeout_seconds > 0:
+        raise ArgumentValueError("timeout_seconds must be greater than zero")
+    if type(retries) is not int:
+        raise ArgumentTypeError(f"retries must be int, not {type(retries).__name__}")
+    if retries < 0:
+        raise ArgumentValueError("retries must not be negative")

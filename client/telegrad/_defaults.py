@@ -1,0 +1,56 @@
+"""Every number the client picks for you, with its unit and the reason. ``connect`` takes the ones people change as parameters."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+"""Until a connection stands. Three lost SYN packets take 3 s to be sent again; a host that needs longer is not there."""
+
+ANSWER_TIMEOUT_SECONDS: Final = 120.0
+"""Without a byte of the answer. A batch answers when all of it is computed, so this bounds the arithmetic of one request."""
+
+KEEP_ALIVE_SECONDS: Final = 4.0
+"""An idle connection is not used again after so long: below the 5 s after which uvicorn closes it, so that no request meets a
+connection that is being closed."""
+
+RETRIES: Final = 4
+"""Further attempts after the first that failed safely. With the numbers below: up to 0.1, 0.2, 0.4 and 0.8 s of waiting, which rides out
+a server's restart behind a proxy."""
+
+RETRY_BASE_SECONDS: Final = 0.1
+"""Longest wait before the first retry; doubled for each further one. The wait is drawn evenly between zero and that ("full jitter"), so
+that clients which failed together do not come back together."""
+
+RETRY_CAP_SECONDS: Final = 5.0
+"""Longest wait between two attempts, however many there were."""
+
+RETRY_TOTAL_SECONDS: Final = 30.0
+"""No retry begins later than this after the first attempt, not even where the server's Retry-After asks for it."""
+
+FLUSH_COMMANDS: Final = 4096
+"""Recorded commands that make a batch leave by itself: about 0.4 MB of JSON and 20 ms of small ops, so that the server works while the
+script goes on recording, at a price of one round trip in thousands of ops."""
+
+FLUSH_BYTES: Final = 32 * 2**20
+"""Bytes of recorded new tensors that make a batch leave by itself: an eighth of the server's default body limit."""
+
+FLUSH_SILENCE_SECONDS: Final = 1.0
+"""A recorded batch leaves by itself when nothing was recorded for so long: somebody is thinking at a prompt. Long enough that no step of a
+busy training loop is cut in two."""
+
+RELEASE_NAMES: Final = 64
+"""Collected handles that are released in the middle of a batch: bounds what the server holds for a step beyond what a local run holds."""
+
+SEND_PIECE_BYTES: Final = 2**20
+"""Bodies are handed to the transport in pieces of at most this size; the HTTP library copies each piece once."""
+
+MAX_ERROR_BYTES: Final = 2**20
+"""Longest error document that is read; the rest of a longer one is left unread."""
+
+MAX_ANSWER_BYTES: Final = 2**40
+"""Longest answer that is read. The arrays in it are those the script asked for; memory is the real bound."""
+
+REMEMBERED_RULES: Final = 4096
+"""Shape rules whose outcome is kept, by op, input shapes and parameters; a training step has some dozens. Beyond that all are
+forgotten and asked anew."""

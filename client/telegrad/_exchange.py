@@ -1,0 +1,312 @@
+"""What a remote session says to its server: opening, batches, closing. Procedures without I/O, which both drivers run.
+
+A batch has prefix semantics on the server. When command number k failed, what came before it stands; here, what depends on it is dropped,
+and the independent rest is sent again in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from telegrad._history import UNKNOWN, Leaf
+from telegrad._queue import Entry, Recorded, Taint, encode, place
+from telegrad._recorder import Recorder, dependent
+from telegrad._retries import Retries, error_of, parse, problem_of, send
+from telegrad._transport import NotSent, Procedure, Request
+from telegrad.contract import codec
+from telegrad.contract.commands import Apply, Backward, Create, Grad, Read, Release
+from telegrad.contract.errors import NotFoundError, TelegradError, TransportError, UnavailableError
+from telegrad.contract.limits import Limits
+
+
+class Exchange:
+    """The conversation of one session with its server.
+
+    Attributes:
+        recorder: the queue.
+        retries: how often and how long to try.
+        id: the session's id on the server; None before it is open.
+        owns: whether this client opened the session, so that closing deletes it.
+        pending: errors that a flush met which nobody waited for; the next one raises them.
+    """
+
+    def __init__(self, recorder: Recorder, retries: Retries, id: str | None) -> None:
+        """Talk for ``recorder``; attach to session ``id``, or open one if None."""
+        self.recorder = recorder
+        self.retries = retries
+        self.id: str | None = None
+        self.owns = id is None
+        self.pending: list[TelegradError] = []
+        self._attach = id
+        self._max_commands = Limits().max_commands
+
+    # Opening and closing -----------------------------------------------------------------------------------------------------
+
+    def open(self) -> Procedure[None]:
+        """Open the session, or attach to it; nothing to do if that is done."""
+        if self.id is not None:
+            return
+        if self._attach is None:
+            # Doing it twice leaves a session that nobody uses and that the server closes when it has been idle.
+            request = Request("POST", "/v1/sessions", [b"{}"], repeatable=True)
+        else:
+            request = Request("GET", self._path(self._attach), repeatable=True)
+        try:
+            response = yield from send(request, self.retries)
+        except NotSent as signal:
+            raise signal.error from signal.error.__cause__
+        summary = parse(response)
+        if not isinstance(summary, dict) or not isinstance(summary.get("id"), str):
+            raise TransportError("the answer describes no session: is that address a telegrad server?")
+        limits: Any = summary.get("limits")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        if isinstance(limits, dict) and isinstance(limits.get("max_commands"), int):  # pyright: ignore[reportUnknownMemberType]
+            self._max_commands = limits["max_commands"]
+        self.id = summary["id"]
+
+    def close(self) -> Procedure[None]:
+        """Delete the session if this client opened it."""
+        if self.id is None or not self.owns:
+            return
+        try:
+            response = yield from send(Request("DELETE", self._path(self.id), repeatable=True), self.retries)
+        except NotSent as signal:
+            raise signal.error from signal.error.__cause__
+        if response.status >= 400:
+            error = error_of(response)
+            if not isinstance(error, NotFoundError):  # gone is what was wanted
+                raise error
+
+    def graph(self, reference: str, format: str) -> Procedure[Any]:
+        """The picture of a graph; see ``BaseSession.graph``."""
+        path = f"{self._path(self._opened())}/graph?root={quote(reference, safe='')}&format={quote(format, safe='')}"
+        try:
+            response = yield from send(Request("GET", path, accept="*/*", repeatable=True), self.retries)
+        except NotSent as signal:
+            raise signal.error from signal.error.__cause__
+        if response.status >= 400 or format == "json":
+            return parse(response)
+        return response.body.decode()
+
+    def _path(self, id: str) -> str:
+        return f"/v1/sessions/{quote(id, safe='')}"
+
+    def _opened(self) -> str:
+        if self.id is None:
+            raise TransportError("the session is not open yet")
+        return self.id
+
+    def has_work(self) -> bool:
+        """Whether closing must send something first: what was recorded, or an error that nobody has heard of."""
+        recorder = self.recorder
+        if not self.owns:
+            recorder.release()
+        return bool(recorder.queue or self.pending)
+
+    def discard(self) -> None:
+        """Forget what is recorded."""
+        self.recorder.queue.clear()
+        self.pending.clear()
+
+    def remember(self, error: TelegradError) -> None:
+        """Keep an error that a flush met which nobody waited for; the next thing that somebody does raises it."""
+        self.pending.append(error)
+        self.recorder.attention = True
+
+    # Batches -----------------------------------------------------------------------------------------------------------------
+
+    def flush(self) -> Procedure[None]:
+        """Send what is recorded; a procedure.
+
+        Raises the first error of the recorded commands, with the line that recorded it in a note, once. Where the server was not reached,
+        everything stays recorded. Where nobody knows what was applied, the results of all commands of the batch count as failed.
+        """
+        recorder = self.recorder
+        entries = self._repeatable_if_possible(recorder.take())
+        errors: list[TelegradError] = []
+        if entries:
+            try:
+                yield from self.open()
+                yield from self._send_all(entries, errors)
+            except NotSent as signal:
+                raise signal.error from signal.error.__cause__
+            except TelegradError as error:
+                if self.id is None:
+                    self._keep(entries, error)
+                raise
+        errors = self.pending + errors
+        self.pending = []
+        if errors:
+            for other in errors[1:]:
+                errors[0].add_note(f"failed as well: {type(other).__name__}: {other.detail} ({_first_note(other)})")
+            raise errors[0]
+
+    def _repeatable_if_possible(self, entries: list[Entry]) -> list[Entry]:
+        """Without its releases, if all else is reads: such a batch may be sent twice, and the releases can wait."""
+        if not all(isinstance(e, Recorded) and isinstance(e.command, (Read, Release)) for e in entries):
+            return entries
+        reads: list[Entry] = []
+        for entry in entries:
+            if isinstance(entry, Recorded) and isinstance(entry.command, Release):
+                self.recorder.released.extend(entry.command.tensors)
+            else:
+                reads.append(entry)
+        return reads
+
+    def _send_all(self, entries: list[Entry], errors: list[TelegradError]) -> Procedure[None]:
+        recorder = self.recorder
+        taint = Taint(recorder.failed, recorder.roots, recorder.gradients)
+        if recorder.failed:
+            entries = self._without_dependents(entries, taint)
+        while entries:
+            count = min(_cut(entries), self._max_commands)
+            batch, rest = entries[:count], entries[count:]
+            try:
+                response = yield from send(_request(self._path(self._opened()), batch), self.retries)
+            except NotSent as signal:
+                self._keep(entries, signal.error)
+                raise
+            except TransportError as error:
+                self._give_up(entries, taint, _fate_unknown(error, len(batch)))
+                raise
+            except GeneratorExit:
+                # The driver was interrupted or its task cancelled while it waited.
+                self._give_up(entries, taint, _fate_unknown(TransportError("the request was interrupted"), len(batch)))
+                raise
+            if response.status < 300:
+                _answer(batch, parse(response), response.arrays)
+                entries = rest
+                continue
+            error = error_of(response)
+            problem = problem_of(response) or {}
+            failed = problem.get("failed")
+            if isinstance(error, UnavailableError) and failed is None:
+                self._keep(entries, error)
+                raise error
+            if type(failed) is not int or not 0 <= failed < len(batch):
+                # Not a command but the request as a whole was refused.
+                self._give_up(entries, taint, error)
+                raise error
+            unread = [e for e in batch[:failed] if isinstance(e, Recorded) and e.reply is not None]
+            _answer(batch[:failed], {"results": problem.get("results", ())}, {})
+            unread = [e for e in unread if e.reply is not None and not e.reply.done]
+            self._fail(batch[failed], error, taint, errors)
+            entries = [*unread, *self._without_dependents([*batch[failed + 1 :], *rest], taint)]
+
+    def _fail(self, entry: Entry, error: TelegradError, taint: Taint, errors: list[TelegradError]) -> None:
+        """This entry was refused with ``error``."""
+        error.add_note(place(entry))
+        if isinstance(entry, Recorded) and isinstance(entry.command, Release):
+            return  # a name that somebody else took away: nothing the script could mind
+        self._drop(entry, error, taint)
+        if isinstance(entry, Recorded) and entry.reply is not None and isinstance(entry.command, Read):
+            entry.reply.error = error
+        else:
+            errors.append(error)
+
+    def _without_dependents(self, entries: Sequence[Entry], taint: Taint) -> list[Entry]:
+        kept: list[Entry] = []
+        for entry in entries:
+            cause = taint.cause(entry)
+            if cause is None:
+                kept.append(entry)
+            else:
+                self._drop(entry, cause, taint)
+        return kept
+
+    def _drop(self, entry: Entry, cause: TelegradError, taint: Taint) -> None:
+        """This entry is not done because of ``cause``."""
+        recorder = self.recorder
+        taint.add(entry, cause)
+        recorder.attention = True
+        if not isinstance(entry, Recorded):
+            return
+        for touched in entry.touches:
+            if isinstance(touched, Leaf):
+                touched.settle(UNKNOWN, recorder.grad_epoch)
+            else:
+                touched.forget()
+        if isinstance(entry.command, Backward):
+            recorder.grad_epoch += 1
+        recorder.writes += 1
+        if entry.reply is not None:
+            entry.reply.error = dependent(cause)
+
+    def _give_up(self, entries: Sequence[Entry], taint: Taint, error: TelegradError) -> None:
+        for entry in entries:
+            self._drop(entry, error, taint)
+            if isinstance(entry, Recorded) and entry.reply is not None:
+                entry.reply.error = error
+
+    def _keep(self, entries: Sequence[Entry], error: TelegradError) -> None:
+        """Nothing was applied: everything stays recorded, but who waits for an answer is told."""
+        kept: list[Entry] = []
+        for entry in entries:
+            if isinstance(entry, Recorded) and entry.reply is not None:
+                entry.reply.error = error
+                if isinstance(entry.command, Read):
+                    continue
+            kept.append(entry)
+        self.recorder.put_back(kept)
+
+
+def _request(path: str, batch: Sequence[Entry]) -> Request:
+    commands, arrays = encode(batch)
+    only_reads = all(isinstance(e, Recorded) and isinstance(e.command, Read) for e in batch)
+    binary = any(isinstance(e, Recorded) and isinstance(e.command, Read) and e.command.encoding == "buffer" for e in batch)
+    accept = f"{codec.SAFETENSORS_MEDIA_TYPE}, {codec.PROBLEM_MEDIA_TYPE}" if binary else codec.JSON_MEDIA_TYPE
+    message = {"commands": commands}
+    if arrays:
+        _, body = codec.pack_with_size(arrays, message)
+        return Request("POST", f"{path}/batch", body, codec.SAFETENSORS_MEDIA_TYPE, accept)
+    return Request("POST", f"{path}/batch", [codec.dump_json(message)], accept=accept, repeatable=only_reads)
+
+
+def _answer(batch: Sequence[Entry], message: Any, arrays: Mapping[str, codec.Array]) -> None:
+    """Hand the results out. Raises TransportError for an answer that is none."""
+    results: Any = message.get("results") if isinstance(message, dict) else None  # pyright: ignore[reportUnknownMemberType]
+    if not isinstance(results, (list, tuple)):
+        raise TransportError("the answer has no results: is that address a telegrad server?")
+    for result in results:  # pyright: ignore[reportUnknownVariableType]
+        entry = batch[result["index"]]  # pyright: ignore[reportUnknownArgumentType]
+        if not isinstance(entry, Recorded) or entry.reply is None:
+            continue
+        name = result.get("buffer")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        if name is not None:
+            array = arrays.get(name)  # pyright: ignore[reportUnknownArgumentType]
+            if array is None:
+                continue
+            array.setflags(write=False)
+            entry.reply.array = array
+        elif result.get("tensor") is not None and isinstance(entry.command, Read) and entry.command.what == "value":  # pyright: ignore[reportUnknownMemberType]
+            continue
+        entry.reply.result = result
+
+
+def _cut(entries: Sequence[Entry]) -> int:
+    """How many entries may go in one request: a failure drops the values that were read before it, so that no read may stand before a
+    change and be repeated after it.
+    """
+    read = False
+    for position, entry in enumerate(entries):
+        if not isinstance(entry, Recorded) or isinstance(entry.command, (Create, Release, Grad, Apply)):
+            continue
+        if isinstance(entry.command, Read):
+            read = True
+        elif read:
+            return position
+    return len(entries)
+
+
+def _fate_unknown(error: TransportError, count: int) -> TransportError:
+    error.add_note(
+        f"{count} recorded command(s) were sent and not acknowledged: nobody knows whether they were applied. Their results count as "
+        "failed; what they change in place is to be read again."
+    )
+    return error
+
+
+def _first_note(error: TelegradError) -> str:
+    notes: Sequence[str] = getattr(error, "__notes__", ())
+    return notes[0] if notes else "place unknown"

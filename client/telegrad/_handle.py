@@ -1,0 +1,163 @@
+"""Handles: what a remote tensor is on the client. The sync and the async tensor differ only in how they wait."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from telegrad._history import UNKNOWN, Described, Leaf, Node
+from telegrad.contract import dtypes
+from telegrad.contract.dtypes import DType
+from telegrad.contract.ops import Shape, Spec
+from telegrad.contract.tensor.operations import TensorOps
+
+if TYPE_CHECKING:
+    from telegrad._recorder import Recorder
+
+
+class Extra:
+    """What few handles have.
+
+    Attributes:
+        index: which output of the op that made it.
+        dtype: the element type, where the shape is unknown.
+        base: for a view, the handle whose memory it shares and whose history writes go through.
+        base_generation: the base's ``generation`` that the view's history was known at.
+        generation: how often the history was replaced by in-place changes.
+        leaf: the state of ``grad``.
+        value: the values as last read.
+        writes: the recorder's ``writes`` that ``value`` was read at.
+        asks: another client may change it, so that nothing is known of it.
+    """
+
+    __slots__ = ("asks", "base", "base_generation", "dtype", "generation", "index", "leaf", "value", "writes")
+
+    def __init__(self) -> None:
+        self.index = 0
+        self.dtype: DType | None = None
+        self.base: Handle | None = None
+        self.base_generation = 0
+        self.generation = 0
+        self.leaf: Leaf | None = None
+        self.value: Any = None
+        self.writes = 0
+        self.asks = False
+
+
+class Handle(TensorOps):
+    """A name on the server, what is known of the tensor there, and the hook that records.
+
+    Attributes:
+        _home: the recorder.
+        _name: the tensor's name.
+        _spec: shape and element type; None while the shape is unknown.
+        _node: the history as known; ask ``history()``.
+        _extra: what few handles have.
+    """
+
+    __slots__ = ("__weakref__", "_extra", "_home", "_name", "_node", "_spec")
+
+    def __init__(self, home: Recorder, name: str, spec: Spec | None, node: Any) -> None:
+        self._home = home
+        self._name = name
+        self._spec = spec
+        self._node = node
+        self._extra: Extra | None = None
+
+    def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
+        """Record one op, see ``TensorBase._apply``."""
+        return self._home.apply(op, inputs, parameters)
+
+    def __del__(self) -> None:
+        # May run in any thread, in the middle of anything: appending to a deque is all that is safe.
+        self._home.released.append(self._name)
+
+    # What is known -----------------------------------------------------------------------------------------------------------
+
+    def extra(self) -> Extra:
+        """``_extra``, made if need be."""
+        extra = self._extra
+        if extra is None:
+            extra = self._extra = Extra()
+        return extra
+
+    def known_dtype(self) -> DType | None:
+        """The element type, or None."""
+        if self._spec is not None:
+            return self._spec.dtype
+        return None if self._extra is None else self._extra.dtype
+
+    def history(self) -> Any:
+        """How the tensor was made, as far as known."""
+        extra = self._extra
+        if extra is not None:
+            if extra.asks:
+                return UNKNOWN
+            base = extra.base
+            if base is not None and extra.base_generation != base.extra().generation:
+                extra.base_generation = base.extra().generation
+                self._node = UNKNOWN
+        return self._node
+
+    def leaf(self) -> Leaf:
+        """The state of ``grad``, made if need be: of a new tensor, that there is none."""
+        node = self._node
+        extra = self.extra()
+        if extra.leaf is None:
+            if isinstance(node, Leaf):
+                extra.leaf = node
+            else:
+                unsure = node is UNKNOWN or extra.asks
+                extra.leaf = Leaf(self._home.grad_epoch, UNKNOWN if unsure else None)
+        return extra.leaf
+
+    def link_view(self, source: Handle, *, keeps_history: bool) -> None:
+        """Be a view of ``source``; without ``keeps_history`` (detach) of its memory only."""
+        home = self._home
+        home.roots[self._name] = home.roots.get(source._name, source._name)
+        if keeps_history:
+            extra = self.extra()
+            extra.base = source if source._extra is None or source._extra.base is None else source._extra.base
+            extra.base_generation = extra.base.extra().generation
+
+    def forget(self) -> None:
+        """Know nothing of the history and the gradient any more: a command that would have changed them was not done."""
+        self._node = UNKNOWN
+        if self._extra is not None and self._extra.leaf is not None:
+            self._extra.leaf.settle(UNKNOWN, self._home.grad_epoch)
+
+    def learn(self, description: dict[str, Any]) -> None:
+        """Take over what the server says."""
+        shape: Shape = tuple(description["shape"])
+        self._spec = Spec(shape, dtypes.as_dtype(description["dtype"]))
+        if self.history() is UNKNOWN and not self.extra().asks:
+            extra = self.extra()
+            if description["grad_fn"] is not None:
+                self._node = Described(description["grad_fn"])
+            elif description["requires_grad"]:
+                if extra.leaf is None:
+                    extra.leaf = Leaf(self._home.grad_epoch, UNKNOWN)
+                self._node = extra.leaf
+            else:
+                self._node = None
+
+    # Setting -----------------------------------------------------------------------------------------------------------------
+
+    def start_requiring(self) -> None:
+        """Know the handle as a leaf that requires grad."""
+        if not isinstance(self._node, Leaf):
+            self._node = self.leaf()
+
+    def retain(self) -> None:
+        """Know that backward keeps the gradient here."""
+        if isinstance(self._node, Node):
+            leaf = self.leaf()
+            retained = self._node.retained
+            if retained is None:
+                retained = self._node.retained = []
+            if leaf not in retained:
+                retained.append(leaf)
+
+    def size_known(self) -> int | None:
+        """Number of elements, or None."""
+        return None if self._spec is None else math.prod(self._spec.shape)

@@ -1,0 +1,241 @@
+"""What stands in the queue, how it becomes a request, and which entries a failure takes along."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterable, Sequence
+from types import CodeType
+from typing import Any, Final, TypeAlias
+
+from telegrad.contract import codec, kinds
+from telegrad.contract.commands import (
+    ABSENT,
+    Apply,
+    Backward,
+    Command,
+    Create,
+    Grad,
+    Read,
+    Release,
+    Run,
+    Set,
+    encode_command,
+)
+from telegrad.contract.errors import TelegradError
+from telegrad.contract.ops import find
+
+Applied: TypeAlias = "tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool, CodeType, int]"
+"""An op that makes new tensors: op, inputs as on the wire, parameters, output names, grad mode, and the place of the call. A bare tuple,
+because making one takes 30 ns and there is one per op."""
+
+GRAD_SUFFIX: Final = ".grad"
+
+
+class Reply:
+    """What a read or a grad is answered.
+
+    Attributes:
+        result: the server's result; None until it is there.
+        array: of a read of values.
+        error: raised instead.
+    """
+
+    __slots__ = ("array", "error", "result")
+
+    def __init__(self) -> None:
+        self.result: dict[str, Any] | None = None
+        self.array: codec.Array | None = None
+        self.error: Exception | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether an answer or an error is there."""
+        return self.result is not None or self.error is not None
+
+    def take(self) -> dict[str, Any]:
+        """The result. Raises the error that came instead."""
+        if self.error is not None:
+            raise self.error
+        if self.result is None:
+            raise LookupError("the batch was answered without this read")
+        return self.result
+
+
+class Recorded:
+    """Any other entry.
+
+    Attributes:
+        command: the command; None for an in-place op, which is ``applied``.
+        code, instruction: the place of the call.
+        touches: handles and leaves of which nothing is known if the command is not done.
+        array: what a create carries.
+        reply: where the result goes.
+        applied: op, inputs, parameters, no outputs, grad mode.
+    """
+
+    __slots__ = ("applied", "array", "code", "command", "instruction", "reply", "touches")
+
+    def __init__(
+        self,
+        command: Command | None,
+        code: CodeType,
+        instruction: int,
+        *,
+        touches: tuple[Any, ...] = (),
+        array: codec.Array | None = None,
+        reply: Reply | None = None,
+        applied: tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool] | None = None,
+    ) -> None:
+        self.command = command
+        self.code = code
+        self.instruction = instruction
+        self.touches = touches
+        self.array = array
+        self.reply = reply
+        self.applied = applied
+
+
+Entry: TypeAlias = "Applied | Recorded"
+
+
+def place(entry: Entry) -> str:
+    """Where the user recorded it: file, line, function and the line's text."""
+    code, instruction = (entry.code, entry.instruction) if isinstance(entry, Recorded) else (entry[5], entry[6])
+    line = code.co_firstlineno
+    for start, end, number in code.co_lines():
+        if start <= instruction < end and number is not None:
+            line = number
+    text = linecache.getline(code.co_filename, line).strip()
+    where = f"recorded at {code.co_filename}:{line}, in {code.co_name}"
+    return f"{where}: {text}" if text else where
+
+
+# On the wire -----------------------------------------------------------------------------------------------------------------
+
+
+def encode(entries: Sequence[Entry]) -> tuple[list[dict[str, Any]], dict[str, codec.Array]]:
+    """The commands as JSON, and the arrays that travel beside them."""
+    commands: list[dict[str, Any]] = []
+    arrays: dict[str, codec.Array] = {}
+    for entry in entries:
+        if not isinstance(entry, Recorded):
+            commands.append(_encode_apply(entry[0], entry[1], entry[2], entry[3], entry[4]))
+        elif entry.command is None:
+            commands.append(_encode_apply(*entry.applied))  # type: ignore[misc]  # pyright: ignore[reportOptionalIterable]
+        else:
+            if entry.array is not None and isinstance(entry.command, Create) and entry.command.buffer is not None:
+                arrays[entry.command.buffer] = entry.array
+            commands.append(encode_command(entry.command))
+    return commands, arrays
+
+
+def _encode_apply(op: str, inputs: Sequence[Any], parameters: dict[str, Any], outputs: Sequence[str], grad: bool) -> dict[str, Any]:
+    """What ``encode_command(Apply(...))`` gives, without making the Apply."""
+    command: dict[str, Any] = {"command": "apply", "op": op}
+    command["inputs"] = [v if v.__class__ is str or v is None else kinds.encode_number(v) for v in inputs]
+    if parameters:
+        command["parameters"] = kinds.encode_parameters(find_row(op), parameters)
+    if outputs:
+        command["outputs"] = list(outputs)
+    if not grad:
+        command["grad_enabled"] = False
+    return command
+
+
+def find_row(op: str) -> Any:
+    """The row of an op or of its in-place form."""
+    return find(op.removesuffix("_"))
+
+
+# What a failure takes along --------------------------------------------------------------------------------------------------
+
+
+def outputs_of(entry: Entry) -> Iterable[str]:
+    """Names that the entry would have made."""
+    if not isinstance(entry, Recorded):
+        return entry[3]
+    command = entry.command
+    if isinstance(command, Create):
+        return (command.id,)
+    if isinstance(command, Grad):
+        return [n for n in command.results or () if n is not None]
+    if isinstance(command, Set) and command.name is not None:
+        return (command.name,)
+    if isinstance(command, Run):
+        return command.outputs.values()
+    return ()
+
+
+def references_of(entry: Entry) -> Iterable[str]:
+    """References that the entry needs."""
+    if not isinstance(entry, Recorded):
+        return [v for v in entry[1] if v.__class__ is str]
+    command = entry.command
+    if command is None:
+        return [v for v in entry.applied[1] if v.__class__ is str] if entry.applied else ()
+    if isinstance(command, Apply):
+        return [v for v in command.inputs if type(v) is str]
+    if isinstance(command, Backward):
+        return [*command.tensors, *[v for v in command.grad_tensors or () if v is not None], *(command.inputs or ())]
+    if isinstance(command, Grad):
+        return [*command.outputs, *command.inputs, *[v for v in command.grad_outputs or () if v is not None]]
+    if isinstance(command, Set):
+        return [command.tensor, command.grad] if isinstance(command.grad, str) else [command.tensor]
+    if isinstance(command, Read):
+        return [command.tensor]
+    if isinstance(command, Run):
+        return command.inputs.values()
+    return ()
+
+
+class Taint:
+    """What is not as the script meant it, after some command was not done, in the rest of what was recorded before anybody could know.
+
+    Outputs of such a command do not exist, for good. What it would have changed in place still exists with its old value, and may be used
+    by commands recorded after the error was raised; commands recorded before were meant for the new value and are not done either.
+    """
+
+    def __init__(self, failed: dict[str, TelegradError], roots: dict[str, str], gradients: set[str]) -> None:
+        """Begin.
+
+        Args:
+            failed: names that no tensor has, with the first cause; added to.
+            roots: from a view's name to the name of the tensor whose memory it shares.
+            gradients: names given to accumulated gradients.
+        """
+        self._failed = failed
+        self._roots = roots
+        self._gradients = gradients
+        self._changed: dict[str, TelegradError] = {}
+        self._backward: TelegradError | None = None
+
+    def cause(self, entry: Entry) -> TelegradError | None:
+        """The first failure that the entry depends on; None if it can be done."""
+        if isinstance(entry, Recorded) and isinstance(entry.command, Release):
+            return None
+        clears = isinstance(entry, Recorded) and isinstance(entry.command, Set) and entry.command.grad is None
+        for reference in references_of(entry):
+            owner = reference.removesuffix(GRAD_SUFFIX)
+            found = self._failed.get(owner) or self._changed.get(self._roots.get(owner, owner))
+            if found is None and self._backward is not None and not clears:
+                root = self._roots.get(owner, owner)
+                if (owner is not reference and owner != reference) or root in self._gradients:
+                    found = self._backward
+            if found is not None:
+                return found
+        return None
+
+    def add(self, entry: Entry, error: TelegradError) -> None:
+        """The entry was not done because of ``error``."""
+        for name in outputs_of(entry):
+            self._failed.setdefault(name, error)
+        if not isinstance(entry, Recorded):
+            return
+        command = entry.command
+        if command is None and entry.applied is not None:
+            name = entry.applied[1][0]
+            self._changed.setdefault(self._roots.get(name, name), error)
+        elif isinstance(command, Backward):
+            self._backward = self._backward or error
+        elif isinstance(command, Set) and (command.requires_grad is not None or command.grad is not ABSENT or command.retain_grad):
+            self._changed.setdefault(self._roots.get(command.tensor, command.tensor), error)

@@ -1,0 +1,368 @@
+"""Sessions and tensors on a server, with plain calls: what ``telegrad.connect(url)`` gives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+import numpy.typing as npt
+
+from telegrad import _autograd, _defaults
+from telegrad._exchange import Exchange
+from telegrad._handle import Handle
+from telegrad._history import UNKNOWN, Leaf
+from telegrad._queue import Reply
+from telegrad._recorder import Recorder
+from telegrad._retries import Retries
+from telegrad._transport import Procedure, Transport, run
+from telegrad.contract.dtypes import DType
+from telegrad.contract.errors import AutogradError, SessionError, TelegradError
+from telegrad.contract.ops import Shape, Spec
+from telegrad.contract.session import BaseSession, one_or_many
+from telegrad.contract.tensor.tensor import GraphNode, Tensor
+
+if TYPE_CHECKING:
+    from telegrad.contract.codec import Array
+
+R = TypeVar("R")
+
+
+class RemoteTensor(Handle, Tensor):
+    """A tensor on a server. Ops are recorded; reads send what was recorded and wait. See ``Tensor``."""
+
+    __slots__ = ()
+
+    @property
+    def session(self) -> RemoteSession:
+        """The session that the tensor lives in."""
+        return cast(RemoteSession, self._home.session)
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of the dimensions; asks the server only where they depend on values."""
+        if self._spec is None:
+            self.resolve_shape()
+        return cast(Spec, self._spec).shape
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        found = self.known_dtype()
+        if found is None:
+            self.resolve_shape()
+            found = cast(Spec, self._spec).dtype
+        return found
+
+    def resolve_shape(self) -> None:
+        """Ask the server for shape and element type."""
+        self._describe()
+
+    def _describe(self) -> dict[str, Any]:
+        description: dict[str, Any] = self.session.ask(self._name, "description")["tensor"]
+        self.learn(description)
+        return description
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are computed for this tensor."""
+        known = self.history()
+        return bool(self._describe()["requires_grad"]) if known is UNKNOWN else known is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        _autograd.set_requires_grad(self, value)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op made this tensor."""
+        known = self.history()
+        return bool(self._describe()["is_leaf"]) if known is UNKNOWN else known is None or isinstance(known, Leaf)
+
+    @property
+    def grad_fn(self) -> GraphNode | None:
+        """The node that made this tensor."""
+        known = self.history()
+        if known is UNKNOWN:
+            return _autograd.described_node(self, self._describe())
+        return None if isinstance(known, Leaf) else known
+
+    @property
+    def grad(self) -> RemoteTensor | None:  # type: ignore[override]
+        """The gradient accumulated so far, or None."""
+        found = _autograd.known_grad(self)
+        if found is UNKNOWN:
+            self.session.resolve_grads(self)
+            found = _autograd.known_grad(self, resolved=True)
+        return cast("RemoteTensor | None", found)
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        _autograd.set_grad(self, value)
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether ``retain_grad()`` was called on this non-leaf."""
+        return self.history() is not None and bool(self._describe()["retains_grad"])
+
+    @property
+    def _version(self) -> int:
+        return int(self._describe()["version"])
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this non-leaf in ``grad`` when backward passes it."""
+        _autograd.retain_grad(self)
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """The values as a read-only numpy array: a copy of what the server has, so that writing into it would change nothing there."""
+        if self.requires_grad:
+            raise AutogradError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        return self._value()
+
+    def _value(self) -> npt.NDArray[Any]:
+        home, extra = self._home, self.extra()
+        if extra.value is None or extra.writes != home.writes or home.shared or home.attention:
+            writes = home.writes
+            reply = self.session.wait_for(home.read(self._name, "value"))
+            array = cast("Array", reply.array)
+            self.learn(reply.take()["tensor"])
+            extra.value, extra.writes = array, writes
+        return cast("npt.NDArray[Any]", extra.value)
+
+
+class RemoteSession(BaseSession):
+    """A session on a server. Ops are recorded and leave together; see ``telegrad.connect``."""
+
+    def __init__(self, transport: Transport, *, session: str | None, eager: bool, retries: Retries) -> None:
+        """Open a session on the server, or attach to ``session``. Made by ``telegrad.connect``."""
+        limit = 1 if eager else _defaults.FLUSH_COMMANDS
+        reference = weakref.ref(self)
+
+        def wake(count: int) -> None:
+            found = reference()
+            if found is not None:
+                found._wake(count)
+
+        self._recorder = Recorder(RemoteTensor, self, wake, limit)
+        self._recorder.shared = session is not None
+        self._exchange = Exchange(self._recorder, retries, session)
+        self._transport = transport
+        self._sending = threading.RLock()
+        self._eager = eager
+        self._limit = limit
+        self._full = False
+        self._timer: _Silence | None = None
+        try:
+            self._run(self._exchange.open())
+        except BaseException:
+            self._transport.close()
+            raise
+
+    def _run(self, procedure: Procedure[R]) -> R:
+        return run(procedure, self._transport)
+
+    @property
+    def id(self) -> str:
+        """The session's id on the server; others attach with ``telegrad.connect(url, session=id)``."""
+        return cast(str, self._exchange.id)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._recorder.closed else f"{len(self._recorder.queue)} recorded"
+        return f"<RemoteSession {self.id}, {state}>"
+
+    # Recording ---------------------------------------------------------------------------------------------------------------
+
+    def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
+        return self._recorder.apply(op, inputs, parameters)
+
+    def _create(self, array: Any, requires_grad: bool) -> RemoteTensor:
+        made: RemoteTensor = _autograd.create(self._recorder, array, requires_grad)
+        return made
+
+    def _wake(self, count: int) -> None:
+        if count >= self._limit:
+            self.flush()
+        elif not self._eager:
+            if self._timer is None:
+                self._timer = _Silence(self)
+            self._timer.begin()
+
+    def manual_seed(self, seed: int) -> Self:
+        """Restart the session's random generator."""
+        _autograd.seed(self._recorder, seed)
+        return self
+
+    def backward(
+        self,
+        tensors: Tensor | Sequence[Tensor],
+        grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
+    ) -> None:
+        """Accumulate gradients; see ``telegrad.autograd.backward``."""
+        _autograd.backward(
+            self._recorder,
+            one_or_many(tensors, "tensors"),
+            None if grad_tensors is None else one_or_many(grad_tensors, "grad_tensors"),
+            retain_graph,
+            create_graph,
+            None if inputs is None else one_or_many(inputs, "inputs"),
+        )
+
+    def grad(
+        self,
+        outputs: Tensor | Sequence[Tensor],
+        inputs: Tensor | Sequence[Tensor],
+        grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        allow_unused: bool | None = None,
+        is_grads_batched: bool = False,
+        materialize_grads: bool = False,
+    ) -> tuple[Any, ...]:
+        """Gradients as new tensors; see ``telegrad.autograd.grad``. Waits only where which of them exist is not known here."""
+        results, reply = _autograd.grad(
+            self._recorder,
+            one_or_many(outputs, "outputs"),
+            one_or_many(inputs, "inputs"),
+            None if grad_outputs is None else one_or_many(grad_outputs, "grad_outputs"),
+            retain_graph=retain_graph,
+            create_graph=create_graph,
+            allow_unused=allow_unused,
+            is_grads_batched=is_grads_batched,
+            materialize_grads=materialize_grads,
+        )
+        if reply is None:
+            return results
+        present = self.wait_for(reply).take()["present"]
+        return _autograd.keep_present(results, present)
+
+    def name(self, tensor: Tensor, name: str) -> None:
+        """Give a tensor a lasting name, by which other clients find it. The tensor keeps it when the handle is gone."""
+        _autograd.give_name(self._recorder, tensor, name)
+
+    def tensor_by_name(self, name: str) -> RemoteTensor:
+        """A handle to the tensor that has this name on the server. Raises NotFoundError if there is none."""
+        handle, reply = _autograd.find_name(self._recorder, name)
+        handle.learn(self.wait_for(reply).take()["tensor"])
+        return cast(RemoteTensor, handle)
+
+    # Asking ------------------------------------------------------------------------------------------------------------------
+
+    def ask(self, reference: str, what: str) -> dict[str, Any]:
+        """The server's answer to a read."""
+        return self.wait_for(self._recorder.read(reference, what)).take()
+
+    def wait_for(self, reply: Reply) -> Reply:
+        """Send what is recorded until the reply is there."""
+        if not reply.done:
+            self.flush()
+        return reply
+
+    def resolve_grads(self, tensor: RemoteTensor) -> None:
+        """Ask the server about every gradient that is not known, of this tensor and of all leaves, in one request."""
+        questions = _autograd.ask_grads(self._recorder, tensor)
+        self.flush()
+        _autograd.learn_grads(self._recorder, questions)
+
+    def graph(self, root: Tensor, format: str = "json") -> Any:
+        """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``."""
+        name = _autograd.name_of(self._recorder, root, "root")
+        self.flush()
+        with self._sending:
+            return self._run(self._exchange.graph(name, format))
+
+    def flush(self) -> None:
+        """Send what is recorded and wait until it is applied. Raises the first error of the recorded commands."""
+        self._recorder.check(())
+        with self._sending:
+            self._run(self._exchange.flush())
+
+    def flush_in_background(self) -> None:
+        """Send what is recorded; an error is raised at the next flush that somebody waits for."""
+        if self._recorder.closed or os.getpid() != self._recorder.process or not self._sending.acquire(blocking=False):
+            return
+        try:
+            self._run(self._exchange.flush())
+        except TelegradError as error:
+            self._exchange.remember(error)
+        finally:
+            self._sending.release()
+
+    # Closing -----------------------------------------------------------------------------------------------------------------
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None and len(self._tokens) == 1:
+            # The script failed: what it had recorded is not wanted any more, and a second error would hide the first.
+            self._exchange.discard()
+        super().__exit__(kind, value, trace)
+
+    def close(self) -> None:
+        """Send what is recorded, then free everything the session holds on the server, if this client opened it; else only leave it."""
+        recorder = self._recorder
+        if recorder.closed:
+            return
+        if os.getpid() != recorder.process:
+            recorder.close()
+            return
+        with self._sending:
+            try:
+                if self._exchange.has_work():
+                    self._run(self._exchange.flush())
+            finally:
+                recorder.close()
+                try:
+                    self._run(self._exchange.close())
+                finally:
+                    self._transport.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close()`` was called."""
+        return self._recorder.closed
+
+
+class _Silence:
+    """Sends what is recorded when nothing was added for a while; a daemon thread that holds no session alive and does nothing at exit."""
+
+    def __init__(self, session: RemoteSession) -> None:
+        self._session = weakref.ref(session)
+        self._recorded = threading.Event()
+        self._thread: threading.Thread | None = None
+        weakref.finalize(session, self._recorded.set)
+
+    def begin(self) -> None:
+        """Something was recorded after an empty queue."""
+        self._recorded.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="telegrad-silence", daemon=True)
+            self._thread.start()
+
+    def _watch(self) -> None:
+        while True:
+            self._recorded.wait()
+            self._recorded.clear()
+            before = -1
+            while True:
+                time.sleep(_defaults.FLUSH_SILENCE_SECONDS)
+                session = self._session()
+                if session is None or session.closed:
+                    return
+                count = len(session._recorder.queue)
+                if count == 0:
+                    break
+                if count == before:
+                    with contextlib.suppress(SessionError):
+                        session.flush_in_background()
+                    break
+                before = count
+                del session
+
+
+__all__ = ["RemoteSession", "RemoteTensor"]

@@ -1,0 +1,140 @@
+"""When a failed request is sent again, and after how long. Knows no I/O: a procedure for the drivers of ``_transport``."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from telegrad import _defaults
+from telegrad._transport import NotSent, Pause, Procedure, Request, Response
+from telegrad.contract.errors import TelegradError, TransportError, from_problem
+
+TURNED_AWAY: Final = frozenset({429, 503})
+"""With a Retry-After header, these say that nothing was done and when to come back."""
+
+GATEWAY_FAILURES: Final = frozenset({502, 503, 504})
+"""Something between client and server failed; whether the server did the request, nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often and how long to try.
+
+    Attributes:
+        attempts: further attempts after the first.
+        base_seconds: longest wait before the first retry; doubled for each further one.
+        cap_seconds: longest wait between two attempts.
+        total_seconds: no retry begins later than this after the first attempt.
+        draw: a number in [0, 1), for the jitter.
+        clock: seconds, monotonic.
+    """
+
+    attempts: int = _defaults.RETRIES
+    base_seconds: float = _defaults.RETRY_BASE_SECONDS
+    cap_seconds: float = _defaults.RETRY_CAP_SECONDS
+    total_seconds: float = _defaults.RETRY_TOTAL_SECONDS
+    draw: Callable[[], float] = field(default=random.random, repr=False)
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+
+    def wait_seconds(self, attempt: int, asked_seconds: float | None) -> float:
+        """How long to wait before retry number ``attempt`` (0 is the first): the server's word, or back-off with full jitter."""
+        if asked_seconds is not None:
+            return asked_seconds
+        longest: float = min(self.cap_seconds, self.base_seconds * 2.0**attempt)
+        return longest * self.draw()
+
+
+def send(request: Request, retries: Retries) -> Procedure[Response]:
+    """Send until it is answered; a procedure.
+
+    Sent again: what surely was not done (no connection, or turned away with Retry-After), and, of repeatable requests, everything that
+    a second try may heal.
+
+    Raises:
+        NotSent: the server was never reached; nothing was done.
+        TransportError, TransportTimeoutError: the last failure, where nobody knows whether the request was done.
+    """
+    begin = retries.clock()
+    attempt = 0
+    while True:
+        outcome = yield from _try(request)
+        asked: float | None = None
+        if isinstance(outcome, Response):
+            asked = retry_after_seconds(outcome)
+            turned_away = outcome.status in TURNED_AWAY and asked is not None
+            again = turned_away or (request.repeatable and outcome.status in GATEWAY_FAILURES)
+        else:
+            again = isinstance(outcome, NotSent) or request.repeatable
+        seconds = retries.wait_seconds(attempt, asked)
+        in_time = retries.clock() - begin + seconds <= retries.total_seconds
+        if not (again and attempt < retries.attempts and in_time):
+            if isinstance(outcome, Response):
+                return outcome
+            raise outcome
+        attempt += 1
+        yield Pause(seconds)
+
+
+def _try(request: Request) -> Procedure[Response | NotSent | TransportError]:
+    """One attempt: the answer, or what came instead."""
+    try:
+        response = yield request
+    except (NotSent, TransportError) as error:
+        return error
+    if response is None:
+        raise TypeError("the driver answered a request with nothing")
+    return response
+
+
+def retry_after_seconds(response: Response) -> float | None:
+    """The Retry-After header in seconds; None if there is none, or one that is no number."""
+    text = response.headers.get("retry-after")
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def parse(response: Response) -> Any:
+    """The JSON value of a successful answer. Raises the error that any other answer describes."""
+    if response.status >= 400 or response.status < 200:
+        raise error_of(response)
+    if response.message is not None:
+        return response.message
+    if not response.body:
+        return None
+    try:
+        return json.loads(response.body)
+    except ValueError:
+        raise TransportError("the answer is no JSON: is that address a telegrad server?") from None
+
+
+def problem_of(response: Response) -> dict[str, Any] | None:
+    """The problem document of an answer; None where there is none."""
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/problem+json":
+        return None
+    try:
+        problem = json.loads(response.body)
+    except ValueError:
+        return None
+    return problem if isinstance(problem, dict) else None  # pyright: ignore[reportUnknownVariableType]
+
+
+def error_of(response: Response) -> TelegradError:
+    """The error that an unsuccessful answer describes."""
+    problem = problem_of(response)
+    if problem is None:
+        return TransportError(
+            f"the server answered with status {response.status} and no problem document: is that address a telegrad server, "
+            "and does what stands between let its answers through?"
+        )
+    request_id = problem.get("request_id") or response.headers.get("x-request-id")
+    return from_problem(problem, request_id)

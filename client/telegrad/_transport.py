@@ -1,0 +1,319 @@
+"""How requests travel: a small interface, and its two drivers around httpx2. The logic of retries and batches is elsewhere and knows no I/O.
+
+A *procedure* is a generator that yields ``Request`` and ``Pause`` and is sent ``Response`` (or thrown ``NotSent`` or ``TransportError``); the two drivers
+run the same procedures, one by blocking, one by awaiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+from telegrad import _defaults
+from telegrad.contract import codec
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, TransportError, TransportTimeoutError
+
+if TYPE_CHECKING:
+    import httpx2
+
+R = TypeVar("R")
+
+Piece: TypeAlias = "bytes | memoryview"
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request.
+
+    Attributes:
+        method: GET, POST, DELETE.
+        path: below the server's address, beginning with ``/v1``.
+        body: pieces, sent in order; empty for none.
+        media_type: of the body.
+        accept: media types of the answer.
+        repeatable: whether doing it twice does no harm, so that it may be tried again when nobody knows whether it was done.
+    """
+
+    method: str
+    path: str
+    body: Sequence[Piece] = ()
+    media_type: str = codec.JSON_MEDIA_TYPE
+    accept: str = codec.JSON_MEDIA_TYPE
+    repeatable: bool = False
+
+
+@dataclass(slots=True)
+class Response:
+    """One answer.
+
+    Attributes:
+        status: HTTP status.
+        headers: names in lower case.
+        body: the whole body, unless it was safetensors.
+        arrays: of a safetensors body.
+        message: the JSON value of a safetensors body.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    arrays: Mapping[str, codec.Array] = field(default_factory=dict[str, codec.Array])
+    message: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait before going on."""
+
+    seconds: float
+
+
+class NotSent(Exception):  # noqa: N818 - a signal between driver and procedure, never shown to users
+    """The server was not reached: nothing of the request arrived, so sending it again is safe. Carries the user's error."""
+
+    def __init__(self, error: TransportError) -> None:
+        super().__init__()
+        self.error = error
+
+
+Procedure: TypeAlias = "Generator[Request | Pause, Response | None, R]"
+
+
+class Transport(Protocol):
+    """Sends a request and waits for the answer. Raises NotSent where nothing was sent, else TransportError."""
+
+    def send(self, request: Request) -> Response:
+        """Send, and read the whole answer."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class AsyncTransport(Protocol):
+    """As ``Transport``, awaited."""
+
+    async def send(self, request: Request) -> Response:
+        """Send, and read the whole answer."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+def run(procedure: Procedure[R], transport: Transport) -> R:
+    """Run a procedure to its end, blocking."""
+    try:
+        action = next(procedure)
+        while True:
+            if isinstance(action, Pause):
+                time.sleep(action.seconds)
+                action = procedure.send(None)
+                continue
+            try:
+                response = transport.send(action)
+            except (NotSent, TransportError) as error:
+                action = procedure.throw(error)
+            else:
+                action = procedure.send(response)
+    except StopIteration as stop:
+        result: R = stop.value
+        return result
+    finally:
+        procedure.close()
+
+
+async def run_async(procedure: Procedure[R], transport: AsyncTransport) -> R:
+    """Run a procedure to its end, awaiting."""
+    try:
+        action = next(procedure)
+        while True:
+            if isinstance(action, Pause):
+                await asyncio.sleep(action.seconds)
+                action = procedure.send(None)
+                continue
+            try:
+                response = await transport.send(action)
+            except (NotSent, TransportError) as error:
+                action = procedure.throw(error)
+            else:
+                action = procedure.send(response)
+    except StopIteration as stop:
+        result: R = stop.value
+        return result
+    finally:
+        procedure.close()
+
+
+class Sink:
+    """Takes an answer's body as it arrives: safetensors straight into arrays, anything else into bytes."""
+
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+        self._status = status
+        self._headers = headers
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._reader = (
+            codec.SafetensorsReader(max_bytes=_defaults.MAX_ANSWER_BYTES) if media_type == codec.SAFETENSORS_MEDIA_TYPE else None
+        )
+        self._body = bytearray()
+
+    def feed(self, piece: bytes) -> bool:
+        """Take a piece; False when no more is wanted."""
+        if self._reader is not None:
+            self._reader.feed(piece)
+            return True
+        self._body += piece
+        return self._status < 400 or len(self._body) <= _defaults.MAX_ERROR_BYTES
+
+    def finish(self) -> Response:
+        """The whole answer. Raises RequestError for a safetensors body that ended early."""
+        if self._reader is None:
+            return Response(self._status, self._headers, bytes(self._body))
+        arrays = self._reader.finish()
+        return Response(self._status, self._headers, b"", arrays, self._reader.message)
+
+
+def pieces(body: Sequence[Piece]) -> Iterator[bytes]:
+    """The body in pieces of bounded size; a small body in one."""
+    limit = _defaults.SEND_PIECE_BYTES
+    for piece in body:
+        view = memoryview(piece)
+        for start in range(0, len(view), limit):
+            yield bytes(view[start : start + limit])
+
+
+async def _async_pieces(body: Sequence[Piece]) -> AsyncIterator[bytes]:
+    for piece in pieces(body):
+        yield piece
+
+
+def _content(request: Request, headers: dict[str, str]) -> Sequence[Piece] | bytes | None:
+    """The body to send, joined where that is cheap; sets the headers that belong to it."""
+    if not request.body:
+        return None
+    headers["content-type"] = request.media_type
+    size = sum(len(p) for p in request.body)
+    if size <= _defaults.SEND_PIECE_BYTES:
+        return b"".join(request.body)
+    headers["content-length"] = str(size)
+    return request.body
+
+
+def check_url(url: str) -> str:
+    """The server's address without a trailing slash. Raises ArgumentTypeError and ArgumentValueError."""
+    if type(url) is not str:
+        raise ArgumentTypeError(f"url must be str, not {type(url).__name__}")
+    if not url.startswith(("http://", "https://")):
+        raise ArgumentValueError('url must begin with http:// or https://, for example "http://127.0.0.1:8000"')
+    return url.rstrip("/")
+
+
+class HttpTransport:
+    """The default transport: an ``httpx2.Client`` with connections kept alive."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        headers: Mapping[str, str] | None,
+        transport: httpx2.BaseTransport | None,
+    ) -> None:
+        """See ``telegrad.connect`` for the parameters."""
+        import httpx2
+
+        self._url = check_url(url)
+        self._client = httpx2.Client(
+            transport=transport,
+            timeout=httpx2.Timeout(timeout_seconds, connect=min(_defaults.CONNECT_TIMEOUT_SECONDS, timeout_seconds)),
+            headers=dict(headers or {}),
+            limits=httpx2.Limits(keepalive_expiry=_defaults.KEEP_ALIVE_SECONDS),
+        )
+
+    def send(self, request: Request) -> Response:
+        """Send, and read the whole answer."""
+        headers = {"accept": request.accept}
+        content = _content(request, headers)
+        if content is not None and not isinstance(content, bytes):
+            content = pieces(content)
+        with (
+            _translated(),
+            self._client.stream(request.method, self._url + request.path, content=content, headers=headers) as answer,
+        ):
+            sink = Sink(answer.status_code, answer.headers)
+            for piece in answer.iter_bytes():
+                if not sink.feed(piece):
+                    break
+            return sink.finish()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+
+class AsyncHttpTransport:
+    """The default transport of async sessions: an ``httpx2.AsyncClient``."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        headers: Mapping[str, str] | None,
+        transport: httpx2.AsyncBaseTransport | None,
+    ) -> None:
+        """See ``telegrad.connect_async`` for the parameters."""
+        import httpx2
+
+        self._url = check_url(url)
+        self._client = httpx2.AsyncClient(
+            transport=transport,
+            timeout=httpx2.Timeout(timeout_seconds, connect=min(_defaults.CONNECT_TIMEOUT_SECONDS, timeout_seconds)),
+            headers=dict(headers or {}),
+            limits=httpx2.Limits(keepalive_expiry=_defaults.KEEP_ALIVE_SECONDS),
+        )
+
+    async def send(self, request: Request) -> Response:
+        """Send, and read the whole answer."""
+        headers = {"accept": request.accept}
+        content = _content(request, headers)
+        if content is not None and not isinstance(content, bytes):
+            content = _async_pieces(content)
+        with _translated():
+            async with self._client.stream(request.method, self._url + request.path, content=content, headers=headers) as answer:
+                sink = Sink(answer.status_code, answer.headers)
+                async for piece in answer.aiter_bytes():
+                    if not sink.feed(piece):
+                        break
+                return sink.finish()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """The HTTP library's failures as telegrad's."""
+    import httpx2
+
+    try:
+        yield
+    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+        failure = TransportError(f"the server was not reached: {_reason(error)}")
+        failure.__cause__ = error
+        raise NotSent(failure) from error
+    except httpx2.TimeoutException as error:
+        raise TransportTimeoutError(f"the server did not answer in time: {_reason(error)}") from error
+    except (httpx2.TransportError, httpx2.InvalidURL, httpx2.DecodingError) as error:
+        raise TransportError(f"the connection to the server failed: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,137 @@
+"""Checks that the engine makes before it computes and the client before it records: the same mistake, the same class, the same words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from telegrad.contract.dtypes import DType, can_cast
+from telegrad.contract.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    AutogradError,
+    DTypeError,
+    LeafError,
+    SessionMismatchError,
+    ShapeError,
+)
+from telegrad.contract.ops import Op, Spec
+from telegrad.contract.tensor.base import TensorBase
+
+OTHER_SESSION: Final = "these tensors live in different sessions; move one with session.tensor(other.numpy())"
+
+GRAD_OF_NON_LEAF: Final = (
+    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that "
+    "doesn't require differentiation use var_no_grad = var.detach()."
+)
+
+LEAF_IN_PLACE: Final = "a leaf Variable that requires grad is being used in an in-place operation."
+
+
+def check_inputs(op: Op, inputs: Sequence[Any], is_ours: Callable[[Any], bool]) -> None:
+    """Refuse inputs of the wrong kind, in the wrong number, or of another session (``is_ours`` says of a tensor)."""
+    slots = op.inputs
+    variadic = bool(slots) and slots[-1].variadic
+    if (len(inputs) > len(slots) and not variadic) or len(inputs) < len(slots) - variadic:
+        raise ArgumentTypeError(f"{op.name}() takes {len(slots)} input(s), got {len(inputs)}")
+    for i, x in enumerate(inputs):
+        slot = slots[min(i, len(slots) - 1)]
+        if isinstance(x, TensorBase):
+            if not is_ours(x):
+                raise SessionMismatchError(OTHER_SESSION)
+        elif x is None:
+            if not slot.optional:
+                raise ArgumentTypeError(f"{op.name}(): argument '{slot.name}' must be Tensor, not None")
+        elif not (slot.number and isinstance(x, (bool, int, float, complex))):
+            wanted = "Tensor or Number" if slot.number else "Tensor"
+            raise ArgumentTypeError(
+                f"{op.name}(): argument '{slot.name}' (position {i + 1}) must be {wanted}, not {type(x).__name__}"
+            )
+
+
+def check_in_place_result(foreseen: Spec, target: Spec) -> None:
+    """Refuse to write a result of another shape, or of a type of a higher category, into ``target``."""
+    if foreseen.shape != target.shape:
+        raise ShapeError(f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(foreseen.shape)}")
+    if not can_cast(foreseen.dtype, target.dtype):
+        raise DTypeError(
+            f"result type {foreseen.dtype.name} can't be cast to the desired output type {target.dtype.name}; "
+            "use the op without underscore, which makes a new tensor"
+        )
+
+
+def check_can_require_grad(dtype: DType) -> None:
+    """Refuse gradients for integers and booleans."""
+    if not dtype.is_differentiable:
+        raise DTypeError("only Tensors of floating point and complex dtype can require gradients")
+
+
+def check_assigned_grad(tensor: Spec, gradient: Spec) -> None:
+    """Refuse an assigned ``grad`` of another shape or type than its tensor."""
+    if gradient.shape != tensor.shape:
+        raise ShapeError(
+            f"assigned grad has data of a different size: the tensor has {list(tensor.shape)}, the gradient {list(gradient.shape)}"
+        )
+    if gradient.dtype is not tensor.dtype:
+        raise DTypeError(
+            f"assigned grad has data of a different type: {gradient.dtype.name} where the tensor has {tensor.dtype.name}"
+        )
+
+
+def check_root(index: int, tensor: Spec, requires_grad: bool, vector: Spec | None) -> None:
+    """Refuse to differentiate output number ``index`` with this vector (None: the implicit one of a real scalar)."""
+    if vector is None:
+        if requires_grad:
+            if math.prod(tensor.shape) != 1:
+                raise AutogradError("grad can be implicitly created only for scalar outputs")
+            if tensor.dtype.is_complex:
+                raise AutogradError(f"grad can be implicitly created only for real scalar outputs but got {tensor.dtype.name}")
+    else:
+        if vector.shape != tensor.shape:
+            raise ShapeError(
+                f"Mismatch in shape: grad_output[{index}] has a shape of {list(vector.shape)} and output[{index}] has a "
+                f"shape of {list(tensor.shape)}."
+            )
+        if vector.dtype.is_complex != tensor.dtype.is_complex:
+            raise DTypeError(
+                "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
+                f"grad_output[{index}] has a dtype of {vector.dtype.name} and output[{index}] has a dtype of "
+                f"{tensor.dtype.name}."
+            )
+    if not requires_grad:
+        raise AutogradError(f"element {index} of tensors does not require grad and does not have a grad_fn")
+
+
+def check_vectors(count: int, vectors: Sequence[Any]) -> None:
+    """Refuse another number of vectors than of tensors to differentiate."""
+    if len(vectors) != count:
+        raise AutogradError(f"got {count} tensors and {len(vectors)} gradients: give one gradient (or None) per tensor")
+
+
+def check_backward_inputs(inputs: Sequence[Any] | None) -> None:
+    """Refuse an empty list of tensors to accumulate into."""
+    if inputs is not None and len(inputs) == 0:
+        raise AutogradError("`inputs` argument to `backward()` cannot be empty.")
+
+
+def check_grad_arguments(outputs: Sequence[Any], inputs: Sequence[Any], allow_unused: bool | None, materialize_grads: bool) -> None:
+    """Refuse what ``grad`` cannot mean."""
+    if materialize_grads and allow_unused is False:
+        raise ArgumentValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
+    if not inputs:
+        raise ArgumentValueError("grad requires non-empty inputs.")
+    if not outputs:
+        raise ArgumentValueError("grad requires non-empty outputs.")
+
+
+def leaf_in_place() -> LeafError:
+    """The error of a recorded in-place change of a leaf that requires grad."""
+    return LeafError(LEAF_IN_PLACE)
+
+
+def in_place_target(name: str, target: object) -> ArgumentTypeError:
+    """The error of an in-place op on what is no tensor."""
+    return ArgumentTypeError(f"{name}_(): argument 'self' must be Tensor, not {type(target).__name__}")
