@@ -31,6 +31,7 @@ __all__ = [
     "roll",
     "select",
     "split",
+    "split_with_sizes",
     "squeeze",
     "stack",
     "swapaxes",
@@ -57,6 +58,7 @@ moveaxis = free(TensorOps.movedim)
 narrow = free(TensorOps.narrow)
 roll = free(TensorOps.roll)
 select = free(TensorOps.select)
+split_with_sizes = free(TensorOps.split_with_sizes)
 squeeze = free(TensorOps.squeeze)
 swapaxes = free(TensorOps.swapaxes)
 swapdims = free(TensorOps.swapdims)

@@ -112,7 +112,8 @@ class ShapeOps(TensorBase):
 
         Shapes: [...] -> [*size]. Gradient: g, expanded. Raises: ShapeError if ``size`` does not broadcast to the shape.
         """
-        return self._apply("sum_to_size", self, size=size_argument(size))
+        sizes = size_argument(size)
+        return self if sizes == self.shape else self._apply("sum_to_size", self, size=sizes)
 
     @op(rules.repeat)
     def repeat(self, *repeats: int | Sequence[int]) -> Self:
