@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from telegrad._free import free
+from typing import Any, TypeVar, overload
+
+from telegrad._free import free, require_tensor
 from telegrad.contract.tensor import TensorOps
+from telegrad.contract.tensor.reduce import ValuesIndices
+
+T = TypeVar("T", bound=TensorOps)
 
 __all__ = [
     "all",
@@ -44,12 +49,52 @@ cummin = free(TensorOps.cummin)
 cumprod = free(TensorOps.cumprod)
 cumsum = free(TensorOps.cumsum)
 logsumexp = free(TensorOps.logsumexp)
-max = free(TensorOps.max)  # noqa: A001
 mean = free(TensorOps.mean)
-min = free(TensorOps.min)  # noqa: A001
 nansum = free(TensorOps.nansum)
 norm = free(TensorOps.norm)
 prod = free(TensorOps.prod)
 std = free(TensorOps.std)
 sum = free(TensorOps.sum)  # noqa: A001
 var = free(TensorOps.var)
+
+
+@overload
+def max(input: T) -> T: ...  # noqa: A001
+
+
+@overload
+def max(input: T, dim: int, keepdim: bool = False) -> ValuesIndices[T]: ...  # noqa: A001
+
+
+@overload
+def max(input: T, dim: T) -> T: ...  # noqa: A001
+
+
+@overload
+def max(input: T, *, other: T) -> T: ...  # noqa: A001
+
+
+def max(input: Any, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:  # noqa: A001
+    """Largest element; or, along ``dim``, (values, indices); or, with another tensor, ``maximum``."""
+    return require_tensor(input, "max").max(dim, keepdim, other=other)
+
+
+@overload
+def min(input: T) -> T: ...  # noqa: A001
+
+
+@overload
+def min(input: T, dim: int, keepdim: bool = False) -> ValuesIndices[T]: ...  # noqa: A001
+
+
+@overload
+def min(input: T, dim: T) -> T: ...  # noqa: A001
+
+
+@overload
+def min(input: T, *, other: T) -> T: ...  # noqa: A001
+
+
+def min(input: Any, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:  # noqa: A001
+    """Smallest element; or, along ``dim``, (values, indices); or, with another tensor, ``minimum``."""
+    return require_tensor(input, "min").min(dim, keepdim, other=other)

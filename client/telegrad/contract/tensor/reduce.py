@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 
 from telegrad.contract import reduce_rules as rules
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
@@ -182,7 +182,19 @@ class ReduceOps(TensorBase):
         """
         return self._apply("max.dim", self, dim=dim, keepdim=keepdim)
 
-    def max(self, dim: int | Self | None = None, keepdim: bool = False, *, other: Self | None = None) -> Any:
+    @overload
+    def max(self) -> Self: ...
+
+    @overload
+    def max(self, dim: int, keepdim: bool = False) -> ValuesIndices[Self]: ...
+
+    @overload
+    def max(self, dim: Self) -> Self: ...
+
+    @overload
+    def max(self, *, other: Self) -> Self: ...
+
+    def max(self, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:
         """Largest element; or, along ``dim``, (values, indices); or, with another tensor, ``maximum``."""
         return _extreme("max", self, dim, keepdim, other)
 
@@ -206,7 +218,19 @@ class ReduceOps(TensorBase):
         """
         return self._apply("min.dim", self, dim=dim, keepdim=keepdim)
 
-    def min(self, dim: int | Self | None = None, keepdim: bool = False, *, other: Self | None = None) -> Any:
+    @overload
+    def min(self) -> Self: ...
+
+    @overload
+    def min(self, dim: int, keepdim: bool = False) -> ValuesIndices[Self]: ...
+
+    @overload
+    def min(self, dim: Self) -> Self: ...
+
+    @overload
+    def min(self, *, other: Self) -> Self: ...
+
+    def min(self, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:
         """Smallest element; or, along ``dim``, (values, indices); or, with another tensor, ``minimum``."""
         return _extreme("min", self, dim, keepdim, other)
 
