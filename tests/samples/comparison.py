@@ -106,6 +106,7 @@ SAMPLES: list[Sample] = [
     Sample("where", (bools(3), 1.5, 2), op="where", gradient=False),
     Sample("where", (bools(3), ints(3), rand(3, dtype="float32")), op="where", note="promotes"),
     Sample("where", (bools(3), complexes(3), rand(3)), op="where", torch=False, note="PyTorch's backward fails"),
+    Sample("where", (bools(2, 3),), op="nonzero", gradient=False, note="condition alone"),
     Sample("Tensor.where", (rand(3), bools(3), rand(3, seed=1)), op="where"),
     Sample("Tensor.where", (rand(2, 3), bools(3), 0.0), op="where"),
 ]
@@ -128,5 +129,6 @@ ERRORS: list[ErrorSample] = [
     ErrorSample("clamp", (complexes(2), 0), error=RuntimeError, match=""),
     ErrorSample("clamp", (ints(2, dtype="uint8", low=0), 300), error=RuntimeError, match="without overflow"),
     ErrorSample("where", (ints(2), rand(2), rand(2)), error=RuntimeError, match="where expected condition to be a boolean tensor"),
+    ErrorSample("where", (bools(2), rand(2)), error=TypeError),
     ErrorSample("where", (bools(2), rand(3), rand(3)), error=RuntimeError, match="must match the size"),
 ]

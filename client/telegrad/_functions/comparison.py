@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 from telegrad._free import free
 from telegrad.contract.dtypes import Number
@@ -51,7 +51,6 @@ bitwise_xor = free(TensorOps.bitwise_xor)
 clamp = free(TensorOps.clamp)
 clamp_max = free(TensorOps.clamp_max)
 clamp_min = free(TensorOps.clamp_min)
-clip = free(TensorOps.clip)
 eq = free(TensorOps.eq)
 equal = free(TensorOps.equal)
 ge = free(TensorOps.ge)
@@ -70,9 +69,22 @@ maximum = free(TensorOps.maximum)
 minimum = free(TensorOps.minimum)
 ne = free(TensorOps.ne)
 
+# Other names
+clip = clamp
 
-def where(condition: T, input: T | Number, other: T | Number) -> T:
-    """``input`` where ``condition`` holds, else ``other``; both may be tensors or numbers and broadcast with the condition."""
+
+@overload
+def where(condition: T) -> tuple[T, ...]: ...
+@overload
+def where(condition: T, input: T | Number, other: T | Number) -> T: ...
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+    """``input`` where ``condition`` holds, else ``other``; both may be tensors or numbers and broadcast with the condition.
+
+    With the condition alone: the indices where it holds, one tensor per dimension, as ``nonzero(as_tuple=True)``.
+    """
     if not isinstance(condition, TensorBase):
         raise ArgumentTypeError(f"where(): argument 'condition' (position 1) must be Tensor, not {type(condition).__name__}")
+    if input is None and other is None:
+        mask: Any = condition
+        return mask.nonzero(as_tuple=True)
     return choose(condition, input, other)

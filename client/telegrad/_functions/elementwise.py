@@ -45,32 +45,34 @@ __all__ = [
 ]
 
 abs = free(TensorOps.abs)  # noqa: A001 - PyTorch's name
-absolute = free(TensorOps.absolute)
 add = free(TensorOps.add)
 addcdiv = free(TensorOps.addcdiv)
 addcmul = free(TensorOps.addcmul)
 ceil = free(TensorOps.ceil)
 div = free(TensorOps.div)
-divide = free(TensorOps.divide)
-fix = free(TensorOps.fix)
 floor = free(TensorOps.floor)
 floor_divide = free(TensorOps.floor_divide)
 fmod = free(TensorOps.fmod)
 frac = free(TensorOps.frac)
 lerp = free(TensorOps.lerp)
 mul = free(TensorOps.mul)
-multiply = free(TensorOps.multiply)
 neg = free(TensorOps.neg)
-negative = free(TensorOps.negative)
 positive = free(TensorOps.positive)
 round = free(TensorOps.round)  # noqa: A001 - PyTorch's name
 sgn = free(TensorOps.sgn)
 sign = free(TensorOps.sign)
 square = free(TensorOps.square)
 sub = free(TensorOps.sub)
-subtract = free(TensorOps.subtract)
-true_divide = free(TensorOps.true_divide)
 trunc = free(TensorOps.trunc)
+
+# Other names
+subtract = sub
+multiply = mul
+divide = div
+true_divide = div
+negative = neg
+absolute = abs
+fix = trunc
 
 
 def pow(input: T | Number, exponent: T | Number) -> T:  # noqa: A001 - PyTorch's name

@@ -47,13 +47,6 @@ __all__ = [
 
 acos = free(TensorOps.acos)
 acosh = free(TensorOps.acosh)
-arccos = free(TensorOps.arccos)
-arccosh = free(TensorOps.arccosh)
-arcsin = free(TensorOps.arcsin)
-arcsinh = free(TensorOps.arcsinh)
-arctan = free(TensorOps.arctan)
-arctan2 = free(TensorOps.arctan2)
-arctanh = free(TensorOps.arctanh)
 asin = free(TensorOps.asin)
 asinh = free(TensorOps.asinh)
 atan = free(TensorOps.atan)
@@ -82,3 +75,12 @@ sinh = free(TensorOps.sinh)
 sqrt = free(TensorOps.sqrt)
 tan = free(TensorOps.tan)
 tanh = free(TensorOps.tanh)
+
+# Other names
+arcsin = asin
+arccos = acos
+arctan = atan
+arctan2 = atan2
+arcsinh = asinh
+arccosh = acosh
+arctanh = atanh

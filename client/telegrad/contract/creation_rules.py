@@ -50,7 +50,7 @@ def eye(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     return made((n, m), chosen_type(p))
 
 
-def arange_bounds(start: Number, end: Number | None, step: Number, dtype: DType) -> tuple[Any, Any, int]:
+def arange_bounds(start: Any, end: Any, step: Any, dtype: DType) -> tuple[Any, Any, int]:
     """First value, step and number of values of ``arange``; integers are exact.
 
     Raises DTypeError and ShapeError (RuntimeErrors, as in PyTorch) for bounds that make no range.
@@ -69,9 +69,9 @@ def arange_bounds(start: Number, end: Number | None, step: Number, dtype: DType)
         start, end, step, whole = int(start.real), int(end.real), int(step.real), True
     if step == 0:
         raise ShapeError("step must be nonzero")
-    if (end - start) * (1 if step > 0 else -1) < 0:  # type: ignore[operator]
+    if (end - start) * (1 if step > 0 else -1) < 0:
         raise ShapeError("upper bound and lower bound inconsistent with step sign")
-    count = -((start - end) // step) if whole else math.ceil((end - start) / step)  # type: ignore[operator]
+    count = -((start - end) // step) if whole else math.ceil((end - start) / step)
     if count >= 2**63:
         raise ShapeError("invalid size, possible overflow?")
     return start, step, int(count)

@@ -33,10 +33,9 @@ def array_of(data: Any, dtype: DType | None = None) -> npt.NDArray[Any]:
         ArgumentTypeError: for strings, for a scalar among sequences, for arrays of a type without tensors, for complex into real.
         DTypeError: for an object that is no number, for a number that ``dtype`` cannot hold.
     """
-    if isinstance(data, TensorBase):
-        data = data._value()  # type: ignore[attr-defined]
-    if isinstance(data, (np.ndarray, np.generic)):
-        return _convert_array(np.asarray(data), dtype)
+    values = _values(data)
+    if values is not None:
+        return _convert_array(values, dtype)
     shape = _shape(data)
     leaves: set[Any] = set()
     _collect(data, shape, 0, leaves)
@@ -46,6 +45,19 @@ def array_of(data: Any, dtype: DType | None = None) -> npt.NDArray[Any]:
     nested = np.empty(shape, own.numpy)
     _write(nested, data)
     return _convert_array(nested, dtype)
+
+
+def is_numpy_scalar(value: object) -> bool:
+    """Whether ``value`` is a numpy number rather than an array of them."""
+    return isinstance(value, np.generic)
+
+
+def _values(data: Any) -> Any:
+    """The array that ``data`` is or holds; None for numbers and sequences."""
+    if isinstance(data, TensorBase):
+        held: Any = data
+        return held._value()
+    return np.asarray(data) if isinstance(data, (np.ndarray, np.generic)) else None
 
 
 def check_fits(value: Number, dtype: DType) -> None:
@@ -73,9 +85,14 @@ def _overflow(dtype: DType) -> DTypeError:
     return DTypeError(f"value cannot be converted to type {dtype.name} without overflow")
 
 
+def _shape_of(data: Any) -> tuple[int, ...]:
+    shape: tuple[int, ...] = data.shape
+    return shape
+
+
 def _is_sequence(data: Any) -> bool:
     if isinstance(data, (np.ndarray, TensorBase)):
-        return data.ndim > 0  # type: ignore[union-attr]
+        return len(_shape_of(data)) > 0
     return isinstance(data, Sequence) and not isinstance(data, (str, bytes))
 
 
@@ -84,7 +101,7 @@ def _shape(data: Any) -> tuple[int, ...]:
     shape: list[int] = []
     while _is_sequence(data):
         if isinstance(data, (np.ndarray, TensorBase)):
-            shape.extend(data.shape)  # type: ignore[union-attr]
+            shape.extend(_shape_of(data))
             break
         shape.append(len(data))
         if len(shape) > MAX_DIMENSIONS:
@@ -97,11 +114,12 @@ def _shape(data: Any) -> tuple[int, ...]:
 
 def _collect(data: Any, shape: tuple[int, ...], depth: int, leaves: set[Any]) -> None:
     """Check that all sequences have the lengths in ``shape``, and add what the elements are: Python types or DTypes."""
-    if isinstance(data, (np.ndarray, TensorBase)):
-        here: tuple[int, ...] = data.shape  # type: ignore[union-attr]
+    values = None if is_numpy_scalar(data) else _values(data)
+    if values is not None:
+        here: tuple[int, ...] = values.shape
         if here != shape[depth:]:
             _refuse_ragged(here, shape, depth)
-        leaves.add(data.dtype if isinstance(data, TensorBase) else numpy_type(data.dtype))  # type: ignore[attr-defined]
+        leaves.add(numpy_type(values.dtype))
         return
     if depth == len(shape):
         leaves.add(_element(data))
@@ -130,8 +148,9 @@ def _refuse_ragged(here: tuple[int, ...], shape: tuple[int, ...], depth: int) ->
 
 def _element(value: Any) -> Any:
     """What a single element is: a Python number's type, or the DType of a numpy scalar."""
-    if isinstance(value, np.generic):
-        return numpy_type(value.dtype)
+    scalar = _values(value)
+    if scalar is not None:
+        return numpy_type(scalar.dtype)
     for python in (bool, int, float, complex):
         if isinstance(value, python):
             return python
@@ -190,10 +209,9 @@ def _smallest(data: Any, shape: tuple[int, ...]) -> int:
 
 def _write(target: npt.NDArray[Any], data: Any) -> None:
     """Copy nested sequences with numpy arrays, numpy scalars or tensors in them, whose shapes were checked."""
-    if isinstance(data, TensorBase):
-        data = data._value()  # type: ignore[attr-defined]
-    if isinstance(data, np.ndarray) or not _is_sequence(data):
-        target[...] = data
+    values = _values(data)
+    if values is not None or not _is_sequence(data):
+        target[...] = data if values is None else values
         return
     for index, item in enumerate(data):
         _write(target[index : index + 1].reshape(target.shape[1:]), item)
@@ -203,6 +221,6 @@ def _convert_array(array: npt.NDArray[Any], dtype: DType | None) -> npt.NDArray[
     target = numpy_type(array.dtype) if dtype is None else dtype
     numpy_type(array.dtype)
     if array.dtype.kind == "c" and target.category in (1, 2):
-        array = array.real
+        array = np.real(array)
     with np.errstate(all="ignore"):
         return np.array(array, target.numpy, order="C")

@@ -1,7 +1,8 @@
 """The error function on arrays, with numpy alone.
 
-Rational approximations in three intervals of abs(x), relative error below 6e-19 in exact arithmetic: W. J. Cody, "Rational Chebyshev
-approximations for the error function", Mathematics of Computation 23 (1969), 631-637, with the coefficients of his CALERF (1990).
+Rational approximations in three intervals of abs(x), relative error below 6e-19 in exact arithmetic: W. J. Cody, "Rational
+Chebyshev approximations for the error function", Mathematics of Computation 23 (1969), 631-637, with the coefficients of his
+CALERF (1990).
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
     return total
 
 
-def _rational(fraction: tuple[tuple[float, ...], tuple[float, ...]], x: Array) -> Array:
+def _rational(fraction: tuple[tuple[float, ...], tuple[float, ...]], x: Array) -> Any:
     return _polynomial(fraction[0], x) / _polynomial(fraction[1], x)
 
 
-def _decay(x: Array) -> Array:
+def _decay(x: Array) -> Any:
     """``exp(-x * x)`` with the square split in two: its rounding error alone would cost digits for large ``x``."""
     head = np.trunc(x * 16) / 16
     return np.exp(-head * head) * np.exp(-(x - head) * (x + head))
@@ -87,23 +88,23 @@ def _compute_type(x: Array) -> np.dtype[Any]:
     return np.dtype(np.float32) if x.dtype == np.float16 else x.dtype
 
 
-def erf(x: Any) -> Array:
+def erf(x: Any) -> Any:
     """Error function of a floating array, in its type."""
     x = np.asarray(x)
     work = x.astype(_compute_type(x), copy=False)
     near, small, complement = _erf_and_erfc(work)
-    made = np.empty_like(work)
+    made: Array = np.empty_like(work)
     made[near] = small
     made[~near] = np.copysign(1 - complement, work[~near])
     return made.astype(x.dtype, copy=False)
 
 
-def erfc(x: Any) -> Array:
+def erfc(x: Any) -> Any:
     """Complement of the error function of a floating array, in its type, with full precision where it is tiny."""
     x = np.asarray(x)
     work = x.astype(_compute_type(x), copy=False)
     near, small, complement = _erf_and_erfc(work)
-    made = np.empty_like(work)
+    made: Array = np.empty_like(work)
     made[near] = 1 - small
     made[~near] = np.where(work[~near] < 0, 2 - complement, complement)
     return made.astype(x.dtype, copy=False)

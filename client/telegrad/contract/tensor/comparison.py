@@ -17,6 +17,9 @@ from telegrad.contract.tensor.base import TensorBase
 
 T = TypeVar("T", bound=TensorBase)
 
+# Python then asks the other operand, and falls back to identity: `x == None` is False, as in PyTorch.
+_NOT_COMPARABLE: Any = NotImplemented
+
 STEP = "it is a truth value"
 BITS = "it works on whole numbers"
 
@@ -75,7 +78,7 @@ def _clamp(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
         raise ShapeError("torch.clamp: At least one of 'min' or 'max' must not be None")  # RuntimeError, as in PyTorch
     dtype = result_type(inputs)
     numbers = [bound for bound in inputs[1:] if bound is not None and not isinstance(bound, Spec)]
-    if dtype.is_complex or dtype is dtypes.bool_ and numbers:
+    if dtype.is_complex or (dtype is dtypes.bool_ and numbers):
         raise DTypeError(f'"clamp" not implemented for {dtype.name}')
     for bound in numbers:
         check_fits(bound, dtype)
@@ -310,10 +313,10 @@ class ComparisonOps(TensorBase):
     # Operators ---------------------------------------------------------------------------------------------------------------
 
     def __eq__(self, other: object) -> Self:  # type: ignore[override]
-        return self._apply("eq", self, other) if _comparable(other) else NotImplemented
+        return self._apply("eq", self, other) if _comparable(other) else _NOT_COMPARABLE
 
     def __ne__(self, other: object) -> Self:  # type: ignore[override]
-        return self._apply("ne", self, other) if _comparable(other) else NotImplemented
+        return self._apply("ne", self, other) if _comparable(other) else _NOT_COMPARABLE
 
     def __lt__(self, other: Self | Number) -> Self:
         return self._apply("lt", self, other)
@@ -360,4 +363,4 @@ def where(condition: T, input: T | Number, other: T | Number) -> T:
     Shapes: [...], [...], [...] -> broadcast. Gradient: g where the condition holds; g where it does not.
     Raises: DTypeError if ``condition`` is not bool.
     """
-    return condition._apply("where", condition, input, other)  # type: ignore[no-any-return]
+    return condition._apply("where", condition, input, other)  # pyright: ignore[reportPrivateUsage]

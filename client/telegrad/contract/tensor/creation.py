@@ -11,7 +11,7 @@ import numpy.typing as npt
 from telegrad.contract import creation_rules as rules
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import ArgumentTypeError, DTypeError
-from telegrad.contract.literal import array_of
+from telegrad.contract.literal import array_of, is_numpy_scalar
 from telegrad.contract.ops import Shape, op
 from telegrad.contract.shapes import ints, size_argument
 from telegrad.contract.tensor.base import TensorBase
@@ -35,9 +35,8 @@ def _dtype(dtype: DTypeLike | None) -> DType | None:
     return None if dtype is None else as_dtype(dtype)
 
 
-def _number(value: Any, op_name: str, argument: str) -> Number:
-    if isinstance(value, np.generic):
-        value = value.item()
+def _number(given: Any, op_name: str, argument: str) -> Number:
+    value: Any = given.item() if is_numpy_scalar(given) else given
     if not isinstance(value, (bool, int, float, complex)):
         raise ArgumentTypeError(f"{op_name}(): argument '{argument}' must be Number, not {type(value).__name__}")
     return value
@@ -90,7 +89,8 @@ class CreationOps(TensorBase):
     def as_tensor(self: Any, data: Any, dtype: DTypeLike | None = None) -> Tensor:
         """``data`` itself if it is a tensor of that dtype, converted with history if of another, else ``tensor(data)``."""
         if isinstance(data, TensorBase):
-            return data if dtype is None else data.to(dtype)  # type: ignore[attr-defined, no-any-return, return-value]
+            given: Any = data
+            return given if dtype is None else given.to(dtype)
         return self.tensor(data, dtype)
 
     def from_numpy(self: Any, ndarray: npt.NDArray[Any]) -> Tensor:
@@ -98,8 +98,9 @@ class CreationOps(TensorBase):
 
         Raises ArgumentTypeError for anything but an array.
         """
-        if not isinstance(ndarray, np.ndarray):
-            raise ArgumentTypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+        given: Any = ndarray
+        if not isinstance(given, np.ndarray):
+            raise ArgumentTypeError(f"expected np.ndarray (got {type(given).__name__})")
         return self.tensor(ndarray)
 
     # Constants ---------------------------------------------------------------------------------------------------------------
@@ -280,7 +281,7 @@ class CreationOps(TensorBase):
         requires_grad: bool = False,
     ) -> Tensor:
         """Integers drawn evenly: ``randint(high, size)`` from 0, ``randint(low, high, size)`` from ``low``, without ``high``."""
-        if size is None and isinstance(high, (tuple, list)):
+        if size is None and type(high) in (tuple, list):
             low, high, size = 0, low, high
         elif high is None:
             low, high = 0, low
@@ -414,4 +415,4 @@ class LikeOps(TensorBase):
 
     def new_tensor(self, data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Self:
         """A new leaf with a copy of ``data``, in the type of ``self`` unless ``dtype`` is given; see ``tensor``."""
-        return self.session.tensor(data, self.dtype if dtype is None else dtype, requires_grad)  # type: ignore[no-any-return]
+        return self.session.tensor(data, self.dtype if dtype is None else dtype, requires_grad)

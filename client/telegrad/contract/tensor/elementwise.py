@@ -40,12 +40,13 @@ def _subtraction(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     count = [_type_of(i) is dtypes.bool_ for i in inputs].count(True)
     if count == 2:
         raise DTypeError(
-            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator instead."
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` operator instead."
         )
     if count == 1:
         raise DTypeError(
-            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
-            "`logical_not()` operator instead."
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the "
+            "`~` or `logical_not()` operator instead."
         )
     return _scaled(inputs, p)
 
@@ -208,7 +209,8 @@ class ElementwiseOps(TensorBase):
         """Power.
 
         Shapes: [...], [...] -> broadcast. Gradient: g * exponent * self**(exponent - 1), 0 where exponent is 0;
-        g * result * log(self), 0 where self is 0 and exponent is not negative. Raises: DTypeError for integers to a negative number.
+        g * result * log(self), 0 where self is 0 and exponent is not negative.
+        Raises: DTypeError for integers to a negative number.
         """
         return self._apply("pow", self, exponent)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Self
 
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
-from telegrad.contract.shapes import integer
 from telegrad.contract.errors import DTypeError
+from telegrad.contract.shapes import integer
 from telegrad.contract.tensor.base import TensorBase
 
 
@@ -117,25 +117,25 @@ class InPlaceOps(TensorBase):
         """``square`` in place."""
         return self._apply("square_", self)
 
-    def __iadd__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+    def __iadd__(self, other: Self | Number) -> Self:
         return self._apply("add_", self, other)
 
-    def __isub__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+    def __isub__(self, other: Self | Number) -> Self:
         return self._apply("sub_", self, other)
 
-    def __imul__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+    def __imul__(self, other: Self | Number) -> Self:
         return self._apply("mul_", self, other)
 
-    def __itruediv__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+    def __itruediv__(self, other: Self | Number) -> Self:
         return self._apply("div_", self, other)
 
-    def __ifloordiv__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+    def __ifloordiv__(self, other: Self | Number) -> Self:
         return self._apply("floor_divide_", self, other)
 
-    def __imod__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+    def __imod__(self, other: Self | Number) -> Self:
         return self._apply("remainder_", self, other)
 
-    def __ipow__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+    def __ipow__(self, other: Self | Number) -> Self:
         return self._apply("pow_", self, other)
 
     # comparison --------------------------------------------------------------------------------------------------------------
@@ -208,13 +208,13 @@ class InPlaceOps(TensorBase):
         """``clamp_max`` in place."""
         return self._apply("clamp_", self, None, max)
 
-    def __iand__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+    def __iand__(self, other: Self | Number) -> Self:
         return self._apply("bitwise_and_", self, other)
 
-    def __ior__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+    def __ior__(self, other: Self | Number) -> Self:
         return self._apply("bitwise_or_", self, other)
 
-    def __ixor__(self, other: Self | Number) -> Self:  # type: ignore[misc]
+    def __ixor__(self, other: Self | Number) -> Self:
         return self._apply("bitwise_xor_", self, other)
 
     # transcendental ----------------------------------------------------------------------------------------------------------

@@ -255,7 +255,8 @@ class TranscendentalOps(TensorBase):
     def atan2(self, other: Self) -> Self:
         """Angle of the point (x=other, y=self), in radians, in (-pi, pi].
 
-        Shapes: [...], [...] -> broadcast. Gradient: g * other / (self**2 + other**2); -g * self / (self**2 + other**2); 0 at the origin.
+        Shapes: [...], [...] -> broadcast. Gradient: g * other / (self**2 + other**2); -g * self / (self**2 + other**2);
+        0 at the origin.
         """
         return self._apply("atan2", self, other)
 

@@ -1,5 +1,9 @@
 """Kernels of comparison, logic and bits; kernels and derivatives of maximum, minimum, clamp and where."""
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+# A lambda's parameters cannot be annotated; the plan checks their names.
+
 from __future__ import annotations
 
 from typing import Any
@@ -22,13 +26,13 @@ for _name, _ufunc in (
 for _name in ("logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite"):
     kernel(_name, getattr(np, _name), ufunc=getattr(np, _name))
 
-for _name, _ufunc in (
+for _name, _bits in (
     ("bitwise_and", np.bitwise_and),
     ("bitwise_or", np.bitwise_or),
     ("bitwise_xor", np.bitwise_xor),
     ("bitwise_not", np.invert),
 ):
-    kernel(_name, _ufunc)
+    kernel(_name, _bits)
 
 
 @kernel("isclose")

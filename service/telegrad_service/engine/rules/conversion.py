@@ -1,5 +1,9 @@
 """Kernels and derivatives of copies, element types, complex parts and filling."""
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+# A lambda's parameters cannot be annotated; the plan checks their names.
+
 from __future__ import annotations
 
 from typing import Any
@@ -12,7 +16,7 @@ from telegrad_service.engine.table import Array, derivative, kernel
 
 
 @kernel("to")
-def _to(self: Array, dtype: DType, copy: bool) -> Array:
+def _to(self: Any, dtype: DType, copy: bool) -> Any:
     if self.dtype.kind == "c" and dtype.category in (1, 2):
         return np.array(self.real, dtype.numpy)
     return self.astype(dtype.numpy)
@@ -68,7 +72,8 @@ def fits(value: Any, dtype: np.dtype[Any]) -> Any:
         return value.real
     if isinstance(value, int) and dtype.kind == "u" and value < 0:
         return value % 2 ** (8 * dtype.itemsize)
-    return value.real if isinstance(value, np.ndarray) and value.dtype.kind == "c" and dtype.kind in "iuf" else value
+    is_complex_array = getattr(value, "dtype", dtype).kind == "c"
+    return np.real(value) if is_complex_array and dtype.kind in "iuf" else value
 
 
 @kernel("fill", in_place=_fill_in_place)
@@ -81,7 +86,7 @@ def _fill(self: Array, value: Any) -> Array:
 derivative("fill", self=lambda g: F.zeros(g, g.shape), value=lambda g: g)
 
 
-def _copy_in_place(target: Array, src: Array) -> None:
+def _copy_in_place(target: Array, src: Any) -> None:
     np.copyto(target, src.real if src.dtype.kind == "c" and target.dtype.kind in "iuf" else src, casting="unsafe")
 
 

@@ -1,5 +1,9 @@
 """Kernels and derivatives of roots, exponentials, logarithms, trigonometry, hyperbolic functions and their relatives."""
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+# A lambda's parameters cannot be annotated; the plan checks their names.
+
 from __future__ import annotations
 
 import math
@@ -127,7 +131,7 @@ derivative(
 
 
 @kernel("logaddexp", ufunc=np.logaddexp, ufunc_kinds="f")
-def _logaddexp(self: Array, other: Array) -> Any:
+def _logaddexp(self: Any, other: Any) -> Any:
     if np.result_type(self, other).kind != "c":
         return np.logaddexp(self, other)
     greater = np.where(self.real >= other.real, self, other)
