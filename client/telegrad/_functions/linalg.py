@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from telegrad._free import free
 from telegrad.contract.tensor import TensorOps
+from telegrad.contract.tensor.linalg import einsum
 
-__all__ = ["addmm", "addmv", "baddbmm", "bmm", "dot", "ger", "inner", "matmul", "mm", "mv", "outer"]
+__all__ = ["addmm", "addmv", "baddbmm", "bmm", "dot", "einsum", "ger", "inner", "matmul", "mm", "mv", "outer", "trace"]
 
 addmm = free(TensorOps.addmm)
 addmv = free(TensorOps.addmv)
@@ -18,3 +19,4 @@ matmul = free(TensorOps.matmul)
 mm = free(TensorOps.mm)
 mv = free(TensorOps.mv)
 outer = free(TensorOps.outer)
+trace = free(TensorOps.trace)

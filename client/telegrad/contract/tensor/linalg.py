@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from telegrad.contract.dtypes import Number
-from telegrad.contract.errors import DTypeError, ShapeError
+from telegrad.contract.dtypes import Number, int64
+from telegrad.contract.einsum import parse, plan, spell
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
 from telegrad.contract.ops import Outcome, Shape, Spec, op
 from telegrad.contract.shapes import broadcast, result_type
 from telegrad.contract.tensor.base import TensorBase
+
+T = TypeVar("T", bound=TensorBase)
 
 
 def same_type(name: str, *tensors: Spec) -> None:
@@ -118,6 +121,40 @@ def _added_product(name: str, rank: int) -> Any:
     return rule
 
 
+def _einsum_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    parsed = parse(parameters["equation"], tuple(x.shape for x in inputs))
+    same_type("einsum", *inputs)
+    return _contraction_outcome(inputs, parsed.inputs, parsed.output, parsed.shape)
+
+
+def _contract_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    left, _, output = parameters["equation"].partition(">")
+    return _contraction_outcome(inputs, tuple(left.split(",")), output, tuple(parameters["shape"]))
+
+
+def _contraction_outcome(inputs: Sequence[Any], labels: tuple[str, ...], output: str, shape: Shape) -> Outcome:
+    """Cost of a contraction: the operations of the path, and its intermediate results beside copies of the operands."""
+    sizes: dict[str, int] = {}
+    for x, own in zip(inputs, labels, strict=True):
+        for label, n in zip(own, x.shape, strict=True):
+            sizes[label] = n if sizes.get(label, 1) == 1 else sizes[label]
+    once = tuple("".join(dict.fromkeys(own)) for own in labels)
+    path = plan(once, "".join(label for label in dict.fromkeys(output) if label in sizes), tuple(sorted(sizes.items())))
+    dtype = inputs[0].dtype
+    scratch = (path.elements + sum(x.size for x in inputs)) * dtype.itemsize
+    return Outcome((Spec(shape, dtype),), path.flops + math.prod(shape), None, scratch)
+
+
+def _trace_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    (x,) = inputs
+    if len(x.shape) != 2:
+        raise ShapeError(f"trace: expected a matrix, but got tensor with dim {len(x.shape)}")
+    if x.dtype.category == 0:
+        raise DTypeError('"trace" not implemented for bool; convert it first, for example with .to(telegrad.int64)')
+    dtype = x.dtype if x.dtype.category > 1 else int64
+    return Outcome((Spec((), dtype),), min(x.shape))
+
+
 class LinalgOps(TensorBase):
     """Products and norms."""
 
@@ -217,3 +254,43 @@ class LinalgOps(TensorBase):
         Shapes: broadcasts to [b, n, p], [b, n, m], [b, m, p] -> [b, n, p]. Gradient: as ``addmm``.
         """
         return self._apply("baddbmm", self, batch1, batch2, beta=beta, alpha=alpha)
+
+    @op(_trace_rule)
+    def trace(self) -> Self:
+        """Sum of the diagonal of a matrix; integers sum in int64.
+
+        Shapes: [n, m] -> []. Gradient: g on the diagonal. Raises: ShapeError.
+        """
+        return self._apply("trace", self)
+
+
+@op(_einsum_rule, node="Einsum")
+def einsum(equation: str, *operands: T) -> T:
+    """Sum of products after Einstein's convention: ``einsum("bij,bjk->bik", a, b)``.
+
+    Letters name dimensions, ``...`` those that broadcast, a letter repeated within one operand its diagonal. Letters that the part
+    after ``->`` lacks are summed; without ``->`` the result has those that appear once, in alphabetical order. More than two operands are
+    contracted pair by pair, cheapest first.
+
+    Shapes: by the equation. Gradient: einsum of g and the other operands, conjugated. Raises: ShapeError, DTypeError.
+    """
+    found: list[Any] = list(operands)
+    if not isinstance(equation, str):
+        equation, found = spell([equation, *operands])
+    elif len(found) == 1 and isinstance(found[0], (list, tuple)):
+        found = list(found[0])
+    for position, operand in enumerate(found):
+        if not isinstance(operand, TensorBase):
+            raise ArgumentTypeError(f"einsum(): operand {position} must be Tensor, not {type(operand).__name__}")
+    if not found:
+        parse(equation, ())
+    return found[0]._apply("einsum", *found, equation=equation)  # type: ignore[no-any-return]
+
+
+@op(_contract_rule, namespace="internal", name="_contract")
+def _contract(operands: Sequence[T], *, equation: str, shape: Sequence[int]) -> T:
+    """``einsum`` with labels spelled out (``ab,bc>ac``), in which the result may repeat labels and have new ones: its own derivative.
+
+    Shapes: by the equation -> [*shape]. Gradient: the same with g in the operand's place.
+    """
+    return operands[0]._apply("_contract", *operands, equation=equation, shape=shape)  # type: ignore[no-any-return]

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from telegrad.contract.einsum import parse
+from telegrad_service.engine.contraction import contract
 from telegrad_service.engine.formulas import F
-from telegrad_service.engine.table import Array, derivative, kernel
+from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
 
 # Products ----------------------------------------------------------------------------------------------------------------------
 
@@ -158,3 +160,71 @@ derivative(
     batch1=lambda g, batch2, alpha: _scaled(F.matmul(g, adjoint(batch2)), alpha),
     batch2=lambda g, batch1, alpha: _scaled(F.matmul(adjoint(batch1), g), alpha),
 )
+
+
+# Einsum ------------------------------------------------------------------------------------------------------------------------
+
+
+@kernel("einsum")
+def _einsum(*operands: Array, equation: str) -> Array:
+    parsed = parse(equation, tuple([o.shape for o in operands]))
+    return _own(contract(operands, parsed.inputs, parsed.output, parsed.shape), operands)
+
+
+@kernel("_contract")
+def _contract(*operands: Array, equation: str, shape: tuple[int, ...]) -> Array:
+    left, _, output = equation.partition(">")
+    return _own(contract(operands, left.split(","), output, tuple(shape)), operands)
+
+
+def _own(result: Array, operands: tuple[Array, ...]) -> Array:
+    """A copy where a single operand was only viewed another way."""
+    return result.copy() if len(operands) == 1 and np.may_share_memory(result, operands[0]) else result
+
+
+def _operand_gradients(
+    g: Any, operands: tuple[Any, ...], inputs: tuple[str, ...], output: str, needs: tuple[bool, ...]
+) -> tuple[Any, ...]:
+    """Each operand's gradient: the contraction of ``g`` with the other operands into the operand's own labels."""
+    gradients: list[Any] = []
+    for i, needed in enumerate(needs):
+        if not needed:
+            gradients.append(None)
+            continue
+        others = [F.conjugate(o) for j, o in enumerate(operands) if j != i]
+        labels = ",".join([output, *(own for j, own in enumerate(inputs) if j != i)])
+        gradients.append(F._contract(g, *others, equation=f"{labels}>{inputs[i]}", shape=operands[i].shape))
+    return tuple(gradients)
+
+
+@joint_derivative("einsum", "operands")
+def _einsum_gradient(g: Any, operands: tuple[Any, ...], equation: str, needs: tuple[bool, ...]) -> Any:
+    parsed = parse(equation, tuple([tuple(o.shape) for o in operands]))
+    return _operand_gradients(g, operands, parsed.inputs, parsed.output, needs)
+
+
+@joint_derivative("_contract", "operands")
+def _contract_gradient(g: Any, operands: tuple[Any, ...], equation: str, needs: tuple[bool, ...]) -> Any:
+    left, _, output = equation.partition(">")
+    return _operand_gradients(g, operands, tuple(left.split(",")), output, needs)
+
+
+@kernel("trace")
+def _trace(self: Array) -> Any:
+    return np.trace(self)
+
+
+derivative(
+    "trace",
+    self=lambda g, self_shape: (
+        F._contract(F.reshape(g, shape=()), equation=">aa", shape=self_shape)
+        if self_shape[0] == self_shape[1]
+        else _rectangular_trace(g, self_shape)
+    ),
+)
+
+
+def _rectangular_trace(g: Any, shape: tuple[int, ...]) -> Any:
+    n = min(shape)
+    square = F._contract(F.reshape(g, shape=()), equation=">aa", shape=(n, n))
+    return F._getitem_gradient(square, shape=shape, index=(slice(0, n, 1), slice(0, n, 1)))
