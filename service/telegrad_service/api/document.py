@@ -40,6 +40,19 @@ _PROBLEMS: Final = {
     503: "The server starts, stops, or is at its capacity; try again after Retry-After",
 }
 
+# Not HTTPStatus's phrases: Python has changed some.
+_NAMES: Final = {
+    400: "BadRequest",
+    404: "NotFound",
+    406: "NotAcceptable",
+    409: "Conflict",
+    413: "ContentTooLarge",
+    415: "UnsupportedMediaType",
+    422: "UnprocessableContent",
+    500: "InternalServerError",
+    503: "ServiceUnavailable",
+}
+
 
 def operation(endpoint: Endpoint) -> dict[str, Any]:
     """What the document says of one endpoint, beside the frame."""
@@ -88,7 +101,7 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _problem_name(status: int) -> str:
-    return HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
+    return _NAMES[status]
 
 
 def complete(frame: dict[str, Any]) -> dict[str, Any]:
