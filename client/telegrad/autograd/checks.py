@@ -216,9 +216,7 @@ def _check_constant_outputs(problem: Problem, tolerances: _Tolerances) -> None:
     ]
     for variable, x in enumerate(problem.variables):
         directions = np.eye(components(x))
-        for i, derivative in zip(
-            constant, problem.numerical(variable, directions, tolerances.eps, outputs=constant), strict=True
-        ):
+        for i, derivative in zip(constant, problem.numerical(variable, directions, tolerances.eps, outputs=constant), strict=True):
             if derivative.size and float(np.max(np.abs(derivative))) > tolerances.atol:
                 raise GradcheckError(
                     f"Numerical gradient for function expected to be zero: output {i} does not require grad, and it "
@@ -289,14 +287,8 @@ def _element(tensor: Tensor, component: int) -> str:
     return f"{[int(k) for k in np.unravel_index(index, tensor.shape)] if tensor.shape else ''}{part}"
 
 
-def _check_repeatable(
-    problem: Problem, variable: int, output: int, first: Real, second: Real, tolerances: _Tolerances
-) -> None:
-    gap = (
-        float(np.max(np.abs(first - second)))
-        if first.size and not np.array_equal(first, second, equal_nan=True)
-        else 0.0
-    )
+def _check_repeatable(problem: Problem, variable: int, output: int, first: Real, second: Real, tolerances: _Tolerances) -> None:
+    gap = float(np.max(np.abs(first - second))) if first.size and not np.array_equal(first, second, equal_nan=True) else 0.0
     if gap > tolerances.nondet:
         raise GradcheckError(
             "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "

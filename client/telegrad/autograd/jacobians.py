@@ -10,7 +10,7 @@ Source: "Autograd mechanics", section "Complex numbers", PyTorch documentation.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,10 @@ def components(tensor: Tensor) -> int:
 
 def to_components(array: npt.NDArray[Any]) -> Real:
     """The real numbers of an array, flat, in double precision."""
-    flat = np.ascontiguousarray(array).reshape(-1)
-    return (flat.view(flat.real.dtype) if flat.dtype.kind == "c" else flat).astype(np.float64)
+    flat: npt.NDArray[Any] = np.ascontiguousarray(array).reshape(-1)
+    if flat.dtype.kind == "c":
+        return flat.astype(np.complex128).view(np.float64)
+    return flat.astype(np.float64)
 
 
 def from_components(numbers: Real, shape: tuple[int, ...], dtype: DType) -> npt.NDArray[Any]:
@@ -84,7 +86,7 @@ class Problem:
             Per output, [n, components of the output].
         """
         x = self.variables[variable]
-        start = to_components(x._value())
+        start = to_components(x.detach().numpy())
         rows: list[list[Real]] = [[] for _ in outputs]
         for begin in range(0, len(directions), POINTS_PER_READ):
             chunk = directions[begin : begin + POINTS_PER_READ]
@@ -94,8 +96,7 @@ class Problem:
                 read = _read(values)
                 row.append((read[: len(chunk)] - read[len(chunk) :]) / (2 * eps))
         return [
-            np.concatenate(row) if row else np.zeros((0, components(self.results[i])))
-            for row, i in zip(rows, outputs, strict=True)
+            np.concatenate(row) if row else np.zeros((0, components(self.results[i]))) for row, i in zip(rows, outputs, strict=True)
         ]
 
     def _outputs_at(self, variable: int, numbers: Real, outputs: Sequence[int]) -> list[Tensor]:
@@ -105,7 +106,7 @@ class Problem:
             # New leaves for all, so that a function which changes its arguments in place meets the same values each
             # time.
             x = self.inputs[i]
-            values = from_components(numbers, x.shape, x.dtype) if i == place else x._value()
+            values = from_components(numbers, x.shape, x.dtype) if i == place else x.detach().numpy()
             moved[i] = x.session.tensor(values, dtype=x.dtype, requires_grad=True)
         results = as_tuple(self.function(*moved))
         for i in outputs:
@@ -138,8 +139,7 @@ class Problem:
             for vector in self.vectors(output, vectors)
         ]
         return [
-            self._read_gradients(variable, [row[variable] for row in rows], check_dtypes)
-            for variable in range(len(self.places))
+            self._read_gradients(variable, [row[variable] for row in rows], check_dtypes) for variable in range(len(self.places))
         ]
 
     def vectors(self, output: int, rows: Real) -> list[Tensor]:
@@ -150,7 +150,7 @@ class Problem:
     def rows(self, variable: int, gradients: Tensor, count: int | None = None) -> Real:
         """[n, components of the variable]: a batch of gradients, or one (``count=1``)."""
         x = self.variables[variable]
-        return to_components(gradients._value()).reshape(gradients.shape[0] if count is None else count, components(x))
+        return to_components(gradients.detach().numpy()).reshape(gradients.shape[0] if count is None else count, components(x))
 
     def _read_gradients(self, variable: int, gradients: Sequence[Tensor | None], check_dtypes: bool) -> Real:
         x = self.variables[variable]
@@ -162,9 +162,7 @@ class Problem:
                     f"Analytical gradient has incorrect size: {list(g.shape)} for input {place} of size {list(x.shape)}"
                 )
             if check_dtypes and g.dtype is not x.dtype:
-                raise GradcheckError(
-                    f"Gradient has dtype mismatch: {g.dtype.name} for input {place} of type {x.dtype.name}"
-                )
+                raise GradcheckError(f"Gradient has dtype mismatch: {g.dtype.name} for input {place} of type {x.dtype.name}")
         values = np.zeros((len(gradients), components(x)))
         if found:
             values[[g is not None for g in gradients]] = _read(found)
@@ -173,7 +171,7 @@ class Problem:
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
     """Outputs as a tuple: one thing, or the items of a tuple or list."""
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    return tuple(cast("Sequence[Any]", value)) if isinstance(value, (tuple, list)) else (value,)
 
 
 def _read(tensors: Sequence[Tensor]) -> Real:
@@ -182,5 +180,5 @@ def _read(tensors: Sequence[Tensor]) -> Real:
 
     with no_grad():
         stacked = telegrad.stack(list(tensors))
-    flat = to_components(stacked._value())
+    flat = to_components(stacked.detach().numpy())
     return flat.reshape(len(tensors), -1)

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,7 +63,8 @@ class _GradMode:
                         try:
                             send = yield item
                         except GeneratorExit:
-                            inner.close()
+                            with _GradMode(mode):
+                                inner.close()
                             raise
                         except BaseException as error:  # noqa: BLE001 - handed to the generator, which decides
                             raised = error
@@ -80,18 +81,30 @@ class _GradMode:
         return wrapper
 
 
-class no_grad(_GradMode):  # noqa: N801 - PyTorch's name
+class _WithoutArguments(_GradMode):
+    """A mode that may decorate without parentheses, as in PyTorch: ``@telegrad.no_grad``."""
+
+    _value: ClassVar[bool]
+
+    if not TYPE_CHECKING:  # a __new__ that may return a function would hide the decorator's type from checkers
+
+        def __new__(cls, function: Callable[P, R] | None = None, /) -> Any:
+            return super().__new__(cls) if function is None else cls()(function)
+
+    def __init__(self) -> None:
+        super().__init__(self._value)
+
+
+class no_grad(_WithoutArguments):  # noqa: N801 - PyTorch's name
     """Ops inside record no history. Context manager and decorator: ``with telegrad.no_grad():`` or ``@telegrad.no_grad()``."""
 
-    def __init__(self) -> None:
-        super().__init__(False)
+    _value = False
 
 
-class enable_grad(_GradMode):  # noqa: N801 - PyTorch's name
+class enable_grad(_WithoutArguments):  # noqa: N801 - PyTorch's name
     """Ops inside record history, also within ``no_grad``. Context manager and decorator."""
 
-    def __init__(self) -> None:
-        super().__init__(True)
+    _value = True
 
 
 class set_grad_enabled(_GradMode):  # noqa: N801 - PyTorch's name

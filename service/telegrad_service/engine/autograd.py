@@ -18,6 +18,7 @@ from telegrad.contract.errors import (
     UnusedInputError,
 )
 from telegrad.contract.modes import enable_grad, set_grad_enabled
+from telegrad.contract.tensor.shape import stack
 from telegrad_service.engine.graph import Walk, may_steal
 from telegrad_service.engine.tensor import Tensor
 
@@ -119,7 +120,7 @@ def _gradients(
         elif isinstance(found, Tensor):
             if id(found) in taken:
                 with enable_grad():
-                    found = found._apply("clone", found)
+                    found = found.clone()
             taken.add(id(found))
             results.append(found)
         else:
@@ -134,9 +135,7 @@ def _walk(walk: Walk, roots: Sequence[Tensor], cotangents: Sequence[Any], *, acc
     walk.run(accumulate=accumulate)
 
 
-def _cotangents(
-    tensors: Sequence[Tensor], given: Sequence[Tensor | None] | None, create_graph: bool
-) -> tuple[Sequence[Tensor], list[Any]]:
+def _cotangents(tensors: Sequence[Tensor], given: Sequence[Any] | None, create_graph: bool) -> tuple[Sequence[Tensor], list[Any]]:
     """The roots, and what each starts with: the given vectors, or one for a real scalar. First all vectors are checked,
     then all roots, as in PyTorch.
     """
@@ -228,13 +227,13 @@ def _batched(
     rows: list[list[Tensor | None]] = []
     for row in range(counts[0]):
         keep = retain_graph or row < counts[0] - 1
-        parts: list[Tensor | None] = [v._apply("select", v, dim=0, index=row) for v in vectors]
+        parts: list[Tensor | None] = [v.select(0, row) for v in vectors]
         rows.append(_gradients(outputs, inputs, parts, keep, create_graph, allow_unused))
     results: list[Tensor | None] = []
     with set_grad_enabled(create_graph):
         for column in zip(*rows, strict=True):
             present = [t for t in column if t is not None]
-            results.append(present[0]._apply("stack", *present, dim=0) if present else None)
+            results.append(stack(present) if present else None)
     return results
 
 

@@ -7,7 +7,7 @@ import itertools
 import sys
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -297,7 +297,7 @@ class Walk:
                 gradient = sum_to_shape(gradient, shape)
             if gradient.dtype is not dtype and gradient.dtype != dtype:
                 if gradient.dtype.kind == "c" and dtype.kind != "c":
-                    gradient = gradient.real
+                    gradient = np.real(gradient)
                 gradient = gradient.astype(dtype, copy=False)
             return gradient
         if isinstance(gradient, (np.ndarray, np.generic, int, float, complex)):
@@ -391,9 +391,10 @@ class Walk:
         plan = node.plan
         edge_at = {position: edge for edge, position in enumerate(plan.positions)}
 
-        def input_tensor(array: Any, position: int) -> Any:
-            if not isinstance(array, np.ndarray):
-                return array
+        def input_tensor(value: Any, position: int) -> Any:
+            if not isinstance(value, np.ndarray):
+                return value
+            array = cast(Array, value)
             edge = edge_at.get(position)
             if edge is None:
                 return home.wrap(array)

@@ -161,7 +161,7 @@ class Tensor(AbstractTensor):
         return self.current_node()
 
     @property
-    def grad(self) -> Tensor | None:  # type: ignore[override]
+    def grad(self) -> Tensor | None:
         """The gradient accumulated so far, or None."""
         return self._grad
 
@@ -361,7 +361,7 @@ def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: tuple[Ten
             edges.append(node)
     versions: tuple[Any, ...] = ()
     if plan.saved_inputs or plan.saved_outputs:
-        found = []
+        found: list[tuple[Version, int, int | None]] = []
         for position in plan.saved_inputs:
             x = inputs[position]
             if x.__class__ is Tensor:
@@ -427,7 +427,8 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
         quiet.leave(token)
     single = not isinstance(values, (tuple, list))
     tensors: list[Tensor] = []
-    for i, value in enumerate((values,) if single else values):
+    made: Sequence[Any] = (values,) if single else cast("Sequence[Any]", values)
+    for i, value in enumerate(made):
         if value.__class__ is not np.ndarray:
             value = np.asarray(value)
         if outcome is not None and value.dtype != outcome.outputs[i].dtype.numpy:

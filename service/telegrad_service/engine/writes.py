@@ -109,11 +109,8 @@ def _own_saved_target(node: Node, target: Tensor) -> None:
     kept = target.array.copy()
     node.saved = tuple(tuple(kept if a is target.array else a for a in arguments) for arguments in saved)
     version = target.shared_version()
-    others_saved = any(
-        isinstance(a, np.ndarray) and a is not kept and np.may_share_memory(a, target.array)
-        for arguments in node.saved
-        for a in arguments
-    )
+    others: list[Any] = [a for arguments in node.saved for a in arguments if isinstance(a, np.ndarray) and a is not kept]
+    others_saved = any(np.may_share_memory(a, target.array) for a in others)
     if not others_saved:
         node.versions = tuple(v for v in node.versions if v[0] is not version)
 

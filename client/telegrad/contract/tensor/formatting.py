@@ -51,7 +51,7 @@ def repr_tensor(tensor: Tensor) -> str:
         suffixes.append(f"grad_fn=<{node.name()}>")
     elif tensor.requires_grad:
         suffixes.append("requires_grad=True")
-    text = _PREFIX + format_values(tensor._value(), len(_PREFIX))
+    text = _PREFIX + format_values(_read(tensor), len(_PREFIX))
     column = len(text) - text.rfind("\n") + 1
     for suffix in suffixes:
         if column + len(suffix) + 2 > LINE_WIDTH:
@@ -63,6 +63,10 @@ def repr_tensor(tensor: Tensor) -> str:
     return text + ")"
 
 
+def _read(tensor: Tensor) -> npt.NDArray[Any]:
+    return tensor._value()  # pyright: ignore[reportPrivateUsage] - the class's own printing
+
+
 def format_values(array: npt.NDArray[Any], indent: int = 0) -> str:
     """The values alone, in nested brackets; ``indent`` is the column they start at."""
     if array.size == 0:
@@ -70,8 +74,8 @@ def format_values(array: npt.NDArray[Any], indent: int = 0) -> str:
     summarise = array.size > SUMMARY_THRESHOLD_ELEMENTS
     shown = _edges(array) if summarise else array
     if array.dtype.kind == "c":
-        real, real_width = _style(shown.real)
-        imaginary, imaginary_width = _style(shown.imag)
+        real, real_width = _style(np.real(shown))
+        imaginary, imaginary_width = _style(np.imag(shown))
 
         def both(value: complex) -> str:
             tail = imaginary(value.imag).lstrip() + "j"
@@ -153,8 +157,6 @@ def html_tensor(tensor: Tensor) -> str:
     node = tensor.grad_fn
     if node is not None:
         facts.append(("grad_fn", node.name()))
-    row = " ".join(
-        f'<span style="opacity:.6">{html.escape(name)}</span> <b>{html.escape(value)}</b>' for name, value in facts
-    )
-    values = html.escape(format_values(tensor._value()))
+    row = " ".join(f'<span style="opacity:.6">{html.escape(name)}</span> <b>{html.escape(value)}</b>' for name, value in facts)
+    values = html.escape(format_values(_read(tensor)))
     return f'<div style="{_CARD}"><div>{row}</div><pre style="margin:4px 0 0">{values}</pre></div>'
