@@ -87,4 +87,4 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     if input is None and other is None:
         mask: Any = condition
         return mask.nonzero(as_tuple=True)
-    return choose(condition, input, other)
+    return choose(condition, input, other)  # pyright: ignore[reportArgumentType] - the op refuses None

@@ -52,12 +52,16 @@ def is_numpy_scalar(value: object) -> bool:
     return isinstance(value, np.generic)
 
 
+def _is_array(value: object) -> bool:
+    return isinstance(value, np.ndarray)
+
+
 def _values(data: Any) -> Any:
     """The array that ``data`` is or holds; None for numbers and sequences."""
     if isinstance(data, TensorBase):
         held: Any = data
         return held._value()
-    return np.asarray(data) if isinstance(data, (np.ndarray, np.generic)) else None
+    return np.asarray(data) if is_numpy_scalar(data) or _is_array(data) else None
 
 
 def check_fits(value: Number, dtype: DType) -> None:
