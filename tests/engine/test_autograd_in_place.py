@@ -246,6 +246,17 @@ def test_an_item_assignment_is_a_write_through_a_view():
     assert grads(y.sum(), x) == [[10, 10, 0]]
 
 
+def test_a_write_through_an_empty_view_still_passes_history_on():
+    x, v = leaf(), telegrad.zeros(0, requires_grad=True)
+    y = x * 2
+
+    y.narrow(0, 1, 0).copy_(v)
+    y.sum().backward()
+
+    assert v.grad.shape == (0,)
+    assert x.grad.tolist() == [2, 2, 2]
+
+
 # What saved values notice -----------------------------------------------------------------------------------------------
 
 

@@ -500,8 +500,9 @@ def _link_views(
 ) -> None:
     """Tie outputs that share the first input's memory to its base."""
     for index, t in enumerate(tensors):
-        if (t.array is not array and t.array.base is None) or not np.may_share_memory(t.array, array):
-            continue  # reshape had to copy, or the view is empty
+        apart = (t.array is not array and t.array.base is None) or not np.may_share_memory(t.array, array)
+        if apart and t.array.size:
+            continue  # reshape had to copy; without elements there is nothing to copy, and history matters alone
         t.version = source.shared_version()
         if entry.op.name == "detach":
             continue
