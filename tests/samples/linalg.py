@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.samples import ErrorSample, Sample, bools, complexes, ints, rand
+import numpy as np
+
+from tests.samples import D, ErrorSample, Sample, bools, complexes, ints, rand
 
 _A, _B = rand(3, 3, seed=5), rand(3, 3, seed=6)
 
@@ -140,6 +142,32 @@ SAMPLES: list[Sample] = [
     Sample("trace", (rand(0, 2),), op="trace"),
     Sample("Tensor.trace", (complexes(3, 3),), op="trace"),
     Sample("trace", (ints(3, 3, dtype="int32"),), op="trace", gradient=False),
+    Sample("linalg.norm", (rand(3, 4),), op="norm"),
+    Sample("linalg.norm", (rand(2, 3, 4),), op="norm"),
+    Sample("linalg.norm", (rand(4), 3), op="norm"),
+    Sample("linalg.norm", (rand(3, 4), 2, 1), {"keepdim": True}, op="norm"),
+    Sample("linalg.norm", (rand(3, 4), 1, -1), op="norm"),
+    *[Sample("linalg.norm", (rand(3, 4), order), op="norm") for order in ("fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf)],
+    *[
+        Sample("linalg.norm", (rand(2, 3, 4), order), {"dim": (0, 2), "keepdim": keepdim}, op="norm")
+        for order in ("fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf)
+        for keepdim in (False, True)
+    ],
+    Sample("linalg.norm", (rand(3, 4), np.inf, (1, 0)), op="norm"),
+    Sample("linalg.norm", (rand(3, 4, dtype="float32"),), {"dtype": D("float64")}, op="norm", float32=False),
+    Sample("linalg.norm", (complexes(3, 2),), op="norm"),
+    Sample("linalg.norm", (complexes(3, 2), "nuc"), op="norm"),
+    Sample("linalg.norm", (np.eye(3), "nuc"), op="norm", second=False, note="equal singular values"),
+    Sample("linalg.vector_norm", (rand(3, 4),), op="norm"),
+    Sample("linalg.vector_norm", (rand(2, 3, 4), 3, (0, 2)), op="norm"),
+    Sample("linalg.vector_norm", (rand(3, 4), np.inf), op="norm"),
+    Sample("linalg.matrix_norm", (rand(2, 3, 4),), op="norm"),
+    Sample("linalg.matrix_norm", (rand(2, 3, 4), "nuc", (1, 2), True), op="norm"),
+    Sample("linalg.svdvals", (rand(3, 4),), op="svdvals"),
+    Sample("linalg.svdvals", (rand(2, 4, 3),), op="svdvals"),
+    Sample("linalg.svdvals", (complexes(3, 4),), op="svdvals"),
+    Sample("linalg.svd", (rand(3, 3),), op="svd", gradient=False, torch=False, note="signs are free"),
+    Sample("linalg.svd", (rand(2, 4, 3), False), op="svd", gradient=False, torch=False, note="signs are free"),
 ]
 
 ERRORS: list[ErrorSample] = [
@@ -171,4 +199,16 @@ ERRORS: list[ErrorSample] = [
     ErrorSample("einsum", ("ij,jk->ik", rand(2, 3), rand(3, 4, dtype="float32")), match="same dtype"),
     ErrorSample("einsum", ("i->i", 3), error=TypeError, match="einsum", torch=False),
     ErrorSample("trace", (rand(3),), match="trace: expected a matrix, but got tensor with dim 1"),
+    ErrorSample("linalg.norm", (rand(2, 3, 4), 2), match="the input must be 1D or 2D. Got 3D"),
+    ErrorSample("linalg.norm", (rand(2, 3), 3), match="linalg.matrix_norm: Order 3 not supported"),
+    ErrorSample("linalg.norm", (rand(2, 3), "max"), match="not supported"),
+    ErrorSample("linalg.norm", (rand(2, 3, 4), 2, (0, 1, 2)), match="it must be of length 1 or 2"),
+    ErrorSample("linalg.norm", (rand(3), "fro"), match="must have at least 2 dimensions"),
+    ErrorSample("linalg.norm", (ints(2, 3),), match="Expected a floating point or complex tensor"),
+    ErrorSample("linalg.matrix_norm", (rand(2, 3), 2, (0, 0)), match="dims must be different"),
+    ErrorSample("linalg.matrix_norm", (rand(2, 3), 2, (0,)), match="dim must be a 2-tuple"),
+    ErrorSample("linalg.vector_norm", (rand(2, 3), "fro"), error=TypeError, match="must be Number"),
+    ErrorSample("linalg.svdvals", (ints(2, 3),), match="Expected a floating point or complex tensor"),
+    ErrorSample("linalg.svdvals", (rand(3),), match="at least 2 dimensions"),
+    ErrorSample("linalg.svdvals", (np.full((2, 2), np.nan),), match="failed to converge"),
 ]

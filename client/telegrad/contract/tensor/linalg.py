@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
-from telegrad.contract.dtypes import Number, int64
+from telegrad.contract.dtypes import Number, float16, int64, to_real
 from telegrad.contract.einsum import parse, plan, spell
 from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
 from telegrad.contract.ops import Outcome, Shape, Spec, op
@@ -155,6 +155,38 @@ def _trace_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome
     return Outcome((Spec((), dtype),), min(x.shape))
 
 
+def _singular(inputs: Sequence[Any], full_matrices: bool) -> tuple[Spec, Spec, Spec, int]:
+    """Specs of U, S and Vh, and the flops of a singular value decomposition."""
+    (x,) = inputs
+    if len(x.shape) < 2:
+        raise ShapeError(f"linalg.svd: The input tensor A must have at least 2 dimensions, but it has shape {list(x.shape)}")
+    if x.dtype.category < 2 or x.dtype is float16:
+        raise DTypeError(f"linalg.svd: Expected a floating point or complex tensor as input. Got {x.dtype.name}")
+    *batch, m, n = x.shape
+    k = min(m, n)
+    u = Spec((*batch, m, m if full_matrices else k), x.dtype)
+    vh = Spec((*batch, n if full_matrices else k, n), x.dtype)
+    return u, Spec((*batch, k), to_real(x.dtype)), vh, 14 * math.prod(x.shape) * max(1, k)
+
+
+def _svd_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    u, s, vh, flops = _singular(inputs, parameters["full_matrices"])
+    return Outcome((u, s, vh), flops, None, inputs[0].nbytes)
+
+
+def _svdvals_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    _, s, _, flops = _singular(inputs, False)
+    return Outcome((s,), flops, None, inputs[0].nbytes)
+
+
+class Decomposition(NamedTuple):
+    """What ``linalg.svd`` returns."""
+
+    U: Any
+    S: Any
+    Vh: Any
+
+
 class LinalgOps(TensorBase):
     """Products and norms."""
 
@@ -262,6 +294,24 @@ class LinalgOps(TensorBase):
         Shapes: [n, m] -> []. Gradient: g on the diagonal. Raises: ShapeError.
         """
         return self._apply("trace", self)
+
+    @op(_svd_rule, name="svd", namespace="linalg", outputs=("U", "S", "Vh"), node="LinalgSvd")
+    def _svd(self, full_matrices: bool = True) -> Any:
+        """Singular value decomposition ``U @ diag(S) @ Vh``, singular values descending.
+
+        Shapes: [..., m, n] -> [..., m, k], [..., k], [..., k, n], k = min(m, n); or [..., m, m] and [..., n, n] with ``full_matrices``.
+        Gradient: undefined where singular values repeat, unless it comes through S alone. Raises: NumericalError.
+        Source: Townsend (2016), Differentiating the Singular Value Decomposition.
+        """
+        return Decomposition(*self._apply("svd", self, full_matrices=full_matrices))
+
+    @op(_svdvals_rule, name="svdvals", namespace="linalg", node="LinalgSvd")
+    def _svdvals(self) -> Self:
+        """Singular values, descending.
+
+        Shapes: [..., m, n] -> [..., min(m, n)]. Gradient: U @ diag(g) @ Vh. Raises: NumericalError.
+        """
+        return self._apply("svdvals", self)
 
 
 @op(_einsum_rule, node="Einsum")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from telegrad.contract.einsum import parse
+from telegrad.contract.errors import NumericalError
 from telegrad_service.engine.contraction import contract
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
@@ -228,3 +229,76 @@ def _rectangular_trace(g: Any, shape: tuple[int, ...]) -> Any:
     n = min(shape)
     square = F._contract(F.reshape(g, shape=()), equation=">aa", shape=(n, n))
     return F._getitem_gradient(square, shape=shape, index=(slice(0, n, 1), slice(0, n, 1)))
+
+
+# Singular values ---------------------------------------------------------------------------------------------------------------
+
+
+def _decompose(x: Array, full_matrices: bool, vectors: bool = True) -> Any:
+    try:
+        return np.linalg.svd(x, full_matrices=full_matrices, compute_uv=vectors)
+    except np.linalg.LinAlgError:
+        raise NumericalError(
+            "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite values."
+        ) from None
+
+
+@kernel("svd")
+def _svd(self: Array, full_matrices: bool) -> Any:
+    return tuple(_decompose(self, full_matrices))
+
+
+@kernel("svdvals")
+def _svdvals(self: Array) -> Any:
+    return _decompose(self, False, vectors=False)
+
+
+def _on_diagonal(x: Any) -> Any:
+    """Vectors in the last dimension as diagonal matrices."""
+    batch = "".join(chr(0x100 + i) for i in range(x.ndim - 1))
+    return F._contract(x, equation=f"{batch}a>{batch}aa", shape=(*x.shape, x.shape[-1]))
+
+
+def _first_columns(x: Any, count: int) -> Any:
+    return x if x.shape[-1] == count else F.getitem(x, index=(Ellipsis, slice(0, count, 1)))
+
+
+def _first_rows(x: Any, count: int) -> Any:
+    return x if x.shape[-2] == count else F.getitem(x, index=(Ellipsis, slice(0, count, 1), slice(None)))
+
+
+def _svd_gradient(g: Any, U: Any, S: Any, Vh: Any) -> Any:
+    """Townsend's formula; for full matrices the columns that the decomposition leaves free get no gradient."""
+    k = S.shape[-1]
+    m, n = U.shape[-2], Vh.shape[-1]
+    u, vh = _first_columns(U, k), _first_rows(Vh, k)
+    gu, gs, gvh = _first_columns(g[0], k), g[1], _first_rows(g[2], k)
+    row, column = F.unsqueeze(S, dim=-2), F.unsqueeze(S, dim=-1)
+    from_u = F.matmul(adjoint(u), gu)
+    from_u = from_u - adjoint(from_u)
+    from_v = F.matmul(vh, adjoint(gvh))
+    from_v = from_v - adjoint(from_v)
+    gaps = row * row - column * column + _on_diagonal(F.zeros(S, S.shape) + 1)
+    core = (from_u * row + column * from_v) / gaps + _on_diagonal(gs)
+    # The diagonal of from_u is imaginary: it is there for complex matrices only.
+    core = core + _on_diagonal(F.diagonal(from_u, dim1=-2, dim2=-1) / (2 * S))
+    left = F.matmul(u, core)
+    if m > k:
+        scaled = gu / row
+        left = left + scaled - F.matmul(u, F.matmul(adjoint(u), scaled))
+    result = F.matmul(left, vh)
+    if n > k:
+        scaled = gvh / column
+        result = result + F.matmul(u, scaled - F.matmul(F.matmul(scaled, adjoint(vh)), vh))
+    return result
+
+
+derivative("svd", self=_svd_gradient)
+
+
+def _svdvals_gradient(g: Any, self: Any) -> Any:
+    u, _, vh = F.svd(self, full_matrices=False)
+    return F.matmul(u * F.unsqueeze(g, dim=-2), vh)
+
+
+derivative("svdvals", self=_svdvals_gradient)
