@@ -124,11 +124,11 @@ def reduction(
 
     def rule(inputs: Sequence[Any], p: Parameters) -> Outcome:
         x, dims = inputs[0], _dims(p.get("dim"))
+        dtype = p.get("dtype")
+        types = [f(x.dtype, dtype) for f in (result, *outputs)]
         shape = reduced_shape(x.shape, dims, p.get("keepdim", False))
         if needs_elements and x.size == 0:
             _require_elements(x.shape, dims, needs_elements, empty_error)
-        dtype = p.get("dtype")
-        types = [f(x.dtype, dtype) for f in (result, *outputs)]
         return Outcome(tuple(Spec(shape, t) for t in types), flops * x.size)
 
     return rule

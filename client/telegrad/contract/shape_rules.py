@@ -8,6 +8,7 @@ from typing import Any
 
 from telegrad.contract.errors import ArgumentValueError, DimensionError, IndexBoundsError, ShapeError
 from telegrad.contract.ops import Outcome, Rule, Shape, Spec, check_bytes
+from telegrad.contract.reduce_rules import sum_type
 from telegrad.contract.shapes import dimension, nonnegative, result_type
 
 Parameters = Mapping[str, Any]
@@ -160,7 +161,8 @@ def sum_to_size(inputs: Sequence[Any], p: Parameters) -> Outcome:
     lead = len(x.shape) - len(size)
     if lead < 0 or any(n not in (1, own) for n, own in zip(size, x.shape[lead:], strict=True)):
         raise ShapeError(f"size {{{list(size)}}} is not expandable to size {{{list(x.shape)}}}.")
-    return _one(x, size, x.size)
+    summed = not size or lead > 0 or size != x.shape
+    return Outcome((Spec(size, sum_type(x.dtype, None) if summed else x.dtype),), x.size)
 
 
 def repeat(inputs: Sequence[Any], p: Parameters) -> Outcome:
@@ -256,8 +258,12 @@ def roll(inputs: Sequence[Any], p: Parameters) -> Outcome:
     dims = () if dims is None else _tuple(dims)
     if len(shifts) != len(dims) and (dims or len(shifts) > 1):
         raise ShapeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
-    for d in dims:
-        dimension(d, len(inputs[0].shape))
+    x = inputs[0]
+    if dims and not x.shape:
+        raise _no_dimensions(dims[0])
+    if x.size:  # PyTorch returns early for a tensor without elements
+        for d in dims:
+            dimension(d, len(x.shape))
     return _one(inputs[0], inputs[0].shape, inputs[0].size)
 
 
@@ -276,8 +282,6 @@ def triangle(name: str) -> Rule:
 def diagonal(inputs: Sequence[Any], p: Parameters) -> Outcome:
     """Rule of ``diagonal``."""
     shape, offset = inputs[0].shape, p["offset"]
-    if not shape:
-        raise _no_dimensions(p["dim1"])
     a, b = dimension(p["dim1"], len(shape)), dimension(p["dim2"], len(shape))
     if a == b:
         raise ShapeError(f"diagonal dimensions cannot be identical {p['dim1']}, {p['dim2']}")
@@ -394,7 +398,7 @@ def cat(inputs: Sequence[Any], p: Parameters) -> Outcome:
     dtype = result_type(inputs)
     first = next((x for x in inputs if x.shape != (0,)), inputs[0])
     ndim = len(first.shape)
-    at = dimension(p["dim"], ndim)
+    at = dimension(p["dim"], ndim) if first.shape != (0,) else 0
     total = 0
     for i, x in enumerate(inputs):
         if x.shape == (0,):

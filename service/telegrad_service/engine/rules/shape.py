@@ -189,7 +189,9 @@ def _roll(self: Array, shifts: int | Ints, dims: int | Ints | None) -> Any:
     shifts = (shifts,) if isinstance(shifts, int) else shifts
     if dims is None or dims == ():
         return np.roll(self, shifts[0])
-    return np.roll(self, shifts, dims) if self.ndim else self.copy()
+    if not self.size:
+        return self.copy()
+    return np.roll(self, shifts, dims)
 
 
 def _roll_back(g: Any, shifts: int | Ints, dims: int | Ints | None) -> Any:
