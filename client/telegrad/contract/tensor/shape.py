@@ -110,7 +110,8 @@ class ShapeOps(TensorBase):
     def sum_to_size(self, *size: int | Sequence[int]) -> Self:
         """Summed over the dimensions along which ``size`` would be broadcast to the tensor's shape.
 
-        Shapes: [...] -> [*size]. dtype: integers sum in int64. Gradient: g, expanded. Raises: ShapeError if ``size`` does not broadcast to the shape.
+        Shapes: [...] -> [*size]. dtype: integers sum in int64. Gradient: g, expanded.
+        Raises: ShapeError if ``size`` does not broadcast to the shape.
         """
         sizes = size_argument(size)
         return self if sizes and sizes == self.shape else self._apply("sum_to_size", self, size=sizes)
