@@ -92,9 +92,9 @@ class Classifier:
 
 def shuffled_digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """All images [1797, 64] in [0, 1] and their classes [1797], in an order that is the same every time."""
-    digits = load_digits()
-    order = np.random.default_rng(0).permutation(len(digits.target))
-    return (digits.data[order] / 16).astype(np.float32), digits.target[order].astype(np.int64)
+    pixels, classes = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(classes))
+    return (pixels[order] / 16).astype(np.float32), classes[order].astype(np.int64)
 
 
 def train(session: telegrad.Session, epochs: int, seed: int) -> History:
@@ -129,7 +129,7 @@ def train(session: telegrad.Session, epochs: int, seed: int) -> History:
 def draw(history: History, path: Path) -> None:
     """Loss, accuracy and some of the test images with what the classifier takes them for, as one picture."""
     figure = plt.figure(figsize=(10, 6), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[3, 1.3])
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[3, 1.3])[:, 0]
     loss_axes, accuracy_axes = above.subplots(1, 2)
 
     epochs = len(history.test_accuracy)

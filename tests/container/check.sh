@@ -68,7 +68,7 @@ for tool in cc gcc g++ make pip pip3 git curl; do
 done
 ! inside python -c 'import pip' 2>/dev/null || fail 'pip can be imported'
 # As root, who may look everywhere.
-left=$($COMPOSE exec -T --user 0 service sh -c 'ls -d /root/.cache /source /wheels /var/lib/apt/lists/*_Packages 2>/dev/null || true')
+left=$($COMPOSE exec -T --user 0 service sh -c 'ls -d /root/.cache /source /wheels /requirements /var/lib/apt/lists/*_Packages 2>/dev/null || true')
 [ -z "$left" ] || fail "left in the image: $left"
 
 say 'its memory, processors and processes are limited'
@@ -80,7 +80,8 @@ say "training over the published port, $(published_url)"
 train_from_here
 
 say 'training from a client in a container'
-$COMPOSE --profile smoke run --rm -T --build smoke || fail 'the smoke client failed'
+$COMPOSE --profile smoke build --quiet smoke || fail 'the smoke client cannot be built'
+$COMPOSE --profile smoke run --rm -T smoke || fail 'the smoke client failed'
 
 say 'the process is killed with SIGKILL'
 restarts=$(state '{{.RestartCount}}')
