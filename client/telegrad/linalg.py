@@ -46,9 +46,7 @@ def norm(
     if ord is None:
         return vector_norm(A, 2, dims, keepdim, dtype=dtype)
     if dims is None and len(A.shape) not in (1, 2):
-        raise ShapeError(
-            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {len(A.shape)}D."
-        )
+        raise ShapeError(f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {len(A.shape)}D.")
     count = len(A.shape) if dims is None else len(dims)
     if count == 2:
         return matrix_norm(A, ord, (0, 1) if dims is None else dims, keepdim, dtype=dtype)
@@ -85,7 +83,8 @@ def matrix_norm(
 
     Args:
         A: [..., m, n].
-        ord: "fro" (root of the sum of squares), "nuc" (sum of singular values), 2 or -2 (largest, smallest singular value), inf or -inf
+        ord: "fro" (root of the sum of squares), "nuc" (sum of singular values), 2 or -2 (largest, smallest singular value),
+        inf or -inf
             (largest, smallest sum of magnitudes of a row), 1 or -1 (of a column).
         dim: rows and columns.
         keepdim: keep both with size 1.
@@ -104,9 +103,7 @@ def matrix_norm(
         raise ShapeError(f"linalg.matrix_norm: dims must be different. Got {list(dims)}")
     supported = ("fro", "nuc") if isinstance(ord, str) else (2, -2, 1, -1, math.inf, -math.inf)
     if ord not in supported:
-        raise ShapeError(
-            f"linalg.matrix_norm: Order {ord} not supported; use 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2"
-        )
+        raise ShapeError(f"linalg.matrix_norm: Order {ord} not supported; use 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2")
     if ord == "fro":
         return vector_norm(A, 2, (rows, columns), keepdim, dtype=dtype)
     x: Any = A if dtype is None else A.to(dtype)
@@ -119,9 +116,9 @@ def matrix_norm(
                 result = result.unsqueeze(d)
         return result  # type: ignore[no-any-return]
     summed, kept = (rows, columns) if abs(float(ord)) == 1 else (columns, rows)
-    sums = vector_norm(x, 1, summed, keepdim)
+    sums: Any = vector_norm(x, 1, summed, keepdim)
     at = kept if keepdim or kept < summed else kept - 1
-    return sums.amax(at, keepdim) if float(ord) > 0 else sums.amin(at, keepdim)
+    return sums.amax(at, keepdim) if float(ord) > 0 else sums.amin(at, keepdim)  # type: ignore[no-any-return]
 
 
 def _two(A: TensorOps, dim: Any) -> tuple[int, ...]:

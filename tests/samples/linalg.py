@@ -135,7 +135,9 @@ SAMPLES: list[Sample] = [
     Sample("einsum", ("ij,jk->ik", complexes(2, 3), complexes(3, 2, seed=3)), op="einsum", note="complex"),
     Sample("einsum", ("ij,ij,j->i", complexes(2, 3), complexes(2, 3, seed=3), complexes(3, seed=5)), op="einsum", note="complex"),
     Sample("einsum", ("ij,jk->ik", ints(2, 3), ints(3, 2)), op="einsum", gradient=False, note="integers"),
-    Sample("einsum", ("ij->", ints(2, 3, dtype="int32")), op="einsum", gradient=False, torch=False, note="integers keep their type"),
+    Sample(
+        "einsum", ("ij->", ints(2, 3, dtype="int32")), op="einsum", gradient=False, torch=False, note="integers keep their type"
+    ),
     Sample("trace", (rand(3, 3),), op="trace"),
     Sample("trace", (rand(2, 4),), op="trace"),
     Sample("trace", (rand(4, 2),), op="trace"),

@@ -101,7 +101,8 @@ def parse(equation: str, shapes: tuple[Shape, ...]) -> Parsed:
             if size not in (1, known) and known != 1:
                 name = label if label in LETTERS else "..."
                 raise ShapeError(
-                    f"einsum(): subscript {name} has size {size} for operand {position} which does not broadcast with previously seen size "
+                    f"einsum(): subscript {name} has size {size} for operand {position} which does not broadcast with "
+                    "previously seen size "
                     f"{known}"
                 )
             sizes[label] = max(known, size) if 0 not in (known, size) else 0
@@ -128,7 +129,8 @@ def _operand_labels(term: str, position: int, ndim: int) -> tuple[str, int]:
     if named > ndim or (named < ndim and not dots):
         what = "and no ellipsis was given" if not dots else ""
         raise ShapeError(
-            f"einsum(): the number of subscripts in the equation ({named}) {'does not match' if not dots else 'is more than'} the number "
+            f"einsum(): the number of subscripts in the equation ({named}) "
+            f"{'does not match' if not dots else 'is more than'} the number "
             f"of dimensions ({ndim}) for operand {position} {what}".rstrip()
         )
     return before + _hidden(ndim - named) + after, ndim - named

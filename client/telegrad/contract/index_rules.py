@@ -181,7 +181,8 @@ def index_add(inputs: Inputs, p: Parameters) -> Outcome:
                 f"Number of indices ({count}) should be equal to source.size(dim): ({source.shape[dim]}), for dim: {dim}"
             )
         raise ShapeError(
-            f"source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = {list(x.shape)} "
+            "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = "
+            f"{list(x.shape)} "
             f"source.shape = {list(source.shape)}"
         )
     return Outcome((x,), x.size + 2 * source.size)

@@ -1,6 +1,7 @@
 """What ``x[...]`` means: from what users write to canonical items, and from items to the dimensions of the result.
 
-Indexing is two steps, as in PyTorch. Integers, slices, None and Ellipsis come first and make a view; booleans and tensors then index that
+Indexing is two steps, as in PyTorch. Integers, slices, None and Ellipsis come first and make a view; booleans and tensors then
+index that
 view. So an integer beside a tensor index never counts as an advanced index, unlike in numpy.
 """
 
@@ -59,7 +60,7 @@ def canonical(index: Any, make_tensor: Callable[[Any], Any]) -> tuple[tuple[Any,
         elif isinstance(item, TensorBase):
             tensors.append(item)
             items.append(TensorSlot(len(tensors)))
-        elif isinstance(item, (list, tuple, range)) or hasattr(item, "__array__") and getattr(item, "shape", ()):
+        elif isinstance(item, (list, tuple, range)) or (hasattr(item, "__array__") and getattr(item, "shape", None)):
             tensors.append(_sequence(item, make_tensor))
             items.append(TensorSlot(len(tensors)))
         elif getattr(getattr(item, "dtype", None), "kind", "") == "b":
@@ -98,7 +99,8 @@ def _sequence(values: Any, make_tensor: Callable[[Any], Any]) -> Any:
         for value in values:
             if value is None or value is Ellipsis or isinstance(value, (slice, TensorBase)):
                 raise ArgumentTypeError(
-                    f"a list as an index must hold integers or booleans, not {type(value).__name__}; for several dimensions write a "
+                    f"a list as an index must hold integers or booleans, not {type(value).__name__}; for several dimensions "
+                    "write a "
                     "tuple: x[a, b]"
                 )
     if len(values) == 0 and not hasattr(values, "dtype"):
@@ -119,7 +121,8 @@ def resolve(shape: Shape, items: Sequence[Any], tensors: Sequence[Spec]) -> Reso
     if taken > len(shape):
         if not shape:
             raise IndexBoundsError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor "
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
+                "0-dim tensor "
                 "to a number"
             )
         raise IndexBoundsError(f"too many indices for tensor of dimension {len(shape)}: {taken} were given")
@@ -160,7 +163,8 @@ def resolve(shape: Shape, items: Sequence[Any], tensors: Sequence[Spec]) -> Reso
                 fits = shape[dim : dim + len(spec.shape)] == spec.shape
                 if not fits:
                     raise IndexBoundsError(
-                        f"The shape of the mask {list(spec.shape)} at index {position} does not match the shape of the indexed tensor "
+                        f"The shape of the mask {list(spec.shape)} at index {position} does not match the shape of the "
+                        "indexed tensor "
                         f"{list(shape)} at index {dim}"
                     )
                 advanced.append((len(view), item))

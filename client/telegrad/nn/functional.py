@@ -134,7 +134,12 @@ def embedding(
 
     Raises ArgumentValueError for settings of PyTorch that change weights in the forward pass or make sparse gradients.
     """
-    asked = {"max_norm": max_norm is not None, "scale_grad_by_freq": scale_grad_by_freq, "sparse": sparse}
+    asked = {
+        "max_norm": max_norm is not None,
+        "norm_type": norm_type != 2.0,
+        "scale_grad_by_freq": scale_grad_by_freq,
+        "sparse": sparse,
+    }
     for name, given in asked.items():
         if given:
             raise ArgumentValueError(f"embedding(): telegrad does not do '{name}'; leave it at its default")

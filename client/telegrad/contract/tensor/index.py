@@ -123,7 +123,7 @@ class IndexOps(TensorBase):
         return self._apply("index_put", self, values, *indices, index=index, accumulate=accumulate)
 
     def index_put(self, indices: Sequence[Self | None], values: Self, accumulate: bool = False) -> Self:
-        """A copy with ``values`` written where the tensors ``indices`` (None: all) select; added, repeats included, with ``accumulate``."""
+        """A copy with ``values`` written, or with ``accumulate`` added, where the tensors ``indices`` (None: all) select."""
         items, tensors = _slots(indices)
         return self._apply("index_put", self, values, *tensors, index=items, accumulate=accumulate)
 
@@ -146,7 +146,8 @@ class IndexOps(TensorBase):
     def _scatter(self, index: Self, src: Self | Number, *, dim: int) -> Self:
         """``out[index[i][j]][j] = src[i][j]`` for ``dim=0``, and likewise for others; the last write counts where indices repeat.
 
-        Shapes: [...], [...], at least index's -> [...]. Gradient: g, zero where written; g gathered. Raises: ShapeError, DTypeError.
+        Shapes: [...], [...], at least index's -> [...]. Gradient: g, zero where written; g gathered. Raises: ShapeError,
+        DTypeError.
         """
         return self._apply("scatter", self, index, src, dim=dim)
 
@@ -236,7 +237,8 @@ class IndexOps(TensorBase):
     def masked_scatter(self, mask: Self, source: Self) -> Self:
         """The elements with those of ``source``, one after another, where ``mask`` holds.
 
-        Shapes: [...], [...], at least as many elements as hold -> broadcast. Gradient: g where it does not hold; g's masked elements.
+        Shapes: [...], [...], at least as many elements as hold -> broadcast. Gradient: g where it does not hold; g's masked
+        elements.
         """
         return self._apply("masked_scatter", self, mask, source)
 
@@ -249,7 +251,7 @@ class IndexOps(TensorBase):
         return self._apply("nonzero", self)
 
     def nonzero(self, *, as_tuple: bool = False) -> Any:
-        """Positions of elements that are not zero: rows of a matrix, or with ``as_tuple`` one vector per dimension, fit for ``x[...]``."""
+        """Positions of elements that are not zero: rows of a matrix, or with ``as_tuple`` a vector per dimension, as an index."""
         if not as_tuple:
             return self._apply("nonzero", self)
         x = self if self.shape else self._apply("reshape", self, shape=(1,))
@@ -278,7 +280,7 @@ class IndexOps(TensorBase):
         return self._apply("argsort", self, dim=integer(dim, "dim"), descending=descending, stable=stable)
 
     @op(rules.topk, outputs=("values", "indices"))
-    def topk(self, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:  # noqa: A002 - PyTorch's name
+    def topk(self, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
         """The ``k`` largest (or smallest) values along ``dim``, in order, and where each was.
 
         Shapes: [..., n, ...] -> [..., k, ...] twice. Gradient: g where each value was. Raises: ShapeError if ``k`` exceeds n.

@@ -202,11 +202,11 @@ class InPlaceOps(TensorBase):
 
     def clamp_min_(self, min: Self | Number) -> Self:
         """``clamp_min`` in place."""
-        return self._apply("clamp_", self, min, None)
+        return self._apply("clamp_min_", self, min)
 
     def clamp_max_(self, max: Self | Number) -> Self:
         """``clamp_max`` in place."""
-        return self._apply("clamp_", self, None, max)
+        return self._apply("clamp_max_", self, max)
 
     def __iand__(self, other: Self | Number) -> Self:
         return self._apply("bitwise_and_", self, other)

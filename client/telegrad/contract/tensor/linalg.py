@@ -47,11 +47,13 @@ def matmul_shape(a: Shape, b: Shape) -> Shape:
     if a[-1] != inner:
         if len(a) == 1 and len(b) == 1:
             raise ShapeError(
-                f"inconsistent tensor size, expected tensor {list(a)} and src {list(b)} to have the same number of elements, but got "
+                f"inconsistent tensor size, expected tensor {list(a)} and src {list(b)} to have the same number of elements, "
+                "but got "
                 f"{a[0]} and {b[0]} elements respectively"
             )
         raise ShapeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({'x'.join(map(str, a))} and {'x'.join(map(str, b))}): the last size of the "
+            f"mat1 and mat2 shapes cannot be multiplied ({'x'.join(map(str, a))} and {'x'.join(map(str, b))}): the last size "
+            "of the "
             f"first, {a[-1]}, must equal the {'second-last' if len(b) > 1 else 'only'} size of the second, {inner}"
         )
     batch = broadcast(a[:-2], b[:-2])
@@ -196,7 +198,8 @@ class LinalgOps(TensorBase):
     def matmul(self, other: Self) -> Self:
         """Matrix product; vectors and batches as in numpy.
 
-        Shapes: [..., n, m], [..., m, p] -> [..., n, p], batches broadcast; a 1-d operand stands for a row (left) or a column (right)
+        Shapes: [..., n, m], [..., m, p] -> [..., n, p], batches broadcast; a 1-d operand stands for a row (left) or a column
+        (right)
         whose dimension is dropped from the result. Gradient: g @ other^H; self^H @ g. Raises: ShapeError, DTypeError.
         """
         return self._apply("matmul", self, other)
@@ -299,7 +302,8 @@ class LinalgOps(TensorBase):
     def _svd(self, full_matrices: bool = True) -> Any:
         """Singular value decomposition ``U @ diag(S) @ Vh``, singular values descending.
 
-        Shapes: [..., m, n] -> [..., m, k], [..., k], [..., k, n], k = min(m, n); or [..., m, m] and [..., n, n] with ``full_matrices``.
+        Shapes: [..., m, n] -> [..., m, k], [..., k], [..., k, n], k = min(m, n); or [..., m, m] and [..., n, n] with
+        ``full_matrices``.
         Gradient: undefined where singular values repeat, unless it comes through S alone. Raises: NumericalError.
         Source: Townsend (2016), Differentiating the Singular Value Decomposition.
         """
@@ -319,14 +323,16 @@ def einsum(equation: str, *operands: T) -> T:
     """Sum of products after Einstein's convention: ``einsum("bij,bjk->bik", a, b)``.
 
     Letters name dimensions, ``...`` those that broadcast, a letter repeated within one operand its diagonal. Letters that the part
-    after ``->`` lacks are summed; without ``->`` the result has those that appear once, in alphabetical order. More than two operands are
+    after ``->`` lacks are summed; without ``->`` the result has those that appear once, in alphabetical order. More than two
+    operands are
     contracted pair by pair, cheapest first.
 
     Shapes: by the equation. Gradient: einsum of g and the other operands, conjugated. Raises: ShapeError, DTypeError.
     """
     found: list[Any] = list(operands)
-    if not isinstance(equation, str):
-        equation, found = spell([equation, *operands])
+    first: Any = equation
+    if not isinstance(first, str):
+        equation, found = spell([first, *operands])
     elif len(found) == 1 and isinstance(found[0], (list, tuple)):
         found = list(found[0])
     for position, operand in enumerate(found):
@@ -334,13 +340,13 @@ def einsum(equation: str, *operands: T) -> T:
             raise ArgumentTypeError(f"einsum(): operand {position} must be Tensor, not {type(operand).__name__}")
     if not found:
         parse(equation, ())
-    return found[0]._apply("einsum", *found, equation=equation)  # type: ignore[no-any-return]
+    return found[0]._apply("einsum", *found, equation=equation)
 
 
 @op(_contract_rule, namespace="internal", name="_contract")
 def _contract(operands: Sequence[T], *, equation: str, shape: Sequence[int]) -> T:
-    """``einsum`` with labels spelled out (``ab,bc>ac``), in which the result may repeat labels and have new ones: its own derivative.
+    """``einsum`` with labels spelled out (``ab,bc>ac``); the result may repeat labels and have new ones, as derivatives need.
 
     Shapes: by the equation -> [*shape]. Gradient: the same with g in the operand's place.
     """
-    return operands[0]._apply("_contract", *operands, equation=equation, shape=shape)  # type: ignore[no-any-return]
+    return operands[0]._apply("_contract", *operands, equation=equation, shape=shape)

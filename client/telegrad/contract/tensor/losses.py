@@ -56,7 +56,8 @@ def _binary_rule(name: str, logits: bool) -> Rule:
             if logits:
                 raise ArgumentValueError(f"Target size ({list(target.shape)}) must be the same as input size ({list(x.shape)})")
             raise ArgumentValueError(
-                f"Using a target size ({list(target.shape)}) that is different to the input size ({list(x.shape)}) is deprecated. Please "
+                f"Using a target size ({list(target.shape)}) that is different to the input size ({list(x.shape)}) is "
+                "deprecated. Please "
                 "ensure they have the same size."
             )
         shape: Shape = broadcast(x.shape, *[w.shape for w in weights if w is not None])
@@ -96,7 +97,8 @@ def _check_class_targets(x: Spec, target: Spec, weight: Spec | None) -> None:
         raise ShapeError(f"Expected target size {[x.shape[0], *x.shape[2:]]}, got {list(target.shape)}")
     if target.dtype not in (dtypes.int64, dtypes.uint8):
         raise DTypeError(
-            f"expected target dtype to be Long or Byte, but got {target.dtype.name}; class indices are int64, class probabilities have the "
+            f"expected target dtype to be Long or Byte, but got {target.dtype.name}; class indices are int64, class "
+            "probabilities have the "
             "input's shape"
         )
     _check_class_weight(x, weight, classes)
@@ -166,7 +168,8 @@ def _class_weights_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) ->
 def _refuse_weight_gradient(name: str, weight: Any) -> None:
     if weight is not None and weight.requires_grad and is_grad_enabled():
         raise AutogradError(
-            f"The function '{name}' is not differentiable with respect to argument 'weight'. This input cannot have requires_grad True."
+            f"The function '{name}' is not differentiable with respect to argument 'weight'. This input cannot have "
+            "requires_grad True."
         )
 
 
@@ -242,7 +245,8 @@ class LossOps(TensorBase):
         """Negative of the log-probability of each target class, weighted by class; the mean divides by the weights' sum.
 
         Shapes: [N, C, ...] (or [C]), [N, ...] (or []), [C] -> [] (or the target's). Gradient: -weight at the target, over the sum.
-        Raises: IndexBoundsError for a target outside [0, C) that is not ``ignore_index``; ArgumentValueError, ShapeError, DTypeError.
+        Raises: IndexBoundsError for a target outside [0, C) that is not ``ignore_index``; ArgumentValueError, ShapeError,
+        DTypeError.
         """
         _refuse_weight_gradient("nll_loss", weight)
         return self._apply("nll_loss", self, target, weight, ignore_index=ignore_index, reduction=reduction)
@@ -259,7 +263,8 @@ class LossOps(TensorBase):
     ) -> Self:
         """``nll_loss`` of ``log_softmax(self)`` in one node; or, for a target of the input's shape, of class probabilities.
 
-        Shapes: [N, C, ...] (or [C]), [N, ...] or [N, C, ...], [C] -> [] (or [N, ...]). Gradient: softmax(self) - target distribution.
+        Shapes: [N, C, ...] (or [C]), [N, ...] or [N, C, ...], [C] -> [] (or [N, ...]). Gradient: softmax(self) - target
+        distribution.
         Raises: as ``nll_loss``. Source of smoothing: Szegedy et al. (2016), arXiv:1512.00567.
         """
         if weight is not None and target.shape != self.shape:  # type: ignore[attr-defined]

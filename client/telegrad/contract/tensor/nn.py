@@ -43,7 +43,7 @@ def _dim_argument(name: str, dim: Any) -> int:
     if type(dim) is not int:
         if isinstance(dim, bool) or not hasattr(dim, "__index__"):
             raise ArgumentTypeError(f"{name}(): argument 'dim' must be int, not {type(dim).__name__}")
-        return dim.__index__()  # type: ignore[no-any-return]
+        return int(dim.__index__())
     return dim
 
 
@@ -60,7 +60,8 @@ def _linear_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcom
         rows = math.prod(x.shape[:-1])
         other = "x".join(map(str, reversed(weight.shape)))
         raise ShapeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and {other}): input's last size, {x.shape[-1]}, must equal "
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1]} and {other}): input's last size, "
+            f"{x.shape[-1]}, must equal "
             f"weight's in_features, {weight.shape[-1]}"
         )
     shape = x.shape[:-1] + weight.shape[:-1]
@@ -78,7 +79,8 @@ def _layer_norm_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Ou
         )
     if x.shape[len(x.shape) - len(shape) :] != shape or len(x.shape) < len(shape):
         raise ShapeError(
-            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got input of size "
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got "
+            "input of size "
             f"{list(x.shape)}"
         )
     if not x.dtype.is_floating_point:
@@ -115,7 +117,7 @@ def _embedding_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Out
 
 
 def _embedding_gradient_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
-    g, indices = inputs
+    g = inputs[0]
     shape = (parameters["count"], g.shape[-1])
     return Outcome((Spec(shape, g.dtype),), g.size, None, g.nbytes)
 
@@ -126,7 +128,8 @@ def _dropout_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outco
         raise ArgumentValueError(f"dropout probability has to be between 0 and 1, but got {parameters['p']}")
     if not x.dtype.is_differentiable:
         raise DTypeError(
-            f"dropout(): result type Float can't be cast to {x.dtype.name}; convert it first, for example with .to(telegrad.float32)"
+            f"dropout(): result type Float can't be cast to {x.dtype.name}; convert it first, for example with "
+            ".to(telegrad.float32)"
         )
     return Outcome((x, Spec(x.shape, dtypes.bool_)), 3 * x.size, None, 4 * x.size)
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from telegrad.contract import dtypes
 from telegrad.contract.errors import IndexBoundsError, ShapeError
 from telegrad.contract.index_rules import check_writable
-from telegrad.contract.indexing import mismatch, placed, placement, resolve
+from telegrad.contract.indexing import mismatch, placed, resolve
 from telegrad.contract.kinds import TensorSlot
-from telegrad.contract.ops import Spec
 from telegrad_service.engine.formulas import F
+from telegrad_service.engine.positions import add_at, complain, full, located
 from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.table import Array, derivative, kernel
 
@@ -45,118 +44,23 @@ derivative("getitem", self=lambda g, self_shape, index: F._getitem_gradient(g, s
 derivative("_getitem_gradient", self=lambda g, index: F.getitem(g, index=index))
 
 
-def _specs(tensors: tuple[Array, ...]) -> list[Spec]:
-    return [Spec(t.shape, dtypes.from_numpy(t.dtype)) for t in tensors]
-
-
-def _located(array: Array, index: tuple[Any, ...], tensors: tuple[Array, ...]) -> tuple[Array, list[int], list[Array]]:
-    """The view that the index's basic part selects, the dimensions of it that are indexed, and an integer array for each.
-
-    Raises IndexBoundsError for integers outside their dimension.
-    """
-    resolved = resolve(array.shape, index, _specs(tensors))
-    basic = list(resolved.basic)
-    dim = 0
-    for position, item in enumerate(basic):
-        if type(item) is TensorSlot:
-            value, size = int(tensors[item.position - 1]), array.shape[dim]
-            if not -size <= value < size:
-                raise _outside(dim, size)
-            basic[position] = value
-        dim += item is not None
-    view = array[(*basic, ...)]
-    dims: list[int] = []
-    arrays: list[Array] = []
-    for start, item in resolved.advanced:
-        if type(item) is bool:
-            found: tuple[Array, ...] = (np.zeros(int(item), np.int64),)
-        else:
-            tensor = tensors[item.position - 1]
-            if tensor.dtype.kind == "b" or tensor.dtype == np.uint8:
-                found = tensor.nonzero() if tensor.ndim else (np.zeros(int(bool(tensor)), np.int64),)
-            else:
-                found = (tensor,)
-        dims.extend(range(start, start + len(found)))
-        arrays.extend(found)
-    return view, dims, arrays
-
-
-def _outside(dim: int, size: int) -> IndexBoundsError:
-    return IndexBoundsError(f"index is out of bounds for dimension {dim} with size {size}")
-
-
-def _complain(view: Array, dims: list[int], arrays: list[Array]) -> IndexBoundsError:
-    """Why numpy refused these index arrays."""
-    for dim, positions in zip(dims, arrays, strict=True):
-        size = view.shape[dim]
-        if positions.size and (positions.min() < -size or positions.max() >= size):
-            return _outside(dim, size)
-    return mismatch([a.shape for a in arrays])
-
-
-def _full(dims: list[int], arrays: list[Array]) -> tuple[Any, ...]:
-    """The index arrays as numpy's index, slices between them."""
-    found: list[Any] = [slice(None)] * (dims[-1] + 1)
-    for dim, positions in zip(dims, arrays, strict=True):
-        found[dim] = positions
-    return tuple(found)
-
-
 @kernel("index")
 def _index(self: Array, *indices: Array, index: tuple[Any, ...]) -> Array:
-    view, dims, arrays = _located(self, index, indices)
+    view, dims, arrays = located(self, index, indices)
     if not arrays:
         return view.copy()
     try:
-        return np.asarray(view[_full(dims, arrays)])
+        return np.asarray(view[full(dims, arrays)])
     except IndexError:
-        raise _complain(view, dims, arrays) from None
-
-
-def _rows(view: Array, dims: list[int], arrays: list[Array]) -> tuple[Array, tuple[int, ...], list[int]]:
-    """The row that each position names when the indexed dimensions of ``view`` come first and are flattened.
-
-    Returns the rows, the arrays' common shape, and the order of dimensions that brings the indexed ones to the front.
-    """
-    sizes = tuple(view.shape[d] for d in dims)
-    try:
-        together = np.broadcast_shapes(*[a.shape for a in arrays])
-    except ValueError:
-        raise mismatch([a.shape for a in arrays]) from None
-    rows: Any = np.zeros(together, np.int64)
-    for dim, size, positions in zip(dims, sizes, arrays, strict=True):
-        if positions.size and (positions.min() < -size or positions.max() >= size):
-            raise _outside(dim, size)
-        rows = rows * size + np.where(positions < 0, positions + size, positions)
-    return rows.reshape(-1), together, dims + [d for d in range(view.ndim) if d not in dims]
-
-
-def _rows_first(values: Array, dims: list[int], count: int) -> Array:
-    """Values of an indexing result with the ``count`` dimensions of the index arrays moved to the front."""
-    at = placement(dims)
-    return np.moveaxis(values, range(at, at + count), range(count))
-
-
-def _add_at(view: Array, dims: list[int], arrays: list[Array], values: Array) -> None:
-    """Add ``values``, shaped like the indexing result, to ``view`` in place, repeats included."""
-    rows, together, order = _rows(view, dims, arrays)
-    ordered = view.transpose(order)
-    height, width = math.prod(ordered.shape[: len(dims)]), math.prod(ordered.shape[len(dims) :])
-    source = _rows_first(values, dims, len(together)).reshape(rows.size, width)
-    if ordered.flags.c_contiguous:
-        add_rows(ordered.reshape(height, width), rows, source)
-        return
-    table = np.zeros((height, width), view.dtype)
-    add_rows(table, rows, source)
-    ordered += table.reshape(ordered.shape)
+        raise complain(view, dims, arrays) from None
 
 
 @kernel("_index_gradient")
 def _index_gradient(self: Array, *indices: Array, shape: tuple[int, ...], index: tuple[Any, ...]) -> Array:
     result = np.zeros(shape, self.dtype)
-    view, dims, arrays = _located(result, index, indices)
+    view, dims, arrays = located(result, index, indices)
     if arrays:
-        _add_at(view, dims, arrays, self)
+        add_at(view, dims, arrays, self)
     else:
         view[...] = self
     return result
@@ -171,7 +75,7 @@ derivative("_index_gradient", self=lambda g, indices, index: F.index(g, *indices
 
 def _put(target: Array, values: Any, *indices: Array, index: tuple[Any, ...], accumulate: bool) -> Array:
     """Write or add into ``target`` itself."""
-    view, dims, arrays = _located(target, index, indices)
+    view, dims, arrays = located(target, index, indices)
     if not arrays:
         if accumulate:
             view += values
@@ -185,12 +89,12 @@ def _put(target: Array, values: Any, *indices: Array, index: tuple[Any, ...], ac
     shape = placed(view.shape, dims, together)
     check_writable(np.shape(values), shape)
     if accumulate:
-        _add_at(view, dims, arrays, np.broadcast_to(_trimmed(values, len(shape)), shape).astype(target.dtype, copy=False))
+        add_at(view, dims, arrays, np.broadcast_to(_trimmed(values, len(shape)), shape).astype(target.dtype, copy=False))
         return target
     try:
-        view[_full(dims, arrays)] = values
+        view[full(dims, arrays)] = values
     except IndexError:
-        raise _complain(view, dims, arrays) from None
+        raise complain(view, dims, arrays) from None
     return target
 
 
@@ -383,8 +287,8 @@ derivative(
 def _take_parts(self: Array, indices: Array, dim: int) -> tuple[Array, Array]:
     """Both operands with the dimensions other than ``dim`` broadcast."""
     dim %= self.ndim
-    ours = self.shape[:dim] + (1,) + self.shape[dim + 1 :]
-    theirs = indices.shape[:dim] + (1,) + indices.shape[dim + 1 :]
+    ours = (*self.shape[:dim], 1, *self.shape[dim + 1 :])
+    theirs = (*indices.shape[:dim], 1, *indices.shape[dim + 1 :])
     rest = np.broadcast_shapes(ours, theirs)
     source = np.broadcast_to(self, (*rest[:dim], self.shape[dim], *rest[dim + 1 :]))
     return source, np.broadcast_to(indices, (*rest[:dim], indices.shape[dim], *rest[dim + 1 :]))
@@ -457,7 +361,7 @@ derivative(
 @kernel("masked_select")
 def _masked_select(self: Array, mask: Array) -> Array:
     shape = np.broadcast_shapes(self.shape, mask.shape)
-    return np.broadcast_to(self, shape)[np.broadcast_to(mask, shape)]
+    return np.asarray(np.broadcast_to(self, shape)[np.broadcast_to(mask, shape)])
 
 
 def _masked_select_gradient(g: Any, self_shape: tuple[int, ...], mask: Any) -> Any:
@@ -472,7 +376,8 @@ def _scatter_masked(target: Array, mask: Array, source: Array) -> Array:
     count = int(np.count_nonzero(where))
     if count > source.size:
         raise ShapeError(
-            f"masked_scatter: expected the source to have at least as many elements as the mask holds, {count}, but it has {source.size}"
+            f"masked_scatter: expected the source to have at least as many elements as the mask holds, {count}, but it has "
+            f"{source.size}"
         )
     target[where] = source.reshape(-1)[:count]
     return target
@@ -528,7 +433,7 @@ def _argsort(self: Array, dim: int, descending: bool, stable: bool) -> Array:
 
 
 @kernel("topk")
-def _topk(self: Array, k: int, dim: int, largest: bool, sorted: bool) -> tuple[Array, Array]:  # noqa: A002 - PyTorch's name
+def _topk(self: Array, k: int, dim: int, largest: bool, sorted: bool) -> tuple[Array, Array]:
     if self.ndim == 0:
         return self.copy(), np.zeros((), np.int64)
     positions = np.ascontiguousarray(np.take(_order(self, dim, largest), np.arange(k), axis=dim))

@@ -234,9 +234,10 @@ def _rectangular_trace(g: Any, shape: tuple[int, ...]) -> Any:
 # Singular values ---------------------------------------------------------------------------------------------------------------
 
 
-def _decompose(x: Array, full_matrices: bool, vectors: bool = True) -> Any:
+def _decompose(x: Array, **settings: bool) -> Any:
+    decompose: Any = np.linalg.svd
     try:
-        return np.linalg.svd(x, full_matrices=full_matrices, compute_uv=vectors)
+        return decompose(x, **settings)
     except np.linalg.LinAlgError:
         raise NumericalError(
             "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite values."
@@ -245,12 +246,12 @@ def _decompose(x: Array, full_matrices: bool, vectors: bool = True) -> Any:
 
 @kernel("svd")
 def _svd(self: Array, full_matrices: bool) -> Any:
-    return tuple(_decompose(self, full_matrices))
+    return tuple(_decompose(self, full_matrices=full_matrices))
 
 
 @kernel("svdvals")
 def _svdvals(self: Array) -> Any:
-    return _decompose(self, False, vectors=False)
+    return _decompose(self, compute_uv=False)
 
 
 def _on_diagonal(x: Any) -> Any:

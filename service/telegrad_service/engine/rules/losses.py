@@ -40,6 +40,10 @@ def _pointwise(
     """Register a loss of the difference ``d``: ``value(d, setting)`` and its derivative, both in F ops.
 
     Args:
+        name: the op.
+        value: the loss of a difference.
+        slope: its derivative.
+        *settings: names of parameters that both take.
         weighted: whether the op takes weights.
         by_weight: whether a weighted mean divides by the weights' sum, or by the count (huber_loss, as in PyTorch).
     """
@@ -68,7 +72,7 @@ def _pointwise(
             weight_gradient = losses * scaled
         if weight is not None:
             scaled = scaled * weight
-        gradient = slope(d, *arguments) * scaled if needs[0] or needs[1] else None
+        gradient: Any = slope(d, *arguments) * scaled if needs[0] or needs[1] else None
         pieces = (gradient if needs[0] else None, -gradient if needs[1] else None)
         return (*pieces, weight_gradient) if weighted else pieces
 
@@ -212,7 +216,7 @@ def _cells(shape: tuple[int, ...], target: Array, ignore_index: int) -> tuple[An
     samples, classes, rest = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
     flat = target.reshape(samples, rest)
     kept: Array | None = None
-    if 0 <= ignore_index < classes or flat.size and (flat.min() < 0 or flat.max() >= classes):
+    if 0 <= ignore_index < classes or (flat.size and (flat.min() < 0 or flat.max() >= classes)):
         kept = flat != ignore_index
         flat = np.where(kept, flat, 0)
         if kept.all():
