@@ -74,7 +74,7 @@ def _extreme(name: str) -> Any:
 
 
 def _clamp(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
-    if inputs[1] is None and inputs[2] is None:
+    if all(bound is None for bound in inputs[1:]):
         raise ShapeError("torch.clamp: At least one of 'min' or 'max' must not be None")  # RuntimeError, as in PyTorch
     dtype = result_type(inputs)
     numbers = [bound for bound in inputs[1:] if bound is not None and not isinstance(bound, Spec)]
@@ -298,13 +298,21 @@ class ComparisonOps(TensorBase):
 
     clip = clamp
 
+    @op(_clamp, inplace=True)
     def clamp_min(self, min: Self | Number) -> Self:
-        """``clamp(min=min)``."""
-        return self._apply("clamp", self, min, None)
+        """``maximum(self, min)`` with a number or a tensor.
 
+        Shapes: [...], [...] -> broadcast. Gradient: g where ``self >= min``; g where ``self < min``.
+        """
+        return self._apply("clamp_min", self, min)
+
+    @op(_clamp, inplace=True)
     def clamp_max(self, max: Self | Number) -> Self:
-        """``clamp(max=max)``."""
-        return self._apply("clamp", self, None, max)
+        """``minimum(self, max)`` with a number or a tensor.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g where ``self <= max``; g where ``self > max``.
+        """
+        return self._apply("clamp_max", self, max)
 
     def where(self, condition: Self, other: Self | Number) -> Self:
         """``self`` where ``condition`` holds, else ``other``. The free function takes the condition first."""

@@ -103,6 +103,29 @@ def _clamp_max(g: Any, self: Any, min: Any, max: Any) -> Any:
 
 derivative("clamp", self=_clamp_self, min=_clamp_min, max=_clamp_max)
 
+kernel("clamp_min", np.maximum, ufunc=np.maximum, ufunc_kinds="f")
+kernel("clamp_max", np.minimum, ufunc=np.minimum, ufunc_kinds="f")
+
+
+def _not_below(g: Any, self: Any, min: Any) -> Any:
+    return F.where(F.ge(self, min), g, 0)
+
+
+def _below(g: Any, self: Any, min: Any) -> Any:
+    return F.where(F.lt(self, min), g, 0)
+
+
+def _not_above(g: Any, self: Any, max: Any) -> Any:
+    return F.where(F.le(self, max), g, 0)
+
+
+def _above(g: Any, self: Any, max: Any) -> Any:
+    return F.where(F.gt(self, max), g, 0)
+
+
+derivative("clamp_min", self=_not_below, min=_below)
+derivative("clamp_max", self=_not_above, max=_above)
+
 kernel("where", np.where)
 derivative(
     "where",
