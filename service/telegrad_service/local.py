@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
-from telegrad.contract.errors import ArgumentTypeError, SessionClosedError
+from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, SessionMismatchError
 from telegrad.contract.session import BaseSession, one_or_many
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad_service.engine import autograd
+from telegrad_service.engine.picture import describe_graph, draw
 from telegrad_service.engine.rules import load
 from telegrad_service.engine.tensor import Engine, Tensor
 
@@ -82,6 +83,14 @@ class LocalSession(BaseSession):
             is_grads_batched=is_grads_batched,
             materialize_grads=materialize_grads,
         )
+
+    def graph(self, root: AbstractTensor, format: str = "json") -> Any:
+        """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``."""
+        if not isinstance(root, Tensor):
+            raise ArgumentTypeError(f"root must be a Tensor, not {type(root).__name__}")
+        if root.home is not self._engine:
+            raise SessionMismatchError("root lives in another session; ask that session for its graph")
+        return draw(describe_graph(root), format)
 
     def close(self) -> None:
         """Refuse new tensors; those that exist stay readable, their memory is freed with them."""
