@@ -34,8 +34,8 @@ def describe_graph(root: Tensor, *, max_nodes: int = MAX_PICTURE_NODES, names: M
     Returns:
         A dict of ``root`` (an id), ``root_output`` (which output of that node), ``nodes`` (id, op, name, outputs by shape and
         dtype, saved_bytes, freed), ``leaves`` (id, name, shape, dtype, requires_grad, has_grad), ``edges`` (from,
-        output, to, input: from what made a value to the node that used it, with the positions on both sides) and ``omitted``, how many nodes and
-        leaves are not listed.
+        output, to, input: from what made a value to the node that used it, with the positions on both sides) and ``omitted``,
+        how many nodes and leaves are not listed.
     """
     start: Any = root.current_node()
     start = root if start is None else start
