@@ -19,13 +19,14 @@ import numpy.typing as npt
 from telegrad import _autograd, _defaults
 from telegrad._exchange import Exchange
 from telegrad._handle import Handle
-from telegrad._history import UNKNOWN, Leaf
+from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Reply
 from telegrad._recorder import Recorder
 from telegrad._retries import Retries
 from telegrad._transport import AsyncTransport, Procedure, run_async
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, SessionError, ShapeError, TelegradError
+from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import Shape
 from telegrad.contract.session import BaseSession, make_current, one_or_many, reset_current
 from telegrad.contract.tensor.creation import CreationOps
@@ -147,7 +148,7 @@ class AsyncTensor(Handle):
 
     async def _grad_fn(self) -> GraphNode | None:
         known = self.history()
-        if known is UNKNOWN:
+        if known is UNKNOWN or (isinstance(known, Node) and not known.exact):
             return _autograd.described_node(self, await self.describe())
         return None if isinstance(known, Leaf) else known
 
@@ -209,7 +210,7 @@ class AsyncTensor(Handle):
 
     async def numpy(self) -> npt.NDArray[Any]:
         """The values as a read-only numpy array: a copy of what the server has."""
-        if await self._requires_grad():
+        if is_grad_enabled() and await self._requires_grad():
             raise AutogradError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return await self._value()
 

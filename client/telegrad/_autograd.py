@@ -331,7 +331,7 @@ def set_grad(tensor: Any, value: Any) -> None:
         home.record(Set(name, grad=None), touches=(leaf,), depth=4)
         return
     if not isinstance(value, TensorBase):
-        raise ArgumentTypeError(f"assigned grad must be a Tensor or None but got {type(value).__name__}")
+        raise ArgumentTypeError(checks.no_gradient(value))
     if value is tensor:
         raise AutogradError("can't assign Variable as its own grad")
     value_name = name_of(home, value, "grad")
@@ -358,7 +358,7 @@ def retain_grad(tensor: Any) -> None:
 def described_node(tensor: Any, description: dict[str, Any]) -> Node | Described | None:
     """The ``grad_fn`` of a tensor whose description has just been read."""
     history = tensor.history()
-    if isinstance(history, (Node, Described)):
+    if isinstance(history, Described) or (isinstance(history, Node) and history.exact):
         return history
     return None if description["grad_fn"] is None else Described(description["grad_fn"])
 

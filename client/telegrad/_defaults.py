@@ -39,8 +39,9 @@ FLUSH_SILENCE_SECONDS: Final = 1.0
 """A recorded batch leaves by itself when nothing was recorded for so long: somebody is thinking at a prompt. Long enough that no step of a
 busy training loop is cut in two."""
 
-RELEASE_NAMES: Final = 64
-"""Collected handles that are released in the middle of a batch: bounds what the server holds for a step beyond what a local run holds."""
+RELEASE_COMMANDS: Final = 64
+"""After so many recorded commands, collected handles are released in the middle of the batch: bounds what the server holds for a
+step beyond what a local run holds."""
 
 SEND_PIECE_BYTES: Final = 2**20
 """Bodies are handed to the transport in pieces of at most this size; the HTTP library copies each piece once."""

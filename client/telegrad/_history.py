@@ -6,9 +6,10 @@ an outcome depends on what only the server knows, the answer is ``UNKNOWN`` and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from telegrad.contract.nodes import edge_positions, node_name, passes_gradient
 from telegrad.contract.ops import Op
 
 
@@ -67,34 +68,41 @@ class Node:
     Attributes:
         op: the row of the op table.
         edges: per input that needs a gradient: (input position, target, output index of the target).
-        retained: the leaves-to-be of outputs that ``retain_grad`` was called on; None while there are none.
+        parameters: those that were given.
+        count: how many inputs the call had.
+        rank: number of dimensions of the first output; -1 where unknown.
+        retained: the states of outputs that ``retain_grad`` was called on; None while there are none.
     """
 
-    __slots__ = ("edges", "op", "retained")
+    __slots__ = ("count", "edges", "op", "parameters", "rank", "retained")
 
-    def __init__(self, op: Op, edges: tuple[tuple[int, Target, int], ...]) -> None:
+    def __init__(
+        self, op: Op, edges: Sequence[tuple[int, Target, int]], parameters: Mapping[str, Any], count: int, rank: int
+    ) -> None:
         self.op = op
         self.edges = edges
+        self.parameters = parameters
+        self.count = count
+        self.rank = rank
         self.retained: list[Leaf] | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether the server's node surely has these edges and this name."""
+        return self.rank >= 0 and all(target is not UNKNOWN for _, target, _ in self.edges)
 
     def name(self) -> str:
         """PyTorch's name of this kind of node, for example ``AddBackward0``."""
-        return self.op.node
+        return node_name(self.op, self.parameters, [position for position, _, _ in self.edges], self.rank)
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """Where gradients go from here: (node, output index) per input; (None, 0) for an input that needs none."""
         edge_at = {position: (target, index) for position, target, index in self.edges}
-        count = max(edge_at, default=-1) + 1
-        count = max(count, sum(1 for s in self.op.inputs if not s.variadic and not s.number and not s.optional))
         out: list[tuple[Any, int]] = []
-        for position in range(count):
-            edge = edge_at.get(position)
-            if edge is not None:
-                target, index = edge
-                out.append((AccumulateGrad(target) if isinstance(target, Leaf) else target, index))
-            elif position < len(self.op.inputs) and self.op.inputs[position].name in self.op.differentiable:
-                out.append((None, 0))
+        for position in edge_positions(self.op, list(edge_at), self.count):
+            target, index = (None, 0) if position is None else edge_at[position]
+            out.append((AccumulateGrad(target) if isinstance(target, Leaf) else target, index))
         return tuple(out)
 
     def __repr__(self) -> str:
@@ -176,7 +184,8 @@ class Reach:
             if isinstance(target, Node):
                 if id(target) not in self.nodes:
                     self.nodes[id(target)] = target
-                    todo.extend([edge[1] for edge in target.edges])
+                    if passes_gradient(target.op, target.parameters):
+                        todo.extend([edge[1] for edge in target.edges])
             elif isinstance(target, Leaf):
                 self.leaves[id(target)] = target
             elif target is not None:

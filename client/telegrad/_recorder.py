@@ -65,23 +65,34 @@ class Foresight:
         row: the op.
         outputs: the Spec of each; None where the shape depends on values, or on an input whose shape does.
         types: the element type of each output; None where unknown.
-        spec, simple: of the usual kind, one output of known shape and no view, its Spec.
-        single: whether the op returns a tensor and not a tuple.
         positions: of tensor inputs that gradients flow to.
+        in_place: whether the result goes into the first input.
+        single: whether the op returns a tensor and not a tuple.
+        simple: of the usual kind: one new tensor of known shape, no view.
+        spec: of the output of a simple op.
+        rank: number of dimensions of the first output; -1 where unknown.
     """
 
-    __slots__ = ("outputs", "positions", "row", "simple", "single", "spec", "types")
+    __slots__ = ("in_place", "outputs", "positions", "rank", "row", "simple", "single", "spec", "types")
 
-    def __init__(self, row: Op, outputs: tuple[Spec | None, ...], types: tuple[Any, ...], positions: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        row: Op,
+        outputs: tuple[Spec | None, ...],
+        types: tuple[Any, ...],
+        positions: tuple[int, ...],
+        in_place: bool,
+    ) -> None:
         self.row = row
         self.outputs = outputs
         self.types = types
+        self.in_place = in_place
         self.single = not returns_tuple(row)
-        self.positions = positions
-        self.spec = outputs[0] if len(outputs) == 1 else None
-        self.simple = self.single and self.spec is not None and not row.view
-        if self.simple and self.spec is not None and not self.spec.dtype.is_differentiable:
-            self.positions = ()
+        self.spec = outputs[0] if outputs else None
+        self.rank = -1 if self.spec is None else len(self.spec.shape)
+        self.simple = self.single and self.spec is not None and not row.view and not in_place
+        no_gradient = bool(types) and all(t is not None and not t.is_differentiable for t in types)
+        self.positions = () if no_gradient else positions
 
 
 class Recorder:
@@ -98,6 +109,7 @@ class Recorder:
         leaves: handles that require grad, by name.
         writes: counts recorded in-place changes and backwards; a value read before the last one is not shown again.
         grad_epoch: counts events after which no gradient is known to be absent or the same.
+        name: makes a new name.
         shared: other clients may change this session's tensors, so that no value is kept.
         attention: closed, forked or with failed handles: the next record looks closer.
     """
@@ -127,22 +139,61 @@ class Recorder:
         self.attention = False
         self.queued_bytes = 0
         self.process = os.getpid()
-        self._prefix = f"c{secrets.token_hex(4)}."
-        self._next = itertools.count(1).__next__
+        # A name that no other tensor of the session has, whoever else uses it; all in C, because there is one per op.
+        self.name: Callable[[], str] = map(f"c{secrets.token_hex(4)}.".__add__, map(str, itertools.count(1))).__next__
         self._wake = wake
         self._limit = limit
         self._rules: dict[Any, Foresight] = {}
 
     # Recording ---------------------------------------------------------------------------------------------------------------
 
-    def name(self) -> str:
-        """A name that no other tensor of the session has."""
-        return f"{self._prefix}{self._next()}"
-
     def apply(self, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
         """Record one op; see ``TensorBase._apply``. The hot path: every attribute access counts."""
         if self.attention:
             self.check(inputs)
+        cls = self.tensor_class
+        plan: Foresight | None = None
+        names: Sequence[Any] = ()
+        if len(inputs) == 2 and not parameters:
+            a, b = inputs
+            if a.__class__ is cls and b.__class__ is cls and a._home is self and b._home is self:
+                plan = self._rules.get((op, a._spec, b._spec))
+                names = (a._name, b._name)
+        if plan is None:
+            plan, names = self._plan(op, inputs, parameters)
+        if plan.in_place:
+            return self._apply_in_place(plan, op, inputs, names, parameters)
+        grad = is_grad_enabled()
+        node: Any = None
+        if grad:
+            for position in plan.positions:
+                x = inputs[position]
+                if x._node is not None or x._extra is not None:
+                    node = self.link(plan, inputs, parameters)
+                    break
+        if not plan.simple:
+            return self._several(plan, op, inputs, names, parameters, grad, node)
+        name = self.name()
+        made = cls(self, name, plan.spec, node)
+        frame = sys._getframe(3)  # apply, _apply, the op's method, its caller
+        if _files.get(frame.f_code.co_filename, True):
+            frame = users_frame(sys._getframe(1))
+        queue = self.queue
+        queue.append((op, names, parameters, (name,), grad, frame.f_code, frame.f_lasti))
+        count = len(queue)
+        if count == 1 or not count % _defaults.RELEASE_COMMANDS:
+            self._tick(count)
+        return made
+
+    def _tick(self, count: int) -> None:
+        """What need not be looked at for every op."""
+        if self.released:
+            self.release()
+        if count == 1 or count >= self._limit:
+            self._wake(count)
+
+    def _plan(self, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> tuple[Foresight, Sequence[Any]]:
+        """What is known of this call, and its inputs as on the wire."""
         cls = self.tensor_class
         key: list[Any] = [op]
         names: list[Any] = []
@@ -160,49 +211,30 @@ class Recorder:
                 key.append(x)
         if parameters:
             known = known and _add_parameters(key, parameters)
-        plan: Foresight | None = None
+        signature: Any = tuple(key)
         if known:
-            signature = tuple(key)
             try:
                 plan = self._rules.get(signature)
-            except TypeError:  # an input that cannot be hashed is refused below, a slice is not remembered
+            except TypeError:  # a list, say; a slice is not remembered, other things are refused below
                 known = False
-        if plan is None:
-            if op.endswith("_") and op not in OPS:
-                return self._apply_in_place(op[:-1], inputs, names, parameters)
-            plan = self.foresee(find(op), inputs, parameters)
-            if known:
-                self._remember(signature, plan)  # pyright: ignore[reportPossiblyUnboundVariable]
-        grad = is_grad_enabled()
-        node: Any = None
-        if grad:
-            for position in plan.positions:
-                x = inputs[position]
-                if x._node is not None or x._extra is not None:
-                    node = self.link(plan.row, plan.positions, inputs)
-                    break
-        if not plan.simple:
-            return self._several(plan, op, inputs, names, parameters, grad, node)
-        name = f"{self._prefix}{self._next()}"
-        made = cls(self, name, plan.spec, node)
-        frame = sys._getframe(3)  # apply, _apply, the op's method, its caller
-        if _files.get(frame.f_code.co_filename, True):
-            frame = users_frame(frame)
-        queue = self.queue
-        queue.append((op, names, parameters, (name,), grad, frame.f_code, frame.f_lasti))
-        count = len(queue)
-        if count == 1 or count >= self._limit:
-            self._wake(count)
-        if len(self.released) > _defaults.RELEASE_NAMES:
-            self.release()
-        return made
+            else:
+                if plan is not None:
+                    return plan, names
+        in_place = op.endswith("_") and op not in OPS
+        row = find(op[:-1] if in_place else op)
+        if in_place and not row.inplace:
+            raise UnknownOpError(f"there is no op {op}")
+        plan = self.foresee(row, inputs, parameters, in_place=in_place)
+        if known:
+            self._remember(signature, plan)
+        return plan, names
 
     def _remember(self, key: Any, plan: Foresight) -> None:
         if len(self._rules) >= _defaults.REMEMBERED_RULES:
             self._rules.clear()
         self._rules[key] = plan
 
-    def foresee(self, row: Op, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Foresight:
+    def foresee(self, row: Op, inputs: tuple[Any, ...], parameters: dict[str, Any], *, in_place: bool = False) -> Foresight:
         """Check the call and run the op's rule. Raises what the computation would raise for these shapes, types and parameters."""
         checks.check_inputs(row, inputs, self.is_ours)
         full = row.complete(parameters)
@@ -214,39 +246,40 @@ class Recorder:
         )
         if any(isinstance(x, cls) and x._spec is None for x in inputs):
             count = len(row.outputs)
-            return Foresight(row, (None,) * count, (None,) * count, positions)
+            return Foresight(row, (None,) * count, (None,) * count, positions, in_place)
         try:
             outcome = row.rule(specs, full)
         except UnknownShape as signal:
-            return Foresight(row, (None,) * len(signal.dtypes), signal.dtypes, positions)
-        return Foresight(row, outcome.outputs, tuple([o.dtype for o in outcome.outputs]), positions)
+            return Foresight(row, (None,) * len(signal.dtypes), signal.dtypes, positions, in_place)
+        return Foresight(row, outcome.outputs, tuple([o.dtype for o in outcome.outputs]), positions, in_place)
 
     def is_ours(self, tensor: Any) -> bool:
         """Whether a tensor lives in this session."""
         return isinstance(tensor, self.tensor_class) and tensor._home is self
 
-    def link(self, row: Op, positions: Sequence[int], inputs: Sequence[Any]) -> Any:
+    def link(self, plan: Foresight, inputs: Sequence[Any], parameters: dict[str, Any]) -> Any:
         """The history that a recorded op gives its outputs."""
         edges: list[tuple[int, Any, int]] = []
         certain = False
-        for position in positions:
+        for position in plan.positions:
             x = inputs[position]
-            history = x._node if x._extra is None else x.history()
+            extra = x._extra
+            history = x._node if extra is None else x.history()
             if history is not None:
                 if history is not UNKNOWN:
                     certain = True
-                edges.append((position, history, 0 if x._extra is None else x._extra.index))
+                edges.append((position, history, 0 if extra is None else extra.index))
         if not edges:
             return None
         # An input that may or may not require grad decides only where no other one surely does.
-        return Node(row, tuple(edges)) if certain else UNKNOWN
+        return Node(plan.row, edges, parameters, len(inputs), plan.rank) if certain else UNKNOWN
 
     def _several(
         self,
         plan: Foresight,
         op: str,
         inputs: tuple[Any, ...],
-        names: list[Any],
+        names: Sequence[Any],
         parameters: dict[str, Any],
         grad: bool,
         node: Any,
@@ -275,40 +308,34 @@ class Recorder:
         self.put((op, names, parameters, tuple([m._name for m in made]), grad, *users_place(2)))
         return made[0] if plan.single else tuple(made)
 
-    def _apply_in_place(self, name: str, inputs: tuple[Any, ...], names: list[Any], parameters: dict[str, Any]) -> Any:
-        row = find(name)
-        if not row.inplace:
-            raise UnknownOpError(f"there is no op {name}_")
-        plan = self.foresee(row, inputs, parameters)
+    def _apply_in_place(
+        self, plan: Foresight, op: str, inputs: tuple[Any, ...], names: Sequence[Any], parameters: dict[str, Any]
+    ) -> Any:
         target = inputs[0]
         if not isinstance(target, self.tensor_class):
-            raise checks.in_place_target(name, target)
+            raise checks.in_place_target(plan.row.name, target)
         grad = is_grad_enabled()
         history = target.history()
         view = target._extra is not None and target._extra.base is not None
-        if grad and isinstance(history, Leaf) and not view:
+        if grad and not view and isinstance(history, Leaf):
             raise checks.leaf_in_place()
         spec = plan.outputs[0]
         if spec is not None and target._spec is not None:
             checks.check_in_place_result(spec, target._spec)
-        place = users_place(2)
-        if grad and (history is not None or view or self.link(row, plan.positions, inputs) is not None):
-            self._rewrite_history(target, row, plan, inputs, view)
+        place = users_place(3)
+        if grad:
+            node = self.link(plan, inputs, parameters)
+            if node is not None or history is not None or view:
+                self._rewrite_history(target, plan, node, view)
         self.writes += 1
-        self.put(Recorded(None, *place, touches=(target,), applied=(name + "_", names, parameters, (), grad)))
+        self.put(Recorded(None, *place, touches=(target,), applied=(op, names, parameters, (), grad)))
         return target
 
-    def _rewrite_history(self, target: Any, row: Op, plan: Foresight, inputs: tuple[Any, ...], view: bool) -> None:
-        """What an in-place change does to the history of the target, of its base and of its other views."""
-        surely_recorded = (
-            not view
-            and "self" in row.differentiable
-            and plan.types[0] is not None
-            and plan.types[0] is target.known_dtype()
-            and target._node is not UNKNOWN
-        )
-        node = self.link(row, plan.positions, inputs) if surely_recorded else UNKNOWN
-        target._node = node
+    def _rewrite_history(self, target: Any, plan: Foresight, node: Any, view: bool) -> None:
+        """What a recorded in-place change does to the history of the target, of its base and of its other views."""
+        # Sure is only the plain case: no view, and a result that needs no conversion, which would be a node of its own.
+        sure = not view and plan.types[0] is not None and plan.types[0] is target.known_dtype()
+        target._node = node if sure and isinstance(node, Node) else UNKNOWN
         extra = target.extra()
         extra.generation += 1
         extra.index = 0
@@ -316,7 +343,7 @@ class Recorder:
             base = extra.base
             base._node = UNKNOWN
             base.extra().generation += 1
-            extra.base_generation = -1
+            extra.base_generation = base.extra().generation
 
     # Commands other than ops -------------------------------------------------------------------------------------------------
 

@@ -16,16 +16,18 @@ import numpy.typing as npt
 from telegrad import _autograd, _defaults
 from telegrad._exchange import Exchange
 from telegrad._handle import Handle
-from telegrad._history import UNKNOWN, Leaf
+from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Reply
 from telegrad._recorder import Recorder
 from telegrad._retries import Retries
 from telegrad._transport import Procedure, Transport, run
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import AutogradError, SessionError, TelegradError
+from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import Shape, Spec
 from telegrad.contract.session import BaseSession, one_or_many
-from telegrad.contract.tensor.tensor import GraphNode, Tensor
+from telegrad.contract.tensor.tensor import GraphNode
+from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 
 if TYPE_CHECKING:
     from telegrad.contract.codec import Array
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class RemoteTensor(Handle, Tensor):
+class Tensor(Handle, AbstractTensor):
     """A tensor on a server. Ops are recorded; reads send what was recorded and wait. See ``Tensor``."""
 
     __slots__ = ()
@@ -88,21 +90,21 @@ class RemoteTensor(Handle, Tensor):
     def grad_fn(self) -> GraphNode | None:
         """The node that made this tensor."""
         known = self.history()
-        if known is UNKNOWN:
+        if known is UNKNOWN or (isinstance(known, Node) and not known.exact):
             return _autograd.described_node(self, self._describe())
         return None if isinstance(known, Leaf) else known
 
     @property
-    def grad(self) -> RemoteTensor | None:  # type: ignore[override]
+    def grad(self) -> Tensor | None:  # type: ignore[override]
         """The gradient accumulated so far, or None."""
         found = _autograd.known_grad(self)
         if found is UNKNOWN:
             self.session.resolve_grads(self)
             found = _autograd.known_grad(self, resolved=True)
-        return cast("RemoteTensor | None", found)
+        return cast("Tensor | None", found)
 
     @grad.setter
-    def grad(self, value: Tensor | None) -> None:
+    def grad(self, value: AbstractTensor | None) -> None:
         _autograd.set_grad(self, value)
 
     @property
@@ -120,7 +122,7 @@ class RemoteTensor(Handle, Tensor):
 
     def numpy(self) -> npt.NDArray[Any]:
         """The values as a read-only numpy array: a copy of what the server has, so that writing into it would change nothing there."""
-        if self.requires_grad:
+        if is_grad_enabled() and self.requires_grad:
             raise AutogradError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._value()
 
@@ -148,7 +150,7 @@ class RemoteSession(BaseSession):
             if found is not None:
                 found._wake(count)
 
-        self._recorder = Recorder(RemoteTensor, self, wake, limit)
+        self._recorder = Recorder(Tensor, self, wake, limit)
         self._recorder.shared = session is not None
         self._exchange = Exchange(self._recorder, retries, session)
         self._transport = transport
@@ -180,8 +182,8 @@ class RemoteSession(BaseSession):
     def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
         return self._recorder.apply(op, inputs, parameters)
 
-    def _create(self, array: Any, requires_grad: bool) -> RemoteTensor:
-        made: RemoteTensor = _autograd.create(self._recorder, array, requires_grad)
+    def _create(self, array: Any, requires_grad: bool) -> Tensor:
+        made: Tensor = _autograd.create(self._recorder, array, requires_grad)
         return made
 
     def _wake(self, count: int) -> None:
@@ -199,11 +201,11 @@ class RemoteSession(BaseSession):
 
     def backward(
         self,
-        tensors: Tensor | Sequence[Tensor],
-        grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
+        tensors: AbstractTensor | Sequence[AbstractTensor],
+        grad_tensors: AbstractTensor | Sequence[AbstractTensor | None] | None = None,
         retain_graph: bool | None = None,
         create_graph: bool = False,
-        inputs: Tensor | Sequence[Tensor] | None = None,
+        inputs: AbstractTensor | Sequence[AbstractTensor] | None = None,
     ) -> None:
         """Accumulate gradients; see ``telegrad.autograd.backward``."""
         _autograd.backward(
@@ -217,9 +219,9 @@ class RemoteSession(BaseSession):
 
     def grad(
         self,
-        outputs: Tensor | Sequence[Tensor],
-        inputs: Tensor | Sequence[Tensor],
-        grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+        outputs: AbstractTensor | Sequence[AbstractTensor],
+        inputs: AbstractTensor | Sequence[AbstractTensor],
+        grad_outputs: AbstractTensor | Sequence[AbstractTensor | None] | None = None,
         retain_graph: bool | None = None,
         create_graph: bool = False,
         allow_unused: bool | None = None,
@@ -243,15 +245,15 @@ class RemoteSession(BaseSession):
         present = self.wait_for(reply).take()["present"]
         return _autograd.keep_present(results, present)
 
-    def name(self, tensor: Tensor, name: str) -> None:
+    def name(self, tensor: AbstractTensor, name: str) -> None:
         """Give a tensor a lasting name, by which other clients find it. The tensor keeps it when the handle is gone."""
         _autograd.give_name(self._recorder, tensor, name)
 
-    def tensor_by_name(self, name: str) -> RemoteTensor:
+    def tensor_by_name(self, name: str) -> Tensor:
         """A handle to the tensor that has this name on the server. Raises NotFoundError if there is none."""
         handle, reply = _autograd.find_name(self._recorder, name)
         handle.learn(self.wait_for(reply).take()["tensor"])
-        return cast(RemoteTensor, handle)
+        return cast(Tensor, handle)
 
     # Asking ------------------------------------------------------------------------------------------------------------------
 
@@ -265,13 +267,13 @@ class RemoteSession(BaseSession):
             self.flush()
         return reply
 
-    def resolve_grads(self, tensor: RemoteTensor) -> None:
+    def resolve_grads(self, tensor: Tensor) -> None:
         """Ask the server about every gradient that is not known, of this tensor and of all leaves, in one request."""
         questions = _autograd.ask_grads(self._recorder, tensor)
         self.flush()
         _autograd.learn_grads(self._recorder, questions)
 
-    def graph(self, root: Tensor, format: str = "json") -> Any:
+    def graph(self, root: AbstractTensor, format: str = "json") -> Any:
         """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``."""
         name = _autograd.name_of(self._recorder, root, "root")
         self.flush()
@@ -365,4 +367,4 @@ class _Silence:
                 del session
 
 
-__all__ = ["RemoteSession", "RemoteTensor"]
+__all__ = ["RemoteSession", "Tensor"]

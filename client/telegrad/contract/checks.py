@@ -67,15 +67,22 @@ def check_can_require_grad(dtype: DType) -> None:
         raise DTypeError("only Tensors of floating point and complex dtype can require gradients")
 
 
+def no_gradient(value: object) -> str:
+    """What is said of an assigned ``grad`` that is no tensor."""
+    return f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+
+
 def check_assigned_grad(tensor: Spec, gradient: Spec) -> None:
     """Refuse an assigned ``grad`` of another shape or type than its tensor."""
     if gradient.shape != tensor.shape:
         raise ShapeError(
-            f"assigned grad has data of a different size: the tensor has {list(tensor.shape)}, the gradient {list(gradient.shape)}"
+            f"attempting to assign a gradient of size '{list(gradient.shape)}' to a tensor of size "
+            f"'{list(tensor.shape)}'. Please ensure that the gradient and the tensor are the same size"
         )
     if gradient.dtype is not tensor.dtype:
         raise DTypeError(
-            f"assigned grad has data of a different type: {gradient.dtype.name} where the tensor has {tensor.dtype.name}"
+            f"attempting to assign a gradient with dtype '{gradient.dtype.name}' to a tensor with dtype "
+            f"'{tensor.dtype.name}'. Please ensure that the gradient and the tensor have the same dtype"
         )
 
 

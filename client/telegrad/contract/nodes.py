@@ -83,3 +83,8 @@ def edge_positions(op: Op, positions: Sequence[int], count: int) -> list[int | N
         elif slot.name in op.differentiable and (not slot.number or op.name in _NUMBERS_HAVE_EDGES):
             found.append(None)
     return found
+
+
+def passes_gradient(op: Op, parameters: Mapping[str, Any]) -> bool:
+    """Whether anything comes out of the op's formulas: PyTorch gives no gradient, not even zeros, for the norm that counts non-zeros."""
+    return op.name != "norm" or parameters.get("p") != 0
