@@ -52,6 +52,9 @@ def test_inputs_stay_and_results_share_their_version_exactly_with_their_memory(e
                 assert shared == np.may_share_memory(output.array, tensor.array)
 
 
+COPIES = {"einsum": "PyTorch happens to return a view where nothing is summed; ours always makes a new tensor"}
+
+
 @pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: nothing to compare aliases with")
 # PyTorch's conj is a view that conjugates when it is read; ours is a copy.
 @pytest.mark.parametrize("sample", parameters([s for s in STEADY if not is_in_place(s) and s.torch and s.op != "conj"]))
@@ -65,6 +68,8 @@ def test_results_share_memory_where_the_reference_does(engine: Telegrad, sample:
         outputs = [o for o in returned if side.is_tensor(o) and 0 not in o.shape]
         return aliases(outputs, tensors, address)
 
+    if sample.op in COPIES:
+        pytest.skip(COPIES[sample.op])
     assert shared(engine, storage_address) == shared(torch, lambda t: t.untyped_storage().data_ptr())
 
 

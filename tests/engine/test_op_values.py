@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.foreseeing import foresee
-from tests.references.comparison import differences
-from tests.references.evaluation import evaluate
+from tests.references.comparison import differences, precision_of
+from tests.references.evaluation import Bound, evaluate
 from tests.references.sides import Telegrad
 from tests.references.stored import reference
 from tests.samples import Sample
@@ -24,7 +24,8 @@ def test_values_agree_with_the_reference(engine: Telegrad, sample: Sample) -> No
     if sample.random:
         assert [(a.dtype, a.shape) for a in found.outputs] == [(a.dtype, a.shape) for a in wanted.outputs]
     else:
-        assert differences(found.outputs, wanted.outputs, "output") == []
+        precision = precision_of(Bound(sample).arrays)
+        assert differences(found.outputs, wanted.outputs, "output", precision=precision) == []
 
 
 @pytest.mark.parametrize("sample", parameters(SAMPLES))

@@ -115,6 +115,8 @@ def evaluate_at(
     """The values and gradients of the sample's call at other arrays and, if given, other cotangents."""
     wanted = tuple(bound.continuous if variables is None else variables) if order else ()
     leaves = [side.tensor(a, requires_grad=i in wanted) for i, a in enumerate(arrays)]
+    if bound.sample.random:
+        side.seed()
     outputs = flatten(side, bound.call(side, leaves))
     values = tuple(side.array(o) if side.is_tensor(o) else o for o in outputs)
     requires = tuple(bool(side.is_tensor(o) and o.requires_grad) for o in outputs)

@@ -28,6 +28,10 @@ class Side(Protocol):
         """A new tensor with a copy of these values, in their type."""
         ...
 
+    def seed(self) -> None:
+        """Restart the random generator, so that a call that draws is a function of its inputs."""
+        ...
+
     def dtype(self, name: str) -> Any:
         """The element type of that name."""
         ...
@@ -77,6 +81,10 @@ class Telegrad:
         """A new tensor of the session."""
         return self.session.tensor(array, requires_grad=requires_grad)
 
+    def seed(self) -> None:
+        """The session's generator."""
+        self.session.manual_seed(11)
+
     def dtype(self, name: str) -> Any:
         """``telegrad.float32``."""
         return getattr(telegrad, name)
@@ -116,6 +124,10 @@ class Torch:
     def tensor(self, array: Array, *, requires_grad: bool = False) -> Any:
         """A new tensor with a copy of the values."""
         return self.torch.from_numpy(np.array(array)).requires_grad_(requires_grad)
+
+    def seed(self) -> None:
+        """PyTorch's own generator."""
+        self.torch.manual_seed(11)
 
     def dtype(self, name: str) -> Any:
         """``torch.float32``."""
