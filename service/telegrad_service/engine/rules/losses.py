@@ -1,5 +1,9 @@
 """Kernels and derivatives of losses."""
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+# A lambda's parameters cannot be annotated; the plan checks their names.
+
 from __future__ import annotations
 
 import math
@@ -76,23 +80,19 @@ def _pointwise(
         pieces = (gradient if needs[0] else None, -gradient if needs[1] else None)
         return (*pieces, weight_gradient) if weighted else pieces
 
-    formula: Any
     names = ("self", "target", "weight") if weighted else ("self", "target")
-    if name == "huber_loss":
 
-        def formula(g: Any, self: Any, target: Any, weight: Any, reduction: str, delta: float, needs: Any) -> Any:
-            return differences(g, self, target, weight, reduction, delta, needs)
+    def plain(g: Any, self: Any, target: Any, weight: Any, reduction: str, needs: Any) -> Any:
+        return differences(g, self, target, weight, reduction, None, needs)
 
-    elif name == "smooth_l1_loss":
+    def smooth(g: Any, self: Any, target: Any, reduction: str, beta: float, needs: Any) -> Any:
+        return differences(g, self, target, None, reduction, beta, needs)
 
-        def formula(g: Any, self: Any, target: Any, reduction: str, beta: float, needs: Any) -> Any:
-            return differences(g, self, target, None, reduction, beta, needs)
+    def huber(g: Any, self: Any, target: Any, weight: Any, reduction: str, delta: float, needs: Any) -> Any:
+        return differences(g, self, target, weight, reduction, delta, needs)
 
-    else:
-
-        def formula(g: Any, self: Any, target: Any, weight: Any, reduction: str, needs: Any) -> Any:
-            return differences(g, self, target, weight, reduction, None, needs)
-
+    # A formula's signature says what is saved, so each setting needs its own.
+    formula: Any = {"smooth_l1_loss": smooth, "huber_loss": huber}.get(name, plain)
     joint_derivative(name, *names)(formula)
 
 
@@ -145,10 +145,7 @@ derivative(
     self=lambda g, self, target, weight, reduction: (
         _binary_share(g, weight, reduction, self.shape) * (self - target) / F.clamp((1 - self) * self, 1e-12, None)
     ),
-    target=lambda g, self, weight, reduction: (
-        _binary_share(g, weight, reduction, self.shape)
-        * (F.clamp(F.log1p(-self), LOWEST_LOG, None) - F.clamp(F.log(self), LOWEST_LOG, None))
-    ),
+    target=lambda g, self, weight, reduction: _binary_share(g, weight, reduction, self.shape) * (F.log1p(-self) - F.log(self)),
 )
 
 
@@ -217,10 +214,9 @@ def _cells(shape: tuple[int, ...], target: Array, ignore_index: int) -> tuple[An
     flat = target.reshape(samples, rest)
     kept: Array | None = None
     if 0 <= ignore_index < classes or (flat.size and (flat.min() < 0 or flat.max() >= classes)):
-        kept = flat != ignore_index
-        flat = np.where(kept, flat, 0)
-        if kept.all():
-            kept = None
+        counts = np.asarray(flat != ignore_index)
+        flat = np.where(counts, flat, 0)
+        kept = None if counts.all() else counts
         if flat.size and (flat.min() < 0 or flat.max() >= classes):
             raise IndexBoundsError(f"Target is out of bounds: class indices must be in [0, {classes}), or ignore_index")
     return (np.arange(samples)[:, None], flat, np.arange(rest)), kept
@@ -287,7 +283,10 @@ def _sample_scale(g: Any, target: Any, weights: Any, reduction: str) -> Any:
     """The gradient of each sample's own loss: its share of the result, times its weight."""
     if reduction == "none":
         return F.reshape(g, shape=target.shape) * weights
-    return g / F.sum(weights) * weights if reduction == "mean" else g * weights
+    if reduction != "mean":
+        return g * weights
+    total = F.sum(weights)
+    return g / (total + (total == 0)) * weights  # where every sample is ignored, all gradients are zero, as in PyTorch
 
 
 def _nll_gradient(g: Any, self: Any, target: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
