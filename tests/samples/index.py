@@ -173,7 +173,7 @@ SAMPLES: list[Sample] = [
     Sample("masked_fill", (rand(3, 4), _MASK, 1.5), op="masked_fill"),
     Sample("masked_fill", (rand(3, 4), _MASK, rand(seed=1)), op="masked_fill"),
     Sample("masked_fill", (rand(3, 4), _MASK[:, :1], 0), op="masked_fill"),
-    Sample("masked_fill", (rand(4), _MASK, -np.inf), op="masked_fill", second=False),
+    Sample("masked_fill", (rand(4), _MASK, -np.inf), op="masked_fill", differences=False),
     Sample("masked_fill", (ints(3, 4), _MASK, 7), op="masked_fill", gradient=False),
     Sample("masked_fill", (rand(), np.array(True), 2.0), op="masked_fill"),
     Sample("masked_fill", (complexes(3, 4), _MASK, 1j), op="masked_fill"),

@@ -24,7 +24,8 @@ def _activation(name: str, *settings: dict[str, object], op: str = "") -> list[S
         Sample(call, (rand(),), op=row),
         Sample(call, (rand(0, 3),), op=row),
         Sample(call, (_FAR,), op=row, differences=False, note="far"),
-        Sample(call, (_ODD,), op=row, gradient=False, note="odd values"),
+        # PyTorch's vectorised gelu gives NaN for an infinite float32; its other kernels, and ours, give the limit.
+        Sample(call, (_ODD,), op=row, gradient=False, float32=name != "gelu", note="odd values"),
         Sample(call, (rand(5, dtype="float16"),), op=row, gradient=False),
         *[Sample(call, (rand(2, 3, seed=i),), s, op=row) for i, s in enumerate(settings)],
     ]
@@ -92,8 +93,8 @@ SAMPLES: list[Sample] = [
     Sample(F("linear"), (complexes(2, 3), complexes(4, 3, seed=1), complexes(4, seed=2)), op="linear"),
     Sample(F("linear"), (), {"input": rand(2, 3), "weight": rand(4, 3, seed=1), "bias": rand(4)}, op="linear"),
     Sample(F("embedding"), (np.array([0, 2, 2, 1]), rand(4, 3)), op="embedding"),
-    Sample(F("embedding"), (np.array([[0, 2, 2], [1, 0, 3]]), rand(4, 3)), {"padding_idx": 2}, op="embedding"),
-    Sample(F("embedding"), (np.array([0, 3, 3]), rand(4, 3)), {"padding_idx": -1}, op="embedding"),
+    Sample(F("embedding"), (np.array([[0, 2, 2], [1, 0, 3]]), rand(4, 3)), {"padding_idx": 2}, op="embedding", differences=False),
+    Sample(F("embedding"), (np.array([0, 3, 3]), rand(4, 3)), {"padding_idx": -1}, op="embedding", differences=False),
     Sample(F("embedding"), (np.array(1), rand(4, 3)), op="embedding"),
     Sample(F("embedding"), (np.zeros((0,), "int64"), rand(4, 3)), op="embedding", torch=False, note="PyTorch's own gradient fails"),
     Sample(F("embedding"), (np.array([1, 1, 0], "int32"), rand(4, 20)), op="embedding"),
