@@ -1,4 +1,4 @@
-"""The free functions of ``telegrad``: one module per op family, each line an op of the table or a creation call on the current session."""
+"""The free functions of ``telegrad``: one module per op family, each line an op or a creation call."""
 
 from __future__ import annotations
 

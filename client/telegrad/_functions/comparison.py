@@ -7,9 +7,9 @@ from typing import Any, TypeVar, overload
 from telegrad._free import free
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
-from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.comparison import where as choose
+from telegrad.contract.tensor.tensor import Tensor
 
 T = TypeVar("T", bound=TensorBase)
 
@@ -43,31 +43,31 @@ __all__ = [
     "where",
 ]
 
-allclose = free(TensorOps.allclose)
-bitwise_and = free(TensorOps.bitwise_and)
-bitwise_not = free(TensorOps.bitwise_not)
-bitwise_or = free(TensorOps.bitwise_or)
-bitwise_xor = free(TensorOps.bitwise_xor)
-clamp = free(TensorOps.clamp)
-clamp_max = free(TensorOps.clamp_max)
-clamp_min = free(TensorOps.clamp_min)
-eq = free(TensorOps.eq)
-equal = free(TensorOps.equal)
-ge = free(TensorOps.ge)
-gt = free(TensorOps.gt)
-isclose = free(TensorOps.isclose)
-isfinite = free(TensorOps.isfinite)
-isinf = free(TensorOps.isinf)
-isnan = free(TensorOps.isnan)
-le = free(TensorOps.le)
-logical_and = free(TensorOps.logical_and)
-logical_not = free(TensorOps.logical_not)
-logical_or = free(TensorOps.logical_or)
-logical_xor = free(TensorOps.logical_xor)
-lt = free(TensorOps.lt)
-maximum = free(TensorOps.maximum)
-minimum = free(TensorOps.minimum)
-ne = free(TensorOps.ne)
+allclose = free(Tensor.allclose)
+bitwise_and = free(Tensor.bitwise_and)
+bitwise_not = free(Tensor.bitwise_not)
+bitwise_or = free(Tensor.bitwise_or)
+bitwise_xor = free(Tensor.bitwise_xor)
+clamp = free(Tensor.clamp)
+clamp_max = free(Tensor.clamp_max)
+clamp_min = free(Tensor.clamp_min)
+eq = free(Tensor.eq)
+equal = free(Tensor.equal)
+ge = free(Tensor.ge)
+gt = free(Tensor.gt)
+isclose = free(Tensor.isclose)
+isfinite = free(Tensor.isfinite)
+isinf = free(Tensor.isinf)
+isnan = free(Tensor.isnan)
+le = free(Tensor.le)
+logical_and = free(Tensor.logical_and)
+logical_not = free(Tensor.logical_not)
+logical_or = free(Tensor.logical_or)
+logical_xor = free(Tensor.logical_xor)
+lt = free(Tensor.lt)
+maximum = free(Tensor.maximum)
+minimum = free(Tensor.minimum)
+ne = free(Tensor.ne)
 
 # Other names
 clip = clamp

@@ -6,15 +6,16 @@ from typing import TypeVar
 
 from telegrad._free import free
 from telegrad.contract.tensor import TensorOps
+from telegrad.contract.tensor.tensor import Tensor
 
 T = TypeVar("T", bound=TensorOps)
 
 __all__ = ["angle", "clone", "conj", "fill", "imag", "real"]
 
-angle = free(TensorOps.angle)
-clone = free(TensorOps.clone)
-conj = free(TensorOps.conj)
-fill = free(TensorOps.fill)
+angle = free(Tensor.angle)
+clone = free(Tensor.clone)
+conj = free(Tensor.conj)
+fill = free(Tensor.fill)
 
 
 def real(input: T) -> T:

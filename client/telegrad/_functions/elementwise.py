@@ -7,8 +7,8 @@ from typing import TypeVar
 from telegrad._free import free
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
-from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.tensor.tensor import Tensor
 
 T = TypeVar("T", bound=TensorBase)
 
@@ -44,26 +44,26 @@ __all__ = [
     "trunc",
 ]
 
-abs = free(TensorOps.abs)  # noqa: A001 - PyTorch's name
-add = free(TensorOps.add)
-addcdiv = free(TensorOps.addcdiv)
-addcmul = free(TensorOps.addcmul)
-ceil = free(TensorOps.ceil)
-div = free(TensorOps.div)
-floor = free(TensorOps.floor)
-floor_divide = free(TensorOps.floor_divide)
-fmod = free(TensorOps.fmod)
-frac = free(TensorOps.frac)
-lerp = free(TensorOps.lerp)
-mul = free(TensorOps.mul)
-neg = free(TensorOps.neg)
-positive = free(TensorOps.positive)
-round = free(TensorOps.round)  # noqa: A001 - PyTorch's name
-sgn = free(TensorOps.sgn)
-sign = free(TensorOps.sign)
-square = free(TensorOps.square)
-sub = free(TensorOps.sub)
-trunc = free(TensorOps.trunc)
+abs = free(Tensor.abs)  # noqa: A001 - PyTorch's name
+add = free(Tensor.add)
+addcdiv = free(Tensor.addcdiv)
+addcmul = free(Tensor.addcmul)
+ceil = free(Tensor.ceil)
+div = free(Tensor.div)
+floor = free(Tensor.floor)
+floor_divide = free(Tensor.floor_divide)
+fmod = free(Tensor.fmod)
+frac = free(Tensor.frac)
+lerp = free(Tensor.lerp)
+mul = free(Tensor.mul)
+neg = free(Tensor.neg)
+positive = free(Tensor.positive)
+round = free(Tensor.round)  # noqa: A001 - PyTorch's name
+sgn = free(Tensor.sgn)
+sign = free(Tensor.sign)
+square = free(Tensor.square)
+sub = free(Tensor.sub)
+trunc = free(Tensor.trunc)
 
 # Other names
 subtract = sub

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, overload
 from telegrad._free import free, require_tensor
 from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.reduce import ValuesIndices
+from telegrad.contract.tensor.tensor import Tensor
 
 T = TypeVar("T", bound=TensorOps)
 
@@ -36,26 +37,26 @@ __all__ = [
 ]
 
 # PyTorch's names, though Python's built-ins have some of them.
-all = free(TensorOps.all)  # noqa: A001
-amax = free(TensorOps.amax)
-amin = free(TensorOps.amin)
-aminmax = free(TensorOps.aminmax)
-any = free(TensorOps.any)  # noqa: A001
-argmax = free(TensorOps.argmax)
-argmin = free(TensorOps.argmin)
-count_nonzero = free(TensorOps.count_nonzero)
-cummax = free(TensorOps.cummax)
-cummin = free(TensorOps.cummin)
-cumprod = free(TensorOps.cumprod)
-cumsum = free(TensorOps.cumsum)
-logsumexp = free(TensorOps.logsumexp)
-mean = free(TensorOps.mean)
-nansum = free(TensorOps.nansum)
-norm = free(TensorOps.norm)
-prod = free(TensorOps.prod)
-std = free(TensorOps.std)
-sum = free(TensorOps.sum)  # noqa: A001
-var = free(TensorOps.var)
+all = free(Tensor.all)  # noqa: A001
+amax = free(Tensor.amax)
+amin = free(Tensor.amin)
+aminmax = free(Tensor.aminmax)
+any = free(Tensor.any)  # noqa: A001
+argmax = free(Tensor.argmax)
+argmin = free(Tensor.argmin)
+count_nonzero = free(Tensor.count_nonzero)
+cummax = free(Tensor.cummax)
+cummin = free(Tensor.cummin)
+cumprod = free(Tensor.cumprod)
+cumsum = free(Tensor.cumsum)
+logsumexp = free(Tensor.logsumexp)
+mean = free(Tensor.mean)
+nansum = free(Tensor.nansum)
+norm = free(Tensor.norm)
+prod = free(Tensor.prod)
+std = free(Tensor.std)
+sum = free(Tensor.sum)  # noqa: A001
+var = free(Tensor.var)
 
 
 @overload

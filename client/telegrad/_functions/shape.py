@@ -8,6 +8,7 @@ from typing import TypeVar
 from telegrad._free import free, require_tensor
 from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.shape import broadcast_tensors, cat, hstack, stack, vstack
+from telegrad.contract.tensor.tensor import Tensor
 
 T = TypeVar("T", bound=TensorOps)
 
@@ -47,28 +48,28 @@ __all__ = [
     "vstack",
 ]
 
-chunk = free(TensorOps.chunk)
+chunk = free(Tensor.chunk)
 concat = cat
 concatenate = cat
-detach = free(TensorOps.detach)
-diagonal = free(TensorOps.diagonal)
-flatten = free(TensorOps.flatten)
-movedim = free(TensorOps.movedim)
-moveaxis = free(TensorOps.movedim)
-narrow = free(TensorOps.narrow)
-roll = free(TensorOps.roll)
-select = free(TensorOps.select)
-split_with_sizes = free(TensorOps.split_with_sizes)
-squeeze = free(TensorOps.squeeze)
-swapaxes = free(TensorOps.swapaxes)
-swapdims = free(TensorOps.swapdims)
-t = free(TensorOps.t)
-transpose = free(TensorOps.transpose)
-tril = free(TensorOps.tril)
-triu = free(TensorOps.triu)
-unbind = free(TensorOps.unbind)
-unflatten = free(TensorOps.unflatten)
-unsqueeze = free(TensorOps.unsqueeze)
+detach = free(Tensor.detach)
+diagonal = free(Tensor.diagonal)
+flatten = free(Tensor.flatten)
+movedim = free(Tensor.movedim)
+moveaxis = free(Tensor.movedim)
+narrow = free(Tensor.narrow)
+roll = free(Tensor.roll)
+select = free(Tensor.select)
+split_with_sizes = free(Tensor.split_with_sizes)
+squeeze = free(Tensor.squeeze)
+swapaxes = free(Tensor.swapaxes)
+swapdims = free(Tensor.swapdims)
+t = free(Tensor.t)
+transpose = free(Tensor.transpose)
+tril = free(Tensor.tril)
+triu = free(Tensor.triu)
+unbind = free(Tensor.unbind)
+unflatten = free(Tensor.unflatten)
+unsqueeze = free(Tensor.unsqueeze)
 
 
 # Methods that take sizes one by one take them as one argument here, which has a name.

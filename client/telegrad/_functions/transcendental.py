@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from telegrad._free import free
-from telegrad.contract.tensor import TensorOps
+from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = [
     "acos",
@@ -45,36 +45,36 @@ __all__ = [
     "tanh",
 ]
 
-acos = free(TensorOps.acos)
-acosh = free(TensorOps.acosh)
-asin = free(TensorOps.asin)
-asinh = free(TensorOps.asinh)
-atan = free(TensorOps.atan)
-atan2 = free(TensorOps.atan2)
-atanh = free(TensorOps.atanh)
-cos = free(TensorOps.cos)
-cosh = free(TensorOps.cosh)
-deg2rad = free(TensorOps.deg2rad)
-erf = free(TensorOps.erf)
-erfc = free(TensorOps.erfc)
-exp = free(TensorOps.exp)
-exp2 = free(TensorOps.exp2)
-expm1 = free(TensorOps.expm1)
-log = free(TensorOps.log)
-log10 = free(TensorOps.log10)
-log1p = free(TensorOps.log1p)
-log2 = free(TensorOps.log2)
-logaddexp = free(TensorOps.logaddexp)
-nan_to_num = free(TensorOps.nan_to_num)
-rad2deg = free(TensorOps.rad2deg)
-reciprocal = free(TensorOps.reciprocal)
-rsqrt = free(TensorOps.rsqrt)
-sigmoid = free(TensorOps.sigmoid)
-sin = free(TensorOps.sin)
-sinh = free(TensorOps.sinh)
-sqrt = free(TensorOps.sqrt)
-tan = free(TensorOps.tan)
-tanh = free(TensorOps.tanh)
+acos = free(Tensor.acos)
+acosh = free(Tensor.acosh)
+asin = free(Tensor.asin)
+asinh = free(Tensor.asinh)
+atan = free(Tensor.atan)
+atan2 = free(Tensor.atan2)
+atanh = free(Tensor.atanh)
+cos = free(Tensor.cos)
+cosh = free(Tensor.cosh)
+deg2rad = free(Tensor.deg2rad)
+erf = free(Tensor.erf)
+erfc = free(Tensor.erfc)
+exp = free(Tensor.exp)
+exp2 = free(Tensor.exp2)
+expm1 = free(Tensor.expm1)
+log = free(Tensor.log)
+log10 = free(Tensor.log10)
+log1p = free(Tensor.log1p)
+log2 = free(Tensor.log2)
+logaddexp = free(Tensor.logaddexp)
+nan_to_num = free(Tensor.nan_to_num)
+rad2deg = free(Tensor.rad2deg)
+reciprocal = free(Tensor.reciprocal)
+rsqrt = free(Tensor.rsqrt)
+sigmoid = free(Tensor.sigmoid)
+sin = free(Tensor.sin)
+sinh = free(Tensor.sinh)
+sqrt = free(Tensor.sqrt)
+tan = free(Tensor.tan)
+tanh = free(Tensor.tanh)
 
 # Other names
 arcsin = asin
