@@ -18,8 +18,8 @@ __all__ = ["matmul", "matrix_norm", "norm", "svd", "svdvals", "vector_norm"]
 T = TypeVar("T", bound=TensorOps)
 
 matmul = free(TensorOps.matmul)
-svd = free(TensorOps._svd)
-svdvals = free(TensorOps._svdvals)
+svd = free(TensorOps._svd)  # pyright: ignore[reportPrivateUsage] - torch.Tensor.svd is another function
+svdvals = free(TensorOps._svdvals)  # pyright: ignore[reportPrivateUsage]
 
 
 def norm(
@@ -66,7 +66,7 @@ def vector_norm(
     Shapes: [..., n, ...] -> [...]. Complex tensors have a real norm.
     """
     _require(x, "vector_norm")
-    if isinstance(ord, bool) or not isinstance(ord, (int, float)):
+    if isinstance(ord, bool) or not isinstance(ord, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ArgumentTypeError(f"linalg_vector_norm(): argument 'ord' (position 2) must be Number, not {type(ord).__name__}")
     return x.norm(ord, dim, keepdim, dtype)
 

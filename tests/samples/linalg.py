@@ -64,7 +64,7 @@ SAMPLES: list[Sample] = [
     Sample("dot", (complexes(4), complexes(4, seed=3)), op="dot"),
     Sample("dot", (ints(4), ints(4, seed=1)), op="dot", gradient=False),
     _product("outer", (3,), (4,)),
-    _product("ger", (3,), (4,)),
+    Sample("ger", (rand(3), rand(4, seed=1)), op="outer"),
     Sample("outer", (rand(3), ints(4)), op="outer"),
     Sample("outer", (complexes(3), rand(2, seed=3)), op="outer"),
     Sample("outer", (complexes(3), complexes(2, seed=3)), op="outer"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 from telegrad.contract.ops import Shape
@@ -65,7 +65,7 @@ def _sublist(entries: Any) -> str:
     if not isinstance(entries, (list, tuple)):
         raise ArgumentTypeError(f"einsum(): expected a list of subscripts after each operand, got {type(entries).__name__}")
     out: list[str] = []
-    for entry in entries:
+    for entry in cast("list[Any]", entries):
         if entry is Ellipsis:
             out.append("...")
         elif type(entry) is int and 0 <= entry < len(LETTERS):

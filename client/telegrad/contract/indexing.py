@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from telegrad.contract import dtypes
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, IndexBoundsError, ShapeError
@@ -51,12 +51,13 @@ def canonical(index: Any, make_tensor: Callable[[Any], Any]) -> tuple[tuple[Any,
     """
     items: list[Any] = []
     tensors: list[Any] = []
-    for item in index if type(index) is tuple else (index,):
-        kind = type(item)
+    parts: Sequence[Any] = index if isinstance(index, tuple) else (index,)
+    for item in parts:
+        kind: Any = type(item)
         if item is None or item is Ellipsis or kind is int or kind is bool:
             items.append(item)
         elif kind is slice:
-            items.append(slice(_bound(item.start), _bound(item.stop), _bound(item.step)))
+            items.append(_bounds(item))
         elif isinstance(item, TensorBase):
             tensors.append(item)
             items.append(TensorSlot(len(tensors)))
@@ -72,6 +73,15 @@ def canonical(index: Any, make_tensor: Callable[[Any], Any]) -> tuple[tuple[Any,
         else:
             items.append(_integer(item))
     return tuple(items), tuple(tensors)
+
+
+def _bounds(item: Any) -> slice:
+    return slice(_bound(item.start), _bound(item.stop), _bound(item.step))
+
+
+def spec_of(item: TensorSlot, tensors: Sequence[Spec]) -> Spec:
+    """The tensor that a slot stands for."""
+    return tensors[item.position - 1]
 
 
 def _bound(value: Any) -> int | None:
@@ -96,18 +106,18 @@ def _integer(value: Any) -> int:
 def _sequence(values: Any, make_tensor: Callable[[Any], Any]) -> Any:
     """A tensor index from a list, range or array."""
     if isinstance(values, (list, tuple)):
-        for value in values:
+        for value in cast("list[Any]", values):
+            kind = type(value).__name__
             if value is None or value is Ellipsis or isinstance(value, (slice, TensorBase)):
                 raise ArgumentTypeError(
-                    f"a list as an index must hold integers or booleans, not {type(value).__name__}; for several dimensions "
-                    "write a "
-                    "tuple: x[a, b]"
+                    f"a list as an index must hold integers or booleans, not {kind}; for several dimensions write a tuple: x[a, b]"
                 )
-    if len(values) == 0 and not hasattr(values, "dtype"):
+    given: Any = cast("Any", values)
+    if len(given) == 0 and not hasattr(given, "dtype"):
         import numpy as np
 
         return make_tensor(np.zeros(0, np.int64))
-    return make_tensor(list(values) if isinstance(values, (range, tuple)) else values)
+    return make_tensor(given if hasattr(given, "dtype") else list(given))
 
 
 def resolve(shape: Shape, items: Sequence[Any], tensors: Sequence[Spec]) -> Resolved:
@@ -158,7 +168,7 @@ def resolve(shape: Shape, items: Sequence[Any], tensors: Sequence[Spec]) -> Reso
             basic.append(item % size)
             dim += 1
         else:
-            spec = tensors[item.position - 1]
+            spec = spec_of(item, tensors)
             if spec.dtype in MASKS:
                 fits = shape[dim : dim + len(spec.shape)] == spec.shape
                 if not fits:
@@ -224,10 +234,10 @@ def advanced_shape(resolved: Resolved, tensors: Sequence[Spec]) -> Shape | None:
     for _, item in resolved.advanced:
         if type(item) is bool:
             shapes.append((int(item),))
-        elif tensors[item.position - 1].dtype in MASKS:
+        elif spec_of(item, tensors).dtype in MASKS:
             return None
         else:
-            shapes.append(tensors[item.position - 1].shape)
+            shapes.append(spec_of(item, tensors).shape)
     if not shapes:
         return resolved.view_shape
     try:

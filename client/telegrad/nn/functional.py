@@ -67,7 +67,7 @@ tanh = free(TensorOps.tanh)
 
 
 def _tensor(name: str, value: T) -> T:
-    if not isinstance(value, TensorBase):
+    if not isinstance(value, TensorBase):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ArgumentTypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(value).__name__}")
     return value
 

@@ -20,6 +20,11 @@ def _specs(tensors: tuple[Array, ...]) -> list[Spec]:
     return [Spec(t.shape, dtypes.from_numpy(t.dtype)) for t in tensors]
 
 
+def _tensor(item: TensorSlot, tensors: tuple[Array, ...]) -> Array:
+    """The tensor that a slot stands for."""
+    return tensors[item.position - 1]
+
+
 def located(array: Array, index: tuple[Any, ...], tensors: tuple[Array, ...]) -> tuple[Array, list[int], list[Array]]:
     """The view that the index's basic part selects, the dimensions of it that are indexed, and an integer array for each.
 
@@ -42,7 +47,7 @@ def located(array: Array, index: tuple[Any, ...], tensors: tuple[Array, ...]) ->
         if type(item) is bool:
             found: tuple[Array, ...] = (np.zeros(int(item), np.int64),)
         else:
-            tensor = tensors[item.position - 1]
+            tensor = _tensor(item, tensors)
             if tensor.dtype.kind == "b" or tensor.dtype == np.uint8:
                 found = tensor.nonzero() if tensor.ndim else (np.zeros(int(bool(tensor)), np.int64),)
             else:

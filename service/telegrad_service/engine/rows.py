@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def add_rows(table: Array, rows: Array, values: Array) -> None:
 
 def _count(table: Array, rows: Array, values: Array, width: int) -> None:
     cells = rows if width == 1 else (rows[:, None] * width + np.arange(width)).reshape(-1)
-    weights = values.reshape(-1)
+    weights: Any = values.reshape(-1)
     if table.dtype.kind == "c":
         total = np.bincount(cells, weights.real, table.size) + 1j * np.bincount(cells, weights.imag, table.size)
     else:

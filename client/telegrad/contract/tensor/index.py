@@ -54,10 +54,10 @@ class IndexOps(TensorBase):
             return self._index(tensors, index=items)
         return self._getitem(index=items)
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def __setitem__(self, index: Any, value: Self | Number) -> None:
         """Write into the tensor itself; the value broadcasts to what the index selects."""
         number = isinstance(value, (bool, int, float, complex))
-        if not number and not isinstance(value, TensorBase):
+        if not number and not isinstance(value, TensorBase):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentTypeError(f"can't assign a {type(value).__name__} to a tensor; make a tensor of it first")
         items, tensors = canonical(index, self.session.tensor)
         if tensors or True in map(_is_bool, items):
@@ -67,9 +67,11 @@ class IndexOps(TensorBase):
         if number:
             self._apply("fill_", view, value)
             return
-        extra = len(value.shape) - len(view.shape)
-        if extra > 0 and all(n == 1 for n in value.shape[:extra]):
-            value = self._apply("reshape", value, shape=value.shape[extra:])
+        source: Any = value
+        shape: Shape = source.shape
+        extra = len(shape) - len(view.shape)
+        if extra > 0 and all(n == 1 for n in shape[:extra]):
+            value = self._apply("reshape", value, shape=shape[extra:])
         self._apply("copy_", view, value)
 
     @op(rules.select_first, name="getitem.int", view=True, node="Select")

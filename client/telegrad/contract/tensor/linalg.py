@@ -43,7 +43,7 @@ def matmul_shape(a: Shape, b: Shape) -> Shape:
     """The shape of ``a @ b`` by numpy's and PyTorch's rule for 1-d operands and broadcast batches; raises ShapeError."""
     if not a or not b:
         raise ShapeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
-    inner = b[-2] if len(b) > 1 else b[0]
+    inner = b[max(-2, -len(b))]
     if a[-1] != inner:
         if len(a) == 1 and len(b) == 1:
             raise ShapeError(
@@ -205,12 +205,12 @@ class LinalgOps(TensorBase):
         return self._apply("matmul", self, other)
 
     def __matmul__(self, other: Self) -> Self:
-        if not isinstance(other, TensorBase):
+        if not isinstance(other, TensorBase):  # pyright: ignore[reportUnnecessaryIsInstance]
             return NotImplemented
         return self._apply("matmul", self, other)
 
     def __rmatmul__(self, other: Self) -> Self:
-        if not isinstance(other, TensorBase):
+        if not isinstance(other, TensorBase):  # pyright: ignore[reportUnnecessaryIsInstance]
             return NotImplemented
         return self._apply("matmul", other, self)
 
@@ -334,7 +334,7 @@ def einsum(equation: str, *operands: T) -> T:
     if not isinstance(first, str):
         equation, found = spell([first, *operands])
     elif len(found) == 1 and isinstance(found[0], (list, tuple)):
-        found = list(found[0])
+        found = [*found[0]]
     for position, operand in enumerate(found):
         if not isinstance(operand, TensorBase):
             raise ArgumentTypeError(f"einsum(): operand {position} must be Tensor, not {type(operand).__name__}")
@@ -349,4 +349,5 @@ def _contract(operands: Sequence[T], *, equation: str, shape: Sequence[int]) -> 
 
     Shapes: by the equation -> [*shape]. Gradient: the same with g in the operand's place.
     """
-    return operands[0]._apply("_contract", *operands, equation=equation, shape=shape)
+    first: Any = operands[0]
+    return first._apply("_contract", *operands, equation=equation, shape=shape)

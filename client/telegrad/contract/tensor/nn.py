@@ -216,7 +216,7 @@ class NNOps(TensorBase):
         """
         if type(training) is not bool:
             raise ArgumentTypeError(f"dropout(): argument 'training' must be bool, not {type(training).__name__}")
-        if isinstance(p, bool) or not isinstance(p, (int, float)):
+        if isinstance(p, bool) or not isinstance(p, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentTypeError(f"dropout(): argument 'p' must be float, not {type(p).__name__}")
         if not 0 <= p <= 1:
             raise ArgumentValueError(f"dropout probability has to be between 0 and 1, but got {p}")

@@ -1,5 +1,9 @@
 """Kernels and derivatives of products, einsum, trace and norms."""
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+# A lambda's parameters cannot be annotated; the plan checks their names.
+
 from __future__ import annotations
 
 import math
