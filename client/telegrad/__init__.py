@@ -1,7 +1,7 @@
 """telegrad: autograd as a service.
 
-The same script runs in this process or over HTTP: ``with telegrad.local():`` or ``with telegrad.connect(url):``. Names are PyTorch's.
-Everything is imported on first use, so that ``import telegrad`` takes milliseconds.
+The same script runs in this process or over HTTP: ``with telegrad.local():`` or ``with telegrad.connect(url):``.
+Names are PyTorch's. Everything is imported on first use, so that ``import telegrad`` takes milliseconds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from telegrad._version import __version__
+from telegrad._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from telegrad import autograd as autograd
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
     from telegrad._current import local as local
     from telegrad._functions import *
     from telegrad._remote import RemoteSession as RemoteSession
-    from telegrad.contract.dtypes import (
-        DType as dtype,
-    )
-    from telegrad.contract.dtypes import (
-        bool_ as bool,
-    )
+    from telegrad.contract.dtypes import DType, bool_
     from telegrad.contract.dtypes import complex64 as complex64
     from telegrad.contract.dtypes import complex128 as complex128
     from telegrad.contract.dtypes import float16 as float16
@@ -47,8 +42,13 @@ if TYPE_CHECKING:
     from telegrad.contract.modes import is_grad_enabled as is_grad_enabled
     from telegrad.contract.modes import no_grad as no_grad
     from telegrad.contract.modes import set_grad_enabled as set_grad_enabled
-    from telegrad.contract.session import BaseSession as Session
+    from telegrad.contract.session import BaseSession
     from telegrad.contract.tensor.tensor import Tensor as Tensor
+
+    # Under another name, an import alone makes nothing public to type checkers.
+    Session = BaseSession
+    bool = bool_  # noqa: A001 - PyTorch's name
+    dtype = DType
 
 # Where each public name that is no op lives; ops are looked up in telegrad._functions.
 _NAMES: dict[str, tuple[str, str]] = {
@@ -70,8 +70,11 @@ _NAMES: dict[str, tuple[str, str]] = {
     "set_grad_enabled": ("telegrad.contract.modes", "set_grad_enabled"),
 } | {
     name: ("telegrad.contract.dtypes", name)
-    for name in ("complex64", "complex128", "float16", "float32", "float64")
-    + ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+    for names in (
+        ("complex64", "complex128", "float16", "float32", "float64"),
+        ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    )
+    for name in names
 }
 _MODULES = frozenset({"autograd", "errors", "linalg", "nn"})
 
