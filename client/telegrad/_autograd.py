@@ -1,4 +1,7 @@
-"""What recording a command means for what handles know: creation, gradients, ``requires_grad``, names. Shared by both kinds of session."""
+"""What recording a command means for what handles know: creation, gradients, ``requires_grad``, names.
+
+Shared by both kinds of session.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,14 @@ Question: TypeAlias = "tuple[Leaf, Reply]"
 
 
 def name_of(home: Recorder, tensor: Any, argument: str) -> str:
-    """The name of a tensor of this session. Raises SessionMismatchError or ArgumentTypeError, and DependentError where it does not exist."""
+    """The name of a tensor of this session.
+
+    Raises SessionMismatchError or ArgumentTypeError for anything else, DependentError for a tensor that was never made.
+    """
     if not home.is_ours(tensor):
         if isinstance(tensor, TensorBase):
             raise SessionMismatchError(checks.OTHER_SESSION)
-        raise ArgumentTypeError(f"{argument} must be Tensors, not {type(tensor).__name__}")
+        raise checks.not_a_tensor(tensor, argument)
     if home.attention:
         home.check((tensor,))
     name: str = tensor._name
@@ -62,25 +68,33 @@ def seed(home: Recorder, value: int) -> None:
 
 
 def _check_roots(home: Recorder, tensors: Sequence[Any], vectors: Sequence[Any] | None) -> tuple[list[str], list[Any] | None]:
-    """Names of roots and vectors. Raises what the server would, as far as shapes, types and history are known."""
-    names = [name_of(home, t, "tensors") for t in tensors]
+    """Names of roots and vectors. Raises what the server would, in its order, as far as shapes, types and history are known."""
     given: Sequence[Any] = (None,) * len(tensors) if vectors is None else vectors
     checks.check_vectors(len(tensors), given)
+    names: list[str] = []
     vector_names: list[Any] = []
-    for vector in given:
-        if vector is not None and not isinstance(vector, TensorBase):
-            raise ArgumentTypeError(f"gradients can be either Tensors or None, but got {type(vector).__name__}")
-        vector_names.append(None if vector is None else name_of(home, vector, "gradients"))
-    return names, None if vectors is None else vector_names
-
-
-def _check_cotangents(tensors: Sequence[Any], vectors: Sequence[Any] | None) -> None:
+    known = True
+    for index, (tensor, vector) in enumerate(zip(tensors, given, strict=True)):
+        names.append(name_of(home, tensor, f"tensors[{index}]"))
+        history, spec = tensor.history(), tensor._spec
+        if vector is None:
+            vector_names.append(None)
+            known = known and history is not UNKNOWN and spec is not None
+            if known:
+                checks.check_implicit(spec, history is not None)
+            continue
+        if not isinstance(vector, TensorBase):
+            raise checks.not_a_vector(vector)
+        other: Any = vector
+        vector_names.append(name_of(home, other, "gradients"))
+        known = known and spec is not None and other._spec is not None
+        if known:
+            checks.check_vector(index, spec, other._spec)
     for index, tensor in enumerate(tensors):
-        vector = None if vectors is None else vectors[index]
-        history = tensor.history()
-        if tensor._spec is None or history is UNKNOWN or (vector is not None and vector._spec is None):
-            return  # the server checks in this order; what comes after may not be said first
-        checks.check_root(index, tensor._spec, history is not None, None if vector is None else vector._spec)
+        if known and tensor.history() is None:
+            raise checks.root_without_grad(index)
+        known = known and tensor.history() is not UNKNOWN
+    return names, None if vectors is None else vector_names
 
 
 def backward(
@@ -92,15 +106,14 @@ def backward(
     inputs: Sequence[Any] | None,
 ) -> None:
     """Record a backward, and know which gradients there are then."""
-    checks.check_backward_inputs(inputs)
+    checks.check_grad_inputs(inputs, "backward")
     if not tensors:
         return
     names, vector_names = _check_roots(home, tensors, vectors)
-    _check_cotangents(tensors, vectors)
-    input_names = None if inputs is None else [name_of(home, t, "inputs") for t in inputs]
+    input_names = None if inputs is None else [name_of(home, t, f"inputs[{i}]") for i, t in enumerate(inputs)]
     for position, tensor in enumerate(inputs or ()):
         if tensor.history() is None:
-            raise AutogradError(f"One of the differentiated Tensors does not require grad (inputs[{position}])")
+            raise checks.input_without_grad(position)
     reach = Reach([t.history() for t in tensors])
     if inputs is None:
         _accumulate(home, reach, create_graph)
@@ -133,9 +146,14 @@ def _accumulate(home: Recorder, reach: Reach, create_graph: bool) -> None:
 
 
 def _reached(leaf: Leaf, before: int, epoch: int, create_graph: bool) -> None:
-    """A gradient was added to this leaf's: to None it becomes a new tensor, to one with history too, else it goes into the old one."""
+    """A gradient was added to this leaf's.
+
+    None becomes a new tensor, and so does any sum that has history; else the sum goes into the old tensor.
+    """
     gradient = leaf.at(before)
-    if create_graph or gradient is UNKNOWN or (isinstance(gradient, Handle) and gradient.history() is not None):
+    # An expanded tensor that was assigned cannot be written to: the sum may be a new one.
+    expanded = isinstance(gradient, Handle) and gradient._extra is not None and gradient._extra.base is not None
+    if create_graph or gradient is UNKNOWN or expanded:
         leaf.settle(PRESENT, epoch, recorded=True)
     elif gradient is None or gradient is PRESENT:
         leaf.settle(PRESENT, epoch, recorded=gradient is PRESENT and leaf.recorded)
@@ -150,7 +168,8 @@ def _accumulate_into(home: Recorder, tensor: Any, reach: Reach, create_graph: bo
             _reached(history, home.grad_epoch, home.grad_epoch, create_graph)
         elif not reach.certain:
             history.settle(UNKNOWN, home.grad_epoch)
-    elif not isinstance(history, Node) or id(history) in reach.nodes or not reach.certain:
+    else:
+        tensor.retain()  # as PyTorch does, for good
         leaf.settle(UNKNOWN, home.grad_epoch)
 
 
@@ -171,15 +190,18 @@ def grad(
 
     Raises SessionError where only the server can tell and the caller cannot wait for it.
     """
-    checks.check_grad_arguments(outputs, inputs, allow_unused, materialize_grads)
+    checks.check_materialize(allow_unused, materialize_grads)
+    checks.check_grad_inputs(inputs, "grad")
     allow = materialize_grads if allow_unused is None else allow_unused
-    names, vector_names = _check_roots(home, outputs, vectors)
-    input_names = [name_of(home, t, "inputs") for t in inputs]
-    if not is_grads_batched:
-        _check_cotangents(outputs, vectors)
-        for tensor in inputs:
-            if tensor.history() is None:
-                raise AutogradError("One of the differentiated Tensors does not require grad")
+    if is_grads_batched:
+        names = [name_of(home, t, f"outputs[{i}]") for i, t in enumerate(outputs)]
+        vector_names = None if vectors is None else [None if v is None else name_of(home, v, "grad_outputs") for v in vectors]
+    else:
+        names, vector_names = _check_roots(home, outputs, vectors)
+    input_names = [name_of(home, t, f"inputs[{i}]") for i, t in enumerate(inputs)]
+    for tensor in inputs:
+        if not is_grads_batched and tensor.history() is None:
+            raise checks.input_without_grad()
     reach = Reach([t.history() for t in outputs])
     present = [True if materialize_grads else _is_reached(t, reach) for t in inputs]
     if not allow:
@@ -367,7 +389,7 @@ def described_node(tensor: Any, description: dict[str, Any]) -> Node | Described
 
 
 def ask_grads(home: Recorder, tensor: Any) -> list[Question]:
-    """Record the question for every gradient that is not known: of this tensor and of all leaves, so that one request answers them."""
+    """Record the question for every gradient that is not known, of this tensor and of all leaves: one request answers them."""
     questions = [(tensor.leaf(), home.read(f"{tensor._name}.grad", "description"))]
     for reference in list(home.leaves.values()):
         other: Any = reference()

@@ -1,4 +1,7 @@
-"""Checks that the engine makes before it computes and the client before it records: the same mistake, the same class, the same words."""
+"""Checks that the engine makes before it computes and the client before it records.
+
+So the same mistake raises the same class with the same words in every place.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,6 @@ GRAD_OF_NON_LEAF: Final = (
     "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that "
     "doesn't require differentiation use var_no_grad = var.detach()."
 )
-
-LEAF_IN_PLACE: Final = "a leaf Variable that requires grad is being used in an in-place operation."
 
 
 def check_inputs(op: Op, inputs: Sequence[Any], is_ours: Callable[[Any], bool]) -> None:
@@ -86,57 +87,74 @@ def check_assigned_grad(tensor: Spec, gradient: Spec) -> None:
         )
 
 
-def check_root(index: int, tensor: Spec, requires_grad: bool, vector: Spec | None) -> None:
-    """Refuse to differentiate output number ``index`` with this vector (None: the implicit one of a real scalar)."""
-    if vector is None:
-        if requires_grad:
-            if math.prod(tensor.shape) != 1:
-                raise AutogradError("grad can be implicitly created only for scalar outputs")
-            if tensor.dtype.is_complex:
-                raise AutogradError(f"grad can be implicitly created only for real scalar outputs but got {tensor.dtype.name}")
-    else:
-        if vector.shape != tensor.shape:
-            raise ShapeError(
-                f"Mismatch in shape: grad_output[{index}] has a shape of {list(vector.shape)} and output[{index}] has a "
-                f"shape of {list(tensor.shape)}."
-            )
-        if vector.dtype.is_complex != tensor.dtype.is_complex:
-            raise DTypeError(
-                "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
-                f"grad_output[{index}] has a dtype of {vector.dtype.name} and output[{index}] has a dtype of "
-                f"{tensor.dtype.name}."
-            )
-    if not requires_grad:
-        raise AutogradError(f"element {index} of tensors does not require grad and does not have a grad_fn")
-
-
 def check_vectors(count: int, vectors: Sequence[Any]) -> None:
     """Refuse another number of vectors than of tensors to differentiate."""
     if len(vectors) != count:
-        raise AutogradError(f"got {count} tensors and {len(vectors)} gradients: give one gradient (or None) per tensor")
+        raise AutogradError(f"got {count} tensors and {len(vectors)} gradients")
 
 
-def check_backward_inputs(inputs: Sequence[Any] | None) -> None:
-    """Refuse an empty list of tensors to accumulate into."""
+def check_implicit(tensor: Spec, requires_grad: bool) -> None:
+    """Refuse to begin with 1 anywhere but at a real scalar."""
+    if not requires_grad:
+        return
+    if math.prod(tensor.shape) != 1:
+        raise AutogradError("grad can be implicitly created only for scalar outputs")
+    if tensor.dtype.is_complex:
+        raise AutogradError(f"grad can be implicitly created only for real scalar outputs but got {tensor.dtype!r}")
+
+
+def check_vector(index: int, tensor: Spec, vector: Spec) -> None:
+    """Refuse a vector that does not fit output number ``index``."""
+    if vector.shape != tensor.shape:
+        raise ShapeError(
+            f"Mismatch in shape: grad_output[{index}] has a shape of {list(vector.shape)} and output[{index}] has a "
+            f"shape of {list(tensor.shape)}."
+        )
+    if vector.dtype.is_complex != tensor.dtype.is_complex:
+        raise DTypeError(
+            "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
+            f"grad_output[{index}] has a dtype of {vector.dtype.name} and output[{index}] has a dtype of {tensor.dtype.name}."
+        )
+
+
+def not_a_vector(vector: object) -> ArgumentTypeError:
+    """The error of a vector that is no tensor."""
+    return ArgumentTypeError(f"gradients can be either Tensors or None, but got {type(vector).__name__}")
+
+
+def root_without_grad(index: int) -> AutogradError:
+    """The error of differentiating what has no history."""
+    return AutogradError(f"element {index} of tensors does not require grad and does not have a grad_fn")
+
+
+def input_without_grad(position: int | None = None) -> AutogradError:
+    """The error of differentiating with respect to what does not require grad; ``backward`` says which."""
+    where = "" if position is None else f" (inputs[{position}])"
+    return AutogradError(f"One of the differentiated Tensors does not require grad{where}")
+
+
+def check_grad_inputs(inputs: Sequence[Any] | None, function: str) -> None:
+    """Refuse an empty list of tensors to differentiate with respect to."""
     if inputs is not None and len(inputs) == 0:
-        raise AutogradError("`inputs` argument to `backward()` cannot be empty.")
+        raise AutogradError(f"`inputs` argument to `{function}()` cannot be empty.")
 
 
-def check_grad_arguments(outputs: Sequence[Any], inputs: Sequence[Any], allow_unused: bool | None, materialize_grads: bool) -> None:
-    """Refuse what ``grad`` cannot mean."""
+def check_materialize(allow_unused: bool | None, materialize_grads: bool) -> None:
+    """Refuse to forbid what is asked for."""
     if materialize_grads and allow_unused is False:
         raise ArgumentValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
         )
-    if not inputs:
-        raise ArgumentValueError("grad requires non-empty inputs.")
-    if not outputs:
-        raise ArgumentValueError("grad requires non-empty outputs.")
+
+
+def not_a_tensor(value: object, what: str) -> ArgumentTypeError:
+    """The error of anything else where a tensor is needed."""
+    return ArgumentTypeError(f"{what} must be a Tensor, not {type(value).__name__}")
 
 
 def leaf_in_place() -> LeafError:
     """The error of a recorded in-place change of a leaf that requires grad."""
-    return LeafError(LEAF_IN_PLACE)
+    return LeafError("a leaf Variable that requires grad is being used in an in-place operation.")
 
 
 def in_place_target(name: str, target: object) -> ArgumentTypeError:

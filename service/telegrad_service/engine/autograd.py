@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from telegrad.contract import checks
 from telegrad.contract.errors import (
-    ArgumentTypeError,
     ArgumentValueError,
-    AutogradError,
-    DTypeError,
     IndexBoundsError,
     SessionMismatchError,
     ShapeError,
@@ -20,7 +18,7 @@ from telegrad.contract.errors import (
 from telegrad.contract.modes import enable_grad, set_grad_enabled
 from telegrad.contract.tensor.shape import stack
 from telegrad_service.engine.graph import Walk, may_steal
-from telegrad_service.engine.tensor import Tensor
+from telegrad_service.engine.tensor import Tensor, spec_of
 
 
 def backward(
@@ -35,15 +33,14 @@ def backward(
 
     Returns the bytes of the gradients that it made, those that it added to existing ones not counted.
     """
-    if inputs is not None and len(inputs) == 0:
-        raise AutogradError("`inputs` argument to `backward()` cannot be empty.")
+    checks.check_grad_inputs(inputs, "backward")
     if not tensors:
         return 0
     roots, cotangents = _cotangents(tensors, grad_tensors, create_graph)
     for position, tensor in enumerate(inputs or ()):
         _check_tensor(tensor, f"inputs[{position}]", roots[0])
         if not tensor.requires_grad:
-            raise AutogradError(f"One of the differentiated Tensors does not require grad (inputs[{position}])")
+            raise checks.input_without_grad(position)
     for tensor in inputs or ():
         tensor.retain_grad()  # what PyTorch does with those that are no leaves
     walk = Walk(
@@ -68,13 +65,9 @@ def grad(
     materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of ``outputs`` with respect to ``inputs``, nothing accumulated; see ``telegrad.autograd.grad``."""
-    if materialize_grads and allow_unused is False:
-        raise ArgumentValueError(
-            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
-        )
+    checks.check_materialize(allow_unused, materialize_grads)
     allow_unused = materialize_grads if allow_unused is None else allow_unused
-    if not inputs:
-        raise AutogradError("`inputs` argument to `grad()` cannot be empty.")
+    checks.check_grad_inputs(inputs, "grad")
     keep = create_graph if retain_graph is None else retain_graph
     if is_grads_batched:
         found = _batched(outputs, inputs, grad_outputs, keep, create_graph, allow_unused)
@@ -102,7 +95,7 @@ def _gradients(
     for position, tensor in enumerate(inputs):
         _check_tensor(tensor, f"inputs[{position}]", (*roots, tensor)[0])
         if not tensor.requires_grad:
-            raise AutogradError("One of the differentiated Tensors does not require grad")
+            raise checks.input_without_grad()
     walk = Walk(inputs[0].home, retain_graph=retain_graph, create_graph=create_graph, wanted=inputs)
     _walk(walk, roots, cotangents, accumulate=False)
     # A result is nobody else's: no vector that the walk began with, no other result, nothing that the graph saved.
@@ -141,63 +134,36 @@ def _cotangents(tensors: Sequence[Tensor], given: Sequence[Any] | None, create_g
     """
     if given is None:
         given = (None,) * len(tensors)
-    if len(given) != len(tensors):
-        raise AutogradError(f"got {len(tensors)} tensors and {len(given)} gradients")
+    checks.check_vectors(len(tensors), given)
     found: list[Any] = []
     for index, (tensor, vector) in enumerate(zip(tensors, given, strict=True)):
         _check_tensor(tensor, f"tensors[{index}]", tensors[0])
         if vector is None:
-            _check_implicit(tensor)
+            checks.check_implicit(spec_of(tensor), tensor.requires_grad)
             array = np.ones(tensor.array.shape, tensor.array.dtype)
             found.append(tensor.home.wrap(array) if create_graph else array)
         else:
             if not isinstance(vector, Tensor):
-                raise ArgumentTypeError(f"gradients can be either Tensors or None, but got {type(vector).__name__}")
+                raise checks.not_a_vector(vector)
             _same_session(tensor, vector)
-            array = _checked_vector(index, tensor, vector)
-            found.append(vector if create_graph else array)
+            checks.check_vector(index, spec_of(tensor), spec_of(vector))
+            found.append(vector if create_graph else vector.array)
     for index, tensor in enumerate(tensors):
         if not tensor.requires_grad:
-            raise AutogradError(f"element {index} of tensors does not require grad and does not have a grad_fn")
+            raise checks.root_without_grad(index)
     return tensors, found
-
-
-def _check_implicit(tensor: Tensor) -> None:
-    """Whether the walk may start with 1 at this root."""
-    if not tensor.requires_grad:
-        return
-    if tensor.array.size != 1:
-        raise AutogradError("grad can be implicitly created only for scalar outputs")
-    if tensor.array.dtype.kind == "c":
-        raise AutogradError(f"grad can be implicitly created only for real scalar outputs but got {tensor.dtype!r}")
 
 
 def _check_tensor(tensor: Any, what: str, first: Any) -> None:
     """Refuse what is no Tensor, or lives elsewhere than the first one."""
     if not isinstance(tensor, Tensor):
-        raise ArgumentTypeError(f"{what} must be a Tensor, not {type(tensor).__name__}")
+        raise checks.not_a_tensor(tensor, what)
     _same_session(first, tensor)
-
-
-def _checked_vector(index: int, tensor: Tensor, vector: Tensor) -> Any:
-    if vector.array.shape != tensor.array.shape:
-        raise ShapeError(
-            f"Mismatch in shape: grad_output[{index}] has a shape of {list(vector.array.shape)} and output[{index}] "
-            "has a shape of "
-            f"{list(tensor.array.shape)}."
-        )
-    if (vector.array.dtype.kind == "c") != (tensor.array.dtype.kind == "c"):
-        raise DTypeError(
-            "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
-            f"grad_output[{index}] has a dtype of {vector.dtype.name} and output[{index}] has a dtype of "
-            f"{tensor.dtype.name}."
-        )
-    return vector.array
 
 
 def _same_session(a: Tensor, b: Tensor) -> None:
     if a.home is not b.home:
-        raise SessionMismatchError("these tensors live in different sessions; move one with session.tensor(other.numpy())")
+        raise SessionMismatchError(checks.OTHER_SESSION)
 
 
 def _batched(
@@ -210,8 +176,7 @@ def _batched(
 ) -> list[Tensor | None]:
     """One row of cotangents after another, the results stacked along a new first dimension."""
     given = list(grad_outputs or ())
-    if len(given) != len(outputs):
-        raise AutogradError(f"got {len(outputs)} tensors and {len(given)} gradients")
+    checks.check_vectors(len(outputs), given)
     vectors = [v for v in given if v is not None]
     if len(vectors) != len(outputs):
         raise ArgumentValueError("is_grads_batched=True needs a vector with a batch dimension for every output")

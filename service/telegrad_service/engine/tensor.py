@@ -8,15 +8,13 @@ from typing import Any, Final, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from telegrad.contract import dtypes
+from telegrad.contract import checks, dtypes
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import (
     ArgumentTypeError,
     AutogradError,
-    DTypeError,
     LeafError,
     SessionMismatchError,
-    ShapeError,
     UnknownOpError,
 )
 from telegrad.contract.modes import is_grad_enabled
@@ -141,13 +139,9 @@ class Tensor(AbstractTensor):
         if self.current_node() is not None:
             if value:
                 return
-            raise LeafError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in "
-                "a subgraph that "
-                "doesn't require differentiation use var_no_grad = var.detach()."
-            )
-        if value and self.array.dtype.kind not in _FLOATING:
-            raise DTypeError("only Tensors of floating point and complex dtype can require gradients")
+            raise LeafError(checks.GRAD_OF_NON_LEAF)
+        if value:
+            checks.check_can_require_grad(self.dtype)
         self.tracks = value
 
     @property
@@ -171,20 +165,11 @@ class Tensor(AbstractTensor):
             self._grad = None
             return
         if not isinstance(value, Tensor):
-            raise ArgumentTypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            raise ArgumentTypeError(checks.no_gradient(value))
         if value is self:
             raise AutogradError("can't assign Variable as its own grad")
         self._same_home(value)
-        if value.array.shape != self.array.shape:
-            raise ShapeError(
-                f"attempting to assign a gradient of size '{list(value.array.shape)}' to a tensor of size "
-                f"'{list(self.array.shape)}'. Please ensure that the gradient and the tensor are the same size"
-            )
-        if value.array.dtype != self.array.dtype:
-            raise DTypeError(
-                f"attempting to assign a gradient with dtype '{value.dtype.name}' to a tensor with dtype "
-                f"'{self.dtype.name}'. Please ensure that the gradient and the tensor have the same dtype"
-            )
+        checks.check_assigned_grad(spec_of(self), spec_of(value))
         self._grad = value
 
     @property
@@ -293,7 +278,7 @@ class Tensor(AbstractTensor):
 
     def _same_home(self, other: Tensor) -> None:
         if other.home is not self.home:
-            raise SessionMismatchError("these tensors live in different sessions; move one with session.tensor(other.numpy())")
+            raise SessionMismatchError(checks.OTHER_SESSION)
 
 
 def _apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor | None:
@@ -384,9 +369,14 @@ def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: tuple[Ten
     )
 
 
+def spec_of(tensor: Tensor) -> Spec:
+    """Shape and element type."""
+    return Spec(tensor.array.shape, dtypes.from_numpy(tensor.array.dtype))
+
+
 def foresee(op: Op, inputs: Sequence[Any], parameters: dict[str, Any]) -> Outcome | None:
     """What the op's rule says of these tensors; None where the result's shape depends on values. Raises the user's error."""
-    specs = [Spec(x.array.shape, dtypes.from_numpy(x.array.dtype)) if isinstance(x, Tensor) else x for x in inputs]
+    specs = [spec_of(x) if isinstance(x, Tensor) else x for x in inputs]
     try:
         return op.rule(specs, parameters)
     except UnknownShape:
@@ -452,25 +442,9 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
     return tensors[0] if single else tuple(tensors)
 
 
-def check_inputs(home: Engine, op: Op, inputs: tuple[Any, ...]) -> None:
+def check_inputs(home: Engine, op: Op, inputs: Sequence[Any]) -> None:
     """Refuse inputs of the wrong kind, in the wrong number, or of another session."""
-    slots = op.inputs
-    variadic = bool(slots) and slots[-1].variadic
-    if (len(inputs) > len(slots) and not variadic) or len(inputs) < len(slots) - variadic:
-        raise ArgumentTypeError(f"{op.name}() takes {len(slots)} input(s), got {len(inputs)}")
-    for i, x in enumerate(inputs):
-        slot = slots[min(i, len(slots) - 1)]
-        if isinstance(x, Tensor):
-            if x.home is not home:
-                raise SessionMismatchError("these tensors live in different sessions; move one with session.tensor(other.numpy())")
-        elif x is None:
-            if not slot.optional:
-                raise ArgumentTypeError(f"{op.name}(): argument '{slot.name}' must be Tensor, not None")
-        elif not (slot.number and isinstance(x, (bool, int, float, complex))):
-            wanted = "Tensor or Number" if slot.number else "Tensor"
-            raise ArgumentTypeError(
-                f"{op.name}(): argument '{slot.name}' (position {i + 1}) must be {wanted}, not {type(x).__name__}"
-            )
+    checks.check_inputs(op, inputs, lambda x: isinstance(x, Tensor) and x.home is home)
 
 
 def mask_of(op: Op, inputs: Sequence[Any]) -> int:

@@ -6,13 +6,24 @@ from typing import Any, cast
 
 import numpy as np
 
-from telegrad.contract import dtypes
-from telegrad.contract.errors import ArgumentTypeError, AutogradError, DTypeError, LeafError, ShapeError, UnknownOpError
+from telegrad.contract import checks
+from telegrad.contract.errors import AutogradError, LeafError, UnknownOpError
 from telegrad.contract.modes import is_grad_enabled
 from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import Node
 from telegrad_service.engine.table import ENTRIES
-from telegrad_service.engine.tensor import Chain, Engine, Tensor, apply, as_array, check_inputs, foresee, make_node, mask_of
+from telegrad_service.engine.tensor import (
+    Chain,
+    Engine,
+    Tensor,
+    apply,
+    as_array,
+    check_inputs,
+    foresee,
+    make_node,
+    mask_of,
+    spec_of,
+)
 
 
 def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Tensor:
@@ -24,7 +35,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
     check_inputs(home, op, inputs)
     target = inputs[0]
     if not isinstance(target, Tensor):
-        raise ArgumentTypeError(f"{name}_(): argument 'self' must be Tensor, not {type(target).__name__}")
+        raise checks.in_place_target(name, target)
     full = op.complete(parameters)
     tracking = is_grad_enabled()
     needed = mask_of(op, inputs) != 0
@@ -38,16 +49,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
         )
     outcome = foresee(op, inputs, full)
     if outcome is not None:
-        foreseen = outcome.outputs[0]
-        if foreseen.shape != target.array.shape:
-            raise ShapeError(
-                f"output with shape {list(target.array.shape)} doesn't match the broadcast shape {list(foreseen.shape)}"
-            )
-        if not dtypes.can_cast(foreseen.dtype, target.dtype):
-            raise DTypeError(
-                f"result type {foreseen.dtype.name} can't be cast to the desired output type {target.dtype.name}; "
-                "use the op without underscore, which makes a new tensor"
-            )
+        checks.check_in_place_result(outcome.outputs[0], spec_of(target))
     records = tracking and needed
     if entry.in_place is not None and not records and not (tracking and target.requires_grad):
         compute = None if outcome is None or outcome.compute is None else outcome.compute.numpy
@@ -98,7 +100,7 @@ def _check_in_place_history(target: Tensor) -> None:
         if target.requires_grad and base.is_leaf:
             raise LeafError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     if target.requires_grad and target.is_leaf:
-        raise LeafError("a leaf Variable that requires grad is being used in an in-place operation.")
+        raise checks.leaf_in_place()
 
 
 def _own_saved_target(node: Node, target: Tensor) -> None:
