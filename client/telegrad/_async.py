@@ -1,7 +1,7 @@
 """Sessions and tensors on a server, for ``async`` code: what ``telegrad.connect_async(url)`` gives.
 
-Ops are plain calls, as in a ``RemoteSession``; the same names are awaited where the server may have to be asked: ``await x.item()``,
-``await x.grad``, ``await session.flush()``.
+Ops are plain calls, as in a ``RemoteSession``; the same names are awaited where the server may have to be asked:
+``await x.item()``, ``await x.grad``, ``await session.flush()``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class AsyncTensor(Handle):
     __slots__ = ()
 
     @property
-    def session(self) -> AsyncSession:
+    def session(self) -> AsyncSession:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         """The session that the tensor lives in."""
         return cast(AsyncSession, self._home.session)
 
@@ -67,9 +67,11 @@ class AsyncTensor(Handle):
 
     def resolve_shape(self) -> None:
         """Refuse: a plain call cannot ask the server."""
-        raise SessionError(
-            "this tensor's shape depends on values that only the server has; `await tensor.describe()` asks for it, then it is known"
-        )
+        raise SessionError("this tensor's shape depends on values that only the server has; `await tensor.describe()` asks for it")
+
+    def _value(self) -> npt.NDArray[Any]:
+        """Refuse: what needs values at once, as ``allclose`` does, cannot be a plain call here."""
+        raise SessionError("a plain call cannot ask the server for values; await them first, for example with `await x.numpy()`")
 
     @property
     def ndim(self) -> int:
@@ -198,7 +200,7 @@ class AsyncTensor(Handle):
         """Accumulate the gradients of this tensor into the ``grad`` of the leaves that it depends on; see ``Tensor.backward``."""
         self.session.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph, inputs=inputs)
 
-    async def _value(self) -> npt.NDArray[Any]:
+    async def _read(self) -> npt.NDArray[Any]:
         home, extra = self._home, self.extra()
         if extra.value is None or extra.writes != home.writes or home.shared or home.attention:
             writes = home.writes
@@ -212,18 +214,18 @@ class AsyncTensor(Handle):
         """The values as a read-only numpy array: a copy of what the server has."""
         if is_grad_enabled() and await self._requires_grad():
             raise AutogradError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        return await self._value()
+        return await self._read()
 
     async def item(self) -> Any:
         """The value of a one-element tensor as a Python number. Raises ShapeError for any other number of elements."""
-        value = await self._value()
+        value = await self._read()
         if value.size != 1:
             raise ShapeError(f"a Tensor with {value.size} elements cannot be converted to Scalar")
         return value.item()
 
     async def tolist(self) -> Any:
         """The values as nested lists of Python numbers (a plain number for a 0-d tensor)."""
-        return (await self._value()).tolist()
+        return (await self._read()).tolist()
 
     # Python's protocols ------------------------------------------------------------------------------------------------------
 
@@ -256,7 +258,7 @@ class AsyncSession(CreationOps):
     """A session on a server for ``async`` code. Ops are recorded and leave together; see ``telegrad.connect_async``."""
 
     def __init__(self, transport: AsyncTransport, *, session: str | None, retries: Retries) -> None:
-        """Prepare; the session is opened when it is entered or awaited, or with the first request. Made by ``telegrad.connect_async``."""
+        """Prepare; the session is opened when it is entered or awaited, or with the first request. Made by ``connect_async``."""
         reference = weakref.ref(self)
 
         def wake(count: int) -> None:
@@ -446,7 +448,10 @@ class AsyncSession(CreationOps):
             await self.close()
 
     async def close(self) -> None:
-        """Send what is recorded, then free everything the session holds on the server, if this client opened it; else only leave it."""
+        """Send what is recorded, then free everything the session holds on the server.
+
+        A session that was attached to goes on.
+        """
         recorder = self._recorder
         if recorder.closed:
             return

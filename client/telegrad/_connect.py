@@ -27,7 +27,8 @@ def connect(
 ) -> RemoteSession:
     """A session on the server at ``url``; use it as a context manager, which closes it at the end.
 
-    Ops are recorded and travel together: a request goes out when a value is needed, when much is recorded, or after a moment's silence.
+    Ops are recorded and travel together: a request goes out when a value is needed, when much is recorded, or after a moment's
+    silence.
 
     Args:
         url: the server's address, for example ``http://127.0.0.1:8000``; a path prefix is kept.
@@ -66,7 +67,8 @@ def connect_async(
 ) -> AsyncSession:
     """As ``connect``, for ``async with``: ops are plain calls, everything that waits for the server is awaited.
 
-    The session is opened on the server when it is entered, or with the first request. There is no eager mode: a plain call cannot wait.
+    The session is opened on the server when it is entered, or with the first request. There is no eager mode: a plain call cannot
+    wait.
     """
     from telegrad._async import AsyncSession
     from telegrad._retries import Retries

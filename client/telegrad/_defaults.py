@@ -15,12 +15,12 @@ KEEP_ALIVE_SECONDS: Final = 4.0
 connection that is being closed."""
 
 RETRIES: Final = 4
-"""Further attempts after the first that failed safely. With the numbers below: up to 0.1, 0.2, 0.4 and 0.8 s of waiting, which rides out
-a server's restart behind a proxy."""
+"""Further attempts after the first that failed safely. With the numbers below: up to 0.1, 0.2, 0.4 and 0.8 s of waiting, which
+rides out a server's restart behind a proxy."""
 
 RETRY_BASE_SECONDS: Final = 0.1
-"""Longest wait before the first retry; doubled for each further one. The wait is drawn evenly between zero and that ("full jitter"), so
-that clients which failed together do not come back together."""
+"""Longest wait before the first retry; doubled for each further one. The wait is drawn evenly between zero and that ("full
+jitter"), so that clients which failed together do not come back together."""
 
 RETRY_CAP_SECONDS: Final = 5.0
 """Longest wait between two attempts, however many there were."""
@@ -29,15 +29,15 @@ RETRY_TOTAL_SECONDS: Final = 30.0
 """No retry begins later than this after the first attempt, not even where the server's Retry-After asks for it."""
 
 FLUSH_COMMANDS: Final = 4096
-"""Recorded commands that make a batch leave by itself: about 0.4 MB of JSON and 20 ms of small ops, so that the server works while the
-script goes on recording, at a price of one round trip in thousands of ops."""
+"""Recorded commands that make a batch leave by itself: about 0.4 MB of JSON and 20 ms of small ops, at a price of one round trip in
+thousands of ops."""
 
 FLUSH_BYTES: Final = 32 * 2**20
 """Bytes of recorded new tensors that make a batch leave by itself: an eighth of the server's default body limit."""
 
 FLUSH_SILENCE_SECONDS: Final = 1.0
-"""A recorded batch leaves by itself when nothing was recorded for so long: somebody is thinking at a prompt. Long enough that no step of a
-busy training loop is cut in two."""
+"""A recorded batch leaves by itself when nothing was recorded for so long: somebody is thinking at a prompt. Long enough that
+no step of a busy training loop is cut in two."""
 
 RELEASE_COMMANDS: Final = 64
 """After so many recorded commands, collected handles are released in the middle of the batch: bounds what the server holds for a

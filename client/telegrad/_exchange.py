@@ -1,7 +1,7 @@
 """What a remote session says to its server: opening, batches, closing. Procedures without I/O, which both drivers run.
 
-A batch has prefix semantics on the server. When command number k failed, what came before it stands; here, what depends on it is dropped,
-and the independent rest is sent again in order.
+A batch has prefix semantics on the server. When command number k failed, what came before it stands; here, what depends on it is
+dropped, and the independent rest is sent again in order.
 """
 
 from __future__ import annotations
@@ -119,8 +119,9 @@ class Exchange:
     def flush(self) -> Procedure[None]:
         """Send what is recorded; a procedure.
 
-        Raises the first error of the recorded commands, with the line that recorded it in a note, once. Where the server was not reached,
-        everything stays recorded. Where nobody knows what was applied, the results of all commands of the batch count as failed.
+        Raises the first error of the recorded commands, with the line that recorded it in a note, once. Where the server was not
+        reached, everything stays recorded. Where nobody knows what was applied, the results of all commands of the batch count as
+        failed.
         """
         recorder = self.recorder
         entries = self._repeatable_if_possible(recorder.take())
@@ -178,20 +179,20 @@ class Exchange:
                 _answer(batch, parse(response), response.arrays)
                 entries = rest
                 continue
-            error = error_of(response)
+            refusal = error_of(response)
             problem = problem_of(response) or {}
             failed = problem.get("failed")
-            if isinstance(error, UnavailableError) and failed is None:
-                self._keep(entries, error)
-                raise error
+            if isinstance(refusal, UnavailableError) and failed is None:
+                self._keep(entries, refusal)
+                raise refusal
             if type(failed) is not int or not 0 <= failed < len(batch):
                 # Not a command but the request as a whole was refused.
-                self._give_up(entries, taint, error)
-                raise error
-            unread = [e for e in batch[:failed] if isinstance(e, Recorded) and e.reply is not None]
-            _answer(batch[:failed], {"results": problem.get("results", ())}, {})
-            unread = [e for e in unread if e.reply is not None and not e.reply.done]
-            self._fail(batch[failed], error, taint, errors)
+                self._give_up(entries, taint, refusal)
+                raise refusal
+            done: list[Entry] = batch[:failed]
+            _answer(done, {"results": problem.get("results", ())}, {})
+            unread = [e for e in done if isinstance(e, Recorded) and e.reply is not None and not e.reply.done]
+            self._fail(batch[failed], refusal, taint, errors)
             entries = [*unread, *self._without_dependents([*batch[failed + 1 :], *rest], taint)]
 
     def _fail(self, entry: Entry, error: TelegradError, taint: Taint, errors: list[TelegradError]) -> None:
@@ -285,8 +286,9 @@ def _answer(batch: Sequence[Entry], message: Any, arrays: Mapping[str, codec.Arr
 
 
 def _cut(entries: Sequence[Entry]) -> int:
-    """How many entries may go in one request: a failure drops the values that were read before it, so that no read may stand before a
-    change and be repeated after it.
+    """How many entries may go in one request.
+
+    A failure drops the values that were read before it, so no read may stand before a change and be repeated after it.
     """
     read = False
     for position, entry in enumerate(entries):
@@ -301,8 +303,8 @@ def _cut(entries: Sequence[Entry]) -> int:
 
 def _fate_unknown(error: TransportError, count: int) -> TransportError:
     error.add_note(
-        f"{count} recorded command(s) were sent and not acknowledged: nobody knows whether they were applied. Their results count as "
-        "failed; what they change in place is to be read again."
+        f"{count} recorded command(s) were sent and not acknowledged: nobody knows whether they were applied. Their results "
+        "count as failed; what they change in place is to be read again."
     )
     return error
 

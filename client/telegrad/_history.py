@@ -1,7 +1,7 @@
 """What the client knows of the graph without asking: a light shadow of the server's nodes, exact or marked as unknown.
 
-It answers ``requires_grad``, ``is_leaf``, ``grad_fn`` and ``grad is None`` at no round trip, so that a training step is one request. Where
-an outcome depends on what only the server knows, the answer is ``UNKNOWN`` and the property asks.
+It answers ``requires_grad``, ``is_leaf``, ``grad_fn`` and ``grad is None`` at no round trip, so that a training step is one
+request. Where an outcome depends on what only the server knows, the answer is ``UNKNOWN`` and the property asks.
 """
 
 from __future__ import annotations

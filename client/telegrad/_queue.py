@@ -25,8 +25,8 @@ from telegrad.contract.errors import TelegradError
 from telegrad.contract.ops import find
 
 Applied: TypeAlias = "tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool, CodeType, int]"
-"""An op that makes new tensors: op, inputs as on the wire, parameters, output names, grad mode, and the place of the call. A bare tuple,
-because making one takes 30 ns and there is one per op."""
+"""An op that makes new tensors: op, inputs as on the wire, parameters, output names, grad mode, and the place of the call. A bare
+tuple, because making one takes 30 ns and there is one per op."""
 
 GRAD_SUFFIX: Final = ".grad"
 
@@ -189,10 +189,11 @@ def references_of(entry: Entry) -> Iterable[str]:
 
 
 class Taint:
-    """What is not as the script meant it, after some command was not done, in the rest of what was recorded before anybody could know.
+    """What is not as the script meant it, after some command was not done, for what was recorded before anybody could know.
 
-    Outputs of such a command do not exist, for good. What it would have changed in place still exists with its old value, and may be used
-    by commands recorded after the error was raised; commands recorded before were meant for the new value and are not done either.
+    Outputs of such a command do not exist, for good. What it would have changed in place still exists with its old value, and
+    may be used by commands recorded after the error was raised; commands recorded before were meant for the new value and are
+    not done either.
     """
 
     def __init__(self, failed: dict[str, TelegradError], roots: dict[str, str], gradients: set[str]) -> None:

@@ -1,7 +1,7 @@
 """The queue of a remote session: what was recorded, what each handle knows, and what a failure means for the rest. No I/O.
 
-Recording costs microseconds: an op becomes a tuple, JSON is made when the batch leaves. Adding to the queue takes no lock (a deque appends
-atomically), so threads may record at the same time; a batch takes what is there when it leaves.
+Recording costs microseconds: an op becomes a tuple, JSON is made when the batch leaves. Adding to the queue takes no lock (a deque
+appends atomically), so threads may record at the same time; a batch takes what is there when it leaves.
 """
 
 from __future__ import annotations

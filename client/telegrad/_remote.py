@@ -95,7 +95,7 @@ class Tensor(Handle, AbstractTensor):
         return None if isinstance(known, Leaf) else known
 
     @property
-    def grad(self) -> Tensor | None:  # type: ignore[override]
+    def grad(self) -> Tensor | None:
         """The gradient accumulated so far, or None."""
         found = _autograd.known_grad(self)
         if found is UNKNOWN:
@@ -121,7 +121,7 @@ class Tensor(Handle, AbstractTensor):
         _autograd.retain_grad(self)
 
     def numpy(self) -> npt.NDArray[Any]:
-        """The values as a read-only numpy array: a copy of what the server has, so that writing into it would change nothing there."""
+        """The values as a read-only numpy array: writing into this copy would change nothing on the server."""
         if is_grad_enabled() and self.requires_grad:
             raise AutogradError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._value()
@@ -306,7 +306,10 @@ class RemoteSession(BaseSession):
         super().__exit__(kind, value, trace)
 
     def close(self) -> None:
-        """Send what is recorded, then free everything the session holds on the server, if this client opened it; else only leave it."""
+        """Send what is recorded, then free everything the session holds on the server.
+
+        A session that was attached to goes on.
+        """
         recorder = self._recorder
         if recorder.closed:
             return
@@ -331,7 +334,10 @@ class RemoteSession(BaseSession):
 
 
 class _Silence:
-    """Sends what is recorded when nothing was added for a while; a daemon thread that holds no session alive and does nothing at exit."""
+    """Sends what is recorded when nothing was added for a while.
+
+    A daemon thread that holds no session alive and does nothing at the interpreter's exit.
+    """
 
     def __init__(self, session: RemoteSession) -> None:
         self._session = weakref.ref(session)

@@ -51,8 +51,8 @@ class Retries:
 def send(request: Request, retries: Retries) -> Procedure[Response]:
     """Send until it is answered; a procedure.
 
-    Sent again: what surely was not done (no connection, or turned away with Retry-After), and, of repeatable requests, everything that
-    a second try may heal.
+    Sent again: what surely was not done (no connection, or turned away with Retry-After), and, of repeatable requests, everything
+    that a second try may heal.
 
     Raises:
         NotSent: the server was never reached; nothing was done.

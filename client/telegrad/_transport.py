@@ -1,7 +1,8 @@
-"""How requests travel: a small interface, and its two drivers around httpx2. The logic of retries and batches is elsewhere and knows no I/O.
+"""How requests travel: a small interface, and its two drivers around httpx2.
 
-A *procedure* is a generator that yields ``Request`` and ``Pause`` and is sent ``Response`` (or thrown ``NotSent`` or ``TransportError``); the two drivers
-run the same procedures, one by blocking, one by awaiting.
+The logic of retries and batches is elsewhere and knows no I/O: *procedures*, generators that yield ``Request`` and ``Pause``
+and are sent ``Response`` (or thrown ``NotSent`` or ``TransportError``). The two drivers run the same procedures, one by
+blocking, one by awaiting.
 """
 
 from __future__ import annotations
@@ -240,11 +241,10 @@ class HttpTransport:
         """Send, and read the whole answer."""
         headers = {"accept": request.accept}
         content = _content(request, headers)
-        if content is not None and not isinstance(content, bytes):
-            content = pieces(content)
+        sent = content if content is None or isinstance(content, bytes) else pieces(content)
         with (
             _translated(),
-            self._client.stream(request.method, self._url + request.path, content=content, headers=headers) as answer,
+            self._client.stream(request.method, self._url + request.path, content=sent, headers=headers) as answer,
         ):
             sink = Sink(answer.status_code, answer.headers)
             for piece in answer.iter_bytes():
@@ -283,10 +283,9 @@ class AsyncHttpTransport:
         """Send, and read the whole answer."""
         headers = {"accept": request.accept}
         content = _content(request, headers)
-        if content is not None and not isinstance(content, bytes):
-            content = _async_pieces(content)
+        sent = content if content is None or isinstance(content, bytes) else _async_pieces(content)
         with _translated():
-            async with self._client.stream(request.method, self._url + request.path, content=content, headers=headers) as answer:
+            async with self._client.stream(request.method, self._url + request.path, content=sent, headers=headers) as answer:
                 sink = Sink(answer.status_code, answer.headers)
                 async for piece in answer.aiter_bytes():
                     if not sink.feed(piece):
