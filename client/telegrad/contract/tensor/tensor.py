@@ -101,7 +101,8 @@ class Tensor(TensorOps):
     def numpy(self) -> npt.NDArray[Any]:
         """The values as a numpy array.
 
-        Raises AutogradError if the tensor requires grad, outside ``no_grad``: use ``detach().numpy()``, so that nobody mistakes it for recorded.
+        Raises AutogradError if the tensor requires grad, outside ``no_grad``: use ``detach().numpy()``, so that nobody mistakes it
+        for recorded.
         """
         raise NotImplementedError
 
