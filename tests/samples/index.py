@@ -68,7 +68,6 @@ _COPIES: list[tuple[tuple[int, ...], Any, str]] = [
     ((3, 4), False, "False"),
     ((3, 4), (True, at(1, 2)), "True and rows"),
     ((3, 4), np.array(True), "0-d mask"),
-    ((3, 4), np.array(1), "0-d row"),
     ((2, 3, 4), (np.array(1), slice(None), at(2, 0)), "0-d row is an integer"),
     ((3, 4), _NOTHING, "no rows"),
     ((3, 4), [], "empty list"),
@@ -115,6 +114,13 @@ def _scattered(call: str, op: str) -> list[Sample]:
 
 
 SAMPLES: list[Sample] = [
+    Sample(
+        "Tensor.__getitem__",
+        (rand(3, 4), np.array(1)),
+        op="index",
+        torch=False,
+        note="0-d row: PyTorch waits for the number and makes a view",
+    ),
     _get((3, 4), 1, "getitem.int", "row"),
     _get((4,), 2, "getitem.int", "element"),
     *[_get(shape, index, "getitem", note) for shape, index, note in _VIEWS],
@@ -220,6 +226,9 @@ SAMPLES: list[Sample] = [
 _GET = "Tensor.__getitem__"
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample("index_fill", (rand(3, 4), 5, at(0), 1.0), error=IndexError, match="Dimension out of range"),
+    ErrorSample("index_fill", (rand(3, 4), 0, at(7), 1.0), error=IndexError, match="out of bounds for dimension 0 with size 3"),
+    ErrorSample("index_copy", (rand(3, 4), 0, at(0), rand(1, 4, dtype="float32")), match="expected to have the same dtype"),
     ErrorSample(_GET, (rand(2, 3), 5), error=IndexError, match="index 5 is out of bounds for dimension 0 with size 2"),
     ErrorSample(_GET, (rand(2, 3), (0, -4)), error=IndexError, match="index -4 is out of bounds for dimension 1 with size 3"),
     ErrorSample(_GET, (rand(2, 3), (0, 0, 0)), error=IndexError, match="too many indices for tensor of dimension 2"),

@@ -138,6 +138,10 @@ SAMPLES: list[Sample] = [
     Sample(
         "einsum", ("ij->", ints(2, 3, dtype="int32")), op="einsum", gradient=False, torch=False, note="integers keep their type"
     ),
+    Sample("tensordot", (rand(2, 3, 4), rand(3, 4, 5, seed=1)), op="einsum"),
+    Sample("tensordot", (rand(2, 3), rand(3, 4, seed=1), 1), op="einsum"),
+    Sample("tensordot", (rand(2), rand(3, seed=1), 0), op="einsum"),
+    Sample("tensordot", (rand(2, 3, 4), rand(4, 2, seed=1)), {"dims": ([0, -1], [1, 0])}, op="einsum"),
     Sample("trace", (rand(3, 3),), op="trace"),
     Sample("trace", (rand(2, 4),), op="trace"),
     Sample("trace", (rand(4, 2),), op="trace"),
@@ -200,6 +204,8 @@ ERRORS: list[ErrorSample] = [
     ErrorSample("einsum", ("ij->ii", rand(2, 3)), match="einsum(): output subscript i appears more than once in the output"),
     ErrorSample("einsum", ("ij,jk->ik", rand(2, 3), rand(3, 4, dtype="float32")), match="same dtype"),
     ErrorSample("einsum", ("i->i", 3), error=TypeError, match="einsum", torch=False),
+    ErrorSample("tensordot", (rand(2, 3), rand(4, 5), 1), match="contracted dimensions need to match"),
+    ErrorSample("tensordot", (rand(2, 3), rand(3, 2), 3), match="tensordot expects dims"),
     ErrorSample("trace", (rand(3),), match="trace: expected a matrix, but got tensor with dim 1"),
     ErrorSample("linalg.norm", (rand(2, 3, 4), 2), match="the input must be 1D or 2D. Got 3D"),
     ErrorSample("linalg.norm", (rand(2, 3), 3), match="linalg.matrix_norm: Order 3 not supported"),

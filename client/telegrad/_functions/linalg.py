@@ -6,7 +6,22 @@ from telegrad._free import free
 from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.linalg import einsum
 
-__all__ = ["addmm", "addmv", "baddbmm", "bmm", "dot", "einsum", "ger", "inner", "matmul", "mm", "mv", "outer", "trace"]
+__all__ = [
+    "addmm",
+    "addmv",
+    "baddbmm",
+    "bmm",
+    "dot",
+    "einsum",
+    "ger",
+    "inner",
+    "matmul",
+    "mm",
+    "mv",
+    "outer",
+    "tensordot",
+    "trace",
+]
 
 addmm = free(TensorOps.addmm)
 addmv = free(TensorOps.addmv)

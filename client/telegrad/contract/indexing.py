@@ -51,9 +51,8 @@ def canonical(index: Any, make_tensor: Callable[[Any], Any]) -> tuple[tuple[Any,
     """
     items: list[Any] = []
     tensors: list[Any] = []
-    parts: Sequence[Any] = index if isinstance(index, tuple) else (index,)
-    for item in parts:
-        kind: Any = type(item)
+    for item in _parts(index):
+        kind = type(item)
         if item is None or item is Ellipsis or kind is int or kind is bool:
             items.append(item)
         elif kind is slice:
@@ -73,6 +72,10 @@ def canonical(index: Any, make_tensor: Callable[[Any], Any]) -> tuple[tuple[Any,
         else:
             items.append(_integer(item))
     return tuple(items), tuple(tensors)
+
+
+def _parts(index: Any) -> list[Any]:
+    return list(index) if type(index) is tuple else [index]
 
 
 def _bounds(item: Any) -> slice:

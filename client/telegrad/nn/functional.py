@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from telegrad._free import free
 from telegrad.contract.dtypes import Number
-from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError
+from telegrad.contract.shapes import broadcast
 from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.base import TensorBase
 
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "elu",
@@ -29,6 +32,7 @@ __all__ = [
     "logsigmoid",
     "mse_loss",
     "nll_loss",
+    "normalize",
     "one_hot",
     "relu",
     "relu6",
@@ -108,6 +112,25 @@ def silu(input: T, inplace: bool = False) -> T:
 def softmin(input: T, dim: int, dtype: object = None) -> T:
     """``softmax`` of the negated tensor."""
     return (-_tensor("softmin", input)).softmax(dim, dtype)  # type: ignore[arg-type]
+
+
+def normalize(input: T, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12) -> T:
+    """The tensor over its ``p``-norm along ``dim``; norms below ``eps`` count as ``eps``."""
+    x = _tensor("normalize", input)
+    return x / x.norm(p, dim, True).clamp_min(eps)
+
+
+def cosine_similarity(x1: T, x2: T, dim: int = 1, eps: float = 1e-8) -> T:
+    """Cosine of the angle between vectors along ``dim``; norms below ``eps`` count as ``eps``. Shapes broadcast."""
+    first: Any = _tensor("cosine_similarity", x1)
+    second: Any = _tensor("cosine_similarity", x2)
+    if not (first.dtype.is_floating_point and second.dtype.is_floating_point):
+        raise DTypeError("expected common dtype to be floating point, yet it is not; convert with .to(telegrad.float32)")
+    shape = broadcast(first.shape, second.shape)
+    first, second = first.expand(shape), second.expand(shape)
+    left = first / first.norm(2, dim, True).clamp_min(eps)
+    right = second / second.norm(2, dim, True).clamp_min(eps)
+    return (left * right).sum(dim)  # type: ignore[no-any-return]
 
 
 def dropout(input: T, p: float = 0.5, training: bool = True, inplace: bool = False) -> T:

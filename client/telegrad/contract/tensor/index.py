@@ -46,7 +46,10 @@ class IndexOps(TensorBase):
     # Brackets ------------------------------------------------------------------------------------------------------------------
 
     def __getitem__(self, index: Any) -> Self:
-        """``x[1]``, ``x[1:, None]``, ``x[..., mask]``, ``x[[0, 2], rows]``: a view for integers and slices, else a copy."""
+        """``x[1]``, ``x[1:, None]``, ``x[..., mask]``, ``x[[0, 2], rows]``: a view for integers and slices, else a copy.
+
+        A 0-d integer tensor selects as an integer does, but makes a copy: a view would have to wait for its value.
+        """
         if type(index) is int and self.shape:
             return self._select_first(index)
         items, tensors = canonical(index, self.session.tensor)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
 
 from telegrad.contract.dtypes import Number, float16, int64, to_real
-from telegrad.contract.einsum import parse, plan, spell
+from telegrad.contract.einsum import LETTERS, parse, plan, spell
 from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
 from telegrad.contract.ops import Outcome, Shape, Spec, op
-from telegrad.contract.shapes import broadcast, result_type
+from telegrad.contract.shapes import broadcast, dimensions, ints, result_type
 from telegrad.contract.tensor.base import TensorBase
 
 T = TypeVar("T", bound=TensorBase)
@@ -341,6 +341,38 @@ def einsum(equation: str, *operands: T) -> T:
     if not found:
         parse(equation, ())
     return found[0]._apply("einsum", *found, equation=equation)
+
+
+def tensordot(a: T, b: T, dims: int | Sequence[Sequence[int]] = 2) -> T:
+    """Sum of products over the last ``dims`` dimensions of ``a`` and the first of ``b``, or over two lists of dimensions.
+
+    Shapes: [*kept_a, *summed], [*summed, *kept_b] -> [*kept_a, *kept_b]. Raises: ShapeError.
+    """
+    for position, operand in enumerate((a, b)):
+        if not isinstance(operand, TensorBase):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentTypeError(f"tensordot(): argument {position} must be Tensor, not {type(operand).__name__}")
+    left: Any = a
+    right: Any = b
+    if isinstance(dims, int):
+        if not 0 <= dims <= min(len(left.shape), len(right.shape)):
+            raise ShapeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
+        of_a: Sequence[int] = range(len(left.shape) - dims, len(left.shape))
+        of_b: Sequence[int] = range(dims)
+    else:
+        of_a, of_b = (dimensions(ints(d, "dims"), len(x.shape)) if d else () for d, x in zip(dims, (left, right), strict=True))
+    if len(of_a) != len(of_b):
+        raise ShapeError(f"both dimension lists should have same length, got {len(of_a)} and {len(of_b)}")
+    names_a = LETTERS[: len(left.shape)]
+    names_b = list(LETTERS[len(left.shape) : len(left.shape) + len(right.shape)])
+    for i, j in zip(of_a, of_b, strict=True):
+        if left.shape[i] != right.shape[j]:
+            raise ShapeError(
+                f"contracted dimensions need to match, but first has size {left.shape[i]} in dim {i} and second has size "
+                f"{right.shape[j]} in dim {j}"
+            )
+        names_b[j] = names_a[i]
+    kept = [n for i, n in enumerate(names_a) if i not in of_a] + [n for j, n in enumerate(names_b) if j not in of_b]
+    return left._apply("einsum", left, right, equation=f"{names_a},{''.join(names_b)}->{''.join(kept)}")
 
 
 @op(_contract_rule, namespace="internal", name="_contract")
