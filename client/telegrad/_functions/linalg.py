@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from telegrad._free import free
 from telegrad.contract.tensor import TensorOps
-from telegrad.contract.tensor.linalg import einsum
+from telegrad.contract.tensor.linalg import einsum, tensordot
 
 __all__ = [
     "addmm",
