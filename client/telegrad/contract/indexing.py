@@ -52,7 +52,7 @@ def canonical(index: Any, make_tensor: Callable[[Any], Any]) -> tuple[tuple[Any,
     items: list[Any] = []
     tensors: list[Any] = []
     for item in _parts(index):
-        kind = type(item)
+        kind: Any = item.__class__
         if item is None or item is Ellipsis or kind is int or kind is bool:
             items.append(item)
         elif kind is slice:
@@ -74,8 +74,9 @@ def canonical(index: Any, make_tensor: Callable[[Any], Any]) -> tuple[tuple[Any,
     return tuple(items), tuple(tensors)
 
 
-def _parts(index: Any) -> list[Any]:
-    return list(index) if type(index) is tuple else [index]
+def _parts(index: Any) -> Sequence[Any]:
+    """A tuple stands for itself, anything else is one item."""
+    return index if type(index) is tuple else (index,)  # pyright: ignore[reportUnknownVariableType]
 
 
 def _bounds(item: Any) -> slice:
