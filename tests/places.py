@@ -40,7 +40,7 @@ class InProcess(httpx2.BaseTransport):
 
 
 @functools.cache
-def _application() -> tuple[Any, asyncio.AbstractEventLoop]:
+def application() -> tuple[Any, asyncio.AbstractEventLoop]:
     """The service, and a running loop to call it on."""
     from telegrad_service.api.app import create_app
 
@@ -89,8 +89,7 @@ def server_url() -> str:
 
 
 def _open_in_process() -> telegrad.Session:
-    application, loop = _application()
-    return telegrad.connect("http://telegrad.test", transport=InProcess(application, loop))
+    return telegrad.connect("http://telegrad.test", transport=InProcess(*application()))
 
 
 def _open_over_http() -> telegrad.Session:

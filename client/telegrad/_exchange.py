@@ -29,7 +29,6 @@ class Exchange:
         retries: how often and how long to try.
         id: the session's id on the server; None before it is open.
         owns: whether this client opened the session, so that closing deletes it.
-        pending: errors that a flush met which nobody waited for; the next one raises them.
     """
 
     def __init__(self, recorder: Recorder, retries: Retries, id: str | None) -> None:
@@ -38,7 +37,6 @@ class Exchange:
         self.retries = retries
         self.id: str | None = None
         self.owns = id is None
-        self.pending: list[TelegradError] = []
         self._attach = id
         self._max_commands = Limits().max_commands
 
@@ -102,16 +100,16 @@ class Exchange:
         recorder = self.recorder
         if not self.owns:
             recorder.release()
-        return bool(recorder.queue or self.pending)
+        return bool(recorder.queue or recorder.pending)
 
     def discard(self) -> None:
         """Forget what is recorded."""
         self.recorder.queue.clear()
-        self.pending.clear()
+        self.recorder.pending.clear()
 
     def remember(self, error: TelegradError) -> None:
         """Keep an error that a flush met which nobody waited for; the next thing that somebody does raises it."""
-        self.pending.append(error)
+        self.recorder.pending.append(error)
         self.recorder.attention = True
 
     # Batches -----------------------------------------------------------------------------------------------------------------
@@ -136,8 +134,8 @@ class Exchange:
                 if self.id is None:
                     self._keep(entries, error)
                 raise
-        errors = self.pending + errors
-        self.pending = []
+        errors = recorder.pending + errors
+        recorder.pending = []
         if errors:
             for other in errors[1:]:
                 errors[0].add_note(f"failed as well: {type(other).__name__}: {other.detail} ({_first_note(other)})")

@@ -111,7 +111,8 @@ class Recorder:
         grad_epoch: counts events after which no gradient is known to be absent or the same.
         name: makes a new name.
         shared: other clients may change this session's tensors, so that no value is kept.
-        attention: closed, forked or with failed handles: the next record looks closer.
+        pending: errors that a flush met which nobody waited for; what comes next raises them.
+        attention: closed, with failed handles or pending errors: the next record looks closer.
     """
 
     def __init__(self, tensor_class: type[Handle], session: Any, wake: Callable[[int], None], limit: int) -> None:
@@ -136,6 +137,7 @@ class Recorder:
         self.grad_epoch = 0
         self.shared = False
         self.closed = False
+        self.pending: list[TelegradError] = []
         self.attention = False
         self.queued_bytes = 0
         self.process = os.getpid()
@@ -409,9 +411,12 @@ class Recorder:
                 "this session was opened in another process and cannot be used after a fork; open one here with "
                 "telegrad.connect(url), or attach to the same one with telegrad.connect(url, session=id)"
             )
+        if self.pending:
+            raise self.pending.pop(0)
         for x in inputs:
             if self.is_ours(x):
                 self.check_name(x._name)
+        self.attention = bool(self.failed)
 
     def close(self) -> None:
         """Refuse everything from now on."""

@@ -128,7 +128,7 @@ class Tensor(Handle, AbstractTensor):
 
     def _value(self) -> npt.NDArray[Any]:
         home, extra = self._home, self.extra()
-        if extra.value is None or extra.writes != home.writes or home.shared or home.attention:
+        if extra.value is None or extra.writes != home.writes or home.shared:
             writes = home.writes
             reply = self.session.wait_for(home.read(self._name, "value"))
             array = cast("Array", reply.array)
