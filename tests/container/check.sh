@@ -71,6 +71,8 @@ done
 left=$($COMPOSE exec -T --user 0 service sh -c 'ls -d /root/.cache /source /wheels /requirements /var/lib/apt/lists/*_Packages 2>/dev/null || true')
 [ -z "$left" ] || fail "left in the image: $left"
 
+say "the image takes $(($(docker image inspect --format '{{.Size}}' "$(state '{{.Image}}')") / 1000000)) MB, the base included"
+
 say 'its memory, processors and processes are limited'
 case " $(state '{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}}') " in
     *' 0 '* | *nil*) fail 'one of the limits is missing' ;;
