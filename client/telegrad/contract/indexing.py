@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from telegrad.contract import dtypes
+from telegrad.contract.base import TensorBase
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, IndexBoundsError, ShapeError
 from telegrad.contract.kinds import TensorSlot
 from telegrad.contract.ops import Shape, Spec
 from telegrad.contract.shapes import broadcast
-from telegrad.contract.tensor.base import TensorBase
 
 Index: TypeAlias = Any
 """Canonical: a tuple of ints, bools, slices of ints, None, Ellipsis and TensorSlots."""

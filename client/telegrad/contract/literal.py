@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from telegrad.contract import dtypes
+from telegrad.contract.base import TensorBase
 from telegrad.contract.dtypes import DTYPES, DType, Number
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError
-from telegrad.contract.tensor.base import TensorBase
 
 MAX_DIMENSIONS: Final = 64
 """numpy's own bound."""

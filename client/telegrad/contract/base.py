@@ -1,0 +1,32 @@
+"""The one way out of every op: ``_apply``."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Applies(Protocol):
+    """Anything ops can be called on: a tensor, or a session for ops that make tensors from nothing."""
+
+    def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
+        """Do one op.
+
+        Args:
+            op: the row's name in ``OPS``; with a trailing underscore, its in-place form.
+            inputs: in the order of the row's slots: tensors, Python numbers, or None for an absent optional tensor.
+            parameters: canonical values (tuples of ints, DTypes, ...); those equal to their default may be left out.
+
+        Returns:
+            One tensor, or a tuple of them where the row names several outputs or a data-dependent number of them.
+        """
+        ...
+
+
+class TensorBase:
+    """What op families build on. A subclass provides ``_apply``; the engine computes in it, the client records."""
+
+    __slots__ = ()
+
+    def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:  # noqa: ARG002 - a subclass uses them
+        """See ``Applies._apply``."""
+        raise TypeError(f"{type(self).__name__} has no way to apply {op}")
