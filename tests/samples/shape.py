@@ -216,6 +216,7 @@ SAMPLES: list[Sample] = [
 ]
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample("split_with_sizes", (rand(5), [2, 2]), match="split_sizes to sum exactly to 5"),
     ErrorSample("reshape", (X, (4,)), match="is invalid for input of size 6"),
     ErrorSample("reshape", (X, (-1, -1)), match="only one dimension can be inferred"),
     ErrorSample("reshape", (X, (-1, 4)), match="is invalid for input of size 6"),
