@@ -68,7 +68,10 @@ def basic_indices(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[Any, ...]:
 
 @st.composite
 def advanced_indices(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """Indices with one or two integer arrays that broadcast, or a boolean mask, among slices and integers."""
+    """Indices with one or two integer arrays that broadcast, or a boolean mask, among slices.
+
+    No 0-d arrays: beside another array PyTorch takes them for integers, numpy for arrays, and the results' dimensions differ in order.
+    """
     if draw(st.booleans()):
         covered = draw(st.integers(1, len(shape)))
         start = draw(st.integers(0, len(shape) - covered))
@@ -83,7 +86,7 @@ def advanced_indices(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[Any, ...]
         if place in places:
             index_shape = index_shapes[places.index(place)]
             random = np.random.default_rng([draw(st.integers(0, 99)), place])
-            items.append(np.asarray(random.integers(-size, size, index_shape)))
+            items.append(np.asarray(random.integers(-size, size, index_shape or (1,))))
         else:
             items.append(draw(slices(size)))
     return tuple(items)
