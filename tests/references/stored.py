@@ -80,7 +80,7 @@ _NO_DERIVATIVE = ("not differentiable with respect to", "is not implemented")
 
 def variables_of(sample: Sample) -> tuple[int, ...] | None:
     """Which of the sample's arrays may require grad; None where there is no reference to say."""
-    found = reference(sample) if sample.torch else None
+    found = reference(sample) if sample.torch and not sample.random else None
     return None if found is None else found.variables
 
 
