@@ -10,16 +10,16 @@ from telegrad._free import free
 from telegrad.contract.dtypes import DTypeLike
 from telegrad.contract.errors import ArgumentTypeError, ShapeError
 from telegrad.contract.shapes import dimension, ints
-from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = ["matmul", "matrix_norm", "norm", "svd", "svdvals", "vector_norm"]
 
-T = TypeVar("T", bound=TensorOps)
+T = TypeVar("T", bound=Tensor)
 
-matmul = free(TensorOps.matmul)
-svd = free(TensorOps._svd)  # pyright: ignore[reportPrivateUsage] - torch.Tensor.svd is another function
-svdvals = free(TensorOps._svdvals)  # pyright: ignore[reportPrivateUsage]
+matmul = free(Tensor.matmul)
+svd = free(Tensor._svd)  # pyright: ignore[reportPrivateUsage] - torch.Tensor.svd is another function
+svdvals = free(Tensor._svdvals)  # pyright: ignore[reportPrivateUsage]
 
 
 def norm(
@@ -121,7 +121,7 @@ def matrix_norm(
     return sums.amax(at, keepdim) if float(ord) > 0 else sums.amin(at, keepdim)  # type: ignore[no-any-return]
 
 
-def _two(A: TensorOps, dim: Any) -> tuple[int, ...]:
+def _two(A: Tensor, dim: Any) -> tuple[int, ...]:
     """The two dimensions of a matrix norm that ``norm`` was asked for."""
     if dim is not None:
         return ints(dim, "dim")

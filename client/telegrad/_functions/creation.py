@@ -10,7 +10,7 @@ from telegrad._current import current
 from telegrad._free import free
 from telegrad.contract.dtypes import DTypeLike
 from telegrad.contract.session import BaseSession
-from telegrad.contract.tensor import CreationOps, TensorOps
+from telegrad.contract.tensor import CreationOps
 from telegrad.contract.tensor.tensor import Tensor
 
 P = ParamSpec("P")
@@ -58,27 +58,27 @@ def _in_current(method: Callable[Concatenate[Any, P], R]) -> Callable[P, R]:
 
 arange = _in_current(CreationOps.arange)
 as_tensor = _in_current(CreationOps.as_tensor)
-bernoulli = free(TensorOps.bernoulli)
+bernoulli = free(Tensor.bernoulli)
 empty = _in_current(CreationOps.empty)
-empty_like = free(TensorOps.empty_like)
+empty_like = free(Tensor.empty_like)
 eye = _in_current(CreationOps.eye)
 from_numpy = _in_current(CreationOps.from_numpy)
 full = _in_current(CreationOps.full)
-full_like = free(TensorOps.full_like)
+full_like = free(Tensor.full_like)
 linspace = _in_current(CreationOps.linspace)
 logspace = _in_current(CreationOps.logspace)
 normal = _in_current(CreationOps.normal)
 ones = _in_current(CreationOps.ones)
-ones_like = free(TensorOps.ones_like)
+ones_like = free(Tensor.ones_like)
 rand = _in_current(CreationOps.rand)
-rand_like = free(TensorOps.rand_like)
-randint_like = free(TensorOps.randint_like)
+rand_like = free(Tensor.rand_like)
+randint_like = free(Tensor.randint_like)
 randn = _in_current(CreationOps.randn)
-randn_like = free(TensorOps.randn_like)
+randn_like = free(Tensor.randn_like)
 randperm = _in_current(CreationOps.randperm)
 tensor = _in_current(CreationOps.tensor)
 zeros = _in_current(CreationOps.zeros)
-zeros_like = free(TensorOps.zeros_like)
+zeros_like = free(Tensor.zeros_like)
 
 
 @overload

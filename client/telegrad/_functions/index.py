@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from telegrad._free import free
-from telegrad.contract.tensor import TensorOps
+from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = [
     "argsort",
@@ -26,21 +26,21 @@ __all__ = [
     "topk",
 ]
 
-argsort = free(TensorOps.argsort)
-argwhere = free(TensorOps.argwhere)
-gather = free(TensorOps.gather)
-index_add = free(TensorOps.index_add)
-index_copy = free(TensorOps.index_copy)
-index_fill = free(TensorOps.index_fill)
-index_put = free(TensorOps.index_put)
-index_select = free(TensorOps.index_select)
-masked_fill = free(TensorOps.masked_fill)
-masked_scatter = free(TensorOps.masked_scatter)
-masked_select = free(TensorOps.masked_select)
-nonzero = free(TensorOps.nonzero)
-scatter = free(TensorOps.scatter)
-scatter_add = free(TensorOps.scatter_add)
-sort = free(TensorOps.sort)
-take = free(TensorOps.take)
-take_along_dim = free(TensorOps.take_along_dim)
-topk = free(TensorOps.topk)
+argsort = free(Tensor.argsort)
+argwhere = free(Tensor.argwhere)
+gather = free(Tensor.gather)
+index_add = free(Tensor.index_add)
+index_copy = free(Tensor.index_copy)
+index_fill = free(Tensor.index_fill)
+index_put = free(Tensor.index_put)
+index_select = free(Tensor.index_select)
+masked_fill = free(Tensor.masked_fill)
+masked_scatter = free(Tensor.masked_scatter)
+masked_select = free(Tensor.masked_select)
+nonzero = free(Tensor.nonzero)
+scatter = free(Tensor.scatter)
+scatter_add = free(Tensor.scatter_add)
+sort = free(Tensor.sort)
+take = free(Tensor.take)
+take_along_dim = free(Tensor.take_along_dim)
+topk = free(Tensor.topk)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from telegrad._free import free
-from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.linalg import einsum, tensordot
+from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = [
     "addmm",
@@ -23,15 +23,15 @@ __all__ = [
     "trace",
 ]
 
-addmm = free(TensorOps.addmm)
-addmv = free(TensorOps.addmv)
-baddbmm = free(TensorOps.baddbmm)
-bmm = free(TensorOps.bmm)
-dot = free(TensorOps.dot)
-ger = free(TensorOps.ger)
-inner = free(TensorOps.inner)
-matmul = free(TensorOps.matmul)
-mm = free(TensorOps.mm)
-mv = free(TensorOps.mv)
-outer = free(TensorOps.outer)
-trace = free(TensorOps.trace)
+addmm = free(Tensor.addmm)
+addmv = free(Tensor.addmv)
+baddbmm = free(Tensor.baddbmm)
+bmm = free(Tensor.bmm)
+dot = free(Tensor.dot)
+ger = free(Tensor.ger)
+inner = free(Tensor.inner)
+matmul = free(Tensor.matmul)
+mm = free(Tensor.mm)
+mv = free(Tensor.mv)
+outer = free(Tensor.outer)
+trace = free(Tensor.trace)

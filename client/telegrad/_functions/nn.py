@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from telegrad._free import free
-from telegrad.contract.tensor import TensorOps
+from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = ["log_softmax", "relu", "relu_", "softmax"]
 
-log_softmax = free(TensorOps.log_softmax)
-relu = free(TensorOps.relu)
-relu_ = free(TensorOps.relu_)
-softmax = free(TensorOps.softmax)
+log_softmax = free(Tensor.log_softmax)
+relu = free(Tensor.relu)
+relu_ = free(Tensor.relu_)
+softmax = free(Tensor.softmax)

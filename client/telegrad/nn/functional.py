@@ -9,8 +9,8 @@ from telegrad._free import free
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError
 from telegrad.contract.shapes import broadcast
-from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = [
     "binary_cross_entropy",
@@ -46,28 +46,28 @@ __all__ = [
     "tanh",
 ]
 
-T = TypeVar("T", bound=TensorOps)
+T = TypeVar("T", bound=Tensor)
 
-binary_cross_entropy = free(TensorOps.binary_cross_entropy)
-binary_cross_entropy_with_logits = free(TensorOps.binary_cross_entropy_with_logits)
-cross_entropy = free(TensorOps.cross_entropy)
-gelu = free(TensorOps.gelu)
-huber_loss = free(TensorOps.huber_loss)
-l1_loss = free(TensorOps.l1_loss)
-layer_norm = free(TensorOps.layer_norm)
-leaky_relu_ = free(TensorOps.leaky_relu_)
-linear = free(TensorOps.linear)
-log_softmax = free(TensorOps.log_softmax)
-logsigmoid = free(TensorOps.logsigmoid)
-mse_loss = free(TensorOps.mse_loss)
-nll_loss = free(TensorOps.nll_loss)
-one_hot = free(TensorOps.one_hot)
-relu_ = free(TensorOps.relu_)
-sigmoid = free(TensorOps.sigmoid)
-smooth_l1_loss = free(TensorOps.smooth_l1_loss)
-softmax = free(TensorOps.softmax)
-softplus = free(TensorOps.softplus)
-tanh = free(TensorOps.tanh)
+binary_cross_entropy = free(Tensor.binary_cross_entropy)
+binary_cross_entropy_with_logits = free(Tensor.binary_cross_entropy_with_logits)
+cross_entropy = free(Tensor.cross_entropy)
+gelu = free(Tensor.gelu)
+huber_loss = free(Tensor.huber_loss)
+l1_loss = free(Tensor.l1_loss)
+layer_norm = free(Tensor.layer_norm)
+leaky_relu_ = free(Tensor.leaky_relu_)
+linear = free(Tensor.linear)
+log_softmax = free(Tensor.log_softmax)
+logsigmoid = free(Tensor.logsigmoid)
+mse_loss = free(Tensor.mse_loss)
+nll_loss = free(Tensor.nll_loss)
+one_hot = free(Tensor.one_hot)
+relu_ = free(Tensor.relu_)
+sigmoid = free(Tensor.sigmoid)
+smooth_l1_loss = free(Tensor.smooth_l1_loss)
+softmax = free(Tensor.softmax)
+softplus = free(Tensor.softplus)
+tanh = free(Tensor.tanh)
 
 
 def _tensor(name: str, value: T) -> T:
