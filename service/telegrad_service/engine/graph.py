@@ -29,8 +29,8 @@ class Version:
 
     __slots__ = ("count",)
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, count: int = 0) -> None:
+        self.count = count
 
 
 class Node:
@@ -43,13 +43,13 @@ class Node:
         edges: per input that needs a gradient: the Node that made it, or the leaf Tensor itself.
         indexes: per edge: which output of that Node it was.
         shapes, types: of each output, so that gradients can be checked and zeros made.
-        versions: (version, count at saving, output index or None for inputs) per saved value.
+        versions, counts: the write counters of the saved values, and what they said then; those of saved outputs come last.
         number: position in the order of making.
         retained: output index to weak references of the non-leaf tensors that retain its gradient.
     """
 
     __slots__ = (
-        "__weakref__", "edges", "indexes", "number", "parameters", "plan", "retained", "saved", "shapes", "types",
+        "__weakref__", "counts", "edges", "indexes", "number", "parameters", "plan", "retained", "saved", "shapes", "types",
         "versions",
     )  # fmt: skip
 
@@ -62,7 +62,8 @@ class Node:
         indexes: tuple[int, ...],
         shapes: tuple[tuple[int, ...], ...],
         types: tuple[np.dtype[Any], ...],
-        versions: tuple[tuple[Version, int, int | None], ...],
+        versions: list[Version],
+        counts: list[int],
     ) -> None:
         self.plan = plan
         self.parameters = parameters
@@ -72,6 +73,7 @@ class Node:
         self.shapes = shapes
         self.types = types
         self.versions = versions
+        self.counts = counts
         self.number = sequence()
         self.retained: dict[int, list[weakref.ref[Tensor]]] | None = None
 
@@ -374,7 +376,7 @@ class Walk:
 
     @staticmethod
     def _check_versions(node: Node) -> None:
-        for version, count, _ in node.versions:
+        for version, count in zip(node.versions, node.counts, strict=True):
             if version.count != count:
                 shape, dtype = node.shapes[0], node.types[0]
                 raise VersionError(

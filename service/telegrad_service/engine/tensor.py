@@ -18,7 +18,7 @@ from telegrad.contract.errors import (
     UnknownOpError,
 )
 from telegrad.contract.modes import is_grad_enabled
-from telegrad.contract.ops import OPS, Op, Outcome, Spec, UnknownShape, find
+from telegrad.contract.ops import OPS, Op, Outcome, Spec, UnknownShape, checked, find
 from telegrad.contract.session import BaseSession
 from telegrad.contract.tensor.tensor import GraphNode
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
@@ -81,6 +81,10 @@ class Tensor(AbstractTensor):
             at.
     """
 
+    path: Path
+    recorded: bool
+    # Only views have these two: a tensor is made at every op, and each slot that is filled costs 20 ns.
+
     __slots__ = (
         "__weakref__",
         "_grad",
@@ -105,8 +109,6 @@ class Tensor(AbstractTensor):
         self._grad: Tensor | None = None
         self.version: Version | None = None
         self.base: Tensor | None = None
-        self.path: Path | None = None
-        self.recorded = True
         self.generation = 0
 
     # What the contract asks
@@ -232,7 +234,7 @@ class Tensor(AbstractTensor):
     def chain(self) -> Chain:
         """For a view, the view ops that lead from the base to it, in order."""
         steps: list[Step] = []
-        path = self.path
+        path: Path | None = self.path
         while path is not None:
             path, step = path
             steps.append(step)
@@ -315,17 +317,51 @@ def _apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor 
         quiet.leave(token)
     if array.__class__ is not np.ndarray:
         array = np.asarray(array)
-    if mask and entry.op.differentiable and is_grad_enabled():
-        return _record(home, entry.plan(mask, len(inputs)), inputs, arrays, array, entry.op.defaults)
-    return Tensor(home, array)
-
-
-def _record(home: Engine, plan: Plan, inputs: Sequence[Any], arrays: Any, array: Array, parameters: Any) -> Tensor:
-    """The single output of an op with the node that made it."""
     result = Tensor(home, array)
-    result.node = make_node(plan, inputs, arrays, (result,), parameters)
-    result.tracks = True
+    if mask and is_grad_enabled() and entry.op.differentiable:
+        _record(result, entry.plan(mask, len(inputs)), inputs, arrays, entry.op.defaults)
     return result
+
+
+def _record(result: Tensor, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], parameters: Any) -> None:
+    """Give the single output of an op the node that made it: ``make_node`` for the path that every small op takes."""
+    edges: list[Any] = []
+    indexes = ZERO_INDEXES[len(plan.positions)]
+    for position in plan.positions:
+        x = inputs[position]
+        if x.base is not None or x.output_index:
+            node = make_node(plan, inputs, arrays, (result,), parameters)
+            break
+        edges.append(x.node or x)
+    else:
+        versions: list[Version] = []
+        counts: list[int] = []
+        for position in plan.saved_inputs:
+            x = inputs[position]
+            if x.__class__ is Tensor:
+                version = x.version
+                if version is None:
+                    version = x.version = Version()
+                versions.append(version)
+                counts.append(version.count)
+        if plan.saved_outputs:
+            version = result.version = Version()
+            versions.append(version)
+            counts.append(0)
+        array = result.array
+        node = Node(
+            plan,
+            parameters,
+            plan.collect(arrays, (array,), parameters),
+            tuple(edges),
+            indexes,
+            (array.shape,),
+            (array.dtype,),
+            versions,
+            counts,
+        )
+    result.node = node
+    result.tracks = True
 
 
 def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: tuple[Tensor, ...], parameters: Any) -> Node:
@@ -344,18 +380,13 @@ def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: tuple[Ten
                     special = list(indexes)
                 special[len(edges)] = x.output_index
             edges.append(node)
-    versions: tuple[Any, ...] = ()
-    if plan.saved_inputs or plan.saved_outputs:
-        found: list[tuple[Version, int, int | None]] = []
-        for position in plan.saved_inputs:
-            x = inputs[position]
-            if x.__class__ is Tensor:
-                version = x.shared_version()
-                found.append((version, version.count, None))
-        for output in plan.saved_outputs:
-            version = outputs[output].shared_version()
-            found.append((version, version.count, output))
-        versions = tuple(found)
+    versions: list[Version] = []
+    for position in plan.saved_inputs:
+        x = inputs[position]
+        if x.__class__ is Tensor:
+            versions.append(x.shared_version())
+    for output in plan.saved_outputs:
+        versions.append(outputs[output].shared_version())
     values = tuple([o.array for o in outputs])
     return Node(
         plan,
@@ -366,6 +397,7 @@ def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: tuple[Ten
         tuple([a.shape for a in values]),
         tuple([a.dtype for a in values]),
         versions,
+        [v.count for v in versions],
     )
 
 
@@ -378,7 +410,7 @@ def foresee(op: Op, inputs: Sequence[Any], parameters: dict[str, Any]) -> Outcom
     """What the op's rule says of these tensors; None where the result's shape depends on values. Raises the user's error."""
     specs = [spec_of(x) if isinstance(x, Tensor) else x for x in inputs]
     try:
-        return op.rule(specs, parameters)
+        return checked(op.rule(specs, parameters))
     except UnknownShape:
         return None
 
@@ -481,6 +513,7 @@ def _link_views(
         if entry.op.name == "detach":
             continue
         t.base = source if source.base is None else source.base
-        t.path = (source.path, (entry.op.name, parameters, None if single else index))
-        t.recorded = source.recorded and is_grad_enabled()
+        whole = source.base is None
+        t.path = (None if whole else source.path, (entry.op.name, parameters, None if single else index))
+        t.recorded = (whole or source.recorded) and is_grad_enabled()
         t.generation = t.base.generation

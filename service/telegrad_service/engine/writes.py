@@ -114,7 +114,8 @@ def _own_saved_target(node: Node, target: Tensor) -> None:
     others: list[Any] = [a for arguments in node.saved for a in arguments if isinstance(a, np.ndarray) and a is not kept]
     others_saved = any(np.may_share_memory(a, target.array) for a in others)
     if not others_saved:
-        node.versions = tuple(v for v in node.versions if v[0] is not version)
+        kept_pairs = [(v, c) for v, c in zip(node.versions, node.counts, strict=True) if v is not version]
+        node.versions, node.counts = [v for v, _ in kept_pairs], [c for _, c in kept_pairs]
 
 
 def _replace_history(home: Engine, target: Tensor, result: Tensor) -> None:
@@ -123,7 +124,8 @@ def _replace_history(home: Engine, target: Tensor, result: Tensor) -> None:
     node = result.node
     if node is not None:
         # A saved result now lives in the target: a later write must be noticed, as in PyTorch.
-        node.versions = tuple((version, version.count, o) if o is not None else (v, c, o) for v, c, o in node.versions)
+        for position in range(len(node.versions) - len(node.plan.saved_outputs), len(node.versions)):
+            node.versions[position], node.counts[position] = version, version.count
     base = target.base
     if base is None:
         if node is not None or target.node is not None:
