@@ -36,6 +36,8 @@ def check_inputs(op: Op, inputs: Sequence[Any], is_ours: Callable[[Any], bool]) 
     variadic = bool(slots) and slots[-1].variadic
     if (len(inputs) > len(slots) and not variadic) or len(inputs) < len(slots) - variadic:
         raise ArgumentTypeError(f"{op.name}() takes {len(slots)} input(s), got {len(inputs)}")
+    if inputs and not variadic and not any(isinstance(x, TensorBase) for x in inputs):
+        raise ArgumentTypeError(f"{op.name}(): at least one argument must be Tensor")
     for i, x in enumerate(inputs):
         slot = slots[min(i, len(slots) - 1)]
         if isinstance(x, TensorBase):

@@ -17,6 +17,9 @@ from telegrad.contract.errors import ArgumentTypeError, ShapeError, UnknownOpErr
 
 Shape: TypeAlias = tuple[int, ...]
 
+MAX_DIMENSIONS: Final = 64
+"""As many as numpy's arrays can have, and PyTorch's tensors."""
+
 
 class Spec(NamedTuple):
     """What is known of a tensor without its values."""
@@ -144,7 +147,7 @@ class Op:
         Raises the error that the computation would raise for these shapes, types and parameters, or UnknownShape where the
         result's shape depends on values.
         """
-        return self.rule(inputs, self.complete(parameters) if self.parameters else parameters)
+        return checked(self.rule(inputs, self.complete(parameters) if self.parameters else parameters))
 
 
 OPS: Final[dict[str, Op]] = {}
@@ -276,6 +279,17 @@ def _read_signature(function: Callable[..., Any], reflected: bool) -> tuple[tupl
         else:
             parameters[p.name] = Parameter(p.name, annotation, p.default)
     return tuple(inputs), parameters
+
+
+def checked(outcome: Outcome) -> Outcome:
+    """The outcome, unless a result of it has more dimensions or larger sizes than an array can. Raises ShapeError."""
+    for output in outcome.outputs:
+        if len(output.shape) > MAX_DIMENSIONS:
+            raise ShapeError(f"a tensor has at most {MAX_DIMENSIONS} dimensions, this one would have {len(output.shape)}")
+        # An empty tensor holds nothing, and still numpy multiplies its other sizes.
+        if 0 in output.shape and math.prod(n for n in output.shape if n) * output.dtype.itemsize >= 2**63:
+            raise ShapeError(f"the sizes {list(output.shape)} multiply to more than memory can address, the zeros left out")
+    return outcome
 
 
 def check_bytes(shape: Sequence[int], dtype: DType) -> None:

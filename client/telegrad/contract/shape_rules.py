@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from telegrad.contract.errors import ArgumentValueError, DimensionError, IndexBoundsError, ShapeError
 from telegrad.contract.ops import Outcome, Rule, Shape, Spec, check_bytes
@@ -323,6 +323,16 @@ def _parts(x: Spec, at: int, sizes: Sequence[int]) -> Outcome:
     return Outcome(tuple(Spec((*x.shape[:at], n, *x.shape[at + 1 :]), x.dtype) for n in sizes), 0)
 
 
+MAX_PARTS: Final = 100_000
+"""Tensors that one op makes at most: an expanded dimension costs no memory, its parts would."""
+
+
+def _few(parts: int) -> int:
+    if parts > MAX_PARTS:
+        raise ShapeError(f"the op would make {parts:,} tensors, permitted are {MAX_PARTS:,} at once")
+    return parts
+
+
 def split_sizes(shape: Shape, split_size: int, dim: int) -> Shape:
     """The sizes of consecutive parts of ``split_size`` along ``dim``."""
     if not shape:
@@ -334,6 +344,7 @@ def split_sizes(shape: Shape, split_size: int, dim: int) -> Shape:
         if n:
             raise ShapeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")
         return (0,)
+    _few(-(-n // split_size))
     return tuple(min(split_size, n - start) for start in range(0, n, split_size)) or (0,)
 
 
@@ -368,7 +379,7 @@ def chunk_sizes(shape: Shape, chunks: int, dim: int) -> Shape:
         raise ShapeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     n = shape[dimension(dim, len(shape))]
     if n == 0:
-        return (0,) * chunks
+        return (0,) * _few(chunks)
     return split_sizes(shape, -(-n // chunks), dim)
 
 
@@ -385,7 +396,7 @@ def unbind(inputs: Sequence[Any], p: Parameters) -> Outcome:
     if not x.shape:
         raise _no_dimensions(p["dim"])
     at = dimension(p["dim"], len(x.shape))
-    return Outcome((Spec((*x.shape[:at], *x.shape[at + 1 :]), x.dtype),) * x.shape[at], 0)
+    return Outcome((Spec((*x.shape[:at], *x.shape[at + 1 :]), x.dtype),) * _few(x.shape[at]), 0)
 
 
 def cat(inputs: Sequence[Any], p: Parameters) -> Outcome:

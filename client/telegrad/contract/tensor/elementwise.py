@@ -119,14 +119,20 @@ def _interpolation(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     return elementwise(flops=3)(inputs, p)
 
 
+def _real_value(name: str, outcome: Outcome, value: Any) -> Outcome:
+    if isinstance(value, complex) and outcome.outputs[0].dtype.category < 3:
+        raise DTypeError(f"{name}(): for non-complex input tensors, argument value must not be a complex number")
+    return outcome
+
+
 def _multiply_add(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
-    return elementwise(refuse="b", name="addcmul", flops=3)(inputs, p)
+    return _real_value("addcmul", elementwise(refuse="b", name="addcmul", flops=3)(inputs, p), p["value"])
 
 
 def _divide_add(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     if result_type(inputs[1:]).category < 2:
         raise DTypeError("Integer division with addcdiv is not supported; convert the tensors to a floating type first")
-    return elementwise(refuse="b", name="addcdiv", flops=3)(inputs, p)
+    return _real_value("addcdiv", elementwise(refuse="b", name="addcdiv", flops=3)(inputs, p), p["value"])
 
 
 class ElementwiseOps(TensorBase):

@@ -22,6 +22,12 @@ def activation(name: str, *, flops: int, refuse: str = "bic") -> Rule:
     return elementwise(flops=flops, refuse=refuse, name=name)
 
 
+def _elu(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    if isinstance(parameters["alpha"], complex):
+        raise DTypeError("elu(): argument 'alpha' must not be a complex number")
+    return activation("elu", flops=12)(inputs, parameters)
+
+
 def softmax_rule(name: str) -> Rule:
     """Rule of normalisations along ``dim`` in type ``dtype``."""
 
@@ -274,7 +280,7 @@ class NNOps(TensorBase):
         """
         return self._apply("leaky_relu", self, negative_slope=float(negative_slope))
 
-    @op(activation("elu", flops=12), namespace=FUNCTIONAL, inplace=True)
+    @op(_elu, namespace=FUNCTIONAL, inplace=True)
     def elu(self, alpha: Number = 1.0) -> Self:
         """The element where positive, ``alpha * (exp(self) - 1)`` elsewhere.
 

@@ -304,6 +304,10 @@ for _name, _ufunc in (("floor", np.floor), ("ceil", np.ceil), ("trunc", np.trunc
     derivative(_name, self=_flat)
 
 
+_MAX_DECIMALS = 308
+"""The largest power of ten that float64 holds."""
+
+
 @kernel("round", ufunc=np.rint, ufunc_kinds="f")
 def _round(self: Array, decimals: int) -> Any:
     if self.dtype.kind in "iu":
@@ -311,9 +315,9 @@ def _round(self: Array, decimals: int) -> Any:
     if decimals == 0:
         return np.rint(self)
     if decimals < 0:
-        scale = float(10**-decimals)
+        scale = float(10 ** min(-decimals, _MAX_DECIMALS))
         return np.rint(self / scale) * scale
-    scale = float(10**decimals)
+    scale = float(10 ** min(decimals, _MAX_DECIMALS))
     return np.rint(self * scale) / scale
 
 

@@ -82,7 +82,7 @@ def _put(target: Array, values: Any, *indices: Array, index: tuple[Any, ...], ac
     view, dims, arrays = located(target, index, indices)
     if not arrays:
         if accumulate:
-            view += values
+            view += np.asarray(values).astype(view.dtype, copy=False)
         else:
             view[...] = values
         return target

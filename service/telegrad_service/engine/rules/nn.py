@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from telegrad.contract.dtypes import DType
-from telegrad.contract.errors import IndexBoundsError, ShapeError
+from telegrad.contract.errors import ArgumentValueError, IndexBoundsError, ShapeError
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.rules.linalg import matmul
@@ -262,7 +262,10 @@ derivative(
 @kernel("hardtanh")
 def _hardtanh(self: Array, min_val: float, max_val: float) -> Any:
     if self.dtype.kind in "iu":
-        min_val, max_val = int(min_val), int(max_val)
+        if np.isnan(min_val) or np.isnan(max_val):
+            raise ArgumentValueError("hardtanh(): the bounds of an integer tensor must be numbers")
+        info = np.iinfo(self.dtype)
+        min_val, max_val = (int(min(max(bound, info.min), info.max)) for bound in (min_val, max_val))
     return np.minimum(np.maximum(self, min_val), max_val)
 
 

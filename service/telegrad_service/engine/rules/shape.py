@@ -225,7 +225,8 @@ def _embed(g: Any, shape: Ints, name: str, **parameters: Any) -> Any:
 
 @kernel("diagonal")
 def _diagonal(self: Array, offset: int, dim1: int, dim2: int) -> Any:
-    made = np.diagonal(self, offset, dim1, dim2)
+    # Beyond the corners there is nothing, however far; numpy's offset has 32 bits.
+    made = np.diagonal(self, max(-self.shape[dim1], min(offset, self.shape[dim2])), dim1, dim2)
     if self.flags.writeable:
         made.flags.writeable = True  # numpy hands diagonals out read-only
     return made
