@@ -11,6 +11,7 @@ python examples/digits.py --url http://127.0.0.1:8000   the same over HTTP
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -59,9 +60,9 @@ class Classifier:
 
     def __init__(self) -> None:
         """Draw the weights from the session's generator, at the scale of He et al. (2015), arXiv:1502.01852."""
-        self.weight1 = telegrad.randn(HIDDEN, 64) * (2 / 64) ** 0.5
+        self.weight1 = telegrad.randn(HIDDEN, 64) * math.sqrt(2 / 64)
         self.bias1 = telegrad.zeros(HIDDEN)
-        self.weight2 = telegrad.randn(10, HIDDEN) * (1 / HIDDEN) ** 0.5
+        self.weight2 = telegrad.randn(10, HIDDEN) * math.sqrt(1 / HIDDEN)
         self.bias2 = telegrad.zeros(10)
         self.parameters = [p.requires_grad_() for p in (self.weight1, self.bias1, self.weight2, self.bias2)]
         self.velocities = [telegrad.zeros_like(p) for p in self.parameters]
