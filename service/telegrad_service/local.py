@@ -1,4 +1,4 @@
-"""Sessions in this process: engine tensors directly, no wire. Found by the client through the entry point group ``telegrad.backends``."""
+"""Sessions in this process: engine tensors directly, no wire. The client finds them by the entry point ``telegrad.backends``."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.places import live_server
+from tests.places import server_url
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "client" / "README.md", ROOT / "service" / "README.md"]
@@ -41,10 +41,10 @@ def test_python_blocks_of_a_page_run_in_order_and_print_what_they_promise(page: 
         if info == "norun":
             continue
         if info == "server":
-            code = code.replace(WRITTEN_URL, live_server())
+            code = code.replace(WRITTEN_URL, server_url())
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            exec(compile(code, str(page), "exec"), namespace)  # noqa: S102 - our own documentation
+            exec(compile(code, str(page), "exec"), namespace)
         printed = out.getvalue().splitlines()
         for promised in expected_output(code):
             words = promised.split(": ")[0] if promised.startswith("None: ") else promised
@@ -58,7 +58,7 @@ def test_console_blocks_against_the_server_succeed(page: Path) -> None:
     assert found, "the page shows no requests at all"
 
     for text in found:
-        lines = [line[2:] for line in text.replace(WRITTEN_URL, live_server()).splitlines() if line.startswith("$ ")]
+        lines = [line[2:] for line in text.replace(WRITTEN_URL, server_url()).splitlines() if line.startswith("$ ")]
         script = "set -euo pipefail\n" + "\n".join(line.replace("curl -s", "curl -sf") for line in lines)
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"

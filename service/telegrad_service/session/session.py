@@ -1,7 +1,7 @@
 """``Session.apply(command)``: the only way a session changes.
 
-Each command is atomic: it is checked against the limits and the op's rule before anything is computed, and an error leaves the session as
-it was. A batch has prefix semantics: the first command that fails stops it, and what came before stands.
+Each command is atomic: it is checked against the limits and the op's rule before anything is computed, and an error leaves
+the session as it was. A batch has prefix semantics: the first command that fails stops it, and what came before stands.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class BatchAnswer(NamedTuple):
 
 @dataclass(slots=True)
 class _Context:
-    """What one command works with: the names in scope, the arrays that came with the request, and those that go out with the answer."""
+    """What one command works with: the names in scope, the arrays that came with the request, those that go out again."""
 
     names: Names
     buffers: Mapping[str, np.ndarray[Any, Any]]
@@ -310,7 +310,7 @@ class Session:
         for name in command.tensors:
             context.names.pop(name, None)
 
-    def _seed(self, command: Seed, context: _Context) -> None:
+    def _seed(self, command: Seed, _context: _Context) -> None:
         self.engine.seed(command.seed)
 
     def _run(self, command: Run, context: _Context) -> dict[str, Any]:
@@ -460,7 +460,7 @@ class Session:
         return describe(reference, self._resolve(reference, _Context(self.names, {}, {})))
 
     def list(self, after: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
-        """Descriptions of up to ``limit`` tensors in order of their names, those after ``after``, and the cursor of the next page."""
+        """Descriptions of up to ``limit`` tensors in order of names, from after ``after``, and the cursor of the next page."""
         names = sorted(self.names) if after is None else sorted(n for n in self.names if n > after)
         page = names[:limit]
         return [describe(n, self.names[n]) for n in page], page[-1] if len(names) > limit else None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from telegrad_service.engine.graph import Node
+from telegrad_service.engine.table import Array
 from telegrad_service.engine.tensor import Tensor
 
 
@@ -21,40 +22,30 @@ class Held(NamedTuple):
 def count(tensors: Iterable[Tensor]) -> Held:
     """Walk everything reachable from ``tensors``: values, gradients, and what their graphs saved; each buffer counts once."""
     buffers: dict[int, int] = {}
-    seen_tensors: set[int] = set()
-    seen_nodes: set[int] = set()
+    seen: set[int] = set()
+    nodes = 0
     todo: list[Tensor | Node] = list(tensors)
-
-    def add(array: Any) -> None:
-        owner = array
-        while isinstance(owner.base, np.ndarray):
-            owner = owner.base
-        buffers[id(owner)] = owner.nbytes
-
     while todo:
         item = todo.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
         if isinstance(item, Tensor):
-            if id(item) in seen_tensors:
-                continue
-            seen_tensors.add(id(item))
-            add(item.array)
-            if item.node is not None:
-                todo.append(item.node)
-            if item.base is not None:
-                todo.append(item.base)
-            if item.grad is not None:
-                todo.append(item.grad)
+            _add(buffers, item.array)
+            todo.extend(x for x in (item.node, item.base, item.grad) if x is not None)
             continue
-        if item.number in seen_nodes:
-            continue
-        seen_nodes.add(item.number)
+        nodes += 1
         todo.extend(item.edges)
         for arguments in item.saved or ():
             for value in arguments:
-                if isinstance(value, np.ndarray):
-                    add(value)
-                elif isinstance(value, tuple):
-                    for part in value:
-                        if isinstance(part, np.ndarray):
-                            add(part)
-    return Held(sum(buffers.values()), len(seen_nodes))
+                for part in value if isinstance(value, tuple) else (value,):
+                    if isinstance(part, np.ndarray):
+                        _add(buffers, part)
+    return Held(sum(buffers.values()), nodes)
+
+
+def _add(buffers: dict[int, int], array: Array) -> None:
+    """Note the buffer that the array is, or is a view of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    buffers[id(array)] = array.nbytes
