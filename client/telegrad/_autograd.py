@@ -67,8 +67,10 @@ def seed(home: Recorder, value: int) -> None:
 # backward and grad -----------------------------------------------------------------------------------------------------------
 
 
-def _check_roots(home: Recorder, tensors: Sequence[Any], vectors: Sequence[Any] | None) -> tuple[list[str], list[Any] | None]:
-    """Names of roots and vectors. Raises what the server would, in its order, as far as shapes, types and history are known."""
+def _check_roots(home: Recorder, tensors: Sequence[Any], vectors: Sequence[Any] | None) -> tuple[list[str], list[Any] | None, bool]:
+    """Names of roots and vectors, and whether all is known that the server checks. Raises what the server would, in its order,
+    as far as shapes, types and history are known.
+    """
     given: Sequence[Any] = (None,) * len(tensors) if vectors is None else vectors
     checks.check_vectors(len(tensors), given)
     names: list[str] = []
@@ -94,7 +96,7 @@ def _check_roots(home: Recorder, tensors: Sequence[Any], vectors: Sequence[Any] 
         if known and tensor.history() is None:
             raise checks.root_without_grad(index)
         known = known and tensor.history() is not UNKNOWN
-    return names, None if vectors is None else vector_names
+    return names, None if vectors is None else vector_names, known
 
 
 def backward(
@@ -109,10 +111,11 @@ def backward(
     checks.check_grad_inputs(inputs, "backward")
     if not tensors:
         return
-    names, vector_names = _check_roots(home, tensors, vectors)
+    names, vector_names, known = _check_roots(home, tensors, vectors)
     input_names = None if inputs is None else [name_of(home, t, f"inputs[{i}]") for i, t in enumerate(inputs)]
     for position, tensor in enumerate(inputs or ()):
-        if tensor.history() is None:
+        known = known and tensor.history() is not UNKNOWN
+        if known and tensor.history() is None:
             raise checks.input_without_grad(position)
     reach = Reach([t.history() for t in tensors])
     if inputs is None:
@@ -193,14 +196,16 @@ def grad(
     checks.check_materialize(allow_unused, materialize_grads)
     checks.check_grad_inputs(inputs, "grad")
     allow = materialize_grads if allow_unused is None else allow_unused
+    known = not is_grads_batched
     if is_grads_batched:
         names = [name_of(home, t, f"outputs[{i}]") for i, t in enumerate(outputs)]
         vector_names = None if vectors is None else [None if v is None else name_of(home, v, "grad_outputs") for v in vectors]
     else:
-        names, vector_names = _check_roots(home, outputs, vectors)
+        names, vector_names, known = _check_roots(home, outputs, vectors)
     input_names = [name_of(home, t, f"inputs[{i}]") for i, t in enumerate(inputs)]
     for tensor in inputs:
-        if not is_grads_batched and tensor.history() is None:
+        known = known and tensor.history() is not UNKNOWN
+        if known and tensor.history() is None:
             raise checks.input_without_grad()
     reach = Reach([t.history() for t in outputs])
     present = [True if materialize_grads else _is_reached(t, reach) for t in inputs]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from telegrad import _defaults
@@ -114,7 +114,7 @@ def run(procedure: Procedure[R], transport: Transport) -> R:
         action = next(procedure)
         while True:
             if isinstance(action, Pause):
-                time.sleep(action.seconds)
+                sleep(action.seconds)
                 action = procedure.send(None)
                 continue
             try:
