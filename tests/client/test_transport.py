@@ -76,9 +76,7 @@ def test_a_refused_connection_is_tried_again(wire: Wire, session: telegrad.Remot
     assert len(pauses) == 2
 
 
-def test_a_server_that_is_busy_says_when_to_come_back(
-    wire: Wire, session: telegrad.RemoteSession, pauses: list[float]
-) -> None:
+def test_a_server_that_is_busy_says_when_to_come_back(wire: Wire, session: telegrad.RemoteSession, pauses: list[float]) -> None:
     x = telegrad.ones(2) + 1
     wire.fault = times(2, BUSY)
 
@@ -202,8 +200,10 @@ def test_no_retry_begins_after_the_total_time(wire: Wire, session: telegrad.Remo
     assert pauses == []
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("3", 3.0), ("0.5", 0.5), ("-1", None), ("soon", None), ("inf", None), ("nan",
-None)]) def test_retry_after_is_read_where_it_is_a_number(text: str, seconds: float | None) -> None:
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("3", 3.0), ("0.5", 0.5), ("-1", None), ("soon", None), ("inf", None), ("nan", None)]
+)
+def test_retry_after_is_read_where_it_is_a_number(text: str, seconds: float | None) -> None:
     assert retry_after_seconds(Response(503, {"retry-after": text})) == seconds
 
 
