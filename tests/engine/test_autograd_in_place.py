@@ -260,7 +260,7 @@ def test_a_write_through_an_empty_view_still_passes_history_on():
 # What saved values notice -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [lambda y: y * y, lambda y: y.exp(), lambda y: y.sin(), lambda y: y.view(3, 1) ** 3], ids=str)
+@pytest.mark.parametrize("make", [lambda y: y * y, lambda y: y.exp(), lambda y: y.sin(), lambda y: y.view(3, 1) ** 3], ids=["product", "result", "input", "view"])
 def test_changing_a_value_that_backward_needs_is_noticed(make):
     x = leaf()
     y = x * 1
