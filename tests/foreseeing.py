@@ -35,10 +35,6 @@ class Foreseen(telegrad.Tensor):
     def session(self) -> telegrad.Session:
         return self.home
 
-    @property
-    def requires_grad(self) -> bool:
-        return False
-
     def _value(self) -> Array:
         raise ValueIsNeededError
 

@@ -70,7 +70,7 @@ def basic_indices(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[Any, ...]:
 def advanced_indices(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """Indices with one or two integer arrays that broadcast, or a boolean mask, among slices.
 
-    No 0-d arrays: beside another array PyTorch takes them for integers, numpy for arrays, and the results' dimensions differ in order.
+    No 0-d arrays: beside another array they are integers to PyTorch and arrays to numpy; the dimensions come out in another order.
     """
     if draw(st.booleans()):
         covered = draw(st.integers(1, len(shape)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import json
 import re
@@ -81,8 +82,8 @@ def test_the_tree_in_the_docstring_is_the_real_tree() -> None:
     for cls in CLASSES:
         if cls.__module__ == errors.__name__:
             ours = [b.__name__ for b in cls.__bases__ if issubclass(b, TelegradError)]
-            builtins = {b.__name__ for b in cls.__bases__ if not issubclass(b, TelegradError) and b is not Exception}
-            real[cls.__name__] = (ours[0] if ours else "Exception", builtins)
+            plain = {b.__name__ for b in cls.__bases__ if not issubclass(b, TelegradError) and b is not Exception}
+            real[cls.__name__] = (ours[0] if ours else "Exception", plain)
 
     assert drawn_tree() == real
 
@@ -90,4 +91,4 @@ def test_the_tree_in_the_docstring_is_the_real_tree() -> None:
 @pytest.mark.parametrize("cls", CLASSES)
 def test_builtins_can_be_caught(cls: type[TelegradError]) -> None:
     for builtin in drawn_tree().get(cls.__name__, ("", set()))[1]:
-        assert issubclass(cls, getattr(__builtins__, builtin) if not isinstance(__builtins__, dict) else __builtins__[builtin])
+        assert issubclass(cls, getattr(builtins, builtin))

@@ -1,4 +1,4 @@
-"""Type promotion: every pair of types, in every rank, against PyTorch's table (stored; compared anew where PyTorch is installed)."""
+"""Type promotion: every pair of types, in every rank, against PyTorch's table (stored, and asked anew where it is installed)."""
 
 from __future__ import annotations
 
@@ -32,11 +32,7 @@ def table_of_the_reference() -> dict[str, str | None]:
         except RuntimeError:
             return None
 
-    made = {
-        (rank, name): torch.from_numpy(np.ones(shape, d.numpy))
-        for rank, shape in SHAPES.items()
-        for name, d in DTYPES.items()
-    }
+    made = {(rank, name): torch.from_numpy(np.ones(shape, d.numpy)) for rank, shape in SHAPES.items() for name, d in DTYPES.items()}
     table = {
         f"{rank_a} {a} with {rank_b} {b}": ask(made[rank_a, a], made[rank_b, b])
         for (rank_a, a), (rank_b, b) in itertools.product(made, made)

@@ -78,9 +78,7 @@ def detached(formula: Formula, record: Record) -> Formula:
     return planted
 
 
-def plant(
-    patch: pytest.MonkeyPatch, op: str, names: tuple[str, ...], mutation: Callable[[Formula, Record], Formula]
-) -> Record:
+def plant(patch: pytest.MonkeyPatch, op: str, names: tuple[str, ...], mutation: Callable[[Formula, Record], Formula]) -> Record:
     """Put a mutation in the place of one formula of an op."""
     row = ENTRIES[op]
     record = Record()

@@ -13,7 +13,6 @@ from tests.samples import Sample
 from tests.samples.table import SAMPLES, parameters
 
 
-
 @pytest.mark.parametrize("sample", parameters([sample for sample in SAMPLES if sample.torch]))
 def test_values_agree_with_the_reference(engine: Telegrad, sample: Sample) -> None:
     wanted = reference(sample)

@@ -78,9 +78,13 @@ def test_sample_gives_the_same_bits_as_locally(remote: Telegrad, local: Telegrad
 def complaint(side: Telegrad, sample: ErrorSample) -> tuple[type[BaseException], str]:
     """Class and message of what the invalid sample raises in that place."""
     bound = Bound(sample)
-    with Current(side.session), pytest.raises(telegrad.TelegradError) as raised:
+
+    def call_and_wait() -> None:
         bound.call(side, [side.tensor(a) for a in bound.arrays])
         side.session.flush()
+
+    with Current(side.session), pytest.raises(telegrad.TelegradError) as raised:
+        call_and_wait()
     return raised.type, str(raised.value)
 
 

@@ -74,15 +74,14 @@ def _put(side: Side, value: Any, tensors: Any) -> Any:
 
 
 _IN_PLACE_OPERATORS = frozenset(
-    f"__i{name}__"
-    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift")
+    f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift")
 ) | {"__setitem__", "__imatmul__"}
 
 
 def is_in_place(sample: Sample | ErrorSample) -> bool:
     """Whether the call changes its first argument."""
     name = sample.call.rpartition(".")[2]
-    return bool(sample.kwargs.get("inplace")) or name in _IN_PLACE_OPERATORS or name.endswith("_") and not name.endswith("__")
+    return bool(sample.kwargs.get("inplace")) or name in _IN_PLACE_OPERATORS or (name.endswith("_") and not name.endswith("__"))
 
 
 FIRST, SECOND, DIRECTION = 1, 2, 3
@@ -115,7 +114,7 @@ def evaluate_at(
     """The values and gradients of the sample's call at other arrays and, if given, other cotangents."""
     wanted = tuple(bound.continuous if variables is None else variables) if order else ()
     leaves = [side.tensor(a, requires_grad=i in wanted) for i, a in enumerate(arrays)]
-    if bound.sample.random:
+    if getattr(bound.sample, "random", False):
         side.seed()
     outputs = flatten(side, bound.call(side, leaves))
     values = tuple(side.array(o) if side.is_tensor(o) else o for o in outputs)
@@ -125,8 +124,7 @@ def evaluate_at(
     inputs = [leaves[i] for i in wanted]
     roots = [o for o, needed in zip(outputs, requires, strict=True) if needed]
     vectors = [
-        side.tensor(a, requires_grad=order > 1)
-        for a in (cotangents_of(values, requires) if cotangents is None else cotangents)
+        side.tensor(a, requires_grad=order > 1) for a in (cotangents_of(values, requires) if cotangents is None else cotangents)
     ]
     firsts = side.grad(roots, inputs, vectors, create_graph=order > 1)
     gradients = _arrays(side, firsts, inputs)
@@ -147,9 +145,7 @@ def cotangents_of(values: Sequence[Array], requires: Sequence[bool]) -> list[Arr
 
 
 def _arrays(side: Side, tensors: Sequence[Any], like: Sequence[Any]) -> tuple[Array, ...]:
-    return tuple(
-        np.zeros_like(side.array(x)) if t is None else side.array(t) for t, x in zip(tensors, like, strict=True)
-    )
+    return tuple(np.zeros_like(side.array(x)) if t is None else side.array(t) for t, x in zip(tensors, like, strict=True))
 
 
 def in_float32(sample: Sample) -> Sample | None:
@@ -203,5 +199,3 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, dict):
         return [[k, _canonical(v)] for k, v in sorted(value.items())]
     return value
-
-

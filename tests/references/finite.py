@@ -68,17 +68,14 @@ def weighted(weight: Array, value: Array) -> float:
     return float(np.sum(np.conj(weight) * value).real)
 
 
-def _compare(
-    value: Scalar, arrays: Sequence[Array], positions: Sequence[int], gradients: Sequence[Array], what: str
-) -> list[str]:
+def _compare(value: Scalar, arrays: Sequence[Array], positions: Sequence[int], gradients: Sequence[Array], what: str) -> list[str]:
     wrong: list[str] = []
     magnitude = abs(value(arrays))
     for position, gradient in zip(positions, gradients, strict=True):
         direction = weights(position, arrays[position], DIRECTION)
         predicted = weighted(gradient, direction)
         ahead, behind = (
-            value([a + sign * STEP * direction if i == position else a for i, a in enumerate(arrays)])
-            for sign in (1, -1)
+            value([a + sign * STEP * direction if i == position else a for i, a in enumerate(arrays)]) for sign in (1, -1)
         )
         measured = (ahead - behind) / (2 * STEP)
         if not abs(measured - predicted) <= RELATIVE * max(abs(measured), abs(predicted)) + ABSOLUTE * (1 + magnitude):

@@ -48,9 +48,7 @@ class Side(Protocol):
         """A copy of the tensor's values."""
         ...
 
-    def grad(
-        self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], *, create_graph: bool
-    ) -> tuple[Any, ...]:
+    def grad(self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], *, create_graph: bool) -> tuple[Any, ...]:
         """Gradients of the outputs, weighted with vectors, to the inputs; None where there is none."""
         ...
 
@@ -65,7 +63,7 @@ def resolve(root: Any, path: str) -> Callable[..., Any]:
     for part in path.split("."):
         found = getattr(found, part)
     if callable(found):
-        return found  # type: ignore[no-any-return]
+        return found
     return lambda owner: getattr(owner, path.rpartition(".")[2])
 
 
@@ -101,9 +99,7 @@ class Telegrad:
         """The values, read in whatever way the place has."""
         return np.array(tensor.detach().numpy())
 
-    def grad(
-        self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], *, create_graph: bool
-    ) -> tuple[Any, ...]:
+    def grad(self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], *, create_graph: bool) -> tuple[Any, ...]:
         """``telegrad.autograd.grad`` with unused inputs allowed."""
         return self.session.grad(outputs, inputs, vectors, create_graph=create_graph, allow_unused=True)
 
@@ -145,13 +141,9 @@ class Torch:
         """The values, with lazy conjugates, negations and zeros carried out."""
         return np.array(tensor.numpy(force=True))
 
-    def grad(
-        self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], *, create_graph: bool
-    ) -> tuple[Any, ...]:
+    def grad(self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], *, create_graph: bool) -> tuple[Any, ...]:
         """``torch.autograd.grad`` with unused inputs allowed."""
-        return self.torch.autograd.grad(  # type: ignore[no-any-return]
-            list(outputs), list(inputs), list(vectors), create_graph=create_graph, allow_unused=True
-        )
+        return self.torch.autograd.grad(list(outputs), list(inputs), list(vectors), create_graph=create_graph, allow_unused=True)
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """With PyTorch's warnings silenced: they are its own affair."""
