@@ -78,7 +78,7 @@ class Exchange:
 
     def graph(self, reference: str, format: str) -> Procedure[Any]:
         """The picture of a graph; see ``BaseSession.graph``."""
-        path = f"{self._path(self._opened())}/graph?root={quote(reference, safe='')}&format={quote(format, safe='')}"
+        path = f"{self._path(self._opened())}/graph?root={quote(reference, safe='')}&format={quote(format, safe='')}&names=false"
         try:
             response = yield from send(Request("GET", path, accept="*/*", repeatable=True), self.retries)
         except NotSent as signal:

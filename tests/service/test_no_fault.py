@@ -63,8 +63,10 @@ VALUES: dict[str, list[Any]] = {
     "float": [0.0, 0.5, 1.0, -1.0, 1e-300, 1e308, {"float": "NaN"}, {"float": "Infinity"}, 2, -7],
     "Number": NUMBERS,
     "DTypeLike": ["float32", "float64", "float16", "int64", "uint8", "bool", "complex64", "uint64"],
-    "Index": [[], [0], [None], ["..."], ["...", "..."], [True], [{"slice": [None, None, 2]}], [{"slice": [5, 1, 1]}]]
-    + [[{"tensor": 1}], [{"tensor": 2}, {"tensor": 1}], [2**62], [0, 0, 0, 0], [{"slice": [0, 2**62, 2**62]}], [None] * 60],
+    "Index": [
+        *([], [0], [None], ["..."], ["...", "..."], [True], [{"slice": [None, None, 2]}], [{"slice": [5, 1, 1]}]),
+        *([{"tensor": 1}], [{"tensor": 2}, {"tensor": 1}], [2**62], [0] * 4, [{"slice": [0, 2**62, 2**62]}], [None] * 60),
+    ],
 }
 
 

@@ -174,7 +174,10 @@ def test_npy_of_every_version_order_and_endianness_is_read(client, at, version, 
 
 
 def test_base64_is_the_raw_bytes(client, at):
-    client.post(f"{at}/tensors", json={"id": "x", "base64": base64.b64encode(MATRIX.tobytes()).decode(), "dtype": "float32", "shape": [2, 3]})
+    client.post(
+        f"{at}/tensors",
+        json={"id": "x", "base64": base64.b64encode(MATRIX.tobytes()).decode(), "dtype": "float32", "shape": [2, 3]},
+    )
 
     found = client.get(f"{at}/tensors/x", params={"encoding": "base64"}).json()
 
@@ -196,7 +199,7 @@ def test_what_json_has_no_number_for_is_spelled(client, at):
 
     answer = client.get(f"{at}/tensors/x")
 
-    assert json.loads(answer.text, parse_constant=lambda name: pytest.fail(name))["data"][:3] == ["NaN", "Infinity", "-Infinity"]
+    assert json.loads(answer.text, parse_constant=pytest.fail)["data"][:3] == ["NaN", "Infinity", "-Infinity"]
 
 
 def test_tensors_are_listed_in_pages(client, at):
@@ -236,7 +239,9 @@ def test_a_released_tensor_lives_on_in_the_graph(client, example):
 
 def test_the_worked_example_holds_to_the_digit(client, example):
     described = client.get(f"{example}/tensors/y").json()
-    grads = client.post(f"{example}/grad", json={"outputs": ["y"], "inputs": ["x1", "x2"], "retain_graph": True, "results": ["g1", "g2"]})
+    grads = client.post(
+        f"{example}/grad", json={"outputs": ["y"], "inputs": ["x1", "x2"], "retain_graph": True, "results": ["g1", "g2"]}
+    )
     values = [round(client.get(f"{example}/tensors/{name}").json()["data"], 4) for name in ("g1", "g2")]
     untouched = client.get(f"{example}/tensors/x1/grad").status_code
     backward = client.post(f"{example}/backward", json={"tensors": ["y"]})
@@ -414,3 +419,31 @@ def test_options_tells_the_methods(client, at):
     assert client.options(f"{at}/tensors").headers["allow"] == "GET, HEAD, OPTIONS, POST"
     assert client.options(f"{at}/batch").headers["allow"] == "OPTIONS, POST"
     assert client.options("/nothing").status_code == 404
+
+
+# Pictures
+
+
+@pytest.mark.parametrize(
+    ("form", "media_type", "begins"),
+    [
+        ("json", "application/json", '{"root":'),
+        ("dot", "text/vnd.graphviz; charset=utf-8", "digraph"),
+        ("mermaid", "text/vnd.mermaid; charset=utf-8", "flowchart"),
+        ("svg", "image/svg+xml; charset=utf-8", "<svg"),
+    ],
+)
+def test_the_graph_is_drawn_in_every_format(client, example, form, media_type, begins):
+    answer = client.get(f"{example}/graph", params={"root": "y", "format": form})
+
+    assert answer.headers["content-type"] == media_type
+    assert answer.text.startswith(begins)
+    assert "AddBackward0" in answer.text
+    assert "x1" in answer.text
+    assert "x1" not in client.get(f"{example}/graph", params={"root": "y", "format": form, "names": "false"}).text
+
+
+def test_a_picture_says_what_it_leaves_out(client, example):
+    found = client.get(f"{example}/graph", params={"root": "y", "max_nodes": 2}).json()
+
+    assert (len(found["nodes"]) + len(found["leaves"]), found["omitted"]) == (2, 3)

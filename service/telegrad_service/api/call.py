@@ -45,7 +45,8 @@ class Call:
         self.endpoint = endpoint
         self.host: Host = request.app.state.host
         self.query: dict[str, Any] = negotiation.query(request.scope["query_string"], endpoint.query)
-        self.media_type = negotiation.accept(request.headers, endpoint.offers) if endpoint.offers else ""
+        offers = endpoint.offers if endpoint.offers_of is None else endpoint.offers_of(self.query)
+        self.media_type = negotiation.accept(request.headers, offers) if offers else ""
 
     @property
     def limits(self) -> Limits:
@@ -62,10 +63,13 @@ class Call:
     @property
     def reference(self) -> str:
         """The tensor that the path names. Raises NotFoundError for what can be no name."""
-        found: str = self.request.path_params["tensor"]
-        if not _REFERENCE.match(found):
+        return self.as_reference(self.request.path_params["tensor"])
+
+    def as_reference(self, text: str) -> str:
+        """The text as the name of a tensor. Raises NotFoundError for what can be no name."""
+        if not _REFERENCE.match(text):
             raise NotFoundError("the session has no tensor of that name")
-        return found
+        return text
 
     def content_type(self) -> str:
         """The media type of the body. Raises UnsupportedMediaTypeError."""
@@ -120,7 +124,8 @@ class AnswerResponse(Response):
         self._nbytes = answer.nbytes
         headers = {"content-length": str(self._nbytes)} if answer.status != 204 else {}
         if answer.media_type is not None:
-            headers["content-type"] = answer.media_type
+            is_text = answer.media_type.startswith(("text/", "image/svg"))
+            headers["content-type"] = answer.media_type + ("; charset=utf-8" if is_text else "")
         if location is not None:
             headers["location"] = location
         self.init_headers(headers)

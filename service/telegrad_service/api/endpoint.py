@@ -54,7 +54,8 @@ class Endpoint:
         answers: from status to media type to schema; a 204 has no media type.
         errors: further statuses, all of them problems; what bodies, queries and sessions bring is added.
         examples: example bodies, by media type.
-        header: names and meanings of headers of the answer.
+        headers: names and meanings of headers of the answer.
+        offers_of: which media types a query leaves to choose from, where it says something about that.
     """
 
     method: str
@@ -70,6 +71,7 @@ class Endpoint:
     errors: tuple[int, ...] = ()
     examples: Mapping[str, Any] = field(default_factory=dict[str, Any])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    offers_of: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
 
     @property
     def in_session(self) -> bool:

@@ -169,6 +169,30 @@ def _session() -> Schema:
     )
 
 
+def _graph() -> Schema:
+    typed = {"shape": _list(_INTEGER), "dtype": _STRING}
+    node = {
+        "id": _STRING,
+        "op": _STRING,
+        "name": _STRING,
+        "outputs": _list(_object(typed)),
+        "saved_bytes": _INTEGER,
+        "freed": _BOOLEAN,
+    }
+    leaf = {"id": _STRING, "name": _nullable(_STRING), **typed, "requires_grad": _BOOLEAN, "has_grad": _BOOLEAN}
+    edge = {"from": _STRING, "output": _INTEGER, "to": _STRING, "input": _INTEGER}
+    return _object(
+        {
+            "root": _nullable(_STRING),
+            "root_output": {**_INTEGER, "description": "which output of the root node the tensor is"},
+            "nodes": _list(_object(node)),
+            "leaves": _list(_object(leaf)),
+            "edges": {**_list(_object(edge)), "description": "from what made a value to the node that used it"},
+            "omitted": {**_INTEGER, "description": "nodes and leaves that are not listed"},
+        }
+    )
+
+
 def _op_row() -> Schema:
     return _object(
         {
@@ -251,6 +275,7 @@ def components() -> dict[str, Schema]:
             optional=("tensor", "data", "base64", "buffer", "present", "outputs", "results"),
         ),
         "BatchAnswer": _object({"applied": _INTEGER, "results": _list(reference("Result"))}),
+        "Graph": _graph(),
         "Op": _op_row(),
         "Catalogue": _object({"version": _STRING, "ops": _list(reference("Op"))}),
         "Status": _object({"status": _STRING}),

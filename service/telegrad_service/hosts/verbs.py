@@ -34,9 +34,18 @@ from telegrad.contract.errors import (
     TelegradError,
 )
 from telegrad.contract.limits import refuse
+from telegrad_service.engine import picture
 from telegrad_service.hosts.base import Answer, Array, Work
 from telegrad_service.hosts.npy import npy_pieces
 from telegrad_service.session.session import GRAD_SUFFIX, Session
+
+PICTURE_MEDIA_TYPES: Final[Mapping[str, str]] = {
+    "json": codec.JSON_MEDIA_TYPE,
+    "dot": "text/vnd.graphviz",
+    "mermaid": "text/vnd.mermaid",
+    "svg": "image/svg+xml",
+}
+"""The forms of a graph's picture."""
 
 
 def do(session: Session, work: Work) -> Answer:
@@ -197,6 +206,22 @@ def _grad(session: Session, work: Work) -> Answer:
     return _json({"present": result["present"], "results": described})
 
 
+def _graph(session: Session, work: Work) -> Answer:
+    """The graph that leads to a tensor, as data or drawn."""
+    given, permitted = work.arguments, session.limits.max_picture_nodes
+    wanted = permitted if given["max_nodes"] is None else given["max_nodes"]
+    if wanted > permitted:
+        raise refuse("the picture", wanted, permitted, "max_picture_nodes", unit="nodes")
+    root = session.find(given["reference"])
+    if root is None:
+        raise NotFoundError("that tensor has no gradient; run backward first")
+    names = {id(t): n for n, t in session.names.items()} if given["names"] else None
+    drawn = picture.draw(picture.describe_graph(root, max_nodes=wanted, names=names), given["format"])
+    if given["format"] == "json":
+        return _json(drawn)
+    return Answer((str(drawn).encode(),), PICTURE_MEDIA_TYPES[given["format"]])
+
+
 # Batches and programs -------------------------------------------------------------------------------------------------------
 
 
@@ -274,6 +299,7 @@ VERBS: Final[Mapping[str, Callable[[Session, Work], Answer]]] = {
     "apply": _apply,
     "backward": _backward,
     "grad": _grad,
+    "graph": _graph,
     "batch": _batch,
 }
 
