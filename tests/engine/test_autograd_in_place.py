@@ -260,7 +260,11 @@ def test_a_write_through_an_empty_view_still_passes_history_on():
 # What saved values notice -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [lambda y: y * y, lambda y: y.exp(), lambda y: y.sin(), lambda y: y.view(3, 1) ** 3], ids=["product", "result", "input", "view"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda y: y * y, lambda y: y.exp(), lambda y: y.sin(), lambda y: y.view(3, 1) ** 3],
+    ids=["product", "result", "input", "view"],
+)
 def test_changing_a_value_that_backward_needs_is_noticed(make):
     x = leaf()
     y = x * 1
@@ -284,7 +288,9 @@ def test_changing_a_value_that_backward_does_not_need_is_harmless():
 
 
 @pytest.mark.parametrize(
-    "write", [lambda y: y.view(3, 1).add_(1), lambda y: y.detach().add_(1), lambda y: y.select(0, 0).zero_()], ids=str
+    "write",
+    [lambda y: y.view(3, 1).add_(1), lambda y: y.detach().add_(1), lambda y: y.select(0, 0).zero_()],
+    ids=["view", "detached", "select"],
 )
 def test_a_change_through_any_alias_is_noticed(write):
     x = leaf()
