@@ -3,6 +3,8 @@
 Shared by both kinds of session.
 """
 
+# The underscores are for users: handles, recorder and session are one unit.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import weakref
@@ -81,17 +83,18 @@ def _check_roots(home: Recorder, tensors: Sequence[Any], vectors: Sequence[Any] 
         history, spec = tensor.history(), tensor._spec
         if vector is None:
             vector_names.append(None)
-            known = known and history is not UNKNOWN and spec is not None
-            if known:
+            known = known and history is not UNKNOWN
+            if known and spec is not None:
                 checks.check_implicit(spec, history is not None)
+            known = known and spec is not None
             continue
         if not isinstance(vector, TensorBase):
             raise checks.not_a_vector(vector)
         other: Any = vector
         vector_names.append(name_of(home, other, "gradients"))
-        known = known and spec is not None and other._spec is not None
-        if known:
+        if known and spec is not None and other._spec is not None:
             checks.check_vector(index, spec, other._spec)
+        known = known and spec is not None and other._spec is not None
     for index, tensor in enumerate(tensors):
         if known and tensor.history() is None:
             raise checks.root_without_grad(index)

@@ -7,13 +7,13 @@ dropped, and the independent rest is sent again in order.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from telegrad._history import UNKNOWN, Leaf
 from telegrad._queue import Entry, Recorded, Taint, encode, place
 from telegrad._recorder import Recorder, dependent
-from telegrad._retries import Retries, error_of, parse, problem_of, send
+from telegrad._retries import Retries, error_of, member, parse, problem_of, send
 from telegrad._transport import NotSent, Procedure, Request
 from telegrad.contract import codec
 from telegrad.contract.commands import Apply, Backward, Create, Grad, Read, Release
@@ -56,12 +56,13 @@ class Exchange:
         except NotSent as signal:
             raise signal.error from signal.error.__cause__
         summary = parse(response)
-        if not isinstance(summary, dict) or not isinstance(summary.get("id"), str):
+        found = member(summary, "id")
+        if not isinstance(found, str):
             raise TransportError("the answer describes no session: is that address a telegrad server?")
-        limits: Any = summary.get("limits")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-        if isinstance(limits, dict) and isinstance(limits.get("max_commands"), int):  # pyright: ignore[reportUnknownMemberType]
-            self._max_commands = limits["max_commands"]
-        self.id = summary["id"]
+        permitted = member(member(summary, "limits"), "max_commands")
+        if type(permitted) is int and permitted > 0:
+            self._max_commands = permitted
+        self.id = found
 
     def close(self) -> Procedure[None]:
         """Delete the session if this client opened it."""
@@ -264,21 +265,21 @@ def _request(path: str, batch: Sequence[Entry]) -> Request:
 
 def _answer(batch: Sequence[Entry], message: Any, arrays: Mapping[str, codec.Array]) -> None:
     """Hand the results out. Raises TransportError for an answer that is none."""
-    results: Any = message.get("results") if isinstance(message, dict) else None  # pyright: ignore[reportUnknownMemberType]
+    results = member(message, "results")
     if not isinstance(results, (list, tuple)):
         raise TransportError("the answer has no results: is that address a telegrad server?")
-    for result in results:  # pyright: ignore[reportUnknownVariableType]
-        entry = batch[result["index"]]  # pyright: ignore[reportUnknownArgumentType]
+    for result in cast("Sequence[dict[str, Any]]", results):
+        entry = batch[result["index"]]
         if not isinstance(entry, Recorded) or entry.reply is None:
             continue
-        name = result.get("buffer")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        name = result.get("buffer")
         if name is not None:
-            array = arrays.get(name)  # pyright: ignore[reportUnknownArgumentType]
+            array = arrays.get(name)
             if array is None:
                 continue
             array.setflags(write=False)
             entry.reply.array = array
-        elif result.get("tensor") is not None and isinstance(entry.command, Read) and entry.command.what == "value":  # pyright: ignore[reportUnknownMemberType]
+        elif isinstance(entry.command, Read) and entry.command.what == "value" and result.get("tensor") is not None:
             continue
         entry.reply.result = result
 

@@ -234,8 +234,8 @@ class Taint:
             return
         command = entry.command
         if command is None and entry.applied is not None:
-            name = entry.applied[1][0]
-            self._changed.setdefault(self._roots.get(name, name), error)
+            target = str(entry.applied[1][0])
+            self._changed.setdefault(self._roots.get(target, target), error)
         elif isinstance(command, Backward):
             self._backward = self._backward or error
         elif isinstance(command, Set) and (command.requires_grad is not None or command.grad is not ABSENT or command.retain_grad):

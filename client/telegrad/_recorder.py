@@ -4,6 +4,8 @@ Recording costs microseconds: an op becomes a tuple, JSON is made when the batch
 appends atomically), so threads may record at the same time; a batch takes what is there when it leaves.
 """
 
+# The underscores are for users: handles, recorder and session are one unit.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import itertools

@@ -1,5 +1,7 @@
 """Sessions and tensors on a server, with plain calls: what ``telegrad.connect(url)`` gives."""
 
+# The underscores are for users: handles, recorder and session are one unit.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import contextlib

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from telegrad import _defaults
 from telegrad._transport import NotSent, Pause, Procedure, Request, Response
@@ -114,6 +114,11 @@ def parse(response: Response) -> Any:
         return json.loads(response.body)
     except ValueError:
         raise TransportError("the answer is no JSON: is that address a telegrad server?") from None
+
+
+def member(value: Any, name: str) -> Any:
+    """A member of a JSON object; None where there is none, or no object."""
+    return cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
 
 
 def problem_of(response: Response) -> dict[str, Any] | None:

@@ -298,7 +298,7 @@ class AsyncHttpTransport:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated() -> Generator[None]:
     """The HTTP library's failures as telegrad's."""
     import httpx2
 

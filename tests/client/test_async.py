@@ -30,7 +30,8 @@ def run(scenario: Scenario) -> None:
 def test_a_training_step_is_one_round_trip() -> None:
     async def scenario(session: telegrad.AsyncSession, wire: Wire) -> None:
         x = telegrad.tensor([[1.0, 2.0], [3.0, 4.0]])
-        w: Any = telegrad.tensor([[0.5], [-0.5]], requires_grad=True)
+        made: list[Any] = [telegrad.tensor([[0.5], [-0.5]], requires_grad=True)]
+        (w,) = made
         for _ in range(3):
             before = wire.trips
             loss: Any = ((x @ w - 1) ** 2).mean()
