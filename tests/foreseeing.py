@@ -35,6 +35,14 @@ class Foreseen(telegrad.Tensor):
     def session(self) -> telegrad.Session:
         return self.home
 
+    @property
+    def requires_grad(self) -> bool:
+        return False
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        raise AssertionError("a sample sets no flags")
+
     def _value(self) -> Array:
         raise ValueIsNeededError
 
