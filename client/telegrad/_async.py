@@ -129,8 +129,14 @@ class AsyncTensor(Handle):
 
     @property
     def requires_grad(self) -> Awaitable[bool]:
-        """``await x.requires_grad``: whether gradients are computed for this tensor. Change it with ``requires_grad_()``."""
+        """``await x.requires_grad``: whether gradients are computed for this tensor. Assigned as it is: ``x.requires_grad =
+        True``.
+        """
         return self._requires_grad()
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        _autograd.set_requires_grad(self, value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set ``requires_grad`` of a leaf in place, and return the tensor."""
@@ -254,7 +260,7 @@ class AsyncTensor(Handle):
         return f"<AsyncTensor {self._name}, shape {shape}, dtype {'unknown' if dtype is None else dtype.name}>"
 
 
-class AsyncSession(CreationOps):
+class AsyncSession(CreationOps[AsyncTensor]):
     """A session on a server for ``async`` code. Ops are recorded and leave together; see ``telegrad.connect_async``."""
 
     def __init__(self, transport: AsyncTransport, *, session: str | None, retries: Retries) -> None:
@@ -294,8 +300,8 @@ class AsyncSession(CreationOps):
     def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
         return self._recorder.apply(op, inputs, parameters)
 
-    def _create(self, array: Any, requires_grad: bool) -> Any:
-        return _autograd.create(self._recorder, array, requires_grad)
+    def _create(self, array: Any, requires_grad: bool) -> AsyncTensor:
+        return cast(AsyncTensor, _autograd.create(self._recorder, array, requires_grad))
 
     def manual_seed(self, seed: int) -> Self:
         """Restart the session's random generator."""

@@ -269,7 +269,8 @@ def _answer(batch: Sequence[Entry], message: Any, arrays: Mapping[str, codec.Arr
     if not isinstance(results, (list, tuple)):
         raise TransportError("the answer has no results: is that address a telegrad server?")
     for result in cast("Sequence[dict[str, Any]]", results):
-        entry = batch[result["index"]]
+        index: int = result["index"]
+        entry = batch[index]
         if not isinstance(entry, Recorded) or entry.reply is None:
             continue
         name = result.get("buffer")

@@ -16,6 +16,9 @@ from telegrad.contract.tensor.tensor import Tensor
 from telegrad.errors import NotFoundError, SessionClosedError, SessionError, ShapeError
 from tests.client.wire import Wire, open_async
 
+NOTHING: Any = None
+"""Assigned without the checkers narrowing the attribute to None."""
+
 Scenario = Callable[[telegrad.AsyncSession, Wire], Awaitable[None]]
 
 
@@ -38,7 +41,7 @@ def test_a_training_step_is_one_round_trip() -> None:
             loss.backward()
             with telegrad.no_grad():
                 w -= 0.1 * await w.grad
-            w.grad = None
+            w.grad = NOTHING
             assert isinstance(await loss.item(), float)
             assert wire.trips == before + 1
 

@@ -10,7 +10,6 @@ from telegrad._current import current
 from telegrad._free import free
 from telegrad.contract.dtypes import DTypeLike
 from telegrad.contract.session import BaseSession
-from telegrad.contract.tensor import CreationOps
 from telegrad.contract.tensor.tensor import Tensor
 
 P = ParamSpec("P")
@@ -56,28 +55,28 @@ def _in_current(method: Callable[Concatenate[Any, P], R]) -> Callable[P, R]:
     return call
 
 
-arange = _in_current(CreationOps.arange)
-as_tensor = _in_current(CreationOps.as_tensor)
+arange = _in_current(BaseSession.arange)
+as_tensor = _in_current(BaseSession.as_tensor)
 bernoulli = free(Tensor.bernoulli)
-empty = _in_current(CreationOps.empty)
+empty = _in_current(BaseSession.empty)
 empty_like = free(Tensor.empty_like)
-eye = _in_current(CreationOps.eye)
-from_numpy = _in_current(CreationOps.from_numpy)
-full = _in_current(CreationOps.full)
+eye = _in_current(BaseSession.eye)
+from_numpy = _in_current(BaseSession.from_numpy)
+full = _in_current(BaseSession.full)
 full_like = free(Tensor.full_like)
-linspace = _in_current(CreationOps.linspace)
-logspace = _in_current(CreationOps.logspace)
-normal = _in_current(CreationOps.normal)
-ones = _in_current(CreationOps.ones)
+linspace = _in_current(BaseSession.linspace)
+logspace = _in_current(BaseSession.logspace)
+normal = _in_current(BaseSession.normal)
+ones = _in_current(BaseSession.ones)
 ones_like = free(Tensor.ones_like)
-rand = _in_current(CreationOps.rand)
+rand = _in_current(BaseSession.rand)
 rand_like = free(Tensor.rand_like)
 randint_like = free(Tensor.randint_like)
-randn = _in_current(CreationOps.randn)
+randn = _in_current(BaseSession.randn)
 randn_like = free(Tensor.randn_like)
-randperm = _in_current(CreationOps.randperm)
-tensor = _in_current(CreationOps.tensor)
-zeros = _in_current(CreationOps.zeros)
+randperm = _in_current(BaseSession.randperm)
+tensor = _in_current(BaseSession.tensor)
+zeros = _in_current(BaseSession.zeros)
 zeros_like = free(Tensor.zeros_like)
 
 

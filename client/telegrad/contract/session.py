@@ -16,7 +16,7 @@ _current: ContextVar[BaseSession | None] = ContextVar("telegrad_session", defaul
 """The session that free functions make tensors in: per thread and per task."""
 
 
-class BaseSession(CreationOps):
+class BaseSession(CreationOps["Tensor"]):
     """A home of tensors and their graphs. Use as a context manager to make it current and to close it at the end."""
 
     _tokens: list[Token[BaseSession | None]]
@@ -83,7 +83,7 @@ class BaseSession(CreationOps):
 
 
 def make_current(session: Any) -> Token[BaseSession | None]:
-    """Make a session current until ``reset_current`` gets the token. For async sessions, which free functions use like any other."""
+    """Make a session current until ``reset_current`` gets the token; for async sessions, which free functions use as well."""
     return _current.set(session)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,8 @@ from telegrad.contract.ops import Shape, op
 from telegrad.contract.shapes import ints, size_argument
 from telegrad.contract.tensor.base import TensorBase
 
-if TYPE_CHECKING:
-    from telegrad.contract.tensor.tensor import Tensor
+Made = TypeVar("Made")
+"""The tensors of a session: read by plain calls, or awaited."""
 
 NOT_A_FUNCTION = "it has no tensor input"
 OF_SHAPE_ONLY = "it reads the input's shape and type, not its values"
@@ -61,7 +61,7 @@ def _leaf(made: Any, requires_grad: bool) -> Any:
     return made
 
 
-class CreationOps(TensorBase):
+class CreationOps(TensorBase, Generic[Made]):
     """Ops without tensor inputs. A session inherits them; free functions call the current session's.
 
     ``requires_grad=True`` makes the new tensor a leaf that gradients are accumulated in; floating and complex types can.
@@ -69,11 +69,11 @@ class CreationOps(TensorBase):
 
     # Literal data ------------------------------------------------------------------------------------------------------------
 
-    def _create(self, array: npt.NDArray[Any], requires_grad: bool) -> Tensor:
+    def _create(self, array: npt.NDArray[Any], requires_grad: bool) -> Made:
         """A tensor around ``array``, which nobody else holds. Every session provides it."""
         raise NotImplementedError
 
-    def tensor(self: Any, data: Any, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    def tensor(self: Any, data: Any, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
         """A new leaf with a copy of ``data``: a number, nested sequences of numbers, a numpy array, or another tensor.
 
         dtype: unless given, bool, int64, float32 or complex64 for Python numbers; arrays and tensors keep theirs.
@@ -86,14 +86,14 @@ class CreationOps(TensorBase):
             raise DTypeError("Only Tensors of floating point and complex dtype can require gradients")
         return self._create(array, requires_grad)
 
-    def as_tensor(self: Any, data: Any, dtype: DTypeLike | None = None) -> Tensor:
+    def as_tensor(self: Any, data: Any, dtype: DTypeLike | None = None) -> Made:
         """``data`` itself if it is a tensor of that dtype, converted with history if of another, else ``tensor(data)``."""
         if isinstance(data, TensorBase):
             given: Any = data
             return given if dtype is None else given.to(dtype)
         return self.tensor(data, dtype)
 
-    def from_numpy(self: Any, ndarray: npt.NDArray[Any]) -> Tensor:
+    def from_numpy(self: Any, ndarray: npt.NDArray[Any]) -> Made:
         """A tensor with the array's values and type. They are copied: a session may live in another process.
 
         Raises ArgumentTypeError for anything but an array.
@@ -106,7 +106,7 @@ class CreationOps(TensorBase):
     # Constants ---------------------------------------------------------------------------------------------------------------
 
     @op(rules.filled, differentiable=(), reason=NOT_A_FUNCTION)
-    def zeros(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    def zeros(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
         """Zeros.
 
         Shapes: -> [*size]. dtype: float32 unless given. Raises: ShapeError for negative sizes.
@@ -114,14 +114,14 @@ class CreationOps(TensorBase):
         return _leaf(self._apply("zeros", size=_size("zeros", size), dtype=_dtype(dtype)), requires_grad)
 
     @op(rules.filled, differentiable=(), reason=NOT_A_FUNCTION)
-    def ones(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    def ones(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
         """Ones.
 
         Shapes: -> [*size]. dtype: float32 unless given. Raises: ShapeError for negative sizes.
         """
         return _leaf(self._apply("ones", size=_size("ones", size), dtype=_dtype(dtype)), requires_grad)
 
-    def empty(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    def empty(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
         """Zeros: memory is never handed out uninitialised, because it could hold another session's values."""
         return _leaf(self._apply("zeros", size=_size("empty", size), dtype=_dtype(dtype)), requires_grad)
 
@@ -133,7 +133,7 @@ class CreationOps(TensorBase):
         *,
         dtype: DTypeLike | None = None,
         requires_grad: bool = False,
-    ) -> Tensor:
+    ) -> Made:
         """``fill_value`` everywhere.
 
         Shapes: -> [*size]. dtype: the number's unless given: bool, int64, float32 or complex64.
@@ -144,7 +144,7 @@ class CreationOps(TensorBase):
         return _leaf(made, requires_grad)
 
     @op(rules.eye, differentiable=(), reason=NOT_A_FUNCTION)
-    def eye(self: Any, n: int, m: int | None = None, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    def eye(self: Any, n: int, m: int | None = None, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
         """Ones on the diagonal, zeros elsewhere.
 
         Shapes: -> [n, m]; m is n unless given. dtype: float32 unless given.
@@ -163,7 +163,7 @@ class CreationOps(TensorBase):
         *,
         dtype: DTypeLike | None = None,
         requires_grad: bool = False,
-    ) -> Tensor:
+    ) -> Made:
         """``start``, ``start + step``, ... up to but without ``end``; ``arange(end)`` starts at 0.
 
         Shapes: -> [ceil((end - start) / step)]. dtype: int64 for integers, else float32, unless given.
@@ -181,7 +181,7 @@ class CreationOps(TensorBase):
     @op(rules.spaced, differentiable=(), reason=NOT_A_FUNCTION)
     def linspace(
         self: Any, start: Number, end: Number, steps: int, *, dtype: DTypeLike | None = None, requires_grad: bool = False
-    ) -> Tensor:
+    ) -> Made:
         """``steps`` evenly spaced numbers from ``start`` to ``end``, both included.
 
         Shapes: -> [steps]. dtype: float32 unless given.
@@ -205,7 +205,7 @@ class CreationOps(TensorBase):
         *,
         dtype: DTypeLike | None = None,
         requires_grad: bool = False,
-    ) -> Tensor:
+    ) -> Made:
         """``base`` to the powers ``linspace(start, end, steps)``.
 
         Shapes: -> [steps]. dtype: float32 unless given.
@@ -223,7 +223,7 @@ class CreationOps(TensorBase):
     # Random numbers ----------------------------------------------------------------------------------------------------------
 
     @op(rules.uniform, differentiable=(), reason=NOT_A_FUNCTION, random=True)
-    def rand(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    def rand(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
         """Drawn evenly from [0, 1).
 
         Shapes: -> [*size]. dtype: float32 unless given.
@@ -231,7 +231,7 @@ class CreationOps(TensorBase):
         return _leaf(self._apply("rand", size=_size("rand", size), dtype=_dtype(dtype)), requires_grad)
 
     @op(rules.normal, differentiable=(), reason=NOT_A_FUNCTION, random=True)
-    def randn(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    def randn(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
         """Drawn from the normal distribution with mean 0 and variance 1.
 
         Shapes: -> [*size]. dtype: float32 unless given; complex numbers have variance 1/2 in each part.
@@ -247,7 +247,7 @@ class CreationOps(TensorBase):
         *,
         dtype: DTypeLike | None = None,
         requires_grad: bool = False,
-    ) -> Tensor:
+    ) -> Made:
         """Drawn from the normal distribution with that mean and standard deviation.
 
         Shapes: -> [*size]. dtype: float32 unless given.
@@ -256,7 +256,7 @@ class CreationOps(TensorBase):
         return _leaf(made, requires_grad)
 
     @op(rules.randint, differentiable=(), reason=NOT_A_FUNCTION, random=True, name="randint")
-    def _draw_integers(self: Any, low: int, high: int, size: Sequence[int], *, dtype: DTypeLike | None = None) -> Tensor:
+    def _draw_integers(self: Any, low: int, high: int, size: Sequence[int], *, dtype: DTypeLike | None = None) -> Made:
         """Integers drawn evenly from ``low`` up to but without ``high``.
 
         Shapes: -> [*size]. dtype: int64 unless given. Raises: ShapeError unless low < high and both fit the type.
@@ -266,11 +266,11 @@ class CreationOps(TensorBase):
     @overload
     def randint(
         self: Any, high: int, size: Sequence[int], /, *, dtype: DTypeLike | None = None, requires_grad: bool = False
-    ) -> Tensor: ...
+    ) -> Made: ...
     @overload
     def randint(
         self: Any, low: int, high: int, size: Sequence[int], *, dtype: DTypeLike | None = None, requires_grad: bool = False
-    ) -> Tensor: ...
+    ) -> Made: ...
     def randint(
         self: Any,
         low: int = 0,
@@ -279,7 +279,7 @@ class CreationOps(TensorBase):
         *,
         dtype: DTypeLike | None = None,
         requires_grad: bool = False,
-    ) -> Tensor:
+    ) -> Made:
         """Integers drawn evenly: ``randint(high, size)`` from 0, ``randint(low, high, size)`` from ``low``, without ``high``."""
         if size is None and type(high) in (tuple, list):
             low, high, size = 0, low, high
@@ -291,7 +291,7 @@ class CreationOps(TensorBase):
         return _leaf(made, requires_grad)
 
     @op(rules.randperm, differentiable=(), reason=NOT_A_FUNCTION, random=True)
-    def randperm(self: Any, n: int, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    def randperm(self: Any, n: int, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
         """The integers 0 to n-1 in random order.
 
         Shapes: -> [n]. dtype: int64 unless given.

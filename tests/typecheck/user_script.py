@@ -1,0 +1,69 @@
+"""A user's script as the strict type checkers must see it. Never run; each ignored error is one that must be found.
+
+`make types` reads it: an ignore that hides nothing is an error too.
+"""
+
+# mypy: disallow-untyped-calls, disallow-untyped-defs, disallow-any-generics, warn-return-any
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true, enableTypeIgnoreComments=false
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import numpy.typing as npt
+
+import telegrad
+import telegrad.nn.functional as F
+
+
+def train(url: str) -> float:
+    with telegrad.connect(url, timeout_seconds=10, retries=2) as session:
+        assert_type(session, telegrad.RemoteSession)
+        x = telegrad.tensor([[1.0, 2.0]])
+        w = telegrad.zeros(2, 1, requires_grad=True)
+        assert_type(x, telegrad.Tensor)
+        assert_type(session.ones(2), telegrad.Tensor)
+        for _ in range(3):
+            loss = F.mse_loss(x @ w, telegrad.ones(1, 1))
+            assert_type(loss, telegrad.Tensor)
+            loss.backward()
+            with telegrad.no_grad():
+                assert_type(w.grad, telegrad.Tensor | None)
+                if w.grad is not None:
+                    w -= 0.1 * w.grad
+            w.grad = None
+        assert_type(w.shape, tuple[int, ...])
+        assert_type(w.requires_grad, bool)
+        assert_type(w.detach().numpy(), npt.NDArray[Any])
+        assert_type(telegrad.exp(x).sum(dim=1, keepdim=True), telegrad.Tensor)
+        return float(w.sum())
+
+
+def either(url: str | None) -> telegrad.Session:
+    return telegrad.local() if url is None else telegrad.connect(url)
+
+
+async def train_async(url: str) -> float:
+    async with telegrad.connect_async(url) as session:
+        assert_type(session, telegrad.AsyncSession)
+        w = session.zeros(2, requires_grad=True)
+        assert_type(w, telegrad.AsyncTensor)
+        y = (w * 2).sum()
+        assert_type(y, telegrad.AsyncTensor)
+        y.backward()
+        assert_type(await w.requires_grad, bool)
+        assert_type(await w.grad, telegrad.AsyncTensor | None)
+        assert_type(await y.detach().numpy(), npt.NDArray[Any])
+        w.grad = None
+        await session.flush()
+        return float(await y.item())
+
+
+def mistakes(x: telegrad.Tensor) -> None:
+    x.sum(dims=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    x.reshape("2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    x.grad = 1  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    telegrad.connect(8000)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    telegrad.connect("http://127.0.0.1:8000", eagerly=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    telegrad.connect_async("http://127.0.0.1:8000", eager=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    x.no_such_op()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
