@@ -1,0 +1,159 @@
+"""Indexing, shapes, types, views, random draws, and a tensor as a citizen of Python."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tests.parity.scripts.table import script
+from tests.parity.transcripts import attempt
+
+# Indexing and shapes -----------------------------------------------------------------------------------------------------
+
+
+@script
+def indexing(tg: Any) -> Any:
+    x = (tg.arange(24, dtype=tg.float64).reshape(2, 3, 4) / 10).requires_grad_()
+    picked = [x[0], x[:, 1], x[..., -1], x[:, None, ::2], x[1, [0, 2]], x[tg.tensor([1, 0]), tg.tensor([2, 2])]]
+    tg.stack([(p * p).sum() for p in picked]).sum().backward()
+    return [p.detach() for p in picked], x.grad
+
+
+@script
+def masks_give_shapes_that_depend_on_values(tg: Any) -> Any:
+    x = tg.tensor([1.0, -2.0, 3.0, -4.0], requires_grad=True)
+    positive = x[x > 0]
+    (positive * positive).sum().backward()
+    where = (x.detach() < 0).nonzero()
+    return positive, positive.shape, len(positive), x.grad, where, x.detach().masked_fill(x.detach() < 0, 0.0)
+
+
+@script
+def assignment_by_index(tg: Any) -> Any:
+    x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    v = tg.tensor(5.0, requires_grad=True)
+    y = x * 1
+    y[1] = v
+    y[tg.tensor([True, False, False])] = 7.0
+    (y * y).sum().backward()
+    return y, x.grad, v.grad
+
+
+@script
+def views_share_memory(tg: Any) -> Any:
+    base = tg.zeros(2, 3)
+    row = base[1]
+    row += 1
+    flat = base.view(6)
+    flat[0] = 9.0
+    turned = base.t()
+    turned[2, 0] = 4.0
+    return base, row, flat, turned, base._version
+
+
+@script
+def writing_through_a_view_reaches_the_base(tg: Any) -> Any:
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=tg.float64, requires_grad=True)
+    y = x * 1
+    y[0].mul_(10)
+    y.t()[1] += x[0]
+    (y * y).sum().backward()
+    return y, y.grad_fn is not None, x.grad
+
+
+@script
+def joins_and_splits(tg: Any) -> Any:
+    a = tg.tensor([[1.0, 2.0]], requires_grad=True)
+    b = tg.tensor([[3.0, 4.0], [5.0, 6.0]], requires_grad=True)
+    joined = tg.cat([a, b])
+    first, second = joined.split([1, 2])
+    (first.sum() * second.prod() + tg.stack([a[0], b[0]]).pow(2).sum()).backward()
+    return joined, first, second, a.grad, b.grad
+
+
+@script
+def shapes_and_reductions(tg: Any) -> Any:
+    x = (tg.arange(6, dtype=tg.float32).reshape(2, 3) - 2.5).requires_grad_()
+    values, indices = x.max(dim=1)
+    y = x.mean(0).sum() + x.var() + x.std(dim=1).sum() + x.logsumexp(1).sum() + values.sum()
+    y.backward()
+    return y, indices, x.grad, x.sum(dim=(0, 1), keepdim=True), x.argmax(), x.cumsum(1), x.any(), x.permute(1, 0).shape
+
+
+@script
+def einsum_and_batches(tg: Any) -> Any:
+    a = (tg.arange(12, dtype=tg.float64).reshape(2, 2, 3) / 12).requires_grad_()
+    b = tg.ones(2, 3, 2, dtype=tg.float64)
+    y = tg.einsum("bij,bjk->bik", a, b) + a.bmm(b) + a @ b
+    y.sum().backward()
+    return y, a.grad, tg.outer(tg.arange(3), tg.arange(2))
+
+
+@script
+def dtypes_and_promotion(tg: Any) -> Any:
+    i, f, d, b = tg.arange(3), tg.ones(3), tg.ones(3, dtype=tg.float64), tg.tensor([True, False, True])
+    return (
+        [i + f, f + d, i / 2, i + 0.5, b + b, b + 1, f * 1e300, i // 2, i**2, tg.tensor(1.0, dtype=tg.float64) * f],
+        [i.sum(), b.sum(), f.to(tg.int32), attempt(i.mean), (f > 0.5).dtype == tg.bool],
+    )
+
+
+@script
+def complex_gradients(tg: Any) -> Any:
+    z = tg.tensor([1 + 2j, -0.5j], dtype=tg.complex128, requires_grad=True)
+    y = (z * z.conj()).real.sum() + (z.exp()).abs().sum()
+    y.backward()
+    return y, z.grad
+
+
+@script
+def not_a_number_and_infinities(tg: Any) -> Any:
+    x = tg.tensor([0.0, -1.0, math.inf, math.nan], requires_grad=True)
+    y = x.log()
+    y.backward(tg.ones_like(y))
+    return y, x.grad, y.isnan(), x.clamp(min=0.0), x.detach().max()
+
+
+# Randomness --------------------------------------------------------------------------------------------------------------
+
+
+@script
+def draws_repeat_after_a_seed_ours(tg: Any) -> Any:
+    tg.manual_seed(7)
+    first = tg.randn(3), tg.rand(2, 2, dtype=tg.float64), tg.randint(0, 10, (4,))
+    tg.manual_seed(7)
+    return first, (tg.randn(3), tg.rand(2, 2, dtype=tg.float64), tg.randint(0, 10, (4,))), tg.randn(2)
+
+
+@script
+def dropout_draws_from_the_session_ours(tg: Any) -> Any:
+    tg.manual_seed(3)
+    x = tg.ones(50, requires_grad=True)
+    y = tg.nn.functional.dropout(x, p=0.3)
+    y.sum().backward()
+    return y, x.grad, tg.nn.functional.dropout(x, p=0.3, training=False)
+
+
+# A tensor as a citizen of Python ------------------------------------------------------------------------------------------
+
+
+@script
+def python_protocols(tg: Any) -> Any:
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0]])
+    rows = [row.tolist() for row in x]
+    return (
+        [rows, len(x), float(x[0, 1]), int(x[1, 1]), bool(x[0, 0] > 0), 3.0 in x, x.ndim, x.numel(), x.size(0)],
+        [repr(x), repr(x[0, 0]), f"{x[0, 0]:.2f}", repr(tg.arange(3)), repr(x > 2)],
+        [2 - x, 2 / x, 2**x, -x, abs(-x), x // 2, x % 2, x == 2, ~(x > 2), (x > 1) & (x < 4)],
+    )
+
+
+@script
+def results_that_are_used_as_control_flow(tg: Any) -> Any:
+    x = tg.tensor(10.0, dtype=tg.float64, requires_grad=True)
+    y, steps = x, 0
+    while y > 1:
+        y = y / 2
+        steps += 1
+    y.backward()
+    return steps, y, x.grad
