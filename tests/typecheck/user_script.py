@@ -4,7 +4,7 @@
 """
 
 # mypy: disallow-untyped-calls, disallow-untyped-defs, disallow-any-generics, warn-return-any
-# pyright: strict, reportUnnecessaryTypeIgnoreComment=true, enableTypeIgnoreComments=false
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ async def train_async(url: str) -> float:
 
 
 def mistakes(x: telegrad.Tensor) -> None:
-    x.sum(dims=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    x.reshape("2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    x.grad = 1  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
-    telegrad.connect(8000)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    telegrad.connect("http://127.0.0.1:8000", eagerly=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    telegrad.connect_async("http://127.0.0.1:8000", eager=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    x.no_such_op()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    x.sum(dims=1)  # type: ignore[call-arg]
+    x.reshape("2")  # type: ignore[arg-type]
+    x.grad = 1  # type: ignore[assignment]
+    telegrad.connect(8000)  # type: ignore[arg-type]
+    telegrad.connect("http://127.0.0.1:8000", eagerly=True)  # type: ignore[call-arg]
+    telegrad.connect_async("http://127.0.0.1:8000", eager=True)  # type: ignore[call-arg]
+    x.no_such_op()  # type: ignore[attr-defined]

@@ -104,6 +104,6 @@ def one_or_many(value: Any, name: str) -> list[Any]:
 
     if isinstance(value, TensorBase):
         return [value]
-    if isinstance(value, (list, tuple)) or hasattr(value, "__iter__"):
+    if hasattr(value, "__iter__"):
         return list(value)
     raise ArgumentTypeError(f"{name} must be a Tensor or a sequence of Tensors, not {type(value).__name__}")
