@@ -49,6 +49,8 @@ class _Formulas:
     @staticmethod
     def conjugate(x: Any) -> Any:
         """Complex conjugate; a real array or Tensor itself."""
+        if x.__class__ is np.ndarray:
+            return np.conjugate(x) if x.dtype.kind == "c" else x
         if isinstance(x, TensorBase):
             return x._apply("conj", x) if x.dtype.is_complex else x  # type: ignore[attr-defined]
         return np.conjugate(x) if isinstance(x, (np.ndarray, np.generic, complex)) and np.iscomplexobj(x) else x

@@ -223,9 +223,10 @@ class Walk:
         token = quiet.enter()
         try:
             heap, pending = self.heap, self.pending
+            visit = self._visit if self.create_graph or self.restricted else self._visit_plain
             while heap:
                 node, gradients, _ = pending.pop(-heapq.heappop(heap))
-                self._visit(node, gradients)
+                visit(node, gradients)
             self._finish(accumulate)
         finally:
             quiet.leave(token)
@@ -248,6 +249,40 @@ class Walk:
         """Whether an input of this node is wanted, or among those that are needed."""
         leaves = self.wanted_leaves
         return any(t.number in needed if isinstance(t, Node) else id(t) in leaves for t in node.edges)
+
+    def _visit_plain(self, node: Node, gradients: list[Any]) -> None:
+        """``_visit`` for arrays, one output, one gradient a formula and every leaf wanted: most nodes of most walks."""
+        plan, saved, versions = node.plan, node.saved, node.versions
+        if saved is None or not plan.simple or node.retained is not None or len(gradients) != 1:
+            self._visit(node, gradients)
+            return
+        if versions:
+            for version, count in zip(versions, node.counts):  # noqa: B905 - made together
+                if version.count != count:
+                    self._check_versions(node)
+        g = gradients[0]
+        edges, indexes, pending = node.edges, node.indexes, self.pending
+        for (formula, edge), arguments in zip(plan.single_calls, saved):  # noqa: B905 - made together
+            value = formula(g, *arguments)
+            target: Any = edges[edge]
+            if target.__class__ is not Node:
+                if value is not None:
+                    self._reach_leaf(target, value)
+                continue
+            number = target.number
+            if (
+                number not in pending
+                and value.__class__ is np.ndarray
+                and len(target.shapes) == 1
+                and value.shape == target.shapes[0]
+                and value.dtype is target.types[0]
+            ):
+                pending[number] = (target, [value], [False])
+                heapq.heappush(self.heap, -number)
+            elif value is not None:
+                self._reach(target, indexes[edge], value)
+        if plan.saves and not self.retain_graph:
+            node.saved = None
 
     def _visit(self, node: Node, gradients: list[Any]) -> None:
         if (node.retained is not None or self.needed is not None) and not self._note(node, gradients):
@@ -279,7 +314,7 @@ class Walk:
                         self._send(node, edge, piece)
             elif value is not None:
                 self._send(node, edges[0], value)
-        if not self.retain_graph and (plan.saved_inputs or plan.saved_outputs):
+        if plan.saves and not self.retain_graph:
             node.saved = None
 
     def _send(self, node: Node, edge: int, gradient: Any) -> None:

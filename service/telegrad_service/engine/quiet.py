@@ -8,7 +8,7 @@ import numpy as np
 
 try:
     # errstate costs 0.9 µs a use, four times a small ufunc; the context variable under it costs 0.1 µs.
-    from numpy._core.umath import _extobj_contextvar, _make_extobj  # type: ignore[attr-defined]
+    from numpy._core.umath import _extobj_contextvar, _make_extobj
 
     _EXTOBJ: Any = _make_extobj(all="ignore")
 except ImportError:  # a numpy that moved its private name: slower, still right

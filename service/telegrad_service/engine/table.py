@@ -169,9 +169,15 @@ class Plan:
         collect: ``collect(inputs, outputs, parameters)`` gives the saved arguments, a tuple per formula.
         saved_inputs: positions of inputs whose values are saved, for the version check.
         saved_outputs: indexes of outputs whose values are saved.
+        saves: whether any value is saved, so that a second backward needs ``retain_graph``.
+        simple: whether each formula gives the gradient of one input.
+        single_calls: then, per formula: the function and its edge.
     """
 
-    __slots__ = ("calls", "collect", "count", "entry", "positions", "saved_inputs", "saved_outputs", "simple", "sources")
+    __slots__ = (
+        *("calls", "collect", "count", "entry", "positions", "saved_inputs", "saved_outputs", "saves", "simple"),
+        *("single_calls", "sources"),
+    )
 
     def __init__(self, row: Entry, mask: int, count: int) -> None:
         self.entry = row
@@ -212,7 +218,9 @@ class Plan:
             raise LookupError(f"op {op.name} lacks a derivative formula for input(s) {sorted(missing)}")
         self.saved_inputs = tuple(sorted(saved_inputs))
         self.saved_outputs = tuple(sorted(saved_outputs))
+        self.saves = bool(saved_inputs or saved_outputs)
         self.simple = all(not needs for _, _, needs in self.calls)
+        self.single_calls = [(formula, edges[0]) for formula, edges, _ in self.calls] if self.simple else []
         self.collect = _compile_collect(self.sources)
 
 

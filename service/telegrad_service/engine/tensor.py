@@ -385,8 +385,7 @@ def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: tuple[Ten
         x = inputs[position]
         if x.__class__ is Tensor:
             versions.append(x.shared_version())
-    for output in plan.saved_outputs:
-        versions.append(outputs[output].shared_version())
+    versions.extend([outputs[output].shared_version() for output in plan.saved_outputs])
     values = tuple([o.array for o in outputs])
     return Node(
         plan,
@@ -434,6 +433,8 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
         find(name)
         raise UnknownOpError(f"op {name} has no kernel in this engine")
     op = entry.op
+    inputs = checks.plain_inputs(inputs)
+    checks.plain_parameters(parameters)
     check_inputs(home, op, inputs)
     full = op.complete(parameters)
     outcome = foresee(op, inputs, full)

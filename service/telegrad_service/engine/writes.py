@@ -32,6 +32,8 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
     if entry is None or not entry.op.inplace:
         raise UnknownOpError(f"there is no op {name}_")
     op = entry.op
+    inputs = checks.plain_inputs(inputs)
+    checks.plain_parameters(parameters)
     check_inputs(home, op, inputs)
     target = inputs[0]
     if not isinstance(target, Tensor):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import Final
 
-FAMILIES: Final = ("creation", "elementwise", "transcendental", "comparison", "conversion", "reduce", "shape", "index", "linalg", "nn", "losses")
+FAMILIES: Final = (
+    *("creation", "elementwise", "transcendental", "comparison", "conversion"),
+    *("reduce", "shape", "index", "linalg", "nn", "losses"),
+)
 
 
 def load() -> None:
-    """Fill the engine's tables: import every family."""
+    """Fill the engine's tables, import every family, and specialise the Tensor's methods by them."""
     for family in FAMILIES:
         importlib.import_module(f"{__name__}.{family}")
+    importlib.import_module("telegrad_service.engine.fast").install()
