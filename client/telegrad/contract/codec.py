@@ -23,6 +23,7 @@ import numpy.typing as npt
 from telegrad.contract import kinds, limits
 from telegrad.contract.dtypes import DEFAULT_DTYPE, DType, of_number
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, PayloadTooLargeError, RequestError
+from telegrad.contract.ops import check_sizes
 
 Array = npt.NDArray[Any]
 
@@ -245,6 +246,7 @@ def array_bytes(array: Array) -> memoryview:
 
 def array_from_bytes(raw: bytes | bytearray | memoryview, dtype: DType, shape: tuple[int, ...]) -> Array:
     """An array of its own from raw little-endian bytes. Raises RequestError where the byte count does not fit the shape."""
+    check_sizes(shape, dtype.itemsize)
     expected = math.prod(shape) * dtype.itemsize
     if len(raw) != expected:
         raise RequestError(f"{dtype.name} of shape {list(shape)} has {expected:,} bytes, the body has {len(raw):,}")

@@ -202,7 +202,7 @@ def _refuse(wanted: str, value: Any) -> ArgumentTypeError:
 def _name(value: Any) -> str:
     if type(value) is not str:
         raise _refuse("a name", value)
-    if not _NAME.match(value):
+    if not _NAME.fullmatch(value):
         raise ArgumentValueError(
             f"a name has 1 to {MAX_NAME_LENGTH} letters, digits and _ . : -, begins with a letter or _ and does not end in .grad"
         )
@@ -212,7 +212,7 @@ def _name(value: Any) -> str:
 def _reference(value: Any) -> str:
     if type(value) is not str:
         raise _refuse("a tensor's name", value)
-    if not _REFERENCE.match(value):
+    if not _REFERENCE.fullmatch(value):
         raise ArgumentValueError("a tensor reference is a name, or a name followed by .grad")
     return value
 
@@ -262,6 +262,13 @@ def _positive(value: Any) -> int:
     return number
 
 
+def _size(value: Any) -> int:
+    number: int = kinds.INT.decode(value)
+    if number < 0:
+        raise ArgumentValueError("a size must not be negative")
+    return number
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -306,7 +313,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "dtype": _kind(_nullable(kinds.DTYPE.schema), _optional(lambda v: kinds.DTYPE.decode(v).name)),
         "shape": _kind(
             _nullable({"type": "array", "items": {"type": "integer", "minimum": 0}}),
-            _optional(_list_of(kinds.INT.decode, "integers")),
+            _optional(_list_of(_size, "sizes")),
             _as_list,
         ),
         "requires_grad": kinds.BOOL,

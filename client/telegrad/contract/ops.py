@@ -281,14 +281,20 @@ def _read_signature(function: Callable[..., Any], reflected: bool) -> tuple[tupl
     return tuple(inputs), parameters
 
 
+def check_sizes(shape: Sequence[int], itemsize: int) -> None:
+    """Refuse what no array can be, though it may hold nothing: over 64 dimensions, or sizes beyond memory. Raises ShapeError."""
+    if len(shape) > MAX_DIMENSIONS:
+        raise ShapeError(f"a tensor has at most {MAX_DIMENSIONS} dimensions, this one would have {len(shape)}")
+    # An empty tensor holds nothing, and still numpy multiplies its other sizes.
+    if 0 in shape and math.prod(n for n in shape if n) * itemsize >= 2**63:
+        raise ShapeError(f"the sizes {list(shape)} multiply to more than memory can address, the zeros left out")
+
+
 def checked(outcome: Outcome) -> Outcome:
-    """The outcome, unless a result of it has more dimensions or larger sizes than an array can. Raises ShapeError."""
+    """The outcome, once ``check_sizes`` has let its results pass."""
     for output in outcome.outputs:
-        if len(output.shape) > MAX_DIMENSIONS:
-            raise ShapeError(f"a tensor has at most {MAX_DIMENSIONS} dimensions, this one would have {len(output.shape)}")
-        # An empty tensor holds nothing, and still numpy multiplies its other sizes.
-        if 0 in output.shape and math.prod(n for n in output.shape if n) * output.dtype.itemsize >= 2**63:
-            raise ShapeError(f"the sizes {list(output.shape)} multiply to more than memory can address, the zeros left out")
+        if len(output.shape) > MAX_DIMENSIONS or 0 in output.shape:
+            check_sizes(output.shape, output.dtype.itemsize)
     return outcome
 
 

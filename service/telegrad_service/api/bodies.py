@@ -12,8 +12,9 @@ import numpy.typing as npt
 from starlette.requests import Request
 
 from telegrad.contract import codec, dtypes
-from telegrad.contract.errors import RequestError, ShapeError
+from telegrad.contract.errors import RequestError
 from telegrad.contract.limits import Limits, refuse
+from telegrad.contract.ops import check_sizes
 from telegrad_service.hosts.npy import NpyReader
 
 Array = npt.NDArray[Any]
@@ -110,9 +111,7 @@ def layout_check(limits: Limits) -> Callable[[Layout], None]:
             nbytes = math.prod(shape) * dtype.itemsize
             if nbytes > limits.max_tensor_bytes:
                 raise refuse("the tensor", nbytes, limits.max_tensor_bytes, "max_tensor_bytes")
-            # numpy counts without the zeros: an empty array may still have sizes that no machine can index.
-            if math.prod(n for n in shape if n) * dtype.itemsize >= 2**63:
-                raise ShapeError("the sizes of an empty tensor multiply to more than memory can address")
+            check_sizes(shape, dtype.itemsize)
 
     return check
 

@@ -67,7 +67,7 @@ class Call:
 
     def as_reference(self, text: str) -> str:
         """The text as the name of a tensor. Raises NotFoundError for what can be no name."""
-        if not _REFERENCE.match(text):
+        if not _REFERENCE.fullmatch(text):
             raise NotFoundError("the session has no tensor of that name")
         return text
 

@@ -136,7 +136,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def name(text: str) -> str:
     """A reader of tensor names."""
-    if not re.match(NAME_SCHEMA["pattern"], text):
+    if not re.fullmatch(NAME_SCHEMA["pattern"], text):
         raise ArgumentValueError(
             "a name has 1 to 64 letters, digits and _ . : -, begins with a letter or _ and does not end in .grad"
         )

@@ -69,6 +69,8 @@ class NpyReader:
                 self._grow()
         if len(view) > len(self._target) - self._filled:
             raise RequestError("the .npy body is longer than its header says")
+        if not view:
+            return  # the memory of an empty array, or of none yet, is read-only
         self._target[self._filled : self._filled + len(view)] = view
         self._filled += len(view)
 

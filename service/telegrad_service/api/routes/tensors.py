@@ -136,7 +136,7 @@ ENDPOINTS: Final = (
         "tensors",
         bodies={JSON: reference("SetFields")},
         answers={200: {JSON: reference("Tensor")}},
-        examples={JSON: {"grad": None}},
+        examples={JSON: {"requires_grad": True}},
     ),
     Endpoint(
         "DELETE",
