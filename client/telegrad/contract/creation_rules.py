@@ -10,7 +10,7 @@ import numpy as np
 
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DEFAULT_DTYPE, DType, Number, as_dtype
-from telegrad.contract.errors import DTypeError, ShapeError
+from telegrad.contract.errors import DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Spec, check_bytes
 from telegrad.contract.shapes import nonnegative, number_type
@@ -63,7 +63,7 @@ def arange_bounds(start: Any, end: Any, step: Any, dtype: DType) -> tuple[Any, A
         if not math.isfinite(value):
             raise ShapeError("unsupported range: arange needs finite bounds and step")
     if dtype.category in (0, 3):
-        raise DTypeError(f'"arange" not implemented for {dtype.name}')
+        raise UnsupportedDTypeError(f'"arange" not implemented for {dtype.name}')
     whole = all(isinstance(v, int) for v in (start, end, step))
     if dtype.category == 1 and not whole and dtype is dtypes.int64:
         start, end, step, whole = int(start.real), int(end.real), int(step.real), True
@@ -101,7 +101,7 @@ def spaced(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     if natural.is_complex and not dtype.is_complex:
         raise DTypeError(f"linspace(): inferred dtype {natural.name} can't be safely cast to passed dtype {dtype.name}")
     if dtype.category == 0:
-        raise DTypeError('"linspace" not implemented for bool')
+        raise UnsupportedDTypeError('"linspace" not implemented for bool')
     if p["steps"] < 0:
         raise ShapeError("number of steps must be non-negative")
     return made((p["steps"],), dtype, 3)
@@ -110,7 +110,7 @@ def spaced(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
 def fractional(name: str, dtype: DType) -> DType:
     """``dtype`` itself; raises DTypeError for integers and bool."""
     if dtype.category < 2:
-        raise DTypeError(f'"{name}" not implemented for {dtype.name}; draw integers with randint')
+        raise UnsupportedDTypeError(f'"{name}" not implemented for {dtype.name}; draw integers with randint')
     return dtype
 
 
@@ -131,7 +131,7 @@ def check_draw(low: int, high: int, dtype: DType) -> None:
     if low >= high:
         raise ShapeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     if dtype.is_complex:
-        raise DTypeError(f'"randint" not implemented for {dtype.name}')
+        raise UnsupportedDTypeError(f'"randint" not implemented for {dtype.name}')
     if dtype.category == 0:
         bounds = (0, 1)
     elif dtype.category == 1:
@@ -157,7 +157,7 @@ def randperm(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     dtype = chosen_type(p, dtypes.int64)
     outcome = made((p["n"],), dtype, 10)
     if dtype.category in (0, 3):
-        raise DTypeError(f'"randperm" not implemented for {dtype.name}')
+        raise UnsupportedDTypeError(f'"randperm" not implemented for {dtype.name}')
     if dtype.category == 1:
         check_fits(p["n"], dtype)
     return outcome
@@ -206,5 +206,5 @@ def coins(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
         if not 0 <= p["p"] <= 1:
             raise ShapeError("bernoulli_ expects p to be in [0, 1]")
     elif x.dtype.category != 2:
-        raise DTypeError(f'"bernoulli" not implemented for {x.dtype.name}')
+        raise UnsupportedDTypeError(f'"bernoulli" not implemented for {x.dtype.name}')
     return Outcome((x,), 10 * x.size)

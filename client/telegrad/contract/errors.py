@@ -8,6 +8,7 @@ TelegradError
 │   ├── DimensionError               (IndexError)       a dimension that the tensor does not have
 │   ├── IndexBoundsError             (IndexError)       an index out of range, too many indices
 │   ├── DTypeError                   (RuntimeError)     an element type the op does not take
+    │   │   └── UnsupportedDTypeError    (NotImplementedError) an element type for which the op is not implemented
 │   └── UnknownOpError               (AttributeError)   no op of that name
 ├── AutogradError                    (RuntimeError)     the graph does not allow it
 │   ├── GraphFreedError              a second backward through a freed graph
@@ -120,6 +121,12 @@ class DTypeError(ArgumentError, RuntimeError):
     """An element type that the op does not take, or a promotion that does not exist."""
 
     code, title = "dtype", "Element type not accepted"
+
+
+class UnsupportedDTypeError(DTypeError, NotImplementedError):
+    """An element type for which the op is not implemented, where PyTorch says so with NotImplementedError."""
+
+    code, title = "dtype-unsupported", "Not implemented for this element type"
 
 
 class UnknownOpError(ArgumentError, AttributeError):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from telegrad.contract import dtypes
-from telegrad.contract.errors import DTypeError, IndexBoundsError, ShapeError
+from telegrad.contract.errors import DTypeError, IndexBoundsError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.indexing import advanced_shape, basic_shape, resolve
 from telegrad.contract.ops import Outcome, Shape, Spec, UnknownShape
 from telegrad.contract.shapes import broadcast, dimension
@@ -279,7 +279,7 @@ def nonzero(inputs: Inputs, p: Parameters) -> Outcome:
 
 def _order_type(name: str, x: Spec) -> None:
     if x.dtype.is_complex:
-        raise DTypeError(f'"{name}" not implemented for {x.dtype.name}: complex numbers have no order')
+        raise UnsupportedDTypeError(f'"{name}" not implemented for {x.dtype.name}: complex numbers have no order')
 
 
 def ordered(inputs: Inputs, p: Parameters) -> Outcome:

@@ -8,7 +8,14 @@ from typing import Any
 
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DType
-from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DimensionError, DTypeError, ShapeError
+from telegrad.contract.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    DimensionError,
+    DTypeError,
+    ShapeError,
+    UnsupportedDTypeError,
+)
 from telegrad.contract.ops import Outcome, Rule, Shape, Spec
 from telegrad.contract.shapes import dimension, dimensions, reduced_shape
 
@@ -32,7 +39,7 @@ def running_type(name: str) -> Callable[[DType, DType | None], DType]:
 
     def result(x: DType, dtype: DType | None) -> DType:
         if dtype is dtypes.bool_:
-            raise DTypeError(f'"{name}_out_cpu" not implemented for bool; ask for an integer type')
+            raise UnsupportedDTypeError(f'"{name}_out_cpu" not implemented for bool; ask for an integer type')
         return sum_type(x, dtype)
 
     return result
@@ -84,7 +91,7 @@ def ordered(name: str, result: DType | None = None) -> Callable[[DType, DType | 
 
     def found(x: DType, _: DType | None) -> DType:
         if x.is_complex:
-            raise DTypeError(f'"{name}" not implemented for {x.name}: complex numbers have no order')
+            raise UnsupportedDTypeError(f'"{name}" not implemented for {x.name}: complex numbers have no order')
         return result or x
 
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DType
-from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DimensionError, DTypeError, ShapeError
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DimensionError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Rule, Shape, Spec
 
 
@@ -95,7 +95,9 @@ def _input_shapes(inputs: Sequence[Any]) -> list[Shape]:
 def require_differentiable_type(name: str, dtype: DType) -> None:
     """Refuse integer and boolean tensors where PyTorch has no kernel for them."""
     if not dtype.is_differentiable:
-        raise DTypeError(f'"{name}" not implemented for {dtype.name}; convert it first, for example with .to(telegrad.float32)')
+        raise UnsupportedDTypeError(
+            f'"{name}" not implemented for {dtype.name}; convert it first, for example with .to(telegrad.float32)'
+        )
 
 
 def elementwise(*, to_float: bool = False, result: DType | None = None, flops: int = 1, refuse: str = "", name: str = "") -> Rule:
@@ -113,7 +115,9 @@ def elementwise(*, to_float: bool = False, result: DType | None = None, flops: i
     def rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
         dtype = result_type(inputs)
         if dtype.category in refused:
-            raise DTypeError(f'"{name}" not implemented for {dtype.name}; convert the tensor first, for example with .to(...)')
+            raise UnsupportedDTypeError(
+                f'"{name}" not implemented for {dtype.name}; convert the tensor first, for example with .to(...)'
+            )
         if to_float:
             dtype = dtypes.to_float(dtype)
         shape = inputs[0].shape if len(inputs) == 1 else broadcast(*_input_shapes(inputs))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import Number
-from telegrad.contract.errors import DTypeError, ShapeError
+from telegrad.contract.errors import DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Shape, Spec, op
 from telegrad.contract.shapes import broadcast, elementwise, result_type
@@ -67,7 +68,7 @@ def _extreme(name: str) -> Any:
     def rule(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
         outcome = promoted(inputs, p)
         if outcome.outputs[0].dtype.is_complex:
-            raise DTypeError(f"{name} not implemented for complex tensors.")
+            raise UnsupportedDTypeError(f"{name} not implemented for complex tensors.")
         return outcome
 
     return rule
@@ -79,7 +80,7 @@ def _clamp(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     dtype = result_type(inputs)
     numbers = [bound for bound in inputs[1:] if bound is not None and not isinstance(bound, Spec)]
     if dtype.is_complex or (dtype is dtypes.bool_ and numbers):
-        raise DTypeError(f'"clamp" not implemented for {dtype.name}')
+        raise UnsupportedDTypeError(f'"clamp" not implemented for {dtype.name}')
     for bound in numbers:
         check_fits(bound, dtype)
     return elementwise(flops=2)(inputs, p)
@@ -361,7 +362,8 @@ class ComparisonOps(TensorBase):
 
 
 def _comparable(other: object) -> bool:
-    return isinstance(other, (TensorBase, bool, int, float, complex))
+    # An array is refused by name: Python would else answer with one bool.
+    return isinstance(other, (TensorBase, bool, int, float, complex, np.generic, np.ndarray))
 
 
 @op(_where, differentiable=("input", "other"))

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DType, Number
-from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Spec, op
 from telegrad.contract.shapes import elementwise, number_type, require_differentiable_type, result_type
@@ -67,7 +67,9 @@ def _division(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
 def _power(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     dtype = result_type(inputs)
     if dtype is dtypes.bool_:
-        raise DTypeError('"pow" not implemented for bool; convert the tensor first, for example with .to(telegrad.int64)')
+        raise UnsupportedDTypeError(
+            '"pow" not implemented for bool; convert the tensor first, for example with .to(telegrad.int64)'
+        )
     exponent = inputs[1]
     if dtype.category == 1 and not isinstance(exponent, Spec) and exponent < 0:
         raise DTypeError("Integers to negative integer powers are not allowed.")
@@ -93,7 +95,7 @@ def _negation(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
 def _absolute(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     x = inputs[0]
     if x.dtype is dtypes.bool_:
-        raise DTypeError('"abs" not implemented for bool')
+        raise UnsupportedDTypeError('"abs" not implemented for bool')
     return Outcome((Spec(x.shape, dtypes.to_real(x.dtype)),), x.size)
 
 
@@ -106,7 +108,7 @@ def _sign(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
 def _rounding(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     x = inputs[0]
     if p["decimals"] != 0 and x.dtype.category == 1:
-        raise DTypeError(f'"round" with decimals not implemented for {x.dtype.name}')
+        raise UnsupportedDTypeError(f'"round" with decimals not implemented for {x.dtype.name}')
     return elementwise(refuse="bc", name="round")(inputs, p)
 
 

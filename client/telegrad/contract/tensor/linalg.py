@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from telegrad.contract.dtypes import Number, float16, int64, to_real
 from telegrad.contract.einsum import LETTERS, parse, plan, spell
-from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Shape, Spec, op
 from telegrad.contract.shapes import broadcast, dimensions, ints, result_type
 from telegrad.contract.tensor.base import TensorBase
@@ -26,7 +26,7 @@ def same_type(name: str, *tensors: Spec) -> None:
                 "convert one of them first, for example with .to(...)"
             )
     if first.category == 0:
-        raise DTypeError(f'"{name}" not implemented for bool; convert it first, for example with .to(telegrad.float32)')
+        raise UnsupportedDTypeError(f'"{name}" not implemented for bool; convert it first, for example with .to(telegrad.float32)')
 
 
 def require_expandable(shape: Shape, target: Shape) -> None:
@@ -152,7 +152,7 @@ def _trace_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome
     if len(x.shape) != 2:
         raise ShapeError(f"trace: expected a matrix, but got tensor with dim {len(x.shape)}")
     if x.dtype.category == 0:
-        raise DTypeError('"trace" not implemented for bool; convert it first, for example with .to(telegrad.int64)')
+        raise UnsupportedDTypeError('"trace" not implemented for bool; convert it first, for example with .to(telegrad.int64)')
     dtype = x.dtype if x.dtype.category > 1 else int64
     return Outcome((Spec((), dtype),), min(x.shape))
 

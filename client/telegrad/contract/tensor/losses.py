@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from telegrad.contract import dtypes
-from telegrad.contract.errors import ArgumentValueError, AutogradError, DTypeError, ShapeError
+from telegrad.contract.errors import ArgumentValueError, AutogradError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import Outcome, Rule, Shape, Spec, op
 from telegrad.contract.shapes import broadcast, result_type
@@ -41,7 +41,9 @@ def pointwise(name: str, *, flops: int) -> Rule:
             )
         dtype = result_type(inputs)
         if not dtype.is_floating_point:
-            raise DTypeError(f'"{name}" not implemented for {dtype.name}; convert it first, for example with .to(telegrad.float32)')
+            raise UnsupportedDTypeError(
+                f'"{name}" not implemented for {dtype.name}; convert it first, for example with .to(telegrad.float32)'
+            )
         size = math.prod(shape)
         out = Spec(_reduced(shape, parameters["reduction"]), dtype)
         return Outcome((out,), flops * size, dtype, size * dtype.itemsize)
@@ -65,7 +67,9 @@ def _binary_rule(name: str, logits: bool) -> Rule:
             raise ShapeError(f"{name}: the weight does not broadcast to the input's shape {list(x.shape)}")
         dtype = result_type(inputs)
         if not dtype.is_floating_point:
-            raise DTypeError(f'"{name}" not implemented for {dtype.name}; convert it first, for example with .to(telegrad.float32)')
+            raise UnsupportedDTypeError(
+                f'"{name}" not implemented for {dtype.name}; convert it first, for example with .to(telegrad.float32)'
+            )
         if not logits and target.dtype is not x.dtype:
             raise DTypeError(f"Found dtype {target.dtype.name} but expected {x.dtype.name}: convert the target with .to(...)")
         if logits and not target.dtype.is_floating_point:
@@ -120,7 +124,9 @@ def _check_class_weight(x: Spec, weight: Spec | None, classes: int) -> None:
 
 def _refuse_type(name: str, x: Spec) -> None:
     if not x.dtype.is_floating_point:
-        raise DTypeError(f'"{name}" not implemented for {x.dtype.name}; convert it first, for example with .to(telegrad.float32)')
+        raise UnsupportedDTypeError(
+            f'"{name}" not implemented for {x.dtype.name}; convert it first, for example with .to(telegrad.float32)'
+        )
 
 
 def _nll_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
-from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Rule, Spec, UnknownShape, check_bytes, op
 from telegrad.contract.shapes import dimension, elementwise, ints
 from telegrad.contract.tensor.base import TensorBase
@@ -36,7 +36,9 @@ def softmax_rule(name: str) -> Rule:
         dimension(parameters["dim"], len(x.shape))
         dtype: DType = parameters["dtype"] or x.dtype
         if not dtype.is_floating_point:
-            raise DTypeError(f'"{name}" not implemented for {dtype.name}; give dtype=telegrad.float32, or convert the tensor first')
+            raise UnsupportedDTypeError(
+                f'"{name}" not implemented for {dtype.name}; give dtype=telegrad.float32, or convert the tensor first'
+            )
         return Outcome((Spec(x.shape, dtype),), 15 * x.size, dtype, x.size * dtype.itemsize)
 
     return rule
@@ -90,7 +92,7 @@ def _layer_norm_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Ou
             f"{list(x.shape)}"
         )
     if not x.dtype.is_floating_point:
-        raise DTypeError(
+        raise UnsupportedDTypeError(
             f'"layer_norm" not implemented for {x.dtype.name}; convert it first, for example with .to(telegrad.float32)'
         )
     for name, value in (("weight", weight), ("bias", bias)):
