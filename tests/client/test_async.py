@@ -65,6 +65,20 @@ def test_reads_are_awaited() -> None:
     run(scenario)
 
 
+def test_free_functions_of_autograd_serve_async_tensors() -> None:
+    async def scenario(session: telegrad.AsyncSession, wire: Wire) -> None:
+        x: Any = telegrad.ones(2, requires_grad=True)
+        y: Any = telegrad.exp(x * 0).sum()
+
+        (gradient,) = telegrad.autograd.grad(y, x, retain_graph=True)
+        telegrad.autograd.backward(y * 3)
+
+        assert await gradient.tolist() == [0, 0]
+        assert await (await x.grad).tolist() == [0, 0]
+
+    run(scenario)
+
+
 def test_concurrent_reads_share_batches() -> None:
     async def scenario(session: telegrad.AsyncSession, wire: Wire) -> None:
         before = wire.trips

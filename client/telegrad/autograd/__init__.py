@@ -13,6 +13,7 @@ from telegrad.autograd.checks import gradcheck, gradgradcheck
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, GradcheckError
 from telegrad.contract.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from telegrad.contract.session import one_or_many
+from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def _session(tensors: Sequence[Any], argument: str) -> BaseSession:
     """The session of the first tensor; the session itself checks the others."""
     if not tensors:
         raise AutogradError("`inputs` argument to `grad()` cannot be empty.")
-    if not isinstance(tensors[0], Tensor):
+    if not isinstance(tensors[0], TensorBase):
         raise ArgumentTypeError(f"{argument} must be Tensors, not {type(tensors[0]).__name__}")
-    return tensors[0].session
+    session: BaseSession = tensors[0].session  # type: ignore[attr-defined]
+    return session

@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from telegrad.contract.dtypes import DType, can_cast
 from telegrad.contract.errors import (
     ArgumentTypeError,
@@ -30,6 +32,25 @@ GRAD_OF_NON_LEAF: Final = (
 )
 
 
+def plain_inputs(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs with numpy's scalars as the Python numbers they stand for: ``x + np.float32(2)`` is ``x + 2.0``, as in PyTorch."""
+    for x in inputs:
+        if isinstance(x, np.generic):
+            return tuple([_plain(y) for y in inputs])
+    return inputs
+
+
+def plain_parameters(parameters: dict[str, Any]) -> None:
+    """Put Python numbers in the place of numpy's scalars."""
+    for name, value in parameters.items():
+        if isinstance(value, np.generic):
+            parameters[name] = value.item()
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def check_inputs(op: Op, inputs: Sequence[Any], is_ours: Callable[[Any], bool]) -> None:
     """Refuse inputs of the wrong kind, in the wrong number, or of another session (``is_ours`` says of a tensor)."""
     slots = op.inputs
@@ -48,8 +69,9 @@ def check_inputs(op: Op, inputs: Sequence[Any], is_ours: Callable[[Any], bool]) 
                 raise ArgumentTypeError(f"{op.name}(): argument '{slot.name}' must be Tensor, not None")
         elif not (slot.number and isinstance(x, (bool, int, float, complex))):
             wanted = "Tensor or Number" if slot.number else "Tensor"
+            hint = "; make the array a tensor first, with telegrad.tensor(array)" if isinstance(x, np.ndarray) else ""
             raise ArgumentTypeError(
-                f"{op.name}(): argument '{slot.name}' (position {i + 1}) must be {wanted}, not {type(x).__name__}"
+                f"{op.name}(): argument '{slot.name}' (position {i + 1}) must be {wanted}, not {type(x).__name__}{hint}"
             )
 
 
