@@ -407,8 +407,10 @@ def decode_fields(cls: type[Command], given: Mapping[str, Any]) -> Command:
     for name in _REQUIRED[cls.command]:
         if name not in decoded:
             raise ArgumentTypeError(f"{cls.command} misses the field '{name}'")
-    if cls is Apply and "parameters" in decoded:
-        decoded["parameters"] = kinds.decode_parameters(find(decoded["op"].removesuffix("_")), decoded["parameters"])
+    if cls is Apply:
+        op = find(decoded["op"].removesuffix("_"))
+        if "parameters" in decoded:
+            decoded["parameters"] = kinds.decode_parameters(op, decoded["parameters"])
     return cls(**decoded)
 
 
