@@ -61,7 +61,7 @@ def test_a_body_cut_into_any_pieces_reads_the_same(array: np.ndarray[Any, Any], 
 
 def test_the_safetensors_library_reads_our_bodies_and_we_read_its() -> None:
     safetensors = pytest.importorskip("safetensors.numpy")
-    named = {
+    named: dict[str, np.ndarray[Any, Any]] = {
         "half": np.arange(3, dtype=np.float16),
         "matrix": np.arange(6, dtype=np.float64).reshape(2, 3),
         "mask": np.array([True, False]),
@@ -200,8 +200,16 @@ def test_more_numbers_than_allowed_are_refused_with_both_counts() -> None:
 
 @pytest.mark.parametrize(
     ("data", "dtype"),
-    [(1.5, dtypes.float32), (1, dtypes.int64), (True, dtypes.bool_), ([1, 2.5], dtypes.float32), ([True, 2], dtypes.int64)]
-    + [([], dtypes.float32), ({"complex": [1, 2]}, dtypes.complex64), ("NaN", dtypes.float32)],
+    [
+        (1.5, dtypes.float32),
+        (1, dtypes.int64),
+        (True, dtypes.bool_),
+        ([1, 2.5], dtypes.float32),
+        ([True, 2], dtypes.int64),
+        ([], dtypes.float32),
+        ({"complex": [1, 2]}, dtypes.complex64),
+        ("NaN", dtypes.float32),
+    ],
 )
 def test_types_are_inferred_as_pytorch_infers_them(data: Any, dtype: dtypes.DType) -> None:
     assert codec.array_from_json(data, None, max_elements=100).dtype == dtype.numpy
