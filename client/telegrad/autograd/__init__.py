@@ -152,7 +152,8 @@ def _session(tensors: Sequence[Any], argument: str) -> BaseSession:
     """The session of the first tensor; the session itself checks the others."""
     if not tensors:
         raise AutogradError("`inputs` argument to `grad()` cannot be empty.")
-    if not isinstance(tensors[0], TensorBase):
-        raise ArgumentTypeError(f"{argument} must be Tensors, not {type(tensors[0]).__name__}")
-    session: BaseSession = tensors[0].session  # type: ignore[attr-defined]
-    return session
+    first: Any = tensors[0]
+    if isinstance(first, TensorBase):
+        session: BaseSession = getattr(first, "session")  # noqa: B009 - the plain and the async tensor have one, their base not
+        return session
+    raise ArgumentTypeError(f"{argument} must be Tensors, not {type(first).__name__}")
