@@ -266,7 +266,7 @@ command("a seed that is no integer", {"command": "seed", "seed": 1.0}, 422, "arg
 command("a seed over 64 bits", {"command": "seed", "seed": 2**64}, 422, "argument-value")
 
 # Ops
-for body, status, code, name in [
+calls: list[tuple[dict[str, Any], int, str, str]] = [
     ({"op": "nonsense"}, 422, "unknown-op", "an unknown op"),
     ({"op": "__import__"}, 422, "unknown-op", "a Python name"),
     ({"op": "view_scatter", "inputs": ["x", "x"]}, 422, "unknown-op", "an op of the engine's own"),
@@ -292,7 +292,7 @@ for body, status, code, name in [
     ({"op": "add", "inputs": ["x", "x"], "outputs": ["a.grad"]}, 422, "argument-value", "a name ending in .grad"),
     ({"op": "unbind", "inputs": ["x"], "outputs": ["a", "a"]}, 409, "conflict", "a name twice"),
     ({"op": "add_", "inputs": ["x", 1]}, 409, "leaf", "a leaf changed in place"),
-    ({"op": "matmul", "inputs": ["x", "i"]}, 422, None, "types that do not meet"),
+    ({"op": "matmul", "inputs": ["x", "i"]}, 422, "", "types that do not meet"),
     ({"op": "add", "inputs": ["x", "pair"]}, 422, "shape", "shapes that do not broadcast"),
     ({"op": "sum", "inputs": ["x"], "parameters": {"dim": 5}}, 422, "dimension", "a dimension that is not there"),
     ({"op": "reshape", "inputs": ["x"], "parameters": {"shape": [7]}}, 422, "shape", "another number of elements"),
@@ -300,8 +300,9 @@ for body, status, code, name in [
     ({"op": "zeros", "parameters": {"size": [10**6, 10**6]}}, 422, "limit", "4 TB"),
     ({"op": "outer", "inputs": ["wide", "wide"]}, 422, "limit", "an outer product of 40 GB"),
     ({"op": "index_select", "inputs": ["x", "i"], "parameters": {"dim": 0}}, 422, "index-bounds", "an index out of bounds"),
-]:
-    bad(f"op: {name}", "ops", body, status, code or "")
+]
+for call, status, code, name in calls:
+    bad(f"op: {name}", "ops", call, status, code)
 
 # Gradients
 bad("backward: into nothing", "backward", {"tensors": ["s"], "inputs": []}, 409, "autograd")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -35,7 +35,7 @@ LIMITS = Limits(max_tensor_bytes=2**20, max_session_bytes=2**24, max_command_flo
 APP = create_app(Settings(limits=LIMITS))
 DOCUMENT = APP.openapi()
 schema = schemathesis.openapi.from_dict(DOCUMENT)
-OPERATIONS = [found.ok() for found in schema.get_all_operations()]
+OPERATIONS: list[Any] = [cast(Any, found).ok() for found in schema.get_all_operations()]
 
 SETUP = [
     {"command": "create", "id": "x", "data": [1.0, 2.0, 3.0], "requires_grad": True},
@@ -58,7 +58,7 @@ def binary(context: Any, value: Any) -> Any:
 
 def send(client: TestClient, case: Any) -> Any:
     """The case as a request to the application in this process."""
-    request = requests.Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()
+    request: Any = requests.Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()
     return client.request(request.method, request.url, headers=dict(request.headers), content=request.body)
 
 

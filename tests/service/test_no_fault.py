@@ -21,7 +21,7 @@ LIMITS = Limits(max_tensor_bytes=2**20, max_session_bytes=2**22, max_command_flo
 CALLS_PER_OP = 60
 MAX_SECONDS = 20
 
-DATA = {
+DATA: dict[str, dict[str, Any]] = {
     "scalar": {"data": 0.5, "requires_grad": True},
     "vector": {"data": [1.0, 2.0, 3.0], "requires_grad": True},
     "matrix": {"data": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 10.0]], "requires_grad": True},

@@ -103,7 +103,7 @@ class InlineHost(Host):
         place = _Place(Session(secrets.token_urlsafe(ID_BYTES), self.limits), self._count)
         self._places[place.session.id] = place
         try:
-            return await self._follow(self._turn(place, work))
+            return await self._queue(place, work)
         except BaseException:
             self._places.pop(place.session.id, None)
             raise
@@ -121,7 +121,7 @@ class InlineHost(Host):
                 f"{self._waiting:,} requests wait for their turn already, permitted are {self._max_waiting:,} "
                 "(max_waiting_requests); try again later"
             )
-        return await self._follow(self._turn(place, work))
+        return await self._queue(place, work)
 
     async def close(self, session_id: str) -> None:
         """See ``Host.close``."""
@@ -165,9 +165,13 @@ class InlineHost(Host):
         if not task.cancelled():
             task.exception()  # whoever waited has it; nobody may be left to wait
 
-    async def _turn(self, place: _Place, work: Work) -> Answer:
+    def _queue(self, place: _Place, work: Work) -> asyncio.Future[Answer]:
+        # Counted here, not when the task first runs: a burst must not slip past the bound.
         place.pending += 1
         self._waiting += 1
+        return self._follow(self._turn(place, work))
+
+    async def _turn(self, place: _Place, work: Work) -> Answer:
         waiting = True
         try:
             async with place.lock:
