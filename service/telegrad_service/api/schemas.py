@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from telegrad.contract.commands import COMMANDS, FIELDS, INPUT_SCHEMA, NAME_SCHEMA, REFERENCE_SCHEMA, schema
+from telegrad.contract.commands import COMMANDS, FIELDS, REFERENCE_SCHEMA, schema
 from telegrad.contract.dtypes import DTYPES
 from telegrad.contract.errors import PROBLEM_TYPE_PREFIX, all_errors
 from telegrad.contract.kinds import KINDS
@@ -225,10 +225,8 @@ def components() -> dict[str, Schema]:
         for spelling in ([n, f"{n}_"] if o.inplace else [n])
     }
     return {
-        "Name": NAME_SCHEMA,
         "Reference": {**REFERENCE_SCHEMA, "description": "a tensor's name, or name.grad for its gradient"},
         "Number": KINDS["Number"].schema,
-        "Input": INPUT_SCHEMA,
         "OpenSession": _object({"seed": _nullable(FIELDS["seed"]["seed"].schema)}, optional=("seed",), closed=True),
         "Session": _session(),
         "SessionPage": _object(

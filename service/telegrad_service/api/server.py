@@ -155,7 +155,10 @@ def run(settings: Settings) -> int:
         # The log level above, which quietens uvicorn's own talk, would silence the lines that were asked for.
         logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     server = Server(config, app, settings.drain_seconds)
-    server.run()
+    try:
+        server.run()
+    except SystemExit:
+        return 1  # the port is taken, say; uvicorn has said what
     if app.state.unfinished:
         # Threads cannot be interrupted, and the interpreter would wait for them for ever.
         log.warning("stopped with %d computation(s) unfinished after %g s", app.state.unfinished, settings.drain_seconds)
