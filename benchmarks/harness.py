@@ -29,14 +29,13 @@ class Ratio:
     against: str
 
 
-def compare(
-    name: str, ours: Callable[[], object], floor: Callable[[], object], *, against: str, seconds: float = 0.6
-) -> Ratio:
+def compare(name: str, ours: Callable[[], object], floor: Callable[[], object], *, against: str, seconds: float = 0.6) -> Ratio:
     """Time two callables in turns for about ``seconds`` and at least 9 rounds.
 
     Each round calls each side as often as fits a fiftieth of the time, so that the clock's resolution does not count.
     """
-    ours(), floor()
+    ours()
+    floor()
     calls = [_calls_per_round(f, seconds / 50) for f in (ours, floor)]
     pairs: list[tuple[float, float]] = []
     gc.collect()

@@ -1,4 +1,4 @@
-"""What a request costs against a bare ASGI app under the same server, and a training step over HTTP against the same step in-process."""
+"""What a request costs against a bare ASGI app under the same server, and a training step against the same in-process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import httpx2
@@ -31,7 +31,7 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", a
 
 
 @contextlib.contextmanager
-def server(*command: str, path: str) -> Iterator[str]:
+def server(*command: str, path: str) -> Generator[str]:
     """A server subprocess on a free loopback port; its address, once ``path`` answers. Stopped at the end."""
     import socket
 
@@ -90,7 +90,7 @@ def main() -> None:
         telegrad.connect(ours) as remote,
     ):
         session = client.post(f"{ours}/v1/sessions", json={}).json()["id"]
-        json = {"commands": []}
+        json: dict[str, Any] = {"commands": []}
         rows = [
             compare(
                 "empty batch over HTTP",
@@ -119,23 +119,21 @@ def main() -> None:
             )
         )
         local = telegrad.local()
-        for sizes in ((64, 32, 10), (784, 256, 10)):
-            rows.append(
-                compare(
-                    f"training step {'-'.join(map(str, sizes))}, batch 64",
-                    Network(remote, sizes).step,
-                    Network(local, sizes).step,
-                    against="the same step in-process",
-                    seconds=3,
-                )
+        rows += [
+            compare(
+                f"training step {'-'.join(map(str, sizes))}, batch 64",
+                Network(remote, sizes).step,
+                Network(local, sizes).step,
+                against="the same step in-process",
+                seconds=3,
             )
+            for sizes in ((64, 32, 10), (784, 256, 10))
+        ]
         for megabytes in (1, 32):
             data = np.random.default_rng(0).normal(size=megabytes * 2**17)
 
             def there_and_back(data: Any = data) -> None:
                 telegrad.tensor(data).numpy()
 
-            rows.append(
-                compare(f"{megabytes} MiB up and down", there_and_back, data.copy, against="one memory copy", seconds=3)
-            )
+            rows.append(compare(f"{megabytes} MiB up and down", there_and_back, data.copy, against="one memory copy", seconds=3))
     show("Over HTTP", rows)

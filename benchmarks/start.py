@@ -17,7 +17,9 @@ def main() -> None:
     show(
         "Starting",
         [
-            compare("import telegrad", lambda: _run("import telegrad"), lambda: _run("pass"), against="bare interpreter", seconds=3),
+            compare(
+                "import telegrad", lambda: _run("import telegrad"), lambda: _run("pass"), against="bare interpreter", seconds=3
+            ),
             compare(
                 "first tensor",
                 lambda: _run("import telegrad; telegrad.zeros(3)"),

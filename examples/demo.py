@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +59,7 @@ def wait_until_ready(service: subprocess.Popen[bytes], log: Path) -> int:
 
 
 @contextlib.contextmanager
-def running_service(log: Path) -> Iterator[str]:
+def running_service(log: Path) -> Generator[str]:
     """A service with its defaults on a free loopback port, writing its log there, stopped in any case: its address."""
     # What the caller's shell sets is for the caller's own service.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TELEGRAD_")}

@@ -1,8 +1,8 @@
 """The suite's shared table: sample calls and invalid calls per op, one module per family, as in ``telegrad.contract.tensor``.
 
-Every cross-cutting test (values against references, gradients of first and second order, parity of the three places, shape rules, wire
-round trips) loops over ``SAMPLES``; every test of errors over ``ERRORS``. A sample names a public callable by its path under
-``telegrad``, which is also its path under ``torch``: ``"exp"``, ``"nn.functional.softmax"``, ``"Tensor.masked_fill"``.
+Every cross-cutting test (values against references, gradients of first and second order, parity of the three places, shape
+rules, wire round trips) loops over ``SAMPLES``; every test of errors over ``ERRORS``. A sample names a public callable by its path
+under ``telegrad``, which is also its path under ``torch``: ``"exp"``, ``"nn.functional.softmax"``, ``"Tensor.masked_fill"``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Sample:
 
     Attributes:
         call: path of the callable under ``telegrad`` and ``torch``.
-        args: positional arguments; numpy arrays become tensors, also inside lists and tuples; ``D("float64")`` becomes that dtype.
+        args: positional arguments; numpy arrays become tensors, also inside lists and tuples; ``D("float64")`` that dtype.
         kwargs: keyword arguments, likewise.
         op: the op-table row that it exercises, for the completeness test.
         gradient: False where no gradient exists (integers, comparisons) or the values leave none to speak of.

@@ -9,16 +9,18 @@ input is a reference (a JSON string), a number, or null for an absent optional t
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar, Final, TypeAlias
 
-import telegrad.contract.tensor  # noqa: F401 - fills the op table
 from telegrad.contract import kinds
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
 from telegrad.contract.kinds import Kind
 from telegrad.contract.ops import find
+
+importlib.import_module("telegrad.contract.tensor")  # fills the op table
 
 MAX_NAME_LENGTH: Final = 64
 NAME_PATTERN: Final = r"^(?!.*\.grad$)[A-Za-z_][A-Za-z0-9_.:-]{0,63}$"

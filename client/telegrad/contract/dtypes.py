@@ -181,7 +181,7 @@ def promote(dimensioned: list[DType], zero_dim: list[DType], numbers: list[DType
                 result = to_complex(result) if result.category == 2 else candidate
             else:
                 result = promote_pair(result, candidate)
-    if result is None:
+    if result is None:  # pyright: ignore[reportUnnecessaryComparison] - it loses track of the loop
         raise ArgumentTypeError("type promotion needs at least one operand")
     return result
 

@@ -86,5 +86,5 @@ def edge_positions(op: Op, positions: Sequence[int], count: int) -> list[int | N
 
 
 def passes_gradient(op: Op, parameters: Mapping[str, Any]) -> bool:
-    """Whether anything comes out of the op's formulas: PyTorch gives no gradient, not even zeros, for the norm that counts non-zeros."""
+    """Whether anything comes out of the op's formulas: for the norm that counts non-zeros PyTorch gives not even zeros."""
     return op.name != "norm" or parameters.get("p") != 0

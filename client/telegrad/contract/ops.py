@@ -38,6 +38,9 @@ class Spec(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
+SizeByName: TypeAlias = "Sequence[int] | None"
+"""Annotates the keyword under which sizes may be given that are usually given one by one: ``x.view(size=(2, 3))``."""
+
 Input: TypeAlias = "Spec | bool | int | float | complex | None"
 """What a rule sees of an input: a tensor's Spec, a Python number, or None for an absent optional tensor."""
 
@@ -175,8 +178,8 @@ def op(
     Args:
         rule: shape, dtype and cost rule (see ``Rule``).
         name: name on the wire; the function's own by default. Overloads are spelled as in PyTorch: ``max.dim``.
-        namespace: where free functions find it: ``""``, ``"linalg"``, ``"nn.functional"``; ``"internal"`` for ops that only the engine
-            makes, which the catalogue and the wire leave out.
+        namespace: where free functions find it: ``""``, ``"linalg"``, ``"nn.functional"``; ``"internal"`` for ops that only
+            the engine makes, which the catalogue and the wire leave out.
         outputs: names of the results; more than one makes the op return a tuple.
         differentiable: the inputs that gradients flow to; None means every tensor input.
         reason: required when ``differentiable`` is empty: why it has no derivative.
@@ -270,12 +273,15 @@ def _read_signature(function: Callable[..., Any], reflected: bool) -> tuple[tupl
             continue  # a creation method annotates its receiver: a session is no input
         if p.name == "requires_grad":
             continue  # a setting of the new tensor, made by a `set` command of its own
+        if annotation == "SizeByName":
+            continue  # another spelling of the sizes given one by one, whose name then ends in an underscore
         kind = _TENSOR_ANNOTATIONS.get(annotation.replace('"', ""))
         if kind is not None:
             variadic = kind.get("variadic", False) or p.kind is p.VAR_POSITIONAL
             inputs.append(InputSlot(p.name, kind.get("number", False), kind.get("optional", False), variadic))
         elif p.kind is p.VAR_POSITIONAL:
-            parameters[p.name] = Parameter(p.name, f"*{annotation}")
+            name = p.name.removesuffix("_")
+            parameters[name] = Parameter(name, f"*{annotation}")
         else:
             parameters[p.name] = Parameter(p.name, annotation, p.default)
     return tuple(inputs), parameters

@@ -17,6 +17,7 @@ Formulas are written with operators and with ``F`` (see ``formulas``), so the sa
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, TypeVar, overload
@@ -24,8 +25,9 @@ from typing import Any, Final, TypeAlias, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-import telegrad.contract.tensor  # noqa: F401 - fills the op table
 from telegrad.contract.ops import OPS, Op
+
+importlib.import_module("telegrad.contract.tensor")  # fills the op table
 
 Array: TypeAlias = "npt.NDArray[Any]"
 Kernel: TypeAlias = Callable[..., Any]
@@ -102,7 +104,7 @@ def kernel(
 
 def kernel(
     name: str,
-    function: K | None = None,
+    function: Kernel | None = None,
     *,
     ufunc: Kernel | None = None,
     ufunc_kinds: str = "fc",
@@ -121,7 +123,7 @@ def kernel(
             engine computes the result apart and copies it.
     """
 
-    def register(function: K) -> K:
+    def register(function: Kernel) -> Kernel:
         row = entry(name)
         row.kernel = function
         row.in_place = in_place
