@@ -320,7 +320,8 @@ def test_the_event_loop_answers_while_a_session_computes_and_large_bodies_are_pa
                     client.post(f"{parsing}/tensors", content=text, headers={"content-type": "application/json"})
                 ),
             ]
-            health, neighbour = [], []
+            health: list[float] = []
+            neighbour: list[float] = []
             while not all(w.done() for w in work):
                 for path, times in (("/healthz", health), (free, neighbour)):
                     start = time.perf_counter()
