@@ -35,7 +35,7 @@ class InProcess(httpx2.BaseTransport):
     async def _handle(self, method: str, url: httpx2.URL, request: httpx2.Request) -> httpx2.Response:
         passed_on = httpx2.Request(method, url, headers=request.headers, content=request.read())
         answer = await self._inner.handle_async_request(passed_on)
-        body = b"".join([piece async for piece in answer.stream])  # type: ignore[union-attr]
+        body = b"".join([piece async for piece in answer.stream])
         return httpx2.Response(answer.status_code, headers=answer.headers, content=body, request=request)
 
 

@@ -109,7 +109,7 @@ def test_values_read_are_read_only(session: telegrad.RemoteSession) -> None:
 def test_collected_handles_are_released_with_the_next_batch(wire: Wire, session: telegrad.RemoteSession) -> None:
     x = telegrad.ones(2)
     y = x + 1
-    name = y._name  # type: ignore[attr-defined]
+    name = y._name
     y.tolist()
 
     del y

@@ -263,7 +263,7 @@ def test_an_interrupted_wait_leaves_nothing_half_known(wire: Wire, session: tele
     w = telegrad.ones(2)
     session.flush()
     y = w + 1
-    wire.fault = times(1, raising(KeyboardInterrupt()))  # type: ignore[arg-type]
+    wire.fault = times(1, raising(KeyboardInterrupt()))
 
     with pytest.raises(KeyboardInterrupt):
         y.tolist()

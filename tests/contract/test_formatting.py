@@ -124,9 +124,7 @@ def same_but_for_the_package_name(ours: str, theirs: str) -> bool:
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(
-    arrays.arrays(
-        np.float32, arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=9), elements=FINITE_AND_OTHERS
-    ),
+    arrays.arrays(np.float32, arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=9), elements=FINITE_AND_OTHERS),
     st.sampled_from(["float32", "float64", "float16", "int64", "int16", "uint8", "bool", "complex64", "complex128"]),
 )
 def test_random_tensors_print_as_pytorch_prints_them(array, dtype):

@@ -133,7 +133,7 @@ def test_only_floating_and_complex_tensors_can_require_grad(dtype):
 
 def test_requires_grad_must_be_a_bool():
     with pytest.raises(TypeError, match="requires_grad must be a bool"):
-        telegrad.ones(2).requires_grad = 1
+        telegrad.ones(2).requires_grad = 1  # type: ignore[assignment]
 
 
 def test_numpy_of_a_recorded_tensor_is_refused_while_recording():

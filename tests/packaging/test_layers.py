@@ -72,9 +72,7 @@ def test_every_layer_has_modules():
 
 
 def test_every_part_of_the_service_has_a_rule_of_its_own():
-    parts = {
-        ".".join(name.split(".")[:2]) for name in modules_on_disk(REPOSITORY) if name.startswith("telegrad_service.")
-    }
+    parts = {".".join(name.split(".")[:2]) for name in modules_on_disk(REPOSITORY) if name.startswith("telegrad_service.")}
 
     assert parts - set(LAYERS) == set(), "say in layers.py what these may import"
 

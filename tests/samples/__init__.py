@@ -27,7 +27,7 @@ class Sample:
         kwargs: keyword arguments, likewise.
         op: the op-table row that it exercises, for the completeness test.
         gradient: False where no gradient exists (integers, comparisons) or the values leave none to speak of.
-        differences: False where finite differences cannot see the gradient (a kink or a tie at the sample); PyTorch's still decides.
+        differences: False where finite differences cannot see the gradient (a kink or a tie at the sample); PyTorch still decides.
         second: False where the second derivative is zero or absent everywhere by definition (then only the first is checked).
         random: True if the result is drawn: compared by shape, dtype and distribution only.
         torch: False if PyTorch has no such callable; the reason stands in ``note``.
