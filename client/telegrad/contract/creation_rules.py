@@ -71,7 +71,10 @@ def arange_bounds(start: Any, end: Any, step: Any, dtype: DType) -> tuple[Any, A
         raise ShapeError("step must be nonzero")
     if (end - start) * (1 if step > 0 else -1) < 0:
         raise ShapeError("upper bound and lower bound inconsistent with step sign")
-    count = -((start - end) // step) if whole else math.ceil((end - start) / step)
+    steps = (end - start) / step
+    if not math.isfinite(steps):
+        raise ShapeError("invalid size, possible overflow?")
+    count = -((start - end) // step) if whole else math.ceil(steps)
     if count >= 2**63:
         raise ShapeError("invalid size, possible overflow?")
     return start, step, int(count)

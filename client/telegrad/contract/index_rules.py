@@ -9,6 +9,7 @@ from typing import Any
 from telegrad.contract import dtypes
 from telegrad.contract.errors import DTypeError, IndexBoundsError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.indexing import advanced_shape, basic_shape, resolve
+from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Shape, Spec, UnknownShape
 from telegrad.contract.shapes import broadcast, dimension
 
@@ -65,7 +66,7 @@ def index_put(inputs: Inputs, p: Parameters) -> Outcome:
         if selected is not None:
             check_writable(values.shape, selected)
     else:
-        check_number(values, x.dtype)
+        check_fits(values, x.dtype)
     return _like(x, x.shape)
 
 
@@ -79,12 +80,6 @@ def check_writable(shape: Shape, selected: Shape) -> None:
         raise ShapeError(
             f"shape mismatch: value tensor of shape {list(shape)} cannot be broadcast to indexing result of shape {list(selected)}"
         )
-
-
-def check_number(value: Any, dtype: dtypes.DType) -> None:
-    """Refuse a complex number for a real tensor."""
-    if isinstance(value, complex) and not dtype.is_complex:
-        raise DTypeError(f"value cannot be converted to type {dtype.name} without overflow")
 
 
 def _index_type(name: str, spec: Spec) -> None:
@@ -131,7 +126,7 @@ def scatter(inputs: Inputs, p: Parameters) -> Outcome:
         if src.dtype is not x.dtype:
             raise DTypeError(f"scatter(): Expected self.dtype to be equal to src.dtype, got {x.dtype.name} and {src.dtype.name}")
     else:
-        check_number(src, x.dtype)
+        check_fits(src, x.dtype)
     if math.prod(idx.shape):
         own, others = _at_least_1d(x.shape), _at_least_1d(idx.shape)
         if len(own) != len(others):
@@ -206,7 +201,7 @@ def _zero_dim_value(name: str, value: Any, x: Spec) -> None:
         if value.dtype.category > x.dtype.category:
             raise DTypeError(f"value of type {value.dtype.name} cannot be converted to type {x.dtype.name}")
     else:
-        check_number(value, x.dtype)
+        check_fits(value, x.dtype)
 
 
 def take_along_dim(inputs: Inputs, p: Parameters) -> Outcome:

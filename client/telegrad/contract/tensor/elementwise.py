@@ -33,6 +33,7 @@ def _scaled(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
         raise DTypeError("For integral input tensors, argument alpha must not be a floating point number.")
     if kind == 3 and category < 3:
         raise DTypeError("For non-complex input tensors, argument alpha must not be a complex number.")
+    check_fits(alpha, outcome.outputs[0].dtype)
     return outcome
 
 

@@ -39,6 +39,8 @@ def pointwise(name: str, *, flops: int) -> Rule:
             raise ArgumentValueError(
                 f"Weights and input must have the same size: the weights have {list(weight.shape)}, the input {list(x.shape)}"
             )
+        if x.dtype is dtypes.bool_ and target.dtype is dtypes.bool_:
+            raise DTypeError("Subtraction, the `-` operator, with two bool tensors is not supported; convert one of them first")
         dtype = result_type(inputs)
         if not dtype.is_floating_point:
             raise UnsupportedDTypeError(
@@ -70,6 +72,8 @@ def _binary_rule(name: str, logits: bool) -> Rule:
             raise UnsupportedDTypeError(
                 f'"{name}" not implemented for {dtype.name}; convert it first, for example with .to(telegrad.float32)'
             )
+        if logits and not x.dtype.is_floating_point:
+            raise UnsupportedDTypeError(f'"{name}" not implemented for {x.dtype.name}; convert the logits to a floating type first')
         if not logits and target.dtype is not x.dtype:
             raise DTypeError(f"Found dtype {target.dtype.name} but expected {x.dtype.name}: convert the target with .to(...)")
         if logits and not target.dtype.is_floating_point:

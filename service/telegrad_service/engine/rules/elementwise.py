@@ -14,12 +14,15 @@ import numpy as np
 
 from telegrad.contract.errors import NumericalError
 from telegrad_service.engine.formulas import F, is_complex
+from telegrad_service.engine.rules.conversion import fits
 from telegrad_service.engine.table import Array, derivative, kernel
 
 # Sums, products, quotients ---------------------------------------------------------------------------------------------------
 
 
 def _scaled(other: Any, alpha: Any) -> Any:
+    if type(alpha) is int and isinstance(other, np.ndarray):
+        alpha = fits(alpha, other.dtype)  # a negative one wraps around in unsigned types, as in PyTorch
     return other if alpha == 1 else np.multiply(other, alpha)
 
 
@@ -212,8 +215,8 @@ def _addcmul(self: Array, tensor1: Array, tensor2: Array, value: Any) -> Any:
 derivative(
     "addcmul",
     self=lambda g: g,
-    tensor1=lambda g, tensor2, value: g * F.conjugate(value * tensor2),
-    tensor2=lambda g, tensor1, value: g * F.conjugate(value * tensor1),
+    tensor1=lambda g, tensor2, value: g * value.conjugate() * F.conjugate(tensor2),
+    tensor2=lambda g, tensor1, value: g * value.conjugate() * F.conjugate(tensor1),
 )
 
 

@@ -18,6 +18,7 @@ from telegrad.contract.kinds import TensorSlot
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.positions import add_at, complain, full, located
 from telegrad_service.engine.rows import add_rows
+from telegrad_service.engine.rules.conversion import fits
 from telegrad_service.engine.table import Array, derivative, kernel
 
 # Brackets ----------------------------------------------------------------------------------------------------------------------
@@ -79,6 +80,7 @@ derivative("_index_gradient", self=lambda g, indices, index: F.index(g, *indices
 
 def _put(target: Array, values: Any, *indices: Array, index: tuple[Any, ...], accumulate: bool) -> Array:
     """Write or add into ``target`` itself."""
+    values = fits(values, target.dtype)
     view, dims, arrays = located(target, index, indices)
     if not arrays:
         if accumulate:
@@ -169,9 +171,9 @@ def _scatter_into(target: Array, index: Array, src: Any, dim: int, add: bool) ->
     dim %= into.ndim
     _check_positions("scatter", positions, into.shape[dim], dim)
     cells = _cells(positions, into.shape, dim)
-    source = src
+    source = fits(src, target.dtype)
     if np.ndim(src):
-        source = src[tuple(slice(n) for n in positions.shape)].reshape(-1)
+        source = source[tuple(slice(n) for n in positions.shape)].reshape(-1)
     flat = into.reshape(-1) if into.flags.c_contiguous else into.flatten()
     if add:
         add_rows(flat, cells, np.broadcast_to(np.asarray(source, target.dtype), cells.shape))
@@ -251,6 +253,7 @@ def _index_add(self: Array, index: Array, source: Array, dim: int, alpha: Any) -
 
 
 def _index_write_into(target: Array, index: Array, values: Any, dim: int) -> Array:
+    values = fits(values, target.dtype)
     positions = index.reshape(-1)
     into = target.reshape(1) if target.ndim == 0 else target
     _check_positions("index_fill", positions, into.shape[dim], dim, IndexBoundsError)

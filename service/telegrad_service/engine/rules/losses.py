@@ -159,7 +159,7 @@ def _binary_logits(self: Array, target: Array, weight: Array | None, pos_weight:
     x = wide(self)
     cost = np.maximum(-x, 0) + np.log1p(np.exp(-np.abs(x)))
     if pos_weight is not None:
-        cost *= 1 + (pos_weight - 1) * target
+        cost = cost * (1 + (pos_weight - 1) * target)
     losses = (1 - target) * x + cost
     return reduced(losses if weight is None else losses * weight, reduction)
 

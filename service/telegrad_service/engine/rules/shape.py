@@ -112,7 +112,7 @@ def _repeat(self: Array, repeats: Ints) -> Any:
 @joint_derivative("repeat", "self")
 def _repeat_backward(g: Any, self_shape: Ints, repeats: Ints) -> Any:
     shape = (1,) * (len(repeats) - len(self_shape)) + self_shape
-    if 0 in repeats:
+    if 0 in repeats or 0 in self_shape:
         return F.zeros(g, self_shape)
     pairs = tuple(n for pair in zip(repeats, shape, strict=True) for n in pair)
     copies = tuple(range(0, len(pairs), 2))
@@ -201,16 +201,22 @@ def _roll_back(g: Any, shifts: int | Ints, dims: int | Ints | None) -> Any:
 
 derivative("roll", self=_roll_back)
 
+
+def _near(x: Array, diagonal: int) -> int:
+    """The diagonal, or one just past the corner where it lies further out; numpy's have 32 bits."""
+    return max(-x.shape[-2] - 1, min(diagonal, x.shape[-1] + 1))
+
+
 kernel(
     "tril",
-    lambda self, diagonal: np.tril(self, diagonal),
-    in_place=lambda target, diagonal: np.copyto(target, np.tril(target, diagonal)),
+    lambda self, diagonal: np.tril(self, _near(self, diagonal)),
+    in_place=lambda target, diagonal: np.copyto(target, np.tril(target, _near(target, diagonal))),
 )
 derivative("tril", self=lambda g, diagonal: F.tril(g, diagonal=diagonal))
 kernel(
     "triu",
-    lambda self, diagonal: np.triu(self, diagonal),
-    in_place=lambda target, diagonal: np.copyto(target, np.triu(target, diagonal)),
+    lambda self, diagonal: np.triu(self, _near(self, diagonal)),
+    in_place=lambda target, diagonal: np.copyto(target, np.triu(target, _near(target, diagonal))),
 )
 derivative("triu", self=lambda g, diagonal: F.triu(g, diagonal=diagonal))
 
