@@ -204,7 +204,8 @@ derivative("roll", self=_roll_back)
 
 def _near(x: Array, diagonal: int) -> int:
     """The diagonal, or one just past the corner where it lies further out; numpy's have 32 bits."""
-    return max(-x.shape[-2] - 1, min(diagonal, x.shape[-1] + 1))
+    rows, columns = x.shape[-2:]
+    return int(max(-rows - 1, min(diagonal, columns + 1)))
 
 
 kernel(
