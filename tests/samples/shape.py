@@ -24,6 +24,18 @@ SAMPLES: list[Sample] = [
     Sample("Tensor.reshape_as", (X, rand(6)), op="reshape"),
     *_each("Tensor.view", "view", (X, 3, 2), (X, (-1, 2)), (rand(), 1), (rand(0, 2), 0), (complexes(2, 2), 4)),
     Sample("Tensor.view_as", (X, rand(6)), op="view"),
+    # The sizes by name
+    Sample("Tensor.reshape", (X,), {"shape": (3, 2)}, op="reshape"),
+    Sample("Tensor.view", (X,), {"size": (3, 2)}, op="view"),
+    Sample("Tensor.expand", (X,), {"size": (2, 2, 3)}, op="expand"),
+    Sample("Tensor.broadcast_to", (X,), {"size": (2, 2, 3)}, op="expand"),
+    Sample("Tensor.repeat", (X,), {"repeats": (2, 1)}, op="repeat"),
+    Sample("Tensor.tile", (X,), {"dims": (2,)}, op="repeat"),
+    Sample("Tensor.permute", (X,), {"dims": (1, 0)}, op="permute"),
+    Sample("Tensor.flip", (X,), {"dims": (0,)}, op="flip"),
+    Sample("Tensor.moveaxis", (X, 0, 1), op="movedim"),
+    Sample("Tensor.ravel", (X,), op="flatten"),
+    Sample("concatenate", ([X, X],), {"axis": 1}, op="cat"),
     *_each("flatten", "flatten", (X,), (CUBE, 1), (CUBE, 0, 1), (CUBE, -2, -1), (rand(),), (rand(2, 0),), (CUBE, 1, 1)),
     *_each("unflatten", "unflatten", (rand(6), 0, (2, 3)), (rand(2, 6), -1, (-1, 2)), (rand(6), 0, (6,)), (rand(0, 2), 0, (0, 3))),
     *_each(
@@ -217,6 +229,8 @@ SAMPLES: list[Sample] = [
 
 ERRORS: list[ErrorSample] = [
     ErrorSample("split_with_sizes", (rand(5), [2, 2]), match="split_sizes to sum exactly to 5"),
+    ErrorSample("Tensor.reshape", (X,), error=TypeError, match="missing 1 required"),
+    ErrorSample("Tensor.view", (X,), error=TypeError, match="missing 1 required", torch=False, note="other words there"),
     ErrorSample("reshape", (X, (4,)), match="is invalid for input of size 6"),
     ErrorSample("reshape", (X, (-1, -1)), match="only one dimension can be inferred"),
     ErrorSample("reshape", (X, (-1, 4)), match="is invalid for input of size 6"),

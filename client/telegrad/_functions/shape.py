@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from telegrad._free import free, require_tensor
 from telegrad.contract.tensor import TensorOps
-from telegrad.contract.tensor.shape import broadcast_tensors, cat, hstack, stack, vstack
+from telegrad.contract.tensor.shape import broadcast_tensors, cat, concatenate, hstack, stack, vstack
 from telegrad.contract.tensor.tensor import Tensor
 
 T = TypeVar("T", bound=TensorOps)
@@ -28,6 +28,7 @@ __all__ = [
     "movedim",
     "narrow",
     "permute",
+    "ravel",
     "reshape",
     "roll",
     "select",
@@ -50,13 +51,13 @@ __all__ = [
 
 chunk = free(Tensor.chunk)
 concat = cat
-concatenate = cat
 detach = free(Tensor.detach)
 diagonal = free(Tensor.diagonal)
 flatten = free(Tensor.flatten)
 movedim = free(Tensor.movedim)
 moveaxis = free(Tensor.movedim)
 narrow = free(Tensor.narrow)
+ravel = free(Tensor.ravel)
 roll = free(Tensor.roll)
 select = free(Tensor.select)
 split_with_sizes = free(Tensor.split_with_sizes)

@@ -171,14 +171,20 @@ def reduction(result: Callable[[DType, DType | None], DType], *, flops: int = 1,
     return rule
 
 
-def size_argument(shape: Sequence[Any]) -> Shape:
-    """A shape from ``(2, 3)``, ``((2, 3),)`` or ``[2, 3]``, every entry an int.
+def size_argument(given: Sequence[Any], by_name: Sequence[int] | None = None, name: str = "size") -> Shape:
+    """Sizes that were given one by one, as one tuple or list, or by name; every entry an int.
 
-    Raises ArgumentTypeError for entries that are no ints.
+    Raises ArgumentTypeError for entries that are no ints, and unless the sizes were given in exactly one way.
     """
-    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
-        shape = shape[0]
-    return ints(shape, "size")
+    if by_name is not None:
+        if given:
+            raise ArgumentTypeError(f"got the sizes both by position and as '{name}='")
+        return ints(by_name, name)
+    if not given:
+        raise ArgumentTypeError(f'missing 1 required argument: "{name}"')
+    if len(given) == 1 and isinstance(given[0], (tuple, list)):
+        given = given[0]
+    return ints(given, name)
 
 
 def ints(values: Any, name: str) -> tuple[int, ...]:

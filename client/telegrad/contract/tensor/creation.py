@@ -12,7 +12,7 @@ from telegrad.contract import creation_rules as rules
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import ArgumentTypeError, DTypeError
 from telegrad.contract.literal import array_of, is_numpy_scalar
-from telegrad.contract.ops import Shape, op
+from telegrad.contract.ops import Shape, SizeByName, op
 from telegrad.contract.shapes import ints, size_argument
 from telegrad.contract.tensor.base import TensorBase
 
@@ -25,18 +25,12 @@ OF_SHAPE_ONLY = "it reads the input's shape and type, not its values"
 # Arguments -------------------------------------------------------------------------------------------------------------------
 
 
-def _size(name: str, size: Sequence[Any]) -> Shape:
-    if not size:
-        raise ArgumentTypeError(f'{name}() missing 1 required positional arguments: "size"')
-    return size_argument(size)
-
-
 def _dtype(dtype: DTypeLike | None) -> DType | None:
     return None if dtype is None else as_dtype(dtype)
 
 
 def _number(given: Any, op_name: str, argument: str) -> Number:
-    value: Any = given.item() if is_numpy_scalar(given) else given
+    value: Any = given.item() if is_numpy_scalar(given) or getattr(given, "shape", None) == () else given
     if not isinstance(value, (bool, int, float, complex)):
         raise ArgumentTypeError(f"{op_name}(): argument '{argument}' must be Number, not {type(value).__name__}")
     return value
@@ -106,24 +100,30 @@ class CreationOps(TensorBase, Generic[Made]):
     # Constants ---------------------------------------------------------------------------------------------------------------
 
     @op(rules.filled, differentiable=(), reason=NOT_A_FUNCTION)
-    def zeros(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
+    def zeros(
+        self: Any, *size_: int | Sequence[int], size: SizeByName = None, dtype: DTypeLike | None = None, requires_grad: bool = False
+    ) -> Made:
         """Zeros.
 
         Shapes: -> [*size]. dtype: float32 unless given. Raises: ShapeError for negative sizes.
         """
-        return _leaf(self._apply("zeros", size=_size("zeros", size), dtype=_dtype(dtype)), requires_grad)
+        return _leaf(self._apply("zeros", size=size_argument(size_, size), dtype=_dtype(dtype)), requires_grad)
 
     @op(rules.filled, differentiable=(), reason=NOT_A_FUNCTION)
-    def ones(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
+    def ones(
+        self: Any, *size_: int | Sequence[int], size: SizeByName = None, dtype: DTypeLike | None = None, requires_grad: bool = False
+    ) -> Made:
         """Ones.
 
         Shapes: -> [*size]. dtype: float32 unless given. Raises: ShapeError for negative sizes.
         """
-        return _leaf(self._apply("ones", size=_size("ones", size), dtype=_dtype(dtype)), requires_grad)
+        return _leaf(self._apply("ones", size=size_argument(size_, size), dtype=_dtype(dtype)), requires_grad)
 
-    def empty(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
+    def empty(
+        self: Any, *size_: int | Sequence[int], size: SizeByName = None, dtype: DTypeLike | None = None, requires_grad: bool = False
+    ) -> Made:
         """Zeros: memory is never handed out uninitialised, because it could hold another session's values."""
-        return _leaf(self._apply("zeros", size=_size("empty", size), dtype=_dtype(dtype)), requires_grad)
+        return _leaf(self._apply("zeros", size=size_argument(size_, size), dtype=_dtype(dtype)), requires_grad)
 
     @op(rules.full, differentiable=(), reason=NOT_A_FUNCTION)
     def full(
@@ -157,7 +157,7 @@ class CreationOps(TensorBase, Generic[Made]):
     @op(rules.arange, differentiable=(), reason=NOT_A_FUNCTION)
     def arange(
         self: Any,
-        start: Number,
+        start: Number = 0,
         end: Number | None = None,
         step: Number = 1,
         *,
@@ -223,20 +223,24 @@ class CreationOps(TensorBase, Generic[Made]):
     # Random numbers ----------------------------------------------------------------------------------------------------------
 
     @op(rules.uniform, differentiable=(), reason=NOT_A_FUNCTION, random=True)
-    def rand(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
+    def rand(
+        self: Any, *size_: int | Sequence[int], size: SizeByName = None, dtype: DTypeLike | None = None, requires_grad: bool = False
+    ) -> Made:
         """Drawn evenly from [0, 1).
 
         Shapes: -> [*size]. dtype: float32 unless given.
         """
-        return _leaf(self._apply("rand", size=_size("rand", size), dtype=_dtype(dtype)), requires_grad)
+        return _leaf(self._apply("rand", size=size_argument(size_, size), dtype=_dtype(dtype)), requires_grad)
 
     @op(rules.normal, differentiable=(), reason=NOT_A_FUNCTION, random=True)
-    def randn(self: Any, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
+    def randn(
+        self: Any, *size_: int | Sequence[int], size: SizeByName = None, dtype: DTypeLike | None = None, requires_grad: bool = False
+    ) -> Made:
         """Drawn from the normal distribution with mean 0 and variance 1.
 
         Shapes: -> [*size]. dtype: float32 unless given; complex numbers have variance 1/2 in each part.
         """
-        return _leaf(self._apply("randn", size=_size("randn", size), dtype=_dtype(dtype)), requires_grad)
+        return _leaf(self._apply("randn", size=size_argument(size_, size), dtype=_dtype(dtype)), requires_grad)
 
     @op(rules.normal, differentiable=(), reason=NOT_A_FUNCTION, random=True)
     def normal(
@@ -401,17 +405,23 @@ class LikeOps(TensorBase):
         )
         return _leaf(made, requires_grad)
 
-    def new_zeros(self, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Self:
+    def new_zeros(
+        self, *size_: int | Sequence[int], size: SizeByName = None, dtype: DTypeLike | None = None, requires_grad: bool = False
+    ) -> Self:
         """Zeros of shape ``size``, in the type of ``self`` unless ``dtype`` is given."""
-        return self.new_full(_size("new_zeros", size), 0, dtype=dtype, requires_grad=requires_grad)
+        return self.new_full(size_argument(size_, size), 0, dtype=dtype, requires_grad=requires_grad)
 
-    def new_ones(self, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Self:
+    def new_ones(
+        self, *size_: int | Sequence[int], size: SizeByName = None, dtype: DTypeLike | None = None, requires_grad: bool = False
+    ) -> Self:
         """Ones of shape ``size``, in the type of ``self`` unless ``dtype`` is given."""
-        return self.new_full(_size("new_ones", size), 1, dtype=dtype, requires_grad=requires_grad)
+        return self.new_full(size_argument(size_, size), 1, dtype=dtype, requires_grad=requires_grad)
 
-    def new_empty(self, *size: int | Sequence[int], dtype: DTypeLike | None = None, requires_grad: bool = False) -> Self:
+    def new_empty(
+        self, *size_: int | Sequence[int], size: SizeByName = None, dtype: DTypeLike | None = None, requires_grad: bool = False
+    ) -> Self:
         """Zeros; see ``empty``."""
-        return self.new_full(_size("new_empty", size), 0, dtype=dtype, requires_grad=requires_grad)
+        return self.new_full(size_argument(size_, size), 0, dtype=dtype, requires_grad=requires_grad)
 
     def new_tensor(self, data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Self:
         """A new leaf with a copy of ``data``, in the type of ``self`` unless ``dtype`` is given; see ``tensor``."""

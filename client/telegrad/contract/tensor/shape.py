@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias, TypeVar, cast
 
 from telegrad.contract import shape_rules as rules
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, ShapeError
-from telegrad.contract.ops import Shape, op
+from telegrad.contract.ops import Shape, SizeByName, op
 from telegrad.contract.shapes import broadcast, integer, ints, optional_ints, same, size_argument
 from telegrad.contract.tensor.base import TensorBase
 
@@ -32,22 +32,22 @@ class ShapeOps(TensorBase):
     # New shapes --------------------------------------------------------------------------------------------------------------
 
     @op(rules.reshape, view=True, node="View")
-    def reshape(self, *shape: int | Sequence[int]) -> Self:
+    def reshape(self, *shape_: int | Sequence[int], shape: SizeByName = None) -> Self:
         """The same elements in another shape; a view where the memory allows, else a copy.
 
         One size may be -1: it follows from the others. Shapes: [...] -> [*shape]. Gradient: g, reshaped.
         Raises: ShapeError if the number of elements differs.
         """
-        return self._apply("reshape", self, shape=size_argument(shape))
+        return self._apply("reshape", self, shape=size_argument(shape_, shape, "shape"))
 
     @op(rules.reshape, view=True)
-    def view(self, *shape: int | Sequence[int]) -> Self:
+    def view(self, *shape_: int | Sequence[int], size: SizeByName = None) -> Self:
         """The same memory in another shape.
 
         One size may be -1. Shapes: [...] -> [*shape]. Gradient: g, reshaped.
         Raises: ShapeError if the number of elements differs, or if only a copy could have that shape.
         """
-        return self._apply("view", self, shape=size_argument(shape))
+        return self._apply("view", self, shape=size_argument(shape_, size))
 
     def reshape_as(self, other: Self) -> Self:
         """``reshape`` to the shape of ``other``."""
@@ -64,6 +64,10 @@ class ShapeOps(TensorBase):
         Shapes: [..., a, ..., b, ...] -> [..., a * ... * b, ...]; 0-d -> [1]. Gradient: g, reshaped.
         """
         return self._apply("flatten", self, start_dim=integer(start_dim, "start_dim"), end_dim=integer(end_dim, "end_dim"))
+
+    def ravel(self) -> Self:
+        """``flatten`` under numpy's name."""
+        return self._apply("flatten", self)
 
     @op(rules.unflatten, view=True, node="View")
     def unflatten(self, dim: int, sizes: Sequence[int]) -> Self:
@@ -91,42 +95,42 @@ class ShapeOps(TensorBase):
         return self._apply("unsqueeze", self, dim=integer(dim, "dim"))
 
     @op(rules.expand, view=True)
-    def expand(self, *size: int | Sequence[int]) -> Self:
+    def expand(self, *size_: int | Sequence[int], size: SizeByName = None) -> Self:
         """Dimensions of size 1 repeated without copying, new ones in front; -1 keeps a size.
 
         Shapes: [...] -> [*size]. Gradient: g, summed over what was repeated.
         """
-        return self._apply("expand", self, size=size_argument(size))
+        return self._apply("expand", self, size=size_argument(size_, size))
 
     def expand_as(self, other: Self) -> Self:
         """``expand`` to the shape of ``other``."""
         return self._apply("expand", self, size=other.shape)
 
-    def broadcast_to(self, *size: int | Sequence[int]) -> Self:
+    def broadcast_to(self, *size_: int | Sequence[int], size: SizeByName = None) -> Self:
         """``expand`` under numpy's name."""
-        return self._apply("expand", self, size=size_argument(size))
+        return self._apply("expand", self, size=size_argument(size_, size))
 
     @op(rules.sum_to_size, node="Sum")
-    def sum_to_size(self, *size: int | Sequence[int]) -> Self:
+    def sum_to_size(self, *size_: int | Sequence[int], size: SizeByName = None) -> Self:
         """Summed over the dimensions along which ``size`` would be broadcast to the tensor's shape.
 
         Shapes: [...] -> [*size]. dtype: integers sum in int64. Gradient: g, expanded.
         Raises: ShapeError if ``size`` does not broadcast to the shape.
         """
-        sizes = size_argument(size)
+        sizes = size_argument(size_, size)
         return self if sizes and sizes == self.shape else self._apply("sum_to_size", self, size=sizes)
 
     @op(rules.repeat)
-    def repeat(self, *repeats: int | Sequence[int]) -> Self:
+    def repeat(self, *repeats_: int | Sequence[int], repeats: SizeByName = None) -> Self:
         """Copies side by side, ``repeats`` times along each dimension; extra repeats make new dimensions in front.
 
         Shapes: [n, ...] -> [n * repeats, ...]. Gradient: g, summed over the copies.
         """
-        return self._apply("repeat", self, repeats=size_argument(repeats))
+        return self._apply("repeat", self, repeats=size_argument(repeats_, repeats, "repeats"))
 
-    def tile(self, *dims: int | Sequence[int]) -> Self:
+    def tile(self, *dims_: int | Sequence[int], dims: SizeByName = None) -> Self:
         """``repeat`` that also takes fewer repeats than dimensions: missing ones count from the front as 1."""
-        repeats = size_argument(dims)
+        repeats = size_argument(dims_, dims, "dims")
         return self._apply("repeat", self, repeats=(1,) * (len(self.shape) - len(repeats)) + repeats)
 
     @op(same(), view=True, node="Clone")
@@ -148,12 +152,12 @@ class ShapeOps(TensorBase):
     # Order of dimensions and elements ----------------------------------------------------------------------------------------
 
     @op(rules.permute, view=True)
-    def permute(self, *dims: int | Sequence[int]) -> Self:
+    def permute(self, *dims_: int | Sequence[int], dims: SizeByName = None) -> Self:
         """Dimensions in the order ``dims``.
 
         Shapes: [n0, n1, ...] -> [n_dims[0], n_dims[1], ...]. Gradient: g, permuted back.
         """
-        return self._apply("permute", self, dims=size_argument(dims))
+        return self._apply("permute", self, dims=size_argument(dims_, dims, "dims"))
 
     @op(rules.transpose, view=True)
     def transpose(self, dim0: int, dim1: int) -> Self:
@@ -166,6 +170,10 @@ class ShapeOps(TensorBase):
     def swapaxes(self, axis0: int, axis1: int) -> Self:
         """``transpose`` under numpy's name."""
         return self._apply("transpose", self, dim0=integer(axis0, "axis0"), dim1=integer(axis1, "axis1"))
+
+    def moveaxis(self, source: int | Sequence[int], destination: int | Sequence[int]) -> Self:
+        """``movedim`` under numpy's name."""
+        return self.movedim(source, destination)
 
     def swapdims(self, dim0: int, dim1: int) -> Self:
         """``transpose`` under another name."""
@@ -202,12 +210,12 @@ class ShapeOps(TensorBase):
         return self._apply("movedim", self, source=ints(source, "source"), destination=ints(destination, "destination"))
 
     @op(rules.flip)
-    def flip(self, *dims: int | Sequence[int]) -> Self:
+    def flip(self, *dims_: int | Sequence[int], dims: SizeByName = None) -> Self:
         """Elements in reverse order along ``dims``; a copy.
 
         Shapes: [...] -> [...]. Gradient: g, flipped.
         """
-        return self._apply("flip", self, dims=size_argument(dims))
+        return self._apply("flip", self, dims=size_argument(dims_, dims, "dims"))
 
     @op(rules.roll)
     def roll(self, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Self:
@@ -356,6 +364,11 @@ def stack(tensors: Sequence[T], dim: int = 0) -> T:
     Shapes: k times [...] -> [..., k, ...]. Types promote. Gradient: each tensor's slice of g.
     """
     return sequence_of_tensors(tensors, "stack")[0]._apply("stack", *tensors, dim=integer(dim, "dim"))
+
+
+def concatenate(tensors: Sequence[T], axis: int = 0, *, dim: int | None = None) -> T:
+    """``cat`` under numpy's name, and with numpy's name of the dimension; ``dim`` is the same."""
+    return cat(tensors, axis if dim is None else dim)
 
 
 def hstack(tensors: Sequence[T]) -> T:
