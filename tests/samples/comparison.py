@@ -113,9 +113,26 @@ SAMPLES: list[Sample] = [
     Sample("where", (bools(2, 3),), op="nonzero", gradient=False, note="condition alone"),
     Sample("Tensor.where", (rand(3), bools(3), rand(3, seed=1)), op="where"),
     Sample("Tensor.where", (rand(2, 3), bools(3), 0.0), op="where"),
+    *[
+        Sample(call, args, op=f"bitwise_{side}_shift", gradient=False)
+        for side, operator in (("left", "lshift"), ("right", "rshift"))
+        for call, args in (
+            (f"bitwise_{side}_shift", (ints(2, 3), ints(3, low=0, high=4))),
+            (f"bitwise_{side}_shift", (ints(4, dtype="int32"), ints(4, dtype="uint8", low=0, high=40))),
+            (f"bitwise_{side}_shift", (ints(3, dtype="int8"), -1)),
+            (f"Tensor.bitwise_{side}_shift_", (ints(3), 70)),
+            (f"Tensor.__{operator}__", (ints(3), 1)),
+            (f"Tensor.__r{operator}__", (ints(3, low=0, high=5), 9)),
+            (f"Tensor.__i{operator}__", (ints(2, 2), ints(2, low=0, high=3))),
+        )
+    ],
 ]
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample("bitwise_left_shift", (rand(2), 1), error=NotImplementedError, match="not implemented"),
+    ErrorSample("bitwise_right_shift", (bools(2), bools(2)), error=NotImplementedError, match="not implemented"),
+    ErrorSample("Tensor.__invert__", (rand(2),), error=TypeError, match="only implemented on integer and Boolean-type tensors"),
+    ErrorSample("equal", (rand(2), 1.0), error=TypeError, match="must be Tensor, not float"),
     ErrorSample("eq", (rand(2), rand(3)), error=RuntimeError, match="must match the size"),
     ErrorSample("lt", (complexes(2), 1), error=RuntimeError, match="not implemented"),
     ErrorSample(

@@ -16,8 +16,10 @@ T = TypeVar("T", bound=TensorBase)
 __all__ = [
     "allclose",
     "bitwise_and",
+    "bitwise_left_shift",
     "bitwise_not",
     "bitwise_or",
+    "bitwise_right_shift",
     "bitwise_xor",
     "clamp",
     "clamp_max",
@@ -45,8 +47,10 @@ __all__ = [
 
 allclose = free(Tensor.allclose)
 bitwise_and = free(Tensor.bitwise_and)
+bitwise_left_shift = free(Tensor.bitwise_left_shift)
 bitwise_not = free(Tensor.bitwise_not)
 bitwise_or = free(Tensor.bitwise_or)
+bitwise_right_shift = free(Tensor.bitwise_right_shift)
 bitwise_xor = free(Tensor.bitwise_xor)
 clamp = free(Tensor.clamp)
 clamp_max = free(Tensor.clamp_max)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from telegrad.contract import dtypes
-from telegrad.contract.dtypes import Number
-from telegrad.contract.errors import DTypeError, ShapeError, UnsupportedDTypeError
+from telegrad.contract.dtypes import DType, Number
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Shape, Spec, op
 from telegrad.contract.shapes import broadcast, elementwise, result_type
@@ -96,12 +96,18 @@ def _where(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
 
 
 _bitwise = elementwise(refuse="fc", name="bitwise")
+_shift = elementwise(refuse="bfc", name="shift")
 
 
 class ComparisonOps(TensorBase):
     """Comparison and logic. Inputs broadcast; answers are bool."""
 
     __slots__ = ()
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        raise NotImplementedError
 
     @property
     def shape(self) -> Shape:
@@ -219,6 +225,22 @@ class ComparisonOps(TensorBase):
         """
         return self._apply("bitwise_xor", self, other)
 
+    @op(_shift, differentiable=(), reason=BITS, inplace=True, reflected=True)
+    def bitwise_left_shift(self, other: Self | Number) -> Self:
+        """Bits moved left by ``other``, as Python's ``<<``; 0 where ``other`` is negative or no smaller than the type's bits.
+
+        Shapes: [...], [...] -> broadcast. Raises: DTypeError for bool, floating and complex types.
+        """
+        return self._apply("bitwise_left_shift", self, other)
+
+    @op(_shift, differentiable=(), reason=BITS, inplace=True, reflected=True)
+    def bitwise_right_shift(self, other: Self | Number) -> Self:
+        """Bits moved right by ``other``, the sign kept, as Python's ``>>``; 0 or -1 where nothing is left.
+
+        Shapes: [...], [...] -> broadcast. Raises: DTypeError for bool, floating and complex types.
+        """
+        return self._apply("bitwise_right_shift", self, other)
+
     @op(_bitwise, differentiable=(), reason=BITS, inplace=True)
     def bitwise_not(self) -> Self:
         """All bits flipped; of bool, logical not. Raises DTypeError for floating types.
@@ -266,7 +288,10 @@ class ComparisonOps(TensorBase):
         return bool(self.isclose(other, rtol, atol, equal_nan)._value().all())
 
     def equal(self, other: Self) -> bool:
-        """Whether both have the same shape and equal elements, as a Python bool."""
+        """Whether both have the same shape and equal elements, as a Python bool. Raises ArgumentTypeError unless it is a tensor."""
+        given: object = other
+        if not isinstance(given, TensorBase):
+            raise ArgumentTypeError(f"equal(): argument 'other' must be Tensor, not {type(given).__name__}")
         if self.shape != other.shape:
             return False
         return bool(self.eq(other)._value().all())
@@ -357,7 +382,21 @@ class ComparisonOps(TensorBase):
 
     __rxor__ = __xor__
 
+    def __lshift__(self, other: Self | Number) -> Self:
+        return self._apply("bitwise_left_shift", self, other)
+
+    def __rlshift__(self, other: Number) -> Self:
+        return self._apply("bitwise_left_shift", other, self)
+
+    def __rshift__(self, other: Self | Number) -> Self:
+        return self._apply("bitwise_right_shift", self, other)
+
+    def __rrshift__(self, other: Number) -> Self:
+        return self._apply("bitwise_right_shift", other, self)
+
     def __invert__(self) -> Self:
+        if self.dtype.category > 1:
+            raise ArgumentTypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
         return self._apply("bitwise_not", self)
 
 

@@ -192,6 +192,14 @@ class InPlaceOps(TensorBase):
         """``bitwise_xor`` in place."""
         return self._apply("bitwise_xor_", self, other)
 
+    def bitwise_left_shift_(self, other: Self | Number) -> Self:
+        """``bitwise_left_shift`` in place."""
+        return self._apply("bitwise_left_shift_", self, other)
+
+    def bitwise_right_shift_(self, other: Self | Number) -> Self:
+        """``bitwise_right_shift`` in place."""
+        return self._apply("bitwise_right_shift_", self, other)
+
     def bitwise_not_(self) -> Self:
         """``bitwise_not`` in place."""
         return self._apply("bitwise_not_", self)
@@ -213,6 +221,12 @@ class InPlaceOps(TensorBase):
 
     def __ior__(self, other: Self | Number) -> Self:
         return self._apply("bitwise_or_", self, other)
+
+    def __ilshift__(self, other: Self | Number) -> Self:
+        return self._apply("bitwise_left_shift_", self, other)
+
+    def __irshift__(self, other: Self | Number) -> Self:
+        return self._apply("bitwise_right_shift_", self, other)
 
     def __ixor__(self, other: Self | Number) -> Self:
         return self._apply("bitwise_xor_", self, other)

@@ -31,6 +31,9 @@ for _name, _bits in (
     ("bitwise_or", np.bitwise_or),
     ("bitwise_xor", np.bitwise_xor),
     ("bitwise_not", np.invert),
+    # numpy's shifts are defined for every count: what is moved past the end is gone, and a negative count moves all.
+    ("bitwise_left_shift", np.left_shift),
+    ("bitwise_right_shift", np.right_shift),
 ):
     kernel(_name, _bits)
 
