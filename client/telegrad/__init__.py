@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     # Under another name, an import alone makes nothing public to type checkers.
     Session = BaseSession
     bool = bool_  # noqa: A001 - PyTorch's name
+    float, double, half, cfloat, cdouble = float32, float64, float16, complex64, complex128  # noqa: A001
+    short, int, long = int16, int32, int64  # noqa: A001
     dtype = DType
 
 # Where each public name that is no op lives; ops are looked up in telegrad._functions.
@@ -59,10 +61,17 @@ _NAMES: dict[str, tuple[str, str]] = {
     "Tensor": ("telegrad.contract.tensor.tensor", "Tensor"),
     "TelegradError": ("telegrad.contract.errors", "TelegradError"),
     "bool": ("telegrad.contract.dtypes", "bool_"),
+    "cdouble": ("telegrad.contract.dtypes", "complex128"),
+    "cfloat": ("telegrad.contract.dtypes", "complex64"),
     "connect": ("telegrad._connect", "connect"),
     "connect_async": ("telegrad._connect", "connect_async"),
     "double": ("telegrad.contract.dtypes", "float64"),
     "dtype": ("telegrad.contract.dtypes", "DType"),
+    "float": ("telegrad.contract.dtypes", "float32"),
+    "half": ("telegrad.contract.dtypes", "float16"),
+    "int": ("telegrad.contract.dtypes", "int32"),
+    "long": ("telegrad.contract.dtypes", "int64"),
+    "short": ("telegrad.contract.dtypes", "int16"),
     "enable_grad": ("telegrad.contract.modes", "enable_grad"),
     "is_grad_enabled": ("telegrad.contract.modes", "is_grad_enabled"),
     "local": ("telegrad._current", "local"),
