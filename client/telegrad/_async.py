@@ -88,6 +88,14 @@ class AsyncTensor(Handle):
         """Bytes of all elements."""
         return self.numel() * self.dtype.itemsize
 
+    def element_size(self) -> int:
+        """Bytes an element."""
+        return self.dtype.itemsize
+
+    def nelement(self) -> int:
+        """Number of elements."""
+        return self.numel()
+
     def dim(self) -> int:
         """Number of dimensions."""
         return len(self.shape)

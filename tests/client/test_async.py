@@ -178,7 +178,10 @@ def test_a_cancelled_wait_leaves_the_session_usable() -> None:
 
 # The two surfaces --------------------------------------------------------------------------------------------------------------
 
-WAITING_PROTOCOLS = {"__array__", "__complex__", "__contains__", "__float__", "__format__", "__index__", "__int__", "_repr_html_"}
+WAITING_PROTOCOLS = {
+    *("__array__", "__complex__", "__contains__", "__float__", "__format__", "__index__", "__int__", "_repr_html_"),
+    *("__copy__", "__deepcopy__", "__reversed__"),
+}
 """Python's own protocols cannot be awaited: what they give must be there at once."""
 
 

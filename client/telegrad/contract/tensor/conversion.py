@@ -66,12 +66,13 @@ class ConversionOps(TensorBase):
 
     @op(_converted, node="ToCopy")
     def to(self, dtype: DTypeLike, *, copy: bool = False) -> Self:
-        """The values as ``dtype``: the tensor itself if it has that type already, unless ``copy``.
+        """The values as ``dtype``, or in another tensor's type: the tensor itself if it has that type already, unless ``copy``.
 
         Shapes: [...] -> [...]. Gradient: g, as the input's type. Real from complex drops the imaginary part; whole from fractional
         truncates.
         """
-        wanted = as_dtype(dtype)
+        like: Any = dtype
+        wanted: DType = like.dtype if hasattr(like, "_apply") else as_dtype(like)
         if wanted is self.dtype and not copy:
             return self
         return self._apply("to", self, dtype=wanted)

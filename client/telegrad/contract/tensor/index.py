@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+import numpy as np
+
+from telegrad.contract import dtypes
 from telegrad.contract import index_rules as rules
-from telegrad.contract.dtypes import Number
+from telegrad.contract.dtypes import DType, Number
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
 from telegrad.contract.indexing import Index, canonical
 from telegrad.contract.kinds import TensorSlot
@@ -39,6 +42,11 @@ class IndexOps(TensorBase):
         raise NotImplementedError
 
     @property
+    def dtype(self) -> DType:
+        """Element type."""
+        raise NotImplementedError
+
+    @property
     def session(self) -> BaseSession:
         """The session that the tensor lives in."""
         raise NotImplementedError
@@ -59,11 +67,14 @@ class IndexOps(TensorBase):
 
     def __setitem__(self, index: Any, value: Self | Number) -> None:
         """Write into the tensor itself; the value broadcasts to what the index selects."""
-        number = isinstance(value, (bool, int, float, complex))
+        number = isinstance(value, (bool, int, float, complex, np.generic))
         if not number and not isinstance(value, TensorBase):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentTypeError(f"can't assign a {type(value).__name__} to a tensor; make a tensor of it first")
         items, tensors = canonical(index, self.session.tensor)
         if tensors or True in map(_is_bool, items):
+            given: Any = value
+            if not number and len(items) == 1 and given.dtype is not self.dtype and not given.shape and _is_mask(tensors):
+                value = given.to(self.dtype)  # one value for a whole mask is masked_fill, which converts
             self._apply("index_put_", self, value, *tensors, index=items, accumulate=False)
             return
         view = self._getitem(index=items)
@@ -291,6 +302,10 @@ class IndexOps(TensorBase):
         Shapes: [..., n, ...] -> [..., k, ...] twice. Gradient: g where each value was. Raises: ShapeError if ``k`` exceeds n.
         """
         return Sorted(*self._apply("topk", self, k=integer(k, "k"), dim=integer(dim, "dim"), largest=largest, sorted=sorted))
+
+
+def _is_mask(tensors: Sequence[Any]) -> bool:
+    return len(tensors) == 1 and tensors[0].dtype is dtypes.bool_
 
 
 def _is_bool(item: Any) -> bool:

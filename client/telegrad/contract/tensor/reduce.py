@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 
+import numpy as np
+
 from telegrad.contract import reduce_rules as rules
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import ArgumentTypeError, DimensionError
@@ -140,7 +142,7 @@ class ReduceOps(TensorBase):
         ``p`` may be any number; "fro" and None mean 2, inf the largest, -inf the smallest magnitude, 0 the number of non-zeros.
         Shapes: [..., n, ...] -> [...]. dtype: complex gives real. Gradient: for 2, g * self / result, 0 where the result is 0.
         """
-        order = float(p) if isinstance(p, (int, float)) and not isinstance(p, bool) else p
+        order = float(p) if isinstance(p, (int, float, np.integer, np.floating)) and not isinstance(p, bool) else p
         if order is not None and not isinstance(order, (float, str)):
             raise ArgumentTypeError(f"norm(): argument 'p' must be a number or a str, not {type(p).__name__}")
         return self._apply(
@@ -235,20 +237,20 @@ class ReduceOps(TensorBase):
         return _extreme("min", self, dim, keepdim, other)
 
     @op(rules.reduction(rules.ordered("amax"), needs_elements="amax"))
-    def amax(self, dim: int | Sequence[int] = (), keepdim: bool = False) -> Self:
+    def amax(self, dim: int | Sequence[int] | None = (), keepdim: bool = False) -> Self:
         """Largest elements over ``dim``.
 
         Shapes: [..., n, ...] -> [...]. NaN wins. Gradient: g, shared evenly among equal maxima.
         """
-        return self._apply("amax", self, dim=ints(dim, "dim"), keepdim=flag(keepdim, "keepdim"))
+        return self._apply("amax", self, dim=optional_ints(dim, "dim"), keepdim=flag(keepdim, "keepdim"))
 
     @op(rules.reduction(rules.ordered("amin"), needs_elements="amin"))
-    def amin(self, dim: int | Sequence[int] = (), keepdim: bool = False) -> Self:
+    def amin(self, dim: int | Sequence[int] | None = (), keepdim: bool = False) -> Self:
         """Smallest elements over ``dim``.
 
         Shapes: [..., n, ...] -> [...]. NaN wins. Gradient: g, shared evenly among equal minima.
         """
-        return self._apply("amin", self, dim=ints(dim, "dim"), keepdim=flag(keepdim, "keepdim"))
+        return self._apply("amin", self, dim=optional_ints(dim, "dim"), keepdim=flag(keepdim, "keepdim"))
 
     @op(
         rules.reduction(rules.ordered("aminmax"), rules.ordered("aminmax"), flops=2, needs_elements="aminmax"),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from telegrad.contract.dtypes import DType
-from telegrad.contract.errors import ArgumentTypeError, ShapeError
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, AutogradError, DTypeError, ShapeError
 from telegrad.contract.ops import Shape
 from telegrad.contract.tensor.formatting import html_tensor, repr_tensor
 from telegrad.contract.tensor.operations import TensorOps
@@ -156,6 +156,14 @@ class Tensor(TensorOps):
         """Bytes of all elements."""
         return self.numel() * self.dtype.itemsize
 
+    def element_size(self) -> int:
+        """Bytes an element."""
+        return self.dtype.itemsize
+
+    def nelement(self) -> int:
+        """Number of elements."""
+        return self.numel()
+
     def dim(self) -> int:
         """Number of dimensions."""
         return len(self.shape)
@@ -206,6 +214,10 @@ class Tensor(TensorOps):
             raise ArgumentTypeError("iteration over a 0-d tensor")
         return iter(self.unbind(0))
 
+    def __reversed__(self) -> Self:
+        """All elements in reverse order along the first dimension, as PyTorch does; a 0-d tensor itself."""
+        return self._apply("flip", self, dims=(0,) if self.shape else ())
+
     def __bool__(self) -> bool:
         count = self.numel()
         if count != 1:
@@ -214,10 +226,20 @@ class Tensor(TensorOps):
         return bool(self._value().item())
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._real_item("double"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._real_item("int64_t"))
+
+    def _real_item(self, wanted: str) -> Any:
+        if self.numel() != 1:
+            raise ArgumentValueError("only one element tensors can be converted to Python scalars")
+        value = self.item()
+        if isinstance(value, complex):
+            if value.imag:
+                raise DTypeError(f"value cannot be converted to type {wanted} without overflow: it is not real")
+            return value.real
+        return value
 
     def __complex__(self) -> complex:
         return complex(self.item())
@@ -228,12 +250,43 @@ class Tensor(TensorOps):
         return int(self._value().item())
 
     def __contains__(self, element: object) -> bool:
-        if isinstance(element, (Tensor, bool, int, float, complex)):
+        if isinstance(element, (Tensor, bool, int, float, complex, np.generic)):
             return bool((self == element).any())
-        raise ArgumentTypeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element).__name__}")
+        raise ShapeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element).__name__}")
 
     def __hash__(self) -> int:
         return id(self)
+
+    def __copy__(self) -> Self:
+        """A leaf that shares this one's memory. Raises AutogradError for a tensor with history."""
+        return self._copied(self._leaf_for_copying())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A leaf with memory of its own in the same session, with its own ``grad``. Raises AutogradError where there is history."""
+        found = memo.get(id(self))
+        if found is None:
+            found = memo[id(self)] = self._copied(self._leaf_for_copying().clone())
+            if self.grad is not None:
+                found.grad = self.grad.__deepcopy__(memo)
+        return found
+
+    def _leaf_for_copying(self) -> Self:
+        if not self.is_leaf:
+            raise AutogradError(
+                "Only Tensors created explicitly by the user (graph leaves) support the copy protocol; use tensor.clone() to keep "
+                "the history, or tensor.detach().clone() to leave it"
+            )
+        return self.detach()
+
+    def _copied(self, made: Self) -> Self:
+        if self.requires_grad:
+            made.requires_grad = True
+        return made
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise ArgumentTypeError(
+            "a tensor lives in its session and cannot be pickled; pickle tensor.detach().numpy() and make a tensor of it again"
+        )
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         array = self.numpy()
@@ -247,9 +300,8 @@ class Tensor(TensorOps):
     __array_ufunc__ = None
 
     def __format__(self, spec: str) -> str:
-        if not spec or self.ndim > 0:
-            return object.__format__(self, spec) if spec else repr(self)
-        return format(self.item(), spec)
+        # A 0-d tensor is written as its number, as in PyTorch; others have no format of their own.
+        return object.__format__(self, spec) if self.shape else format(self.item(), spec)
 
     def __repr__(self) -> str:
         return repr_tensor(self)
