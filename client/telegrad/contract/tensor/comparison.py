@@ -289,9 +289,8 @@ class ComparisonOps(TensorBase):
 
     def equal(self, other: Self) -> bool:
         """Whether both have the same shape and equal elements, as a Python bool. Raises ArgumentTypeError unless it is a tensor."""
-        given: object = other
-        if not isinstance(given, TensorBase):
-            raise ArgumentTypeError(f"equal(): argument 'other' must be Tensor, not {type(given).__name__}")
+        if not isinstance(other, TensorBase):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentTypeError(f"equal(): argument 'other' must be Tensor, not {type(other).__name__}")
         if self.shape != other.shape:
             return False
         return bool(self.eq(other)._value().all())
