@@ -26,7 +26,7 @@ def label(operation: Any) -> str:
 
 
 def address(path: str, session: str = "unknown") -> str:
-    return path.replace("{session}", session).replace("{tensor}", "x").replace("{op}", "add")
+    return path.replace("{session}", session).replace("{tensor}", "x").replace("{op}", "add").replace("{program}", "p")
 
 
 def query_for(operation: Any) -> dict[str, str]:

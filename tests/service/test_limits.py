@@ -31,6 +31,7 @@ LIMITS = Limits(
     max_answer_bytes=2**19,
     max_command_flops=10**12,
     max_picture_nodes=5,
+    max_programs=1,
     max_sessions=3,
 )
 SETUP = [

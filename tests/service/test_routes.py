@@ -447,3 +447,12 @@ def test_a_picture_says_what_it_leaves_out(client, example):
     found = client.get(f"{example}/graph", params={"root": "y", "max_nodes": 2}).json()
 
     assert (len(found["nodes"]) + len(found["leaves"]), found["omitted"]) == (2, 3)
+
+
+def test_trailing_optional_tensors_may_be_left_out(client, at):
+    client.post(f"{at}/tensors", json={"id": "a", "data": [1.0, 2.0]})
+
+    answer = client.post(f"{at}/ops", json={"op": "mse_loss", "inputs": ["a", "a"], "outputs": ["loss"]})
+
+    assert answer.status_code == 200, answer.text
+    assert client.get(f"{at}/tensors/loss").json()["data"] == 0.0

@@ -198,9 +198,7 @@ def _either(first: Kind, second: Kind) -> Kind:
         except ArgumentTypeError:
             return second.decode(value)
 
-    return Kind(
-        {"anyOf": [first.schema, second.schema]}, decode, lambda v: second.encode(v) if type(v) is str else first.encode(v)
-    )
+    return Kind({"anyOf": [first.schema, second.schema]}, decode, lambda v: second.encode(v) if type(v) is str else first.encode(v))
 
 
 _INT_SCHEMA: Final = {"type": "integer", "minimum": -MAX_INT - 1, "maximum": MAX_INT}
@@ -263,9 +261,7 @@ LONG_STRING: Final = Kind({"type": "string"}, _str, _identity)
 NUMBER: Final = Kind(NUMBER_SCHEMA, decode_number, encode_number)
 INTS: Final = Kind(_INTS_SCHEMA, _ints, list)
 DTYPE: Final = Kind({"enum": list(DTYPES)}, _dtype, lambda d: d.name)
-INDEX: Final = Kind(
-    {"type": "array", "items": _INDEX_ITEM_SCHEMA}, _index, lambda value: [_encode_index_item(v) for v in value]
-)
+INDEX: Final = Kind({"type": "array", "items": _INDEX_ITEM_SCHEMA}, _index, lambda value: [_encode_index_item(v) for v in value])
 
 INTERNAL: Final = Kind({"not": {}}, _nothing, _identity)
 """A parameter that only the engine gives; it never crosses the wire."""

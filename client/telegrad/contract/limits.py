@@ -16,7 +16,7 @@ class Limits:
         max_json_depth: nesting of arrays and objects in a JSON body.
         max_json_values: values of any kind in one JSON body: numbers, strings, members, lists.
         max_json_elements: numbers in one tensor written as nested lists; larger ones travel as base64 or safetensors.
-        max_commands: commands in a batch.
+        max_commands: commands in a batch or a program, and commands that one run of a program does in all.
         max_tensor_bytes: one tensor.
         max_tensors: names a session holds.
         max_session_bytes: memory of all values a session holds, those saved in graphs included.
@@ -24,6 +24,7 @@ class Limits:
         max_answer_bytes: memory that the values of one answer take while it is made.
         max_command_flops: predicted arithmetic of one command.
         max_picture_nodes: nodes drawn in a picture of the graph.
+        max_programs: programs a session keeps.
         idle_seconds: a session that saw no request for so long is closed.
         max_sessions: sessions of the server.
     """
@@ -40,6 +41,7 @@ class Limits:
     max_answer_bytes: int = 2**30
     max_command_flops: int = 10**12
     max_picture_nodes: int = 500
+    max_programs: int = 1000
     idle_seconds: float = 3600.0
     max_sessions: int = 1000
 

@@ -132,6 +132,14 @@ class Op:
     node: str
     function: Callable[..., Any] = field(repr=False)
 
+    @property
+    def required_inputs(self) -> int:
+        """How many inputs a call must give: trailing optional tensors, and the tensors of a variadic input, may be left out."""
+        count = len(self.inputs)
+        while count and (self.inputs[count - 1].optional or self.inputs[count - 1].variadic):
+            count -= 1
+        return count
+
     def complete(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters with defaults filled in; raises ArgumentTypeError for unknown or missing ones."""
         full = {**self.defaults, **parameters}

@@ -12,6 +12,7 @@ from telegrad_service.api.schemas import components
 _HOLES: Final = {
     "session": "the session's id",
     "tensor": "the tensor's name, or name.grad for its gradient",
+    "program": "the program's id",
     "op": "the op's name",
 }
 _DESCRIPTION: Final = """\
@@ -24,6 +25,7 @@ _TAGS: Final = {
     "sessions": "homes of tensors and their graphs",
     "tensors": "put in, read, change, release",
     "commands": "ops, gradients, seeds and batches",
+    "programs": "commands stored once, run often",
     "catalogue": "what there is, for programs to read",
     "health": "for whoever runs the service",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from telegrad.contract.commands import COMMANDS, FIELDS, REFERENCE_SCHEMA, schema
+from telegrad.contract.commands import COMMANDS, FIELDS, NAME_SCHEMA, REFERENCE_SCHEMA, schema
 from telegrad.contract.dtypes import DTYPES
 from telegrad.contract.errors import PROBLEM_TYPE_PREFIX, all_errors
 from telegrad.contract.kinds import KINDS
@@ -74,7 +74,7 @@ def op_call(op: Op) -> Schema:
     """The body that calls one op."""
     fixed = [s for s in op.inputs if not s.variadic]
     variadic = [s for s in op.inputs if s.variadic]
-    inputs: Schema = {"type": "array", "minItems": len(fixed)}
+    inputs: Schema = {"type": "array", "minItems": op.required_inputs}
     if fixed:
         inputs["prefixItems"] = [_slot(s) for s in fixed]
     if variadic:
@@ -148,8 +148,10 @@ def _problem() -> Schema:
             "applied": {"type": "integer", "description": "of a batch: how many of its commands stand"},
             "failed": {"type": "integer", "description": "of a batch: the position of the command that failed"},
             "results": _list(reference("Result")) | {"description": "of a batch: the results of the commands that stand"},
+            "run": {"type": "integer", "description": "of a program: which run failed, from 0"},
+            "command": {"type": "integer", "description": "of a program: the position of the command that failed"},
         },
-        optional=("predicted", "permitted", "limit", "applied", "failed", "results"),
+        optional=("run", "command", "predicted", "permitted", "limit", "applied", "failed", "results"),
         description="RFC 9457 problem document",
     )
 
@@ -273,6 +275,13 @@ def components() -> dict[str, Schema]:
             optional=("tensor", "data", "base64", "buffer", "present", "outputs", "results"),
         ),
         "BatchAnswer": _object({"applied": _INTEGER, "results": _list(reference("Result"))}),
+        "ProgramFields": _object(
+            {"commands": _list(reference("Command")), "inputs": _list(NAME_SCHEMA)}, optional=("inputs",), closed=True
+        ),
+        "Program": _object({"id": _STRING, "inputs": _list(_STRING), "commands": _list(reference("Command"))}),
+        "Programs": _object({"programs": _list(_object({"id": _STRING, "inputs": _list(_STRING)}))}),
+        "RunFields": _fields("run", without=("program",)),
+        "Runs": _object({"results": {**_list(_list(reference("Result"))), "description": "per run, what its reads gave"}}),
         "Graph": _graph(),
         "Op": _op_row(),
         "Catalogue": _object({"version": _STRING, "ops": _list(reference("Op"))}),

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 from telegrad.contract import codec
 from telegrad.contract.commands import (
+    FIELDS,
     Apply,
     Backward,
     Command,
@@ -260,6 +261,43 @@ def _batch(session: Session, work: Work) -> Answer:
     return _json(message)
 
 
+def _store_program(session: Session, work: Work) -> Answer:
+    """Keep a list of commands with holes under its content hash."""
+    given = _object(session, work, allowed=("commands", "inputs"))
+    if "commands" not in given:
+        raise ArgumentTypeError("the body misses the member 'commands'")
+    inputs = given.get("inputs", [])
+    if type(inputs) is not list:
+        raise ArgumentTypeError("'inputs' must be a list of names")
+    names = [FIELDS["create"]["id"].decode(name) for name in inputs]
+    program = session.store_program(_commands(session, given["commands"]), names)
+    return _json(program.describe(), status=201, created=program.id)
+
+
+def _list_programs(session: Session, _work: Work) -> Answer:
+    return _json({"programs": [{"id": p.id, "inputs": list(p.inputs)} for p in session.programs.values()]})
+
+
+def _program(session: Session, work: Work) -> Answer:
+    return _json(session.program(work.arguments["program"]).describe())
+
+
+def _delete_program(session: Session, work: Work) -> Answer:
+    del session.programs[session.program(work.arguments["program"]).id]
+    return _no_content()
+
+
+def _run(session: Session, work: Work) -> Answer:
+    given = _object(session, work)
+    if "program" in given:
+        raise ArgumentTypeError("run: the program is named by the address, not by a field")
+    command = decode_fields(Run, {"program": work.arguments["program"], **given})
+    if _puts_out_buffers(session, command):
+        raise NotAcceptableError("the program reads with encoding 'buffer'; run it in a batch with a safetensors answer")
+    result, _ = session.apply(command)
+    return _json(result)
+
+
 def _failed(applied: int, results: list[dict[str, Any]], error: TelegradError, work: Work) -> Answer:
     """The problem of the command that failed, with what stands. Written here: the results before it may be large."""
     kept = [r for r in results if "buffer" not in r]
@@ -301,6 +339,11 @@ VERBS: Final[Mapping[str, Callable[[Session, Work], Answer]]] = {
     "grad": _grad,
     "graph": _graph,
     "batch": _batch,
+    "store_program": _store_program,
+    "list_programs": _list_programs,
+    "program": _program,
+    "delete_program": _delete_program,
+    "run": _run,
 }
 
 __all__ = ["GRAD_SUFFIX", "VERBS", "RequestError", "do"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from telegrad.contract import codec
-from telegrad.contract.commands import Command, Run, encode_command
+from telegrad.contract.commands import Apply, Command, Create, Grad, Release, Run, Set, encode_command
 from telegrad.contract.errors import ArgumentValueError
 
 
@@ -20,22 +20,44 @@ class Program:
         id: ``sha256:`` and the hash of the canonical JSON of ``inputs`` and ``commands``.
         inputs: the holes: names that the commands use and do not make.
         commands: in order; every name they make is the program's own.
+        names: what can be named when a run has ended: holes, and names made and not released.
     """
 
     id: str
     inputs: tuple[str, ...]
     commands: tuple[Command, ...]
+    names: frozenset[str]
 
     @classmethod
     def make(cls, commands: Sequence[Command], inputs: Sequence[str]) -> Program:
-        """Check and name a program. Raises ArgumentValueError for a program that runs programs."""
-        if any(isinstance(c, Run) for c in commands):
-            raise ArgumentValueError("a program cannot run another program")
+        """Check and name a program.
+
+        Raises ArgumentValueError for a program that runs programs, or takes arrays from a body that is gone when it runs.
+        """
         if len(set(inputs)) != len(inputs):
-            raise ArgumentValueError("an input of a program is named twice")
+            raise ArgumentValueError("an input of the program is named twice")
+        names = set(inputs)
+        for index, command in enumerate(commands):
+            if isinstance(command, Run):
+                raise ArgumentValueError("a program cannot run another program", extra={"failed": index})
+            if isinstance(command, Create) and command.buffer is not None:
+                raise ArgumentValueError("a program cannot take an array from a body; make it an input", extra={"failed": index})
+            names |= _made(command)
+            if isinstance(command, Release):
+                names -= set(command.tensors)
         text = codec.dump_json({"inputs": list(inputs), "commands": [encode_command(c) for c in commands]})
-        return cls("sha256:" + hashlib.sha256(text).hexdigest(), tuple(inputs), tuple(commands))
+        return cls("sha256:" + hashlib.sha256(text).hexdigest(), tuple(inputs), tuple(commands), frozenset(names))
 
     def describe(self) -> dict[str, Any]:
         """The program as JSON."""
         return {"id": self.id, "inputs": list(self.inputs), "commands": [encode_command(c) for c in self.commands]}
+
+
+def _made(command: Command) -> set[str]:
+    """The names that a command gives to tensors."""
+    if isinstance(command, Create):
+        return {command.id}
+    if isinstance(command, Set):
+        return set() if command.name is None else {command.name}
+    given = command.outputs if isinstance(command, Apply) else command.results if isinstance(command, Grad) else None
+    return {n for n in given or () if n is not None}

@@ -38,12 +38,13 @@ from telegrad.contract.errors import (
     UnknownOpError,
 )
 from telegrad.contract.limits import Limits, refuse
-from telegrad.contract.ops import Op, find
+from telegrad.contract.ops import find
 from telegrad_service.engine import autograd
 from telegrad_service.engine.rules import load
-from telegrad_service.engine.tensor import Engine, Tensor, check_inputs, foresee
+from telegrad_service.engine.tensor import Engine, Tensor, check_inputs
 from telegrad_service.session import usage
 from telegrad_service.session.programs import Program
+from telegrad_service.session.quota import Quota
 
 load()
 
@@ -95,8 +96,8 @@ class Session:
         self.closed = False
         self._auto = 0
         self._answer_bytes = 0
-        # Upper bounds since the last exact count; see _admit.
-        self._held = usage.Held(0, 0)
+        self._local: Names = {}
+        self._quota = Quota(self.limits, self._alive)
         self._handlers: dict[type, Callable[[Any, _Context], dict[str, Any] | None]] = {
             Create: self._create,
             Apply: self._apply,
@@ -156,17 +157,17 @@ class Session:
         if command.base64 is not None:
             if dtype is None or command.shape is None:
                 raise ArgumentValueError("create with base64 needs dtype and shape")
-            self._admit("the tensor", [len(command.base64) * 3 // 4])
+            self._quota.admit("the tensor", [len(command.base64) * 3 // 4])
             array = codec.from_base64(command.base64, dtype, command.shape)
         elif command.buffer is not None:
             found = context.buffers.get(command.buffer)
             if found is None:
                 raise ArgumentValueError("the request carries no buffer of that name")
             array = found if dtype is None else found.astype(dtype.numpy, copy=False)
-            self._admit("the tensor", [array.nbytes])
+            self._quota.admit("the tensor", [array.nbytes])
         else:
             array = codec.array_from_json(command.data, dtype, max_elements=self.limits.max_json_elements)
-            self._admit("the tensor", [array.nbytes])
+            self._quota.admit("the tensor", [array.nbytes])
         if command.shape is not None and array.shape != command.shape:
             raise ShapeError(f"the data has shape {list(array.shape)}, 'shape' says {list(command.shape)}")
         tensor = self.engine.wrap(array)
@@ -180,9 +181,11 @@ class Session:
         if op.namespace == "internal" or (in_place and not op.inplace):
             raise UnknownOpError("there is no such op; GET /v1/ops lists them")
         inputs = tuple([self._resolve(v, context) if type(v) is str else v for v in command.inputs])
+        if op.required_inputs <= len(inputs) < len(op.inputs) and not op.inputs[-1].variadic:
+            inputs += (None,) * (len(op.inputs) - len(inputs))  # absent optional tensors need not be written out
         check_inputs(self.engine, op, inputs)
         parameters = dict(command.parameters)
-        count = self._foresee(op, inputs, parameters, in_place=in_place)
+        count = self._quota.foresee(op, inputs, parameters, in_place=in_place)
         wanted = command.outputs
         if wanted is not None:
             self._require_free(wanted, context)
@@ -211,7 +214,7 @@ class Session:
             create_graph=command.create_graph,
             inputs=None if command.inputs is None else self._many(command.inputs, context),
         )
-        self._hold(added, command.create_graph)
+        self._quota.hold(added, command.create_graph)
 
     def _grad(self, command: Grad, context: _Context) -> dict[str, Any]:
         wanted = command.results
@@ -235,7 +238,7 @@ class Session:
             if name is not None and tensor is not None:
                 context.names[name] = tensor
             names.append(name if tensor is not None else None)
-        self._hold(sum(t.array.nbytes for t in found if t is not None), command.create_graph)
+        self._quota.hold(sum(t.array.nbytes for t in found if t is not None), command.create_graph)
         return {"present": [t is not None for t in found], "results": names}
 
     def _set(self, command: Set, context: _Context) -> None:
@@ -314,26 +317,41 @@ class Session:
         self.engine.seed(command.seed)
 
     def _run(self, command: Run, context: _Context) -> dict[str, Any]:
-        program = self.programs.get(command.program)
-        if program is None:
-            raise NotFoundError("the session has no such program; store it with POST .../programs")
+        program = self.program(command.program)
+        total = len(program.commands) * command.times
+        if total > self.limits.max_commands:
+            raise refuse("the run", total, self.limits.max_commands, "max_commands", unit="commands", hint="run it fewer times")
         if set(command.inputs) != set(program.inputs):
             raise ArgumentValueError(f"the program's inputs are: {', '.join(program.inputs) or 'none'}")
+        if not program.names >= set(command.outputs):
+            raise ArgumentValueError("an output is no name that the program has at its end")
         self._require_free(command.outputs.values(), context)
         bound = {hole: self._resolve(reference, context) for hole, reference in command.inputs.items()}
         runs: list[list[dict[str, Any]]] = []
-        local = _Context({}, context.buffers, context.out)
-        for _ in range(command.times):
-            local = _Context(dict(bound), context.buffers, context.out)
-            results: list[dict[str, Any]] = []
-            for index, inner in enumerate(program.commands):
-                result = self._do(inner, local)
-                if result is not None and isinstance(inner, (Read, Grad)):
-                    results.append({"index": index, **result})
-            runs.append(results)
+        local = _Context(dict(bound), context.buffers, context.out)
+        try:
+            for run in range(command.times):
+                local = _Context(dict(bound), context.buffers, context.out)
+                self._local = local.names
+                runs.append(self._run_once(program, local, run))
+        finally:
+            self._local = {}
         for inner_name, name in command.outputs.items():
             context.names[name] = self._resolve(inner_name, local)
         return {"results": runs}
+
+    def _run_once(self, program: Program, local: _Context, run: int) -> list[dict[str, Any]]:
+        """One run of a program; an error says which run and which command it was. What came before it stands, as in a batch."""
+        results: list[dict[str, Any]] = []
+        for index, inner in enumerate(program.commands):
+            try:
+                result = self._do(inner, local)
+            except TelegradError as error:
+                error.extra.update(run=run, command=index)
+                raise
+            if result is not None and isinstance(inner, (Read, Grad)):
+                results.append({"index": index, **result})
+        return results
 
     # Names -------------------------------------------------------------------------------------------------------------------
 
@@ -390,64 +408,9 @@ class Session:
             if name not in taken:
                 return name
 
-    # Limits ------------------------------------------------------------------------------------------------------------------
-
-    def _foresee(self, op: Op, inputs: tuple[Any, ...], parameters: dict[str, Any], *, in_place: bool) -> int | None:
-        """Run the op's rule: raise its errors, admit its cost, and say how many outputs it has (None if that depends on values)."""
-        full = op.complete(parameters)
-        outcome = foresee(op, inputs, full)
-        if outcome is None:
-            # The result depends on values but is never larger than all inputs together, broadcast (masks, nonzero).
-            total = sum(x.array.size for x in inputs if isinstance(x, Tensor)) or 1
-            widest = max((x.array.ndim for x in inputs if isinstance(x, Tensor)), default=1) or 1
-            self._admit(op.name, [8 * total * widest], nodes=1)
-            return None
-        if outcome.flops > self.limits.max_command_flops:
-            raise refuse(op.name, outcome.flops, self.limits.max_command_flops, "max_command_flops", unit="operations")
-        shares = op.view and isinstance(inputs[0], Tensor) and inputs[0].array.flags.c_contiguous
-        sizes = [0] if shares else [spec.nbytes for spec in outcome.outputs]
-        if in_place and sizes:
-            sizes[0] = 0
-        self._admit(op.name, sizes, scratch=outcome.scratch_bytes, nodes=1)
-        return 1 if in_place else len(outcome.outputs)
-
-    def _admit(self, what: str, sizes: Sequence[int], *, scratch: int = 0, nodes: int = 0) -> None:
-        """Refuse what would exceed a limit; otherwise add it to the upper bound of what the session holds."""
-        limits = self.limits
-        largest = max(sizes, default=0)
-        if largest > limits.max_tensor_bytes:
-            raise refuse(what, largest, limits.max_tensor_bytes, "max_tensor_bytes")
-        if scratch > limits.max_session_bytes:
-            raise refuse(f"{what} (working memory)", scratch, limits.max_session_bytes, "max_session_bytes")
-        total = sum(sizes)
-        held = self._held
-        if held.nbytes + total + scratch > limits.max_session_bytes or held.nodes + nodes > limits.max_nodes:
-            held = usage.count(self.names.values())
-            if held.nbytes + total + scratch > limits.max_session_bytes:
-                raise refuse(
-                    f"{what}, with the {held.nbytes:,} bytes that the session holds,",
-                    held.nbytes + total + scratch,
-                    limits.max_session_bytes,
-                    "max_session_bytes",
-                    hint="release tensors that are no longer needed",
-                )
-            if held.nodes + nodes > limits.max_nodes:
-                raise refuse(
-                    "the graph",
-                    held.nodes + nodes,
-                    limits.max_nodes,
-                    "max_nodes",
-                    unit="nodes",
-                    hint="release results that are no longer needed, or use no_grad",
-                )
-        self._held = usage.Held(held.nbytes + total, held.nodes + nodes)
-
-    def _hold(self, nbytes: int, create_graph: bool) -> None:
-        """Add gradients to the upper bound; a recorded gradient also made nodes, which only a count can tell."""
-        if create_graph:
-            self._held = usage.count(self.names.values())
-        else:
-            self._held = usage.Held(self._held.nbytes + nbytes, self._held.nodes)
+    def _alive(self) -> list[Tensor]:
+        """Every tensor that has a name, in the session or in the program that runs."""
+        return [*self.names.values(), *self._local.values()]
 
     # Descriptions ------------------------------------------------------------------------------------------------------------
 
@@ -467,7 +430,7 @@ class Session:
 
     def summary(self) -> dict[str, Any]:
         """Identity and exact usage of the session."""
-        held = usage.count(self.names.values())
+        held = usage.count(self._alive())
         return {
             "id": self.id,
             "created": self.created,
@@ -480,8 +443,17 @@ class Session:
     def store_program(self, commands: Sequence[Command], inputs: Sequence[str]) -> Program:
         """Keep a program under its content hash; storing the same one again changes nothing."""
         program = Program.make(commands, inputs)
-        self.programs.setdefault(program.id, program)
-        return program
+        if program.id not in self.programs and len(self.programs) >= self.limits.max_programs:
+            held = len(self.programs) + 1
+            raise refuse("the session", held, self.limits.max_programs, "max_programs", unit="programs", hint="delete some")
+        return self.programs.setdefault(program.id, program)
+
+    def program(self, program_id: str) -> Program:
+        """A stored program. Raises NotFoundError."""
+        found = self.programs.get(program_id)
+        if found is None:
+            raise NotFoundError("the session has no such program; store it with POST .../programs")
+        return found
 
     def close(self) -> None:
         """Free everything."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from telegrad_service.api.endpoint import Endpoint
-from telegrad_service.api.routes import catalogue, commands, graphs, health, sessions, tensors
+from telegrad_service.api.routes import catalogue, commands, graphs, health, programs, sessions, tensors
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *sessions.ENDPOINTS,
     *tensors.ENDPOINTS,
     *commands.ENDPOINTS,
+    *programs.ENDPOINTS,
     *graphs.ENDPOINTS,
     *catalogue.ENDPOINTS,
     *health.ENDPOINTS,

@@ -1,0 +1,85 @@
+"""Admission: what a command would cost is known from its op's rule, and refused before anything is computed or allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from telegrad.contract.limits import Limits, refuse
+from telegrad.contract.ops import Op
+from telegrad_service.engine.tensor import Tensor, foresee
+from telegrad_service.session import usage
+
+
+class Quota:
+    """What one session holds, as an upper bound that every command raises; counted exactly when it nears a limit."""
+
+    def __init__(self, limits: Limits, alive: Callable[[], Iterable[Tensor]]) -> None:
+        """Begin with nothing held; ``alive`` gives every tensor that has a name, for an exact count."""
+        self._limits = limits
+        self._alive = alive
+        self._held = usage.Held(0, 0)
+
+    def foresee(self, op: Op, inputs: tuple[Any, ...], parameters: dict[str, Any], *, in_place: bool) -> int | None:
+        """Run the op's rule: raise its errors, admit its cost, and say how many outputs it has (None if that depends on values)."""
+        outcome = foresee(op, inputs, op.complete(parameters))
+        if outcome is None:
+            # The result depends on values but is never larger than all inputs together, broadcast (masks, nonzero).
+            total = sum(x.array.size for x in inputs if isinstance(x, Tensor)) or 1
+            widest = max((x.array.ndim for x in inputs if isinstance(x, Tensor)), default=1) or 1
+            self.admit(op.name, [8 * total * widest], nodes=1)
+            return None
+        permitted = self._limits.max_command_flops
+        if outcome.flops > permitted:
+            raise refuse(op.name, outcome.flops, permitted, "max_command_flops", unit="operations")
+        shares = op.view and isinstance(inputs[0], Tensor) and inputs[0].array.flags.c_contiguous
+        sizes = [0] if shares else [spec.nbytes for spec in outcome.outputs]
+        if in_place and sizes:
+            sizes[0] = 0
+        self.admit(op.name, sizes, scratch=outcome.scratch_bytes, nodes=1)
+        return 1 if in_place else len(outcome.outputs)
+
+    def admit(self, what: str, sizes: Sequence[int], *, scratch: int = 0, nodes: int = 0) -> None:
+        """Refuse what would exceed a limit; otherwise add it to the upper bound of what the session holds.
+
+        Args:
+            what: the subject of the refusal.
+            sizes: bytes of each new value.
+            scratch: bytes needed only meanwhile.
+            nodes: new graph nodes.
+        """
+        limits = self._limits
+        largest = max(sizes, default=0)
+        if largest > limits.max_tensor_bytes:
+            raise refuse(what, largest, limits.max_tensor_bytes, "max_tensor_bytes")
+        if scratch > limits.max_session_bytes:
+            raise refuse(f"{what} (working memory)", scratch, limits.max_session_bytes, "max_session_bytes")
+        total = sum(sizes)
+        held = self._held
+        if held.nbytes + total + scratch > limits.max_session_bytes or held.nodes + nodes > limits.max_nodes:
+            held = usage.count(self._alive())
+            if held.nbytes + total + scratch > limits.max_session_bytes:
+                raise refuse(
+                    f"{what}, with the {held.nbytes:,} bytes that the session holds,",
+                    held.nbytes + total + scratch,
+                    limits.max_session_bytes,
+                    "max_session_bytes",
+                    hint="release tensors that are no longer needed",
+                )
+            if held.nodes + nodes > limits.max_nodes:
+                raise refuse(
+                    "the graph",
+                    held.nodes + nodes,
+                    limits.max_nodes,
+                    "max_nodes",
+                    unit="nodes",
+                    hint="release results that are no longer needed, or use no_grad",
+                )
+        self._held = usage.Held(held.nbytes + total, held.nodes + nodes)
+
+    def hold(self, nbytes: int, create_graph: bool) -> None:
+        """Add gradients to the upper bound; a recorded gradient also made nodes, which only a count can tell."""
+        if create_graph:
+            self._held = usage.count(self._alive())
+        else:
+            self._held = usage.Held(self._held.nbytes + nbytes, self._held.nodes)
