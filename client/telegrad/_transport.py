@@ -243,7 +243,7 @@ class HttpTransport:
         content = _content(request, headers)
         sent = content if content is None or isinstance(content, bytes) else pieces(content)
         with (
-            _translated(),
+            _translated(self._url),
             self._client.stream(request.method, self._url + request.path, content=sent, headers=headers) as answer,
         ):
             sink = Sink(answer.status_code, answer.headers)
@@ -284,7 +284,7 @@ class AsyncHttpTransport:
         headers = {"accept": request.accept}
         content = _content(request, headers)
         sent = content if content is None or isinstance(content, bytes) else _async_pieces(content)
-        with _translated():
+        with _translated(self._url):
             async with self._client.stream(request.method, self._url + request.path, content=sent, headers=headers) as answer:
                 sink = Sink(answer.status_code, answer.headers)
                 async for piece in answer.aiter_bytes():
@@ -298,14 +298,18 @@ class AsyncHttpTransport:
 
 
 @contextlib.contextmanager
-def _translated() -> Generator[None]:
-    """The HTTP library's failures as telegrad's."""
+def _translated(url: str) -> Generator[None]:
+    """The HTTP library's failures as telegrad's, for requests to ``url``."""
     import httpx2
 
     try:
         yield
     except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-        failure = TransportError(f"the server was not reached: {_reason(error)}")
+        # A user name and password in the address stay out of messages.
+        where = url.rsplit("@", 1)[-1]
+        failure = TransportError(
+            f"the server was not reached at {where}: {_reason(error)}. Is one running there? `telegrad serve` starts one on this machine"
+        )
         failure.__cause__ = error
         raise NotSent(failure) from error
     except httpx2.TimeoutException as error:
