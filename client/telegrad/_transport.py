@@ -308,7 +308,8 @@ def _translated(url: str) -> Generator[None]:
         # A user name and password in the address stay out of messages.
         where = url.rsplit("@", 1)[-1]
         failure = TransportError(
-            f"the server was not reached at {where}: {_reason(error)}. Is one running there? `telegrad serve` starts one on this machine"
+            f"the server was not reached at {where}: {_reason(error)}. Is one running "
+            "there? `telegrad serve` starts one on this machine"
         )
         failure.__cause__ = error
         raise NotSent(failure) from error
