@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import telegrad
+from telegrad.contract.session import current_session
 from tests.places import PLACES, open_session
 from tests.references.sides import Telegrad
 
@@ -39,3 +40,11 @@ def engine() -> Iterator[Telegrad]:
     with telegrad.local() as opened:
         opened.manual_seed(0)
         yield Telegrad(opened)
+
+
+@pytest.fixture(autouse=True)
+def leaves_no_session_current() -> Iterator[None]:
+    """A test that leaves its session current would move the tests after it to another place."""
+    before = current_session()
+    yield
+    assert current_session() is before

@@ -56,7 +56,6 @@ def test_the_message_is_the_local_one(session: telegrad.RemoteSession) -> None:
         fails_on_the_server().tolist()
 
     assert str(remote.value) == str(local.value)
-    session.__enter__()
 
 
 def test_dependents_fail_and_the_others_live(session: telegrad.RemoteSession) -> None:
