@@ -437,9 +437,22 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
     checks.plain_parameters(parameters)
     check_inputs(home, op, inputs)
     full = op.complete(parameters)
-    outcome = foresee(op, inputs, full)
-    compute = None if outcome is None or outcome.compute is None else outcome.compute.numpy
-    arrays = [as_array(x, compute) for x in inputs]
+    return compute(home, entry, inputs, full, foresee(op, inputs, full), track=track)
+
+
+def compute(
+    home: Engine,
+    entry: Entry,
+    inputs: tuple[Any, ...],
+    full: dict[str, Any],
+    outcome: Outcome | None,
+    *,
+    track: bool | None = None,
+) -> Any:
+    """The second half of ``apply``, for whoever has done the first: inputs checked, parameters complete, outcome foreseen."""
+    op = entry.op
+    compute_type = None if outcome is None or outcome.compute is None else outcome.compute.numpy
+    arrays = [as_array(x, compute_type) for x in inputs]
     token = quiet.enter()
     try:
         if op.random:

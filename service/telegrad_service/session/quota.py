@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from telegrad.contract.limits import Limits, refuse
-from telegrad.contract.ops import Op
+from telegrad.contract.ops import Op, Outcome
 from telegrad_service.engine.tensor import Tensor, foresee
 from telegrad_service.session import usage
 
@@ -20,9 +20,9 @@ class Quota:
         self._alive = alive
         self._held = usage.Held(0, 0)
 
-    def foresee(self, op: Op, inputs: tuple[Any, ...], parameters: dict[str, Any], *, in_place: bool) -> int | None:
-        """Run the op's rule: raise its errors, admit its cost, and say how many outputs it has (None if that depends on values)."""
-        outcome = foresee(op, inputs, op.complete(parameters))
+    def foresee(self, op: Op, inputs: tuple[Any, ...], parameters: dict[str, Any], *, in_place: bool) -> Outcome | None:
+        """Run the op's rule with complete parameters: raise its errors and admit its cost. None where it depends on values."""
+        outcome = foresee(op, inputs, parameters)
         if outcome is None:
             # The result depends on values but is never larger than all inputs together, broadcast (masks, nonzero).
             total = sum(x.array.size for x in inputs if isinstance(x, Tensor)) or 1
@@ -37,7 +37,7 @@ class Quota:
         if in_place and sizes:
             sizes[0] = 0
         self.admit(op.name, sizes, scratch=outcome.scratch_bytes, nodes=1)
-        return 1 if in_place else len(outcome.outputs)
+        return outcome
 
     def admit(self, what: str, sizes: Sequence[int], *, scratch: int = 0, nodes: int = 0) -> None:
         """Refuse what would exceed a limit; otherwise add it to the upper bound of what the session holds.

@@ -41,7 +41,9 @@ from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import find
 from telegrad_service.engine import autograd
 from telegrad_service.engine.rules import load
-from telegrad_service.engine.tensor import Engine, Tensor, check_inputs
+from telegrad_service.engine.table import ENTRIES
+from telegrad_service.engine.tensor import Engine, Tensor, check_inputs, compute
+from telegrad_service.engine.writes import apply_in_place
 from telegrad_service.session import usage
 from telegrad_service.session.programs import Program
 from telegrad_service.session.quota import Quota
@@ -184,8 +186,9 @@ class Session:
         if op.required_inputs <= len(inputs) < len(op.inputs) and not op.inputs[-1].variadic:
             inputs += (None,) * (len(op.inputs) - len(inputs))  # absent optional tensors need not be written out
         check_inputs(self.engine, op, inputs)
-        parameters = dict(command.parameters)
-        count = self._quota.foresee(op, inputs, parameters, in_place=in_place)
+        parameters = op.complete(command.parameters)
+        outcome = self._quota.foresee(op, inputs, parameters, in_place=in_place)
+        count = None if outcome is None else 1 if in_place else len(outcome.outputs)
         wanted = command.outputs
         if wanted is not None:
             self._require_free(wanted, context)
@@ -195,7 +198,10 @@ class Session:
             self._require_room(1 if count is None else count)
         token = modes.set_mode(command.grad_enabled)
         try:
-            made = self.engine._apply(command.op, *inputs, **parameters)
+            if in_place:
+                made: Any = apply_in_place(self.engine, op.name, inputs, parameters)
+            else:
+                made = compute(self.engine, ENTRIES[op.name], inputs, parameters, outcome)
         finally:
             modes.reset_mode(token)
         outputs = made if isinstance(made, tuple) else (made,)
