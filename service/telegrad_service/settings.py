@@ -6,6 +6,7 @@ with dashes. Units stand in the names. The fields of ``Limits`` are settings of 
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import re
@@ -72,8 +73,8 @@ class Setting(NamedTuple):
 
 def _meanings(cls: type) -> dict[str, str]:
     """What the class's docstring says of each attribute."""
-    text = (cls.__doc__ or "").partition("Attributes:")[2]
-    found = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, re.MULTILINE)
+    text = (inspect.getdoc(cls) or "").partition("Attributes:")[2]  # Pythons differ in the indentation that they keep
+    found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
     return {name: " ".join(meaning.split()) for name, meaning in found}
 
 

@@ -10,6 +10,7 @@ input is a reference (a JSON string), a number, or null for an absent optional t
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -437,7 +438,7 @@ def schema(cls: type[Command]) -> dict[str, Any]:
     return {
         "type": "object",
         "title": cls.__name__,
-        "description": (cls.__doc__ or "").split("\n\n")[0],
+        "description": (inspect.getdoc(cls) or "").split("\n\n")[0],
         "properties": {"command": {"const": cls.command}, **{name: kind.schema for name, kind in table.items()}},
         "required": ["command", *_REQUIRED[cls.command]],
         "additionalProperties": False,
