@@ -53,6 +53,7 @@ SAMPLES: list[Sample] = [
     Sample("div", (ints(9), ints(9, low=-5, high=0, seed=1)), {"rounding_mode": "floor"}, op="div", gradient=False),
     Sample("Tensor.__truediv__", (rand(2), 3), op="div"),
     Sample("Tensor.__rtruediv__", (rand(2, low=0.5), 3), op="div"),
+    Sample("Tensor.__rdiv__", (rand(2, low=0.5), 3), op="div"),
     Sample("Tensor.div_", (rand(2, 3), rand(3, low=0.5, seed=1)), op="div"),
     Sample("Tensor.div_", (rand(2), rand(2, low=0.5, seed=1)), {"rounding_mode": "floor"}, op="div", second=False),
     Sample("Tensor.__itruediv__", (rand(2), 2.0), op="div"),

@@ -221,11 +221,32 @@ SAMPLES: list[Sample] = [
     Sample("topk", (rand(3, 4), 0), op="topk"),
     Sample("topk", (rand(5), 5), op="topk"),
     Sample("topk", (rand(), 1), op="topk"),
+    # Repeats
+    Sample("repeat_interleave", (rand(2, 3), 2), op="flatten"),
+    Sample("repeat_interleave", (rand(2, 3), 2, -1), {"output_size": 6}, op="flatten"),
+    Sample("repeat_interleave", (rand(2, 3), 0, 0), op="flatten"),
+    Sample("repeat_interleave", (rand(), 2), op="flatten"),
+    Sample("Tensor.repeat_interleave", (rand(2, 3), np.array([2, 0, 1])), {"dim": 1}, op="index_select"),
+    Sample("Tensor.repeat_interleave", (rand(2, 3), np.array(2), 0), {"output_size": 4}, op="index_select"),
+    Sample("repeat_interleave", (rand(2), np.array([3])), op="index_select"),
+    Sample("repeat_interleave", (np.array([2, 0, 1]),), op="repeat_interleave.Tensor", gradient=False),
+    Sample("repeat_interleave", (np.array([1, 2], "int32"),), {"output_size": 3}, op="repeat_interleave.Tensor", gradient=False),
 ]
 
 _GET = "Tensor.__getitem__"
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample("repeat_interleave", (rand(2, 3), -1), match="must be non-negative"),
+    ErrorSample("repeat_interleave", (rand(2, 3), 2.5), error=TypeError, match="repeats"),
+    ErrorSample("repeat_interleave", (rand(2, 3), 2, 2), error=IndexError, match="Dimension out of range"),
+    ErrorSample("repeat_interleave", (rand(), 2, 0), error=IndexError, match="Dimension out of range"),
+    ErrorSample("repeat_interleave", (rand(2, 3), 2, 0), {"output_size": 5}, match="expected 4 but got 5"),
+    ErrorSample("repeat_interleave", (rand(2, 3), np.array([1, 2]), 0), {"output_size": 4}, match="does not match required size"),
+    ErrorSample("repeat_interleave", (rand(2, 3), np.array([1, 2]), 1), match="must have the same size as input along dim"),
+    ErrorSample("repeat_interleave", (rand(2, 3), np.array([[1, 2]]), 0), match="0-dim or 1-dim"),
+    ErrorSample("repeat_interleave", (rand(2, 3), np.array([1, -2]), 0), match="can not be negative"),
+    ErrorSample("repeat_interleave", (rand(2),), error=NotImplementedError, match="not implemented"),
+    ErrorSample("repeat_interleave", (np.array([[1]]),), match="1D vector"),
     ErrorSample("index_fill", (rand(3, 4), 5, at(0), 1.0), error=IndexError, match="Dimension out of range"),
     ErrorSample("index_fill", (rand(3, 4), 0, at(7), 1.0), error=IndexError, match="out of bounds for dimension 0 with size 3"),
     ErrorSample("index_copy", (rand(3, 4), 0, at(0), rand(1, 4, dtype="float32")), match="expected to have the same dtype"),

@@ -225,6 +225,17 @@ SAMPLES: list[Sample] = [
     *_each("hstack", "cat", ([rand(2), rand(3)],), ([X, rand(2, 1)],), ([rand(), rand(2)],)),
     *_each("vstack", "cat", ([rand(2), rand(2, seed=1)],), ([X, rand(1, 3)],), ([rand(), rand(seed=1)],)),
     *_each("broadcast_tensors", "expand", (rand(2, 1), rand(3)), (rand(), rand(2))),
+    # Diagonal matrices
+    *_each("diag_embed", "diag_embed", (X,), (X, 1), (CUBE, -2, 0, 2), (CUBE, 1, -1, 1), (rand(0),), (complexes(2), 1)),
+    *_each("diag", "diag_embed", (rand(3),), (rand(3), -1), (ints(2), 1)),
+    *_each("diag", "diagonal", (X,), (X, 1), (X, 5)),
+    Sample("Tensor.diag", (X,), {"diagonal": -1}, op="diagonal"),
+    *_each("diagflat", "diag_embed", (X, 1), (rand(),)),
+    # Grids
+    Sample("meshgrid", (rand(2), rand(3, seed=1)), {"indexing": "ij"}, op="expand"),
+    Sample("meshgrid", (rand(2), rand(3, seed=1), rand()), {"indexing": "xy"}, op="expand"),
+    Sample("meshgrid", ([rand(2)],), {"indexing": "xy"}, op="expand", note="one"),
+    Sample("meshgrid", ([ints(2), ints(0)],), {"indexing": "ij"}, op="expand"),
 ]
 
 ERRORS: list[ErrorSample] = [
@@ -278,6 +289,15 @@ ERRORS: list[ErrorSample] = [
     ErrorSample("triu", (rand(2),), match="at least 2 dimensions"),
     ErrorSample("diagonal", (X, 0, 1, 1), match="cannot be identical"),
     ErrorSample("diagonal", (rand(2),), error=IndexError, match="Dimension out of range"),
+    ErrorSample("diag_embed", (rand(),), error=IndexError, match="diagonal"),
+    ErrorSample("diag_embed", (X, 0, 0, 0), match="cannot be identical"),
+    ErrorSample("diag_embed", (X, 0, 0, 3), error=IndexError, match="Dimension out of range"),
+    ErrorSample("diag", (CUBE,), match="Supports 1D or 2D tensors. Got 3D"),
+    ErrorSample("diag", (X, 1.5), error=TypeError, match="must be int"),
+    ErrorSample("meshgrid", ([],), match="non-empty TensorList"),
+    ErrorSample("meshgrid", (X,), match="Expected 0D or 1D"),
+    ErrorSample("meshgrid", (rand(2), ints(2)), match="same dtype"),
+    ErrorSample("meshgrid", (rand(2),), {"indexing": "ji"}, match="indexing must be one of"),
     ErrorSample("select", (X, 0, 2), error=IndexError, match="index 2 out of range"),
     ErrorSample("select", (rand(), 0, 0), error=IndexError, match="0-dim tensor"),
     ErrorSample("select", (X, 2, 0), error=IndexError, match="Dimension out of range"),

@@ -18,6 +18,7 @@ __all__ = [
     "masked_scatter",
     "masked_select",
     "nonzero",
+    "repeat_interleave",
     "scatter",
     "scatter_add",
     "sort",
@@ -38,6 +39,7 @@ masked_fill = free(Tensor.masked_fill)
 masked_scatter = free(Tensor.masked_scatter)
 masked_select = free(Tensor.masked_select)
 nonzero = free(Tensor.nonzero)
+repeat_interleave = free(Tensor.repeat_interleave)
 scatter = free(Tensor.scatter)
 scatter_add = free(Tensor.scatter_add)
 sort = free(Tensor.sort)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from telegrad._free import free, require_tensor
 from telegrad.contract.tensor import TensorOps
-from telegrad.contract.tensor.shape import broadcast_tensors, cat, concatenate, hstack, stack, vstack
+from telegrad.contract.tensor.shape import broadcast_tensors, cat, concatenate, hstack, meshgrid, stack, vstack
 from telegrad.contract.tensor.tensor import Tensor
 
 T = TypeVar("T", bound=TensorOps)
@@ -20,10 +20,14 @@ __all__ = [
     "concat",
     "concatenate",
     "detach",
+    "diag",
+    "diag_embed",
+    "diagflat",
     "diagonal",
     "flatten",
     "flip",
     "hstack",
+    "meshgrid",
     "moveaxis",
     "movedim",
     "narrow",
@@ -52,6 +56,9 @@ __all__ = [
 chunk = free(Tensor.chunk)
 concat = cat
 detach = free(Tensor.detach)
+diag = free(Tensor.diag)
+diag_embed = free(Tensor.diag_embed)
+diagflat = free(Tensor.diagflat)
 diagonal = free(Tensor.diagonal)
 flatten = free(Tensor.flatten)
 movedim = free(Tensor.movedim)

@@ -21,6 +21,23 @@ def _like(x: Spec, shape: Shape, cost: int = 1) -> Outcome:
     return Outcome((Spec(shape, x.dtype),), cost * math.prod(shape))
 
 
+def repeat_positions(inputs: Inputs, p: Parameters) -> Outcome:
+    """Rule of ``repeat_interleave.Tensor``: as many positions as the repeats sum to, which only ``output_size`` tells before."""
+    (repeats,) = inputs
+    if len(repeats.shape) != 1:
+        raise ShapeError("repeat_interleave only accept 1D vector as repeat")
+    if repeats.dtype not in (dtypes.int64, dtypes.int32):
+        raise UnsupportedDTypeError(
+            f'"repeat_interleave" not implemented for {repeats.dtype.name}; convert the repeats first, with .to(telegrad.int64)'
+        )
+    count = p["output_size"]
+    if count is None:
+        raise UnknownShape(repeats.dtype)
+    if count < 0:
+        raise ShapeError(f"repeat_interleave(): output_size must not be negative, got {count}")
+    return Outcome((Spec((count,), repeats.dtype),), count)
+
+
 def select_first(inputs: Inputs, p: Parameters) -> Outcome:
     """Rule of ``getitem.int``."""
     (x,) = inputs

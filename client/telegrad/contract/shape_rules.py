@@ -290,6 +290,19 @@ def diagonal(inputs: Sequence[Any], p: Parameters) -> Outcome:
     return _one(inputs[0], (*[n for i, n in enumerate(shape) if i not in (a, b)], max(length, 0)))
 
 
+def diag_embed(inputs: Sequence[Any], p: Parameters) -> Outcome:
+    """Rule of ``diag_embed``: ``dim1`` and ``dim2`` count dimensions of the result."""
+    x, ndim = inputs[0], len(inputs[0].shape) + 1
+    if ndim == 1:
+        raise DimensionError("diag_embed(): a tensor without dimensions has no diagonal; reshape it to [1] first")
+    a, b = dimension(p["dim1"], ndim), dimension(p["dim2"], ndim)
+    if a == b:
+        raise ShapeError(f"diagonal dimensions cannot be identical {p['dim1']}, {p['dim2']}")
+    side = x.shape[-1] + abs(p["offset"])
+    rest = iter(x.shape[:-1])
+    return _one(x, tuple(side if i in (a, b) else next(rest) for i in range(ndim)), x.size)
+
+
 def select(inputs: Sequence[Any], p: Parameters) -> Outcome:
     """Rule of ``select``."""
     shape, index = inputs[0].shape, p["index"]

@@ -373,6 +373,9 @@ class ElementwiseOps(TensorBase):
     def __rtruediv__(self, other: Number) -> Self:
         return self._apply("div", other, self)
 
+    def __rdiv__(self, other: Self | Number) -> Self:
+        return self._apply("div", other, self)
+
     def __floordiv__(self, other: Self | Number) -> Self:
         return self._apply("floor_divide", self, other)
 

@@ -10,11 +10,11 @@ import numpy as np
 from telegrad.contract import dtypes
 from telegrad.contract import index_rules as rules
 from telegrad.contract.dtypes import DType, Number
-from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DimensionError, ShapeError
 from telegrad.contract.indexing import Index, canonical
 from telegrad.contract.kinds import TensorSlot
 from telegrad.contract.ops import op
-from telegrad.contract.shapes import integer
+from telegrad.contract.shapes import dimension, integer
 from telegrad.contract.tensor.base import TensorBase
 
 if TYPE_CHECKING:
@@ -191,6 +191,48 @@ class IndexOps(TensorBase):
         """
         return self._apply("index_select", self, index, dim=integer(dim, "dim"))
 
+    @op(rules.repeat_positions, name="repeat_interleave.Tensor", differentiable=(), reason=INTEGERS_ONLY)
+    def _repeat_positions(self, *, output_size: int | None = None) -> Self:
+        """Each position as often as the tensor says there: [2, 0, 1] gives [0, 0, 2]. ``output_size`` is their sum, if known.
+
+        Shapes: [n] -> [sum]. Raises: ShapeError for negative repeats or an ``output_size`` that is not their sum.
+        """
+        return self._apply("repeat_interleave.Tensor", self, output_size=output_size)
+
+    def repeat_interleave(
+        self, repeats: Self | int | None = None, dim: int | None = None, *, output_size: int | None = None
+    ) -> Self:
+        """Each slice along ``dim`` (of the flattened tensor without ``dim``) several times, one copy after another.
+
+        ``repeats`` is how often, for all slices or, as a tensor, for each. Without it, the tensor itself holds repeats, and the
+        result each position as often. ``output_size`` is the number of slices of the result, where known before.
+
+        Shapes: [..., n, ...], [n] -> [..., sum, ...]. Gradient: g summed over the copies.
+        Raises: ShapeError for negative repeats, and for a tensor of as many as there are not slices; DTypeError.
+        """
+        if output_size is not None:
+            output_size = integer(output_size, "output_size")
+        if repeats is None:
+            return self._repeat_positions(output_size=output_size)
+        x = self if dim is not None else self._apply("flatten", self)
+        at = 0 if dim is None else integer(dim, "dim")
+        if not isinstance(repeats, TensorBase):
+            return _copies(x, integer(repeats, "repeats"), at, output_size)
+        each: Any = repeats
+        if not x.shape:
+            raise DimensionError(f"Dimension specified as {at} but tensor has no dimensions")
+        size = x.shape[dimension(at, len(x.shape))]
+        if len(each.shape) > 1:
+            raise ShapeError("repeats must be 0-dim or 1-dim tensor")
+        if not each.shape or each.shape == (1,):
+            each = self._apply("expand", each, size=(size,))
+        if each.shape[0] != size:
+            raise ShapeError(
+                "repeats must have the same size as input along dim, but got "
+                f"repeats.size(0) = {each.shape[0]} and input.size({at}) = {size}"
+            )
+        return self._apply("index_select", x, each._repeat_positions(output_size=output_size), dim=at)
+
     @op(rules.index_add, differentiable=("self", "source"), inplace=True)
     def index_add(self, dim: int, index: Self, source: Self, *, alpha: Number = 1) -> Self:
         """``alpha * source`` added to the slices along ``dim`` that ``index`` names, repeats included.
@@ -302,6 +344,20 @@ class IndexOps(TensorBase):
         Shapes: [..., n, ...] -> [..., k, ...] twice. Gradient: g where each value was. Raises: ShapeError if ``k`` exceeds n.
         """
         return Sorted(*self._apply("topk", self, k=integer(k, "k"), dim=integer(dim, "dim"), largest=largest, sorted=sorted))
+
+
+def _copies(x: Any, repeats: int, dim: int, output_size: int | None) -> Any:
+    """``repeat_interleave`` of all slices alike: a view that repeats each, copied."""
+    if repeats < 0:
+        raise ShapeError("Repeats must be non-negative")
+    if not x.shape:
+        raise DimensionError("Dimension out of range (expected to be in range of [-1, 0], but got 1)")
+    at = dimension(dim, len(x.shape))
+    total = x.shape[at] * repeats
+    if output_size is not None and output_size != total:
+        raise ShapeError(f"repeat_interleave: Invalid output_size, expected {total} but got {output_size}")
+    shape = (*x.shape[: at + 1], repeats, *x.shape[at + 1 :])
+    return x.unsqueeze(at + 1).expand(shape).clone().flatten(at, at + 1)
 
 
 def _is_mask(tensors: Sequence[Any]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
 from telegrad.contract import shape_rules as rules
-from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from telegrad.contract.ops import Shape, SizeByName, op
 from telegrad.contract.shapes import broadcast, integer, ints, optional_ints, same, size_argument
 from telegrad.contract.tensor.base import TensorBase
@@ -253,6 +253,28 @@ class ShapeOps(TensorBase):
             "diagonal", self, offset=integer(offset, "offset"), dim1=integer(dim1, "dim1"), dim2=integer(dim2, "dim2")
         )
 
+    @op(rules.diag_embed)
+    def diag_embed(self, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Self:
+        """Square matrices, in ``dim1`` and ``dim2`` of the result, of zeros but for the last dimension's vectors on a diagonal.
+
+        Shapes: [..., n] -> [..., n + abs(offset), n + abs(offset)]. Gradient: the diagonal of g.
+        """
+        return self._apply(
+            "diag_embed", self, offset=integer(offset, "offset"), dim1=integer(dim1, "dim1"), dim2=integer(dim2, "dim2")
+        )
+
+    def diag(self, diagonal: int = 0) -> Self:
+        """A vector as the diagonal of a square matrix of zeros, or the diagonal of a matrix as a new vector."""
+        if len(self.shape) == 1:
+            return self.diag_embed(integer(diagonal, "diagonal"))
+        if len(self.shape) != 2:
+            raise ShapeError(f"diag(): Supports 1D or 2D tensors. Got {len(self.shape)}D")
+        return self._apply("clone", self.diagonal(integer(diagonal, "diagonal")))
+
+    def diagflat(self, offset: int = 0) -> Self:
+        """All elements, one after another, as the diagonal of a square matrix of zeros."""
+        return self.reshape(-1).diag_embed(integer(offset, "offset"))
+
     @op(rules.select, view=True)
     def select(self, dim: int, index: int) -> Self:
         """The slice number ``index`` along ``dim``; negative counts from the end.
@@ -381,6 +403,33 @@ def vstack(tensors: Sequence[T]) -> T:
     """Tensors joined along the first dimension, those of one dimension or none as rows."""
     parts: list[Any] = [t if len(t.shape) >= 2 else t.reshape(1, -1) for t in sequence_of_tensors(tensors, "vstack")]
     return cat(parts, dim=0)
+
+
+def meshgrid(*tensors: T | Sequence[T], indexing: str = "ij") -> tuple[T, ...]:
+    """The coordinates of a grid, a tensor for each vector: element [i, j, ...] of the first is the first vector's element i.
+
+    Shapes: [n], [m], ... -> [n, m, ...] each, views; with ``indexing="xy"`` the first two dimensions change places. Raises:
+    ShapeError for tensors of two dimensions or more, and for another indexing; DTypeError where types differ.
+    """
+    given: Any = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], TensorBase) else tensors
+    if isinstance(given, (tuple, list)) and not given:
+        raise ShapeError("meshgrid expects a non-empty TensorList")
+    found: list[Any] = list(sequence_of_tensors(given, "meshgrid"))
+    if indexing not in ("ij", "xy"):
+        raise ShapeError('torch.meshgrid: indexing must be one of "xy" or "ij"')
+    for tensor in found:
+        if len(tensor.shape) > 1:
+            raise ShapeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got shape {list(tensor.shape)}")
+        if tensor.dtype is not found[0].dtype:
+            raise DTypeError("meshgrid expects all tensors to have the same dtype")
+    swapped = indexing == "xy" and len(found) > 1
+    if swapped:
+        found[:2] = found[1::-1]
+    sizes = tuple(t.shape[0] if t.shape else 1 for t in found)
+    grids = [t.reshape((-1,) + (1,) * (len(found) - 1 - i)).expand(sizes) for i, t in enumerate(found)]
+    if swapped:
+        grids[:2] = grids[1::-1]
+    return tuple(grids)
 
 
 def broadcast_tensors(*tensors: T) -> tuple[T, ...]:

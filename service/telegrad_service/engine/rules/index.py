@@ -24,6 +24,15 @@ from telegrad_service.engine.table import Array, derivative, kernel
 # Brackets ----------------------------------------------------------------------------------------------------------------------
 
 
+@kernel("repeat_interleave.Tensor")
+def _repeat_positions(self: Array, output_size: int | None) -> Array:
+    if self.size and self.min() < 0:
+        raise ShapeError("repeats can not be negative")
+    if output_size is not None and output_size != int(self.sum()):
+        raise ShapeError("allocated size does not match required size")
+    return np.repeat(np.arange(self.size, dtype=self.dtype), self)
+
+
 @kernel("getitem.int")
 def _getitem_int(self: Array, index: int) -> Array:
     return self[index, ...]

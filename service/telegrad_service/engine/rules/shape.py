@@ -245,6 +245,19 @@ derivative(
 )
 
 
+@kernel("diag_embed")
+def _diag_embed(self: Array, offset: int, dim1: int, dim2: int) -> Any:
+    length = self.shape[-1]
+    side = length + abs(offset)
+    made = np.zeros((*self.shape[:-1], side, side), self.dtype)
+    along = np.arange(length)
+    made[..., along + max(-offset, 0), along + max(offset, 0)] = self
+    return np.ascontiguousarray(np.moveaxis(made, (-2, -1), (dim1, dim2)))
+
+
+derivative("diag_embed", self=lambda g, offset, dim1, dim2: F.diagonal(g, offset=offset, dim1=dim1, dim2=dim2))
+
+
 @kernel("select")
 def _select(self: Array, dim: int, index: int) -> Any:
     return self[(slice(None),) * (dim % self.ndim) + (index, ...)]
