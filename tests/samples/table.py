@@ -11,6 +11,7 @@ from tests.samples import (
     ErrorSample,
     Sample,
     comparison,
+    conv,
     conversion,
     creation,
     elementwise,
@@ -35,6 +36,7 @@ FAMILIES = (
     linalg,
     nn,
     losses,
+    conv,
 )
 
 SAMPLES: list[Sample] = [sample for family in FAMILIES for sample in family.SAMPLES]

@@ -286,6 +286,7 @@ KINDS: Final[dict[str, Kind]] = {
     "DTypeLike | None": optional(DTYPE),
     "Sequence[int] | None": optional(INTS),
     "int | Sequence[int] | None": optional(INTS),
+    "int | Sequence[int] | str": _either(INTS, STRING),
     "Chain": INTERNAL,
     "float | str": _either(FLOAT, STRING),
     "float | str | None": optional(_either(FLOAT, STRING)),

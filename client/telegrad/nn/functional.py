@@ -15,6 +15,9 @@ from telegrad.contract.tensor.tensor import Tensor
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "conv1d",
+    "conv2d",
+    "conv3d",
     "cosine_similarity",
     "cross_entropy",
     "dropout",
@@ -50,6 +53,9 @@ T = TypeVar("T", bound=Tensor)
 
 binary_cross_entropy = free(Tensor.binary_cross_entropy)
 binary_cross_entropy_with_logits = free(Tensor.binary_cross_entropy_with_logits)
+conv1d = free(Tensor.conv1d)
+conv2d = free(Tensor.conv2d)
+conv3d = free(Tensor.conv3d)
 cross_entropy = free(Tensor.cross_entropy)
 gelu = free(Tensor.gelu)
 huber_loss = free(Tensor.huber_loss)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from telegrad.contract.tensor.comparison import ComparisonOps
+from telegrad.contract.tensor.conv import ConvOps
 from telegrad.contract.tensor.conversion import CastOps
 from telegrad.contract.tensor.creation import LikeOps
 from telegrad.contract.tensor.elementwise import ElementwiseOps
@@ -28,6 +29,7 @@ class TensorOps(
     LinalgOps,
     NNOps,
     LossOps,
+    ConvOps,
     InPlaceOps,
 ):
     """Every op that is a method of a tensor; the only way out is ``_apply``."""

@@ -1,0 +1,217 @@
+"""Convolutions, pooling and padding of ``telegrad.nn.functional``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from telegrad.contract.errors import DTypeError, ShapeError, UnsupportedDTypeError
+from telegrad.contract.ops import Outcome, Rule, Spec, op
+from telegrad.contract.shapes import integer, ints
+from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.tensor.nn import FUNCTIONAL
+from telegrad.contract.windows import column_elements, convolution_windows, padded_elements
+
+
+def _check_types(name: str, x: Spec, weight: Spec, bias: Spec | None) -> None:
+    if x.dtype.category == 0:
+        raise UnsupportedDTypeError(f'"{name}" not implemented for bool; convert it first, for example with .to(telegrad.float32)')
+    if weight.dtype is not x.dtype:
+        raise DTypeError(
+            f"{name}: expected scalar type {x.dtype.name} but found {weight.dtype.name}: convert the weight with .to(...)"
+        )
+    if bias is not None and bias.dtype is not x.dtype:
+        raise DTypeError(f"{name}: Input type ({x.dtype.name}) and bias type ({bias.dtype.name}) should be the same")
+
+
+def _check_channels(x: Spec, weight: Spec, bias: Spec | None, groups: int, channels: int) -> None:
+    shape = list(weight.shape)
+    if groups <= 0:
+        raise ShapeError("non-positive groups is not supported")
+    if weight.shape[0] < groups:
+        raise ShapeError(
+            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of size {shape} instead"
+        )
+    if weight.shape[0] % groups:
+        raise ShapeError(
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of "
+            f"size {shape} instead"
+        )
+    if channels != weight.shape[1] * groups:
+        raise ShapeError(
+            f"Given groups={groups}, weight of size {shape}, expected input{list(x.shape)} to have {weight.shape[1] * groups} "
+            f"channels, but got {channels} channels instead"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError(
+            f"Given weight of size {shape}, expected bias to be 1-dimensional with {weight.shape[0]} elements, but got bias of "
+            f"size {list(bias.shape)} instead"
+        )
+
+
+def convolution_rule(count: int) -> Rule:
+    """Rule of a convolution over ``count`` dimensions."""
+    name = f"conv{count}d"
+
+    def rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+        x, weight, *rest = inputs
+        bias = rest[0] if rest else None
+        if len(weight.shape) != count + 2:
+            raise ShapeError(
+                f"{name}: expected a {count + 2}-dimensional weight [out_channels, in_channels / groups, *kernel], got one of "
+                f"size {list(weight.shape)}"
+            )
+        if len(x.shape) not in (count + 1, count + 2):
+            raise ShapeError(
+                f"Expected {count + 1}D (unbatched) or {count + 2}D (batched) input to {name}, but got input of size: "
+                f"{list(x.shape)}"
+            )
+        _check_types(name, x, weight, bias)
+        spatial, channels = x.shape[-count:], x.shape[-count - 1]
+        _check_channels(x, weight, bias, parameters["groups"], channels)
+        if not all(weight.shape[2:]):
+            raise ShapeError(f"kernel size should be greater than zero, but got a weight of size {list(weight.shape)}")
+        windows = convolution_windows(spatial, weight.shape[2:], parameters)
+        if not all(spatial):
+            raise ShapeError(f"Only zero batch or zero channel inputs are supported, but got input shape: {list(x.shape)}")
+        shape = (*x.shape[: -count - 1], weight.shape[0], *windows.output)
+        planes = math.prod(x.shape[:-count])
+        scratch = column_elements(planes, windows) + padded_elements(planes, spatial, windows) + math.prod(shape)
+        flops = 2 * math.prod(shape) * math.prod(weight.shape[1:])
+        return Outcome((Spec(shape, x.dtype),), flops, None, scratch * max(4, x.dtype.itemsize))
+
+    return rule
+
+
+def _transposed_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    g, weight = inputs
+    spatial = tuple(parameters["shape"])
+    windows = convolution_windows(spatial, weight.shape[2:], parameters)
+    channels = weight.shape[1] * parameters["groups"]
+    planes = g.shape[0] * channels
+    scratch = column_elements(planes, windows) + padded_elements(planes, spatial, windows) + g.size
+    return Outcome(
+        (Spec((g.shape[0], channels, *spatial), g.dtype),),
+        2 * g.size * math.prod(weight.shape[1:]),
+        None,
+        scratch * max(4, g.dtype.itemsize),
+    )
+
+
+def _weight_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    x, g = inputs
+    kernel = tuple(parameters["kernel"])
+    windows = convolution_windows(x.shape[2:], kernel, parameters)
+    planes = math.prod(x.shape[:2])
+    scratch = column_elements(planes, windows) + padded_elements(planes, x.shape[2:], windows) + g.size
+    shape = (g.shape[1], x.shape[1] // parameters["groups"], *kernel)
+    return Outcome((Spec(shape, x.dtype),), 2 * g.size * math.prod(shape[1:]), None, scratch * max(4, x.dtype.itemsize))
+
+
+def _settings(stride: Any, padding: Any, dilation: Any, groups: Any) -> dict[str, Any]:
+    """A convolution's parameters in canonical form."""
+    if not isinstance(padding, str):
+        padding = ints(padding, "padding")
+    return {
+        "stride": ints(stride, "stride"),
+        "padding": padding,
+        "dilation": ints(dilation, "dilation"),
+        "groups": integer(groups, "groups"),
+    }
+
+
+class ConvOps(TensorBase):
+    """Convolutions, pooling and padding."""
+
+    __slots__ = ()
+
+    # Convolutions --------------------------------------------------------------------------------------------------------------
+
+    @op(convolution_rule(1), namespace=FUNCTIONAL, node="ConvolutionBackward0")
+    def conv1d(
+        self,
+        weight: Self,
+        bias: Self | None = None,
+        stride: int | Sequence[int] = (1,),
+        padding: int | Sequence[int] | str = (0,),
+        dilation: int | Sequence[int] = (1,),
+        groups: int = 1,
+    ) -> Self:
+        """Cross-correlation of sequences with ``weight``, plus ``bias`` per output channel; ``padding`` may be "same" or "valid".
+
+        Shapes: [N, C, L] (or [C, L]), [O, C / groups, K], [O] -> [N, O, (L + 2 * padding - dilation * (K - 1) - 1) / stride + 1].
+        Gradient: the transposed convolution of g; the windows of self times g; g summed. Raises: ShapeError, DTypeError.
+        """
+        return self._apply("conv1d", self, weight, bias, **_settings(stride, padding, dilation, groups))
+
+    @op(convolution_rule(2), namespace=FUNCTIONAL, node="ConvolutionBackward0")
+    def conv2d(
+        self,
+        weight: Self,
+        bias: Self | None = None,
+        stride: int | Sequence[int] = (1,),
+        padding: int | Sequence[int] | str = (0,),
+        dilation: int | Sequence[int] = (1,),
+        groups: int = 1,
+    ) -> Self:
+        """Cross-correlation of images with ``weight``, plus ``bias`` per output channel; ``padding`` may be "same" or "valid".
+
+        Shapes: [N, C, H, W] (or [C, H, W]), [O, C / groups, KH, KW], [O] -> [N, O, ...], each size as in ``conv1d``.
+        Gradient: the transposed convolution of g; the windows of self times g; g summed. Raises: ShapeError, DTypeError.
+        """
+        return self._apply("conv2d", self, weight, bias, **_settings(stride, padding, dilation, groups))
+
+    @op(convolution_rule(3), namespace=FUNCTIONAL, node="ConvolutionBackward0")
+    def conv3d(
+        self,
+        weight: Self,
+        bias: Self | None = None,
+        stride: int | Sequence[int] = (1,),
+        padding: int | Sequence[int] | str = (0,),
+        dilation: int | Sequence[int] = (1,),
+        groups: int = 1,
+    ) -> Self:
+        """Cross-correlation of volumes with ``weight``, plus ``bias`` per output channel; ``padding`` may be "same" or "valid".
+
+        Shapes: [N, C, D, H, W] (or [C, D, H, W]), [O, C / groups, KD, KH, KW], [O] -> [N, O, ...], each size as in ``conv1d``.
+        Gradient: the transposed convolution of g; the windows of self times g; g summed. Raises: ShapeError, DTypeError.
+        """
+        return self._apply("conv3d", self, weight, bias, **_settings(stride, padding, dilation, groups))
+
+    @op(_transposed_rule, namespace="internal")
+    def _convolution_input(
+        self,
+        weight: Self,
+        *,
+        shape: Sequence[int],
+        stride: Sequence[int],
+        padding: int | Sequence[int] | str,
+        dilation: Sequence[int],
+        groups: int,
+    ) -> Self:
+        """The transpose of a convolution as a map of its input, whose spatial sizes are ``shape``.
+
+        Shapes: [N, O, ...], [O, C / groups, ...] -> [N, C, *shape]. Gradient: the convolution of g; its windows times self.
+        """
+        settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        return self._apply("_convolution_input", self, weight, shape=shape, **settings)
+
+    @op(_weight_rule, namespace="internal")
+    def _convolution_weight(
+        self,
+        other: Self,
+        *,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: int | Sequence[int] | str,
+        dilation: Sequence[int],
+        groups: int,
+    ) -> Self:
+        """The transpose of a convolution as a map of its weight: the windows of ``self`` times ``other``, the output's gradient.
+
+        Shapes: [N, C, ...], [N, O, ...] -> [O, C / groups, *kernel]. Gradient: the transposed convolution of other by g; the
+        convolution of self by g.
+        """
+        settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        return self._apply("_convolution_weight", self, other, kernel=kernel, **settings)

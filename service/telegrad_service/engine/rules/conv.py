@@ -1,0 +1,198 @@
+"""Kernels and derivatives of convolutions, pooling and padding."""
+
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+# A lambda's parameters cannot be annotated; the plan checks their names.
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from telegrad.contract.windows import Windows, convolution_windows
+from telegrad_service.engine.formulas import F
+from telegrad_service.engine.rules.nn import wide
+from telegrad_service.engine.table import Array, derivative, kernel
+
+# Windows -----------------------------------------------------------------------------------------------------------------------
+
+
+def _inside(spatial: tuple[int, ...], windows: Windows) -> Any:
+    """The index that takes the input out of its padding."""
+    return (..., *[slice(a, a + n) for n, a in zip(spatial, windows.low, strict=True)])
+
+
+def padded(x: Array, windows: Windows, value: Any = 0) -> Array:
+    """``x`` with its last dimensions padded by ``value``; itself where there is nothing to pad."""
+    if not any(windows.low) and not any(windows.high):
+        return x
+    count = len(windows.low)
+    lead, spatial = x.shape[: x.ndim - count], x.shape[x.ndim - count :]
+    sizes = zip(spatial, windows.low, windows.high, strict=True)
+    result = np.full((*lead, *[n + a + b for n, a, b in sizes]), value, x.dtype)
+    result[_inside(spatial, windows)] = x
+    return result
+
+
+def offsets(windows: Windows) -> list[tuple[tuple[int, ...], Any]]:
+    """Each place in a window, and the index that takes that element of all windows from the padded input."""
+    places = itertools.product(*[range(k) for k in windows.kernel])
+    return [
+        (
+            place,
+            (
+                ...,
+                *[
+                    slice(at * d, at * d + (n - 1) * s + 1, s)
+                    for at, d, n, s in zip(place, windows.dilation, windows.output, windows.stride, strict=True)
+                ],
+            ),
+        )
+        for place in places
+    ]
+
+
+# Convolutions ------------------------------------------------------------------------------------------------------------------
+# With all windows laid out as the columns of one matrix per group, a convolution and both its transposes are each one product.
+
+
+def _columns(x: Array, windows: Windows, groups: int) -> Array:
+    """[groups, channels of a group * kernel, N * output]: every window of ``x`` [N, C, ...]."""
+    source = padded(x, windows)
+    item = source.strides
+    view = as_strided(
+        source,
+        (x.shape[1], *windows.kernel, x.shape[0], *windows.output),
+        (
+            item[1],
+            *[n * d for n, d in zip(item[2:], windows.dilation, strict=True)],
+            item[0],
+            *[n * s for n, s in zip(item[2:], windows.stride, strict=True)],
+        ),
+        writeable=False,
+    )
+    rows = x.shape[1] // groups * math.prod(windows.kernel)
+    return view.reshape(groups, rows, x.shape[0] * math.prod(windows.output))
+
+
+def _by_channel(g: Array, groups: int) -> Array:
+    """[groups, channels of a group, N * output] of [N, O, ...]."""
+    return g.swapaxes(0, 1).reshape(groups, g.shape[1] // groups, g.shape[0] * math.prod(g.shape[2:]))
+
+
+def _convolution(self: Array, weight: Array, bias: Array | None = None, *, groups: int, **parameters: Any) -> Array:
+    count = weight.ndim - 2
+    batch = wide(self if self.ndim == count + 2 else self[None])
+    windows = convolution_windows(batch.shape[2:], weight.shape[2:], parameters)
+    out = weight.shape[0]
+    matrix = wide(weight).reshape(groups, out // groups, math.prod(weight.shape[1:]))
+    product = np.matmul(matrix, _columns(batch, windows, groups)).reshape(out, -1 if batch.shape[0] else 0)
+    if bias is not None:
+        product += bias[:, None]
+    result = np.ascontiguousarray(product.reshape(out, batch.shape[0], *windows.output).swapaxes(0, 1))
+    return result if self.ndim == count + 2 else result[0]
+
+
+for _count in (1, 2, 3):
+    kernel(f"conv{_count}d", _convolution)
+
+
+@kernel("_convolution_input")
+def _convolution_input(self: Array, weight: Array, *, shape: tuple[int, ...], groups: int, **parameters: Any) -> Array:
+    windows = convolution_windows(shape, weight.shape[2:], parameters)
+    out, width = weight.shape[:2]
+    matrix = wide(weight).reshape(groups, out // groups, math.prod(weight.shape[1:])).swapaxes(1, 2)
+    product = np.matmul(matrix, _by_channel(wide(self), groups))
+    columns = product.reshape(width * groups, *windows.kernel, self.shape[0], *windows.output)
+    sizes = [n + a + b for n, a, b in zip(shape, windows.low, windows.high, strict=True)]
+    total = np.zeros((width * groups, self.shape[0], *sizes), columns.dtype)
+    for place, index in offsets(windows):
+        total[index] += columns[(slice(None), *place)]
+    return np.ascontiguousarray(total[_inside(shape, windows)].swapaxes(0, 1))
+
+
+@kernel("_convolution_weight")
+def _convolution_weight(self: Array, other: Array, *, kernel: tuple[int, ...], groups: int, **parameters: Any) -> Array:
+    windows = convolution_windows(self.shape[2:], tuple(kernel), parameters)
+    columns = _columns(wide(self), windows, groups)
+    product = np.matmul(_by_channel(wide(other), groups), columns.swapaxes(1, 2))
+    return np.asarray(product.reshape(other.shape[1], self.shape[1] // groups, *kernel))
+
+
+def _batched(x: Any, count: int) -> Any:
+    """``x`` with a batch dimension."""
+    return x if x.ndim == count + 2 else F.reshape(x, shape=(1, *x.shape))
+
+
+def _conv_self(g: Any, weight: Any, self_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    count = len(weight.shape) - 2
+    found = F._convolution_input(
+        _batched(g, count),
+        F.conjugate(weight),
+        shape=tuple(self_shape[-count:]),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+    return found if len(self_shape) == count + 2 else F.reshape(found, shape=tuple(self_shape))
+
+
+def _conv_weight(g: Any, self: Any, weight_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    count = len(weight_shape) - 2
+    return F._convolution_weight(
+        _batched(F.conjugate(self), count),
+        _batched(g, count),
+        kernel=tuple(weight_shape[2:]),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+def _conv_bias(g: Any, weight_shape: Any) -> Any:
+    channel = g.ndim - len(weight_shape) + 1
+    return F.sum(g, dim=tuple([d for d in range(g.ndim) if d != channel]))
+
+
+for _count in (1, 2, 3):
+    derivative(f"conv{_count}d", self=_conv_self, weight=_conv_weight, bias=_conv_bias)
+
+
+def _forward(x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    """The convolution of a batch, by its number of dimensions."""
+    convolve = getattr(F, f"conv{len(weight.shape) - 2}d")
+    return convolve(x, weight, None, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+derivative(
+    "_convolution_input",
+    self=lambda g, weight, stride, padding, dilation, groups: _forward(g, F.conjugate(weight), stride, padding, dilation, groups),
+    weight=lambda g, self, weight_shape, stride, padding, dilation, groups: F._convolution_weight(
+        g,
+        F.conjugate(self),
+        kernel=tuple(weight_shape[2:]),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    ),
+)
+derivative(
+    "_convolution_weight",
+    self=lambda g, other, self_shape, stride, padding, dilation, groups: F._convolution_input(
+        F.conjugate(other),
+        g,
+        shape=tuple(self_shape[2:]),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    ),
+    other=lambda g, self, stride, padding, dilation, groups: _forward(F.conjugate(self), g, stride, padding, dilation, groups),
+)
