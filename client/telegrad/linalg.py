@@ -1,4 +1,4 @@
-"""``telegrad.linalg``: norms and singular values, as in ``torch.linalg``."""
+"""``telegrad.linalg``: norms, decompositions and systems of equations, as in ``torch.linalg``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,34 @@ from telegrad.contract.shapes import dimension, ints
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 
-__all__ = ["matmul", "matrix_norm", "norm", "svd", "svdvals", "vector_norm"]
+__all__ = [
+    "cholesky",
+    "det",
+    "eigh",
+    "eigvalsh",
+    "inv",
+    "matmul",
+    "matrix_norm",
+    "matrix_power",
+    "norm",
+    "slogdet",
+    "solve",
+    "svd",
+    "svdvals",
+    "vector_norm",
+]
 
 T = TypeVar("T", bound=Tensor)
 
+cholesky = free(Tensor._cholesky)  # pyright: ignore[reportPrivateUsage] - torch.Tensor.cholesky is an older function
+det = free(Tensor.det)
+eigh = free(Tensor._eigh)  # pyright: ignore[reportPrivateUsage]
+eigvalsh = free(Tensor._eigvalsh)  # pyright: ignore[reportPrivateUsage]
+inv = free(Tensor.inverse)
 matmul = free(Tensor.matmul)
+matrix_power = free(Tensor.matrix_power)
+slogdet = free(Tensor.slogdet)
+solve = free(Tensor._solve)  # pyright: ignore[reportPrivateUsage]
 svd = free(Tensor._svd)  # pyright: ignore[reportPrivateUsage] - torch.Tensor.svd is another function
 svdvals = free(Tensor._svdvals)  # pyright: ignore[reportPrivateUsage]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from telegrad._functions.comparison import *
 from telegrad._functions.conversion import *
 from telegrad._functions.creation import *
+from telegrad._functions.decompositions import *
 from telegrad._functions.elementwise import *
 from telegrad._functions.index import *
 from telegrad._functions.linalg import *

@@ -6,6 +6,7 @@ from telegrad.contract.tensor.comparison import ComparisonOps
 from telegrad.contract.tensor.conv import ConvOps
 from telegrad.contract.tensor.conversion import CastOps
 from telegrad.contract.tensor.creation import LikeOps
+from telegrad.contract.tensor.decompositions import DecompositionOps
 from telegrad.contract.tensor.elementwise import ElementwiseOps
 from telegrad.contract.tensor.index import IndexOps
 from telegrad.contract.tensor.inplace import InPlaceOps
@@ -27,6 +28,7 @@ class TensorOps(
     ShapeOps,
     IndexOps,
     LinalgOps,
+    DecompositionOps,
     NNOps,
     LossOps,
     ConvOps,

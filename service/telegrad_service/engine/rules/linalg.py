@@ -258,7 +258,7 @@ def _svdvals(self: Array) -> Any:
     return _decompose(self, compute_uv=False)
 
 
-def _on_diagonal(x: Any) -> Any:
+def on_diagonal(x: Any) -> Any:
     """Vectors in the last dimension as diagonal matrices."""
     batch = "".join(chr(0x100 + i) for i in range(x.ndim - 1))
     return F._contract(x, equation=f"{batch}a>{batch}aa", shape=(*x.shape, x.shape[-1]))
@@ -283,10 +283,10 @@ def _svd_gradient(g: Any, U: Any, S: Any, Vh: Any) -> Any:
     from_u = from_u - adjoint(from_u)
     from_v = F.matmul(vh, adjoint(gvh))
     from_v = from_v - adjoint(from_v)
-    gaps = row * row - column * column + _on_diagonal(F.zeros(S, S.shape) + 1)
-    core = (from_u * row + column * from_v) / gaps + _on_diagonal(gs)
+    gaps = row * row - column * column + on_diagonal(F.zeros(S, S.shape) + 1)
+    core = (from_u * row + column * from_v) / gaps + on_diagonal(gs)
     # The diagonal of from_u is imaginary: it is there for complex matrices only.
-    core = core + _on_diagonal(F.diagonal(from_u, dim1=-2, dim2=-1) / (2 * S))
+    core = core + on_diagonal(F.diagonal(from_u, dim1=-2, dim2=-1) / (2 * S))
     left = F.matmul(u, core)
     if m > k:
         scaled = gu / row
