@@ -126,9 +126,20 @@ SAMPLES: list[Sample] = [
             (f"Tensor.__i{operator}__", (ints(2, 2), ints(2, low=0, high=3))),
         )
     ],
+    *[Sample(name, (ODD,), op=name, gradient=False) for name in ("isposinf", "isneginf", "isreal")],
+    *[Sample(name, (ints(3),), op=name, gradient=False) for name in ("isposinf", "isneginf", "isreal")],
+    Sample("isreal", (np.array([1j, 2 + 0j, complex(0, np.nan)]),), op="isreal", gradient=False),
+    *[Sample(name, (rand(2, 3), rand(3, seed=1)), op=name) for name in ("fmax", "fmin")],
+    *[Sample(name, (TIED, OTHER), op=name, differences=False, second=False, note="ties") for name in ("fmax", "fmin")],
+    *[Sample(name, (OTHER, TIED), op=name, differences=False, second=False, note="other is nan") for name in ("fmax", "fmin")],
+    *[Sample(name, (ints(3), bools(3)), op=name, gradient=False) for name in ("fmax", "fmin")],
 ]
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample("isposinf", (complexes(2),), match="does not support complex inputs"),
+    ErrorSample("isneginf", (complexes(2),), match="does not support complex inputs"),
+    ErrorSample("fmax", (complexes(2), rand(2)), match="not implemented for complex tensors"),
+    ErrorSample("fmin", (complexes(2), rand(2)), match="not implemented for complex tensors"),
     ErrorSample("bitwise_left_shift", (rand(2), 1), error=NotImplementedError, match="not implemented"),
     ErrorSample("bitwise_right_shift", (bools(2), bools(2)), error=NotImplementedError, match="not implemented"),
     ErrorSample("Tensor.__invert__", (rand(2),), error=TypeError, match="only implemented on integer and Boolean-type tensors"),

@@ -27,12 +27,17 @@ __all__ = [
     "clip",
     "eq",
     "equal",
+    "fmax",
+    "fmin",
     "ge",
     "gt",
     "isclose",
     "isfinite",
     "isinf",
     "isnan",
+    "isneginf",
+    "isposinf",
+    "isreal",
     "le",
     "logical_and",
     "logical_not",
@@ -72,6 +77,11 @@ lt = free(Tensor.lt)
 maximum = free(Tensor.maximum)
 minimum = free(Tensor.minimum)
 ne = free(Tensor.ne)
+fmax = free(Tensor.fmax)
+fmin = free(Tensor.fmin)
+isneginf = free(Tensor.isneginf)
+isposinf = free(Tensor.isposinf)
+isreal = free(Tensor.isreal)
 
 # Other names
 clip = clamp

@@ -19,6 +19,7 @@ __all__ = [
     "addcdiv",
     "addcmul",
     "ceil",
+    "copysign",
     "div",
     "divide",
     "fix",
@@ -26,17 +27,22 @@ __all__ = [
     "floor_divide",
     "fmod",
     "frac",
+    "gcd",
+    "heaviside",
+    "lcm",
     "lerp",
     "mul",
     "multiply",
     "neg",
     "negative",
+    "nextafter",
     "positive",
     "pow",
     "remainder",
     "round",
     "sgn",
     "sign",
+    "signbit",
     "square",
     "sub",
     "subtract",
@@ -64,6 +70,12 @@ sign = free(Tensor.sign)
 square = free(Tensor.square)
 sub = free(Tensor.sub)
 trunc = free(Tensor.trunc)
+copysign = free(Tensor.copysign)
+gcd = free(Tensor.gcd)
+heaviside = free(Tensor.heaviside)
+lcm = free(Tensor.lcm)
+nextafter = free(Tensor.nextafter)
+signbit = free(Tensor.signbit)
 
 # Other names
 subtract = sub

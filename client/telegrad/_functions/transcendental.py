@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from telegrad._free import free
+from telegrad.contract.dtypes import Number, complex128, float64
+from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
+
+T = TypeVar("T", bound=TensorBase)
 
 __all__ = [
     "acos",
@@ -28,21 +35,27 @@ __all__ = [
     "exp",
     "exp2",
     "expm1",
+    "float_power",
+    "hypot",
     "log",
     "log1p",
     "log2",
     "log10",
     "logaddexp",
+    "logaddexp2",
+    "logit",
     "nan_to_num",
     "rad2deg",
     "reciprocal",
     "rsqrt",
     "sigmoid",
     "sin",
+    "sinc",
     "sinh",
     "sqrt",
     "tan",
     "tanh",
+    "xlogy",
 ]
 
 acos = free(Tensor.acos)
@@ -75,6 +88,10 @@ sinh = free(Tensor.sinh)
 sqrt = free(Tensor.sqrt)
 tan = free(Tensor.tan)
 tanh = free(Tensor.tanh)
+hypot = free(Tensor.hypot)
+logaddexp2 = free(Tensor.logaddexp2)
+logit = free(Tensor.logit)
+sinc = free(Tensor.sinc)
 
 # Other names
 arcsin = asin
@@ -84,3 +101,21 @@ arctan2 = atan2
 arcsinh = asinh
 arccosh = acosh
 arctanh = atanh
+
+
+def xlogy(input: T | Number, other: T | Number) -> T:
+    """``input * log(other)``; either may be a number, one must be a tensor. See ``Tensor.xlogy``."""
+    for x in (input, other):
+        if isinstance(x, TensorBase):
+            return x._apply("xlogy", input, other)  # type: ignore[no-any-return]
+    raise ArgumentTypeError(f"xlogy() needs a Tensor, got {type(input).__name__} and {type(other).__name__}")
+
+
+def float_power(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
+    """``pow`` in float64 or complex128; either may be a number, one must be a tensor. See ``Tensor.float_power``."""
+    if isinstance(input, Tensor):
+        return input.float_power(exponent)
+    if not isinstance(exponent, Tensor):
+        raise ArgumentTypeError(f"float_power() needs a Tensor, got {type(input).__name__} and {type(exponent).__name__}")
+    wide = complex128 if isinstance(input, complex) or exponent.dtype.is_complex else float64
+    return exponent.to(wide).__rpow__(input)

@@ -74,6 +74,15 @@ def _extreme(name: str) -> Any:
     return rule
 
 
+def _infinite(name: str) -> Any:
+    def rule(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+        if inputs[0].dtype.is_complex:
+            raise DTypeError(f"{name} does not support complex inputs.")
+        return _truth(inputs, p)
+
+    return rule
+
+
 def _clamp(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     if all(bound is None for bound in inputs[1:]):
         raise ShapeError("torch.clamp: At least one of 'min' or 'max' must not be None")  # RuntimeError, as in PyTorch
@@ -275,6 +284,30 @@ class ComparisonOps(TensorBase):
         """
         return self._apply("isfinite", self)
 
+    @op(_infinite("isposinf"), differentiable=(), reason=STEP)
+    def isposinf(self) -> Self:
+        """Whether infinite and positive.
+
+        Shapes: [...] -> [...]. Raises: DTypeError for complex numbers.
+        """
+        return self._apply("isposinf", self)
+
+    @op(_infinite("isneginf"), differentiable=(), reason=STEP)
+    def isneginf(self) -> Self:
+        """Whether infinite and negative.
+
+        Shapes: [...] -> [...]. Raises: DTypeError for complex numbers.
+        """
+        return self._apply("isneginf", self)
+
+    @op(_truth, differentiable=(), reason=STEP)
+    def isreal(self) -> Self:
+        """Whether the imaginary part is zero.
+
+        Shapes: [...] -> [...].
+        """
+        return self._apply("isreal", self)
+
     @op(_close, differentiable=(), reason=STEP)
     def isclose(self, other: Self, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Self:
         """Whether ``abs(self - other) <= atol + rtol * abs(other)``; equal infinities are close.
@@ -312,6 +345,22 @@ class ComparisonOps(TensorBase):
         Shapes: [...], [...] -> broadcast. Gradient: g to the lesser; half to each where equal.
         """
         return self._apply("minimum", self, other)
+
+    @op(_extreme("fmax"))
+    def fmax(self, other: Self) -> Self:
+        """The greater of each pair; the other where one is not a number.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g to the one taken, to ``self`` where equal.
+        """
+        return self._apply("fmax", self, other)
+
+    @op(_extreme("fmin"))
+    def fmin(self, other: Self) -> Self:
+        """The lesser of each pair; the other where one is not a number.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g to the one taken, to ``self`` where equal.
+        """
+        return self._apply("fmin", self, other)
 
     @op(_clamp, inplace=True)
     def clamp(self, min: Self | Number | None = None, max: Self | Number | None = None) -> Self:

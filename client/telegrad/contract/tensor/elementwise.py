@@ -138,6 +138,22 @@ def _divide_add(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     return _real_value("addcdiv", elementwise(refuse="b", name="addcdiv", flops=3)(inputs, p), p["value"])
 
 
+def _step(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    x, values = inputs
+    if x.dtype.is_complex or values.dtype.is_complex:
+        raise DTypeError("heaviside is not yet implemented for complex tensors.")
+    if x.dtype is not values.dtype:
+        raise DTypeError("heaviside is not yet implemented for tensors with different dtypes.")
+    return _any_numbers(inputs, p)
+
+
+def _sign_bit(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    x = inputs[0]
+    if x.dtype.is_complex:
+        raise UnsupportedDTypeError("signbit is not implemented for complex tensors.")
+    return Outcome((Spec(x.shape, dtypes.bool_),), x.size)
+
+
 class ElementwiseOps(TensorBase):
     """Element-by-element arithmetic. Inputs broadcast; types promote as in PyTorch."""
 
@@ -294,6 +310,54 @@ class ElementwiseOps(TensorBase):
         Shapes: [...] -> [...]. Gradient: 0; for complex numbers (g - result * Re(g * conj(result))) / abs(self).
         """
         return self._apply("sgn", self)
+
+    @op(elementwise(to_float=True, refuse="c", name="copysign"), inplace=True)
+    def copysign(self, other: Self | Number) -> Self:
+        """The size of ``self`` with the sign of ``other``, also that of a zero.
+
+        Shapes: [...], [...] -> broadcast. dtype: integers give float32. Gradient: g * result / self, 0 where self is 0; 0.
+        """
+        return self._apply("copysign", self, other)
+
+    @op(_step, differentiable=(), reason="it is piecewise constant", inplace=True)
+    def heaviside(self, values: Self) -> Self:
+        """0 where negative, 1 where positive, ``values`` where zero. Has no derivative, as in PyTorch.
+
+        Shapes: [...], [...] -> broadcast. Raises: DTypeError for two types, and for complex numbers.
+        """
+        return self._apply("heaviside", self, values)
+
+    @op(_sign_bit, differentiable=(), reason="it is a truth value")
+    def signbit(self) -> Self:
+        """Whether the sign is a minus, also that of a zero.
+
+        Shapes: [...] -> [...] of bool. Raises: DTypeError for complex numbers.
+        """
+        return self._apply("signbit", self)
+
+    @op(elementwise(refuse="bic", name="nextafter"), inplace=True)
+    def nextafter(self, other: Self) -> Self:
+        """The next number that the type can hold, from ``self`` towards ``other``.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g, 0 where the two are equal; 0.
+        """
+        return self._apply("nextafter", self, other)
+
+    @op(elementwise(refuse="bfc", name="gcd"), differentiable=(), reason="it works on whole numbers", inplace=True)
+    def gcd(self, other: Self) -> Self:
+        """Greatest common divisor, never negative.
+
+        Shapes: [...], [...] -> broadcast. Raises: DTypeError but for integers.
+        """
+        return self._apply("gcd", self, other)
+
+    @op(elementwise(refuse="bfc", name="lcm"), differentiable=(), reason="it works on whole numbers", inplace=True)
+    def lcm(self, other: Self) -> Self:
+        """Least common multiple, never negative; 0 where either is 0.
+
+        Shapes: [...], [...] -> broadcast. Raises: DTypeError but for integers.
+        """
+        return self._apply("lcm", self, other)
 
     # Rounding ----------------------------------------------------------------------------------------------------------------
 

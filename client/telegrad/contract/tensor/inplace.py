@@ -138,6 +138,26 @@ class InPlaceOps(TensorBase):
     def __ipow__(self, other: Self | Number) -> Self:
         return self._apply("pow_", self, other)
 
+    def copysign_(self, other: Self | Number) -> Self:
+        """``copysign`` in place."""
+        return self._apply("copysign_", self, other)
+
+    def heaviside_(self, values: Self) -> Self:
+        """``heaviside`` in place."""
+        return self._apply("heaviside_", self, values)
+
+    def nextafter_(self, other: Self) -> Self:
+        """``nextafter`` in place."""
+        return self._apply("nextafter_", self, other)
+
+    def gcd_(self, other: Self) -> Self:
+        """``gcd`` in place."""
+        return self._apply("gcd_", self, other)
+
+    def lcm_(self, other: Self) -> Self:
+        """``lcm`` in place."""
+        return self._apply("lcm_", self, other)
+
     # comparison --------------------------------------------------------------------------------------------------------------
 
     def eq_(self, other: Self | Number) -> Self:
@@ -348,6 +368,22 @@ class InPlaceOps(TensorBase):
     def nan_to_num_(self, nan: float | None = None, posinf: float | None = None, neginf: float | None = None) -> Self:
         """``nan_to_num`` in place."""
         return self._apply("nan_to_num_", self, nan=nan, posinf=posinf, neginf=neginf)
+
+    def hypot_(self, other: Self) -> Self:
+        """``hypot`` in place."""
+        return self._apply("hypot_", self, other)
+
+    def xlogy_(self, other: Self | Number) -> Self:
+        """``xlogy`` in place."""
+        return self._apply("xlogy_", self, other)
+
+    def sinc_(self) -> Self:
+        """``sinc`` in place."""
+        return self._apply("sinc_", self)
+
+    def logit_(self, eps: float | None = None) -> Self:
+        """``logit`` in place."""
+        return self._apply("logit_", self, eps=None if eps is None else float(eps))
 
     # conversion --------------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+from telegrad.contract import dtypes
+from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import DTypeError
 from telegrad.contract.ops import Outcome, op
 from telegrad.contract.shapes import elementwise, require_differentiable_type, result_type
@@ -20,6 +22,11 @@ def _real(name: str, flops: int = 10) -> Any:
 
 def _sum_of_exponentials(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     require_differentiable_type("logaddexp", result_type(inputs))
+    return elementwise(flops=20)(inputs, p)
+
+
+def _sum_of_powers_of_two(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    require_differentiable_type("logaddexp2", result_type(inputs))
     return elementwise(flops=20)(inputs, p)
 
 
@@ -267,6 +274,56 @@ class TranscendentalOps(TensorBase):
         Shapes: [...], [...] -> broadcast. Gradient: g * sigmoid(self - other); g * sigmoid(other - self).
         """
         return self._apply("logaddexp", self, other)
+
+    @op(_sum_of_powers_of_two)
+    def logaddexp2(self, other: Self) -> Self:
+        """``log2(2**self + 2**other)``, without overflow.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g / (1 + 2**(other - self)); g / (1 + 2**(self - other)).
+        """
+        return self._apply("logaddexp2", self, other)
+
+    @op(elementwise(flops=4, refuse="bic", name="hypot"), inplace=True)
+    def hypot(self, other: Self) -> Self:
+        """``sqrt(self**2 + other**2)``, without overflow.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g * self / result; g * other / result.
+        """
+        return self._apply("hypot", self, other)
+
+    @op(_real("xlogy"), inplace=True, reflected=True)
+    def xlogy(self, other: Self | Number) -> Self:
+        """``self * log(other)``, 0 where ``self`` is 0 unless ``other`` is not a number.
+
+        Shapes: [...], [...] -> broadcast. Gradient: g * log(other), 0 where self is 0 and other not positive; g * self / other.
+        """
+        return self._apply("xlogy", self, other)
+
+    @op(_fractional, inplace=True)
+    def sinc(self) -> Self:
+        """``sin(pi * self) / (pi * self)``, 1 at 0.
+
+        Shapes: [...] -> [...]. Gradient: g * (cos(pi * self) - result) / self, 0 at 0.
+        """
+        return self._apply("sinc", self)
+
+    @op(_real("logit"), inplace=True)
+    def logit(self, eps: float | None = None) -> Self:
+        """``log(self / (1 - self))``, after a clamp to [eps, 1 - eps] if ``eps`` is given.
+
+        Shapes: [...] -> [...]. Gradient: g / (self * (1 - self)); outside [0, 1] nan, outside [eps, 1 - eps] 0.
+        """
+        return self._apply("logit", self, eps=None if eps is None else float(eps))
+
+    def float_power(self, exponent: Self | Number) -> Self:
+        """``pow`` computed in float64, or in complex128 where either is complex."""
+        values = [getattr(value, "dtype", value) for value in (self, exponent)]
+        is_complex = any(isinstance(v, complex) or (isinstance(v, dtypes.DType) and v.is_complex) for v in values)
+        wide = dtypes.complex128 if is_complex else dtypes.float64
+        power: Any = exponent
+        if isinstance(exponent, TensorBase):
+            power = self._apply("to", exponent, dtype=wide)
+        return self._apply("pow", self._apply("to", self, dtype=wide), power)
 
     @op(_nan_to_num, inplace=True)
     def nan_to_num(self, nan: float | None = None, posinf: float | None = None, neginf: float | None = None) -> Self:

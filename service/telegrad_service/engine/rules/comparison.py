@@ -26,6 +26,10 @@ for _name, _ufunc in (
 for _name in ("logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite"):
     kernel(_name, getattr(np, _name), ufunc=getattr(np, _name))
 
+kernel("isposinf", lambda self: np.equal(self, np.inf))
+kernel("isneginf", lambda self: np.equal(self, -np.inf))
+kernel("isreal", lambda self: np.equal(self.imag, 0))
+
 for _name, _bits in (
     ("bitwise_and", np.bitwise_and),
     ("bitwise_or", np.bitwise_or),
@@ -73,6 +77,25 @@ derivative(
     "minimum",
     self=lambda g, self, other: _where_least(g, self, other),
     other=lambda g, self, other: _where_least(g, other, self),
+)
+
+
+def _first_is_taken(compare: Any, self: Any, other: Any) -> Any:
+    return F.logical_or(compare(self, other), F.isnan(other))
+
+
+kernel("fmax", np.fmax, ufunc=np.fmax, ufunc_kinds="f")
+derivative(
+    "fmax",
+    self=lambda g, self, other: F.where(_first_is_taken(F.ge, self, other), g, 0),
+    other=lambda g, self, other: F.where(_first_is_taken(F.ge, self, other), 0, g),
+)
+
+kernel("fmin", np.fmin, ufunc=np.fmin, ufunc_kinds="f")
+derivative(
+    "fmin",
+    self=lambda g, self, other: F.where(_first_is_taken(F.le, self, other), g, 0),
+    other=lambda g, self, other: F.where(_first_is_taken(F.le, self, other), 0, g),
 )
 
 

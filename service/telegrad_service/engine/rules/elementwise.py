@@ -287,6 +287,26 @@ def _sgn_self(g: Any, self: Any, result: Any) -> Any:
 
 derivative("sgn", self=_sgn_self)
 
+kernel("copysign", np.copysign, ufunc=np.copysign, ufunc_kinds="f")
+derivative(
+    "copysign",
+    self=lambda g, self, result: g * F.where(F.eq(self, 0), 0, F.sgn(result) * F.sgn(self)),
+    other=lambda g: F.zeros(g, g.shape),
+)
+
+
+@kernel("heaviside", ufunc_kinds="f")
+def _heaviside(self: Array, values: Array) -> Any:
+    # Not a number is neither negative nor zero nor positive: 0, as in PyTorch.
+    return np.where(self == 0, values, np.greater(self, 0).astype(self.dtype))
+
+
+kernel("signbit", lambda self: np.signbit(self) if self.dtype.kind == "f" else np.less(self, 0))
+kernel("gcd", np.gcd)
+kernel("lcm", np.lcm)
+kernel("nextafter", np.nextafter, ufunc=np.nextafter, ufunc_kinds="f")
+derivative("nextafter", self=lambda g, self, other: F.where(F.ne(self, other), g, 0), other=lambda g: F.zeros(g, g.shape))
+
 # Rounding --------------------------------------------------------------------------------------------------------------------
 
 

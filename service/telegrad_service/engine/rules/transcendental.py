@@ -145,6 +145,78 @@ derivative(
 )
 
 
+@kernel("logaddexp2", ufunc=np.logaddexp2, ufunc_kinds="f")
+def _logaddexp2(self: Any, other: Any) -> Any:
+    if np.result_type(self, other).kind != "c":
+        return np.logaddexp2(self, other)
+    return _logaddexp(self * LN_2, other * LN_2) / LN_2
+
+
+derivative(
+    "logaddexp2",
+    self=lambda g, self, other: g * conj(F.sigmoid((self - other) * LN_2)),
+    other=lambda g, self, other: g * conj(F.sigmoid((other - self) * LN_2)),
+)
+
+kernel("hypot", np.hypot, ufunc=np.hypot, ufunc_kinds="f")
+derivative(
+    "hypot",
+    self=lambda g, self, result: g * (self / result),
+    other=lambda g, other, result: g * (other / result),
+)
+
+
+@kernel("xlogy", ufunc_kinds="f")
+def _xlogy(self: Any, other: Any) -> Any:
+    return np.where(np.equal(self, 0) & ~np.isnan(other), 0, self * np.log(other))
+
+
+def _xlogy_self(g: Any, self: Any, other: Any) -> Any:
+    if isinstance(other, (bool, int, float)):
+        if other > 0:
+            return g * math.log(other)
+        return F.where(F.eq(self, 0), 0, g * (-math.inf if other == 0 else math.nan))
+    flat = F.logical_and(F.eq(self, 0), F.le(other, 0))
+    return F.where(flat, 0, g * F.log(F.where(flat, 1, other)))
+
+
+derivative("xlogy", self=_xlogy_self, other=lambda g, self, other: g * self / other)
+
+
+@kernel("sinc")
+def _sinc(self: Array) -> Any:
+    at_zero = self == 0
+    angle = np.where(at_zero, 1, self) * math.pi
+    return np.where(at_zero, 1, np.sin(angle) / angle).astype(self.dtype, copy=False)
+
+
+def _sinc_self(g: Any, self: Any) -> Any:
+    at_zero = F.eq(self, 0)
+    x = F.where(at_zero, 1, self)
+    angle = x * math.pi
+    slope = (F.cos(angle) - F.sin(angle) / angle) / x
+    # Near 0 the slope is -pi**2 / 3 * x: nothing at 0, but its own slope.
+    return g * conj(F.where(at_zero, self * (-(math.pi**2) / 3), slope))
+
+
+derivative("sinc", self=_sinc_self)
+
+
+@kernel("logit", ufunc_kinds="f")
+def _logit(self: Array, eps: float | None) -> Any:
+    x = self if eps is None else np.clip(self, eps, 1 - eps)
+    return np.log(x / (1 - x))
+
+
+def _logit_self(g: Any, self: Any, eps: float | None) -> Any:
+    low = 0.0 if eps is None else eps
+    outside = F.logical_or(F.lt(self, low), F.gt(self, 1 - low))
+    return F.where(outside, math.nan if eps is None else 0.0, g / (self * (1 - self)))
+
+
+derivative("logit", self=_logit_self)
+
+
 @kernel("nan_to_num")
 def _nan_to_num(self: Array, nan: float | None, posinf: float | None, neginf: float | None) -> Any:
     return np.nan_to_num(self, nan=nan or 0.0, posinf=posinf, neginf=neginf)
