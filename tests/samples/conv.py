@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tests.samples import ErrorSample, Sample, bools, complexes, ints, rand
 
 
@@ -9,6 +11,8 @@ def F(name: str) -> str:  # noqa: N802 - reads as in user code
     """The path of a function of ``nn.functional``."""
     return f"nn.functional.{name}"
 
+
+_ODD = np.array([[[np.nan, np.nan, 1.0, -np.inf, -np.inf]]])
 
 SAMPLES: list[Sample] = [
     Sample(F("conv1d"), (rand(2, 2, 5), rand(3, 2, 2, seed=1), rand(3, seed=2)), op="conv1d"),
@@ -30,6 +34,29 @@ SAMPLES: list[Sample] = [
         F("conv3d"), (rand(1, 2, 3, 2, 3), rand(2, 1, 2, 1, 2, seed=1), rand(2)), {"groups": 2, "padding": (0, 1, 0)}, op="conv3d"
     ),
     Sample(F("conv3d"), (rand(1, 4, 3, 2), rand(1, 1, 2, 2, 2, seed=1)), {"stride": (2, 1, 1)}, op="conv3d"),
+    # Pooling
+    Sample(F("max_pool1d"), (rand(2, 3, 7), 3), {"stride": 2, "padding": 1}, op="max_pool1d"),
+    Sample(F("max_pool1d"), (rand(2, 6), 2), {"dilation": 2, "return_indices": True}, op="max_pool1d"),
+    Sample(F("max_pool2d"), (rand(2, 2, 5, 4), 2), op="max_pool2d"),
+    Sample(F("max_pool2d"), (rand(2, 5, 6), (3, 2)), {"stride": 1, "padding": 1, "dilation": (1, 2)}, op="max_pool2d"),
+    Sample(F("max_pool2d"), (rand(1, 1, 5, 6), 3, 2), {"ceil_mode": True, "return_indices": True}, op="max_pool2d"),
+    Sample(F("max_pool2d"), (np.zeros((1, 1, 3, 3)), 2, 1), op="max_pool2d", differences=False, note="ties"),
+    Sample(
+        F("max_pool2d"), (_ODD, (1, 2), 1, (0, 1)), {"return_indices": True}, op="max_pool2d", gradient=False, note="odd values"
+    ),
+    Sample(F("max_pool2d"), (ints(1, 4, 4), 2, 1), op="max_pool2d", gradient=False),
+    Sample(F("max_pool2d"), (rand(0, 2, 4, 4), 2), op="max_pool2d"),
+    Sample(F("max_pool3d"), (rand(1, 2, 3, 4, 3), (2, 2, 1)), {"stride": 1}, op="max_pool3d"),
+    Sample(F("max_pool3d"), (rand(2, 4, 3, 3), 2), {"padding": 1, "return_indices": True}, op="max_pool3d"),
+    Sample(F("avg_pool1d"), (rand(2, 3, 7), 3), {"stride": 2, "padding": 1, "count_include_pad": False}, op="avg_pool1d"),
+    Sample(F("avg_pool1d"), (rand(2, 6), 4), {"ceil_mode": True}, op="avg_pool1d"),
+    Sample(F("avg_pool2d"), (rand(2, 2, 5, 4), 2), op="avg_pool2d"),
+    Sample(F("avg_pool2d"), (rand(2, 5, 6), (3, 2), 2, 1), {"ceil_mode": True}, op="avg_pool2d"),
+    Sample(F("avg_pool2d"), (rand(2, 5, 6), 3, 2, 1, True, False), op="avg_pool2d"),
+    Sample(F("avg_pool2d"), (rand(1, 2, 3, 3), 2, 1), {"divisor_override": 3}, op="avg_pool2d"),
+    Sample(F("avg_pool2d"), (ints(1, 4, 4), 2), op="avg_pool2d", gradient=False),
+    Sample(F("avg_pool3d"), (rand(1, 2, 3, 4, 3), (2, 2, 1)), {"stride": 1}, op="avg_pool3d"),
+    Sample(F("avg_pool3d"), (rand(2, 4, 3, 3), 2), {"padding": 1, "divisor_override": 5}, op="avg_pool3d"),
 ]
 
 _X, _W = rand(1, 2, 5, 5), rand(4, 2, 3, 3)
@@ -51,4 +78,25 @@ ERRORS: list[ErrorSample] = [
     ErrorSample(F("conv2d"), (_X, _W), {"stride": (1, 2, 3)}, match="to be a single integer value or a list of 2 values"),
     ErrorSample(F("conv2d"), (_X, rand(4, 2, 3, 3, dtype="float32")), match="expected scalar type"),
     ErrorSample(F("conv2d"), (bools(1, 1, 2, 2), bools(1, 1, 1, 1)), match="not implemented for"),
+    *[
+        error
+        for name in ("max_pool2d", "avg_pool2d")
+        for error in (
+            ErrorSample(F(name), (bools(1, 4, 4), 2), match="not implemented for"),
+            ErrorSample(F(name), (complexes(1, 4, 4), 2), match="not implemented for"),
+            ErrorSample(F(name), (_X, 2), {"padding": 2}, match="at most half of effective kernel size"),
+            ErrorSample(F(name), (_X, 2), {"padding": -1}, match="pad must be non-negative"),
+            ErrorSample(F(name), (_X, 2), {"stride": 0}, match="stride should not be zero"),
+            ErrorSample(F(name), (_X, 7), match="Output size is too small"),
+            ErrorSample(F(name), (_X, (2, 2, 2)), match="kernel_size must either be a single int, or a tuple of two ints"),
+            ErrorSample(F(name), (rand(2, 0, 4, 4), 2), match="with optional 0 dim batch size for input"),
+        )
+    ],
+    ErrorSample(F("max_pool2d"), (_X, 2), {"dilation": 0}, match="dilation should be greater than zero"),
+    ErrorSample(F("avg_pool2d"), (_X, 2), {"divisor_override": 0}, match="divisor must be not zero"),
+    *[
+        ErrorSample(F(f"{kind}_pool1d"), (rand(4), 2), match="max_pool1d: Expected 2D" if kind == "max" else "")
+        for kind in ("max", "avg")
+    ],
+    *[ErrorSample(F(f"{kind}_pool3d"), (_X[0], 6), match="") for kind in ("max", "avg")],
 ]

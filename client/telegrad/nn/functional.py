@@ -13,6 +13,9 @@ from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = [
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "conv1d",
@@ -33,6 +36,9 @@ __all__ = [
     "linear",
     "log_softmax",
     "logsigmoid",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
     "mse_loss",
     "nll_loss",
     "normalize",
@@ -51,6 +57,9 @@ __all__ = [
 
 T = TypeVar("T", bound=Tensor)
 
+avg_pool1d = free(Tensor.avg_pool1d)
+avg_pool2d = free(Tensor.avg_pool2d)
+avg_pool3d = free(Tensor.avg_pool3d)
 binary_cross_entropy = free(Tensor.binary_cross_entropy)
 binary_cross_entropy_with_logits = free(Tensor.binary_cross_entropy_with_logits)
 conv1d = free(Tensor.conv1d)
@@ -173,3 +182,45 @@ def embedding(
         if given:
             raise ArgumentValueError(f"embedding(): telegrad does not do '{name}'; leave it at its default")
     return _tensor("embedding", input).embedding(weight, padding_idx)
+
+
+def max_pool1d(
+    input: T,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> T | tuple[T, T]:
+    """Largest element of each window, and with ``return_indices`` its place in the flattened plane; see ``Tensor.max_pool1d``."""
+    found = _tensor("max_pool1d", input).max_pool1d(kernel_size, stride, padding, dilation, ceil_mode)
+    return found if return_indices else found[0]
+
+
+def max_pool2d(
+    input: T,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> T | tuple[T, T]:
+    """Largest element of each window, and with ``return_indices`` its place in the flattened plane; see ``Tensor.max_pool2d``."""
+    found = _tensor("max_pool2d", input).max_pool2d(kernel_size, stride, padding, dilation, ceil_mode)
+    return found if return_indices else found[0]
+
+
+def max_pool3d(
+    input: T,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> T | tuple[T, T]:
+    """Largest element of each window, and with ``return_indices`` its place in the flattened plane; see ``Tensor.max_pool3d``."""
+    found = _tensor("max_pool3d", input).max_pool3d(kernel_size, stride, padding, dilation, ceil_mode)
+    return found if return_indices else found[0]

@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+from telegrad.contract import dtypes
 from telegrad.contract.errors import DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Rule, Spec, op
-from telegrad.contract.shapes import integer, ints
+from telegrad.contract.shapes import integer, ints, optional_ints
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.nn import FUNCTIONAL
-from telegrad.contract.windows import column_elements, convolution_windows, padded_elements
+from telegrad.contract.windows import column_elements, convolution_windows, padded_elements, pooling_windows
 
 
 def _check_types(name: str, x: Spec, weight: Spec, bias: Spec | None) -> None:
@@ -121,6 +122,52 @@ def _settings(stride: Any, padding: Any, dilation: Any, groups: Any) -> dict[str
     }
 
 
+def _pooling_rule(name: str, count: int, *, indices: bool) -> Rule:
+    """Rule of pooling over ``count`` dimensions, with the places of the results if ``indices``."""
+
+    def rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+        (x,) = inputs
+        if x.dtype.is_complex or x.dtype.category == 0:
+            raise UnsupportedDTypeError(f'"{name}" not implemented for {x.dtype.name}')
+        if len(x.shape) not in (count + 1, count + 2) or not all(x.shape[-count - 1 :]):
+            raise ShapeError(
+                f"{name}: Expected {count + 1}D or {count + 2}D (batch mode) tensor with optional 0 dim batch size for input, but "
+                f"got: {list(x.shape)}"
+            )
+        if parameters.get("divisor_override") == 0:
+            raise ShapeError("divisor must be not zero")
+        spatial = x.shape[-count:]
+        windows = pooling_windows(name, spatial, parameters)
+        out = Spec((*x.shape[:-count], *windows.output), x.dtype)
+        planes = math.prod(x.shape[:-count])
+        scratch = (padded_elements(planes, spatial, windows) + 2 * out.size) * max(4, x.dtype.itemsize)
+        outputs = (out, Spec(out.shape, dtypes.int64)) if indices else (out,)
+        return Outcome(outputs, out.size * math.prod(windows.kernel), None, scratch)
+
+    return rule
+
+
+def _average_gradient_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    (g,) = inputs
+    spatial = tuple(parameters["shape"])
+    windows = pooling_windows("avg_pool", spatial, parameters)
+    planes = math.prod(g.shape[: len(g.shape) - len(spatial)])
+    out = Spec((*g.shape[: len(g.shape) - len(spatial)], *spatial), g.dtype)
+    scratch = (padded_elements(planes, spatial, windows) + 2 * g.size) * max(4, g.dtype.itemsize)
+    return Outcome((out,), g.size * math.prod(windows.kernel), None, scratch)
+
+
+def _pooling_settings(kernel_size: Any, stride: Any, padding: Any, ceil_mode: Any, dilation: Any = None) -> dict[str, Any]:
+    """Parameters of pooling in canonical form."""
+    settings: dict[str, Any] = {
+        "kernel_size": ints(kernel_size, "kernel_size"),
+        "stride": optional_ints(stride, "stride") or None,
+        "padding": ints(padding, "padding"),
+        "ceil_mode": bool(ceil_mode),
+    }
+    return settings if dilation is None else {**settings, "dilation": ints(dilation, "dilation")}
+
+
 class ConvOps(TensorBase):
     """Convolutions, pooling and padding."""
 
@@ -215,3 +262,154 @@ class ConvOps(TensorBase):
         """
         settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return self._apply("_convolution_weight", self, other, kernel=kernel, **settings)
+
+    # Pooling -------------------------------------------------------------------------------------------------------------------
+
+    @op(
+        _pooling_rule("max_pool1d", 1, indices=True),
+        namespace=FUNCTIONAL,
+        outputs=("values", "indices"),
+        node="MaxPool1D",
+    )
+    def max_pool1d(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = (0,),
+        dilation: int | Sequence[int] = (1,),
+        ceil_mode: bool = False,
+    ) -> tuple[Self, Self]:
+        """Largest element of each window of sequences, and its place in the flattened plane.
+
+        Shapes: [N, C, L] (or [C, L]) -> [N, C, ...], each size (n + 2 * padding - dilation * (k - 1) - 1) / stride + 1,
+        rounded up with ``ceil_mode``. Gradient: g at the place of each maximum, the first of ties, added where windows overlap.
+        Raises: ShapeError, DTypeError.
+        """
+        return self._apply("max_pool1d", self, **_pooling_settings(kernel_size, stride, padding, ceil_mode, dilation))
+
+    @op(
+        _pooling_rule("max_pool2d", 2, indices=True),
+        namespace=FUNCTIONAL,
+        outputs=("values", "indices"),
+        node="MaxPool2DWithIndicesBackward0",
+    )
+    def max_pool2d(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = (0,),
+        dilation: int | Sequence[int] = (1,),
+        ceil_mode: bool = False,
+    ) -> tuple[Self, Self]:
+        """Largest element of each window of images, and its place in the flattened plane.
+
+        Shapes: [N, C, H, W] (or [C, H, W]) -> [N, C, ...], each size (n + 2 * padding - dilation * (k - 1) - 1) / stride + 1,
+        rounded up with ``ceil_mode``. Gradient: g at the place of each maximum, the first of ties, added where windows overlap.
+        Raises: ShapeError, DTypeError.
+        """
+        return self._apply("max_pool2d", self, **_pooling_settings(kernel_size, stride, padding, ceil_mode, dilation))
+
+    @op(
+        _pooling_rule("max_pool3d", 3, indices=True),
+        namespace=FUNCTIONAL,
+        outputs=("values", "indices"),
+        node="MaxPool3DWithIndicesBackward0",
+    )
+    def max_pool3d(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = (0,),
+        dilation: int | Sequence[int] = (1,),
+        ceil_mode: bool = False,
+    ) -> tuple[Self, Self]:
+        """Largest element of each window of volumes, and its place in the flattened plane.
+
+        Shapes: [N, C, D, H, W] (or [C, D, H, W]) -> [N, C, ...], each size (n + 2 * padding - dilation * (k - 1) - 1) / stride + 1,
+        rounded up with ``ceil_mode``. Gradient: g at the place of each maximum, the first of ties, added where windows overlap.
+        Raises: ShapeError, DTypeError.
+        """
+        return self._apply("max_pool3d", self, **_pooling_settings(kernel_size, stride, padding, ceil_mode, dilation))
+
+    @op(_pooling_rule("avg_pool1d", 1, indices=False), namespace=FUNCTIONAL)
+    def avg_pool1d(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = (0,),
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> Self:
+        """Mean of each window of sequences, over input and padding or over input alone.
+
+        Shapes: [N, C, L] (or [C, L]) -> sizes as in ``max_pool1d``.
+        Gradient: g over the divisor, added where windows overlap. Raises: ShapeError, DTypeError.
+        """
+        settings = _pooling_settings(kernel_size, stride, padding, ceil_mode)
+        return self._apply("avg_pool1d", self, count_include_pad=bool(count_include_pad), **settings)
+
+    @op(_pooling_rule("avg_pool2d", 2, indices=False), namespace=FUNCTIONAL)
+    def avg_pool2d(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = (0,),
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Self:
+        """Mean of each window of images, over input and padding or over input alone; the divisor may be given.
+
+        Shapes: [N, C, H, W] (or [C, H, W]) -> sizes as in ``max_pool2d``.
+        Gradient: g over the divisor, added where windows overlap. Raises: ShapeError, DTypeError.
+        """
+        settings = _pooling_settings(kernel_size, stride, padding, ceil_mode)
+        return self._apply(
+            "avg_pool2d", self, count_include_pad=bool(count_include_pad), divisor_override=divisor_override, **settings
+        )
+
+    @op(_pooling_rule("avg_pool3d", 3, indices=False), namespace=FUNCTIONAL)
+    def avg_pool3d(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = (0,),
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Self:
+        """Mean of each window of volumes, over input and padding or over input alone; the divisor may be given.
+
+        Shapes: [N, C, D, H, W] (or [C, D, H, W]) -> sizes as in ``max_pool3d``.
+        Gradient: g over the divisor, added where windows overlap. Raises: ShapeError, DTypeError.
+        """
+        settings = _pooling_settings(kernel_size, stride, padding, ceil_mode)
+        return self._apply(
+            "avg_pool3d", self, count_include_pad=bool(count_include_pad), divisor_override=divisor_override, **settings
+        )
+
+    @op(_average_gradient_rule, namespace="internal")
+    def _avg_pool_gradient(
+        self,
+        *,
+        shape: Sequence[int],
+        kernel_size: Sequence[int],
+        stride: Sequence[int] | None,
+        padding: Sequence[int],
+        ceil_mode: bool,
+        count_include_pad: bool,
+        divisor_override: int | None = None,
+    ) -> Self:
+        """The transpose of average pooling of an input with spatial sizes ``shape``.
+
+        Shapes: [..., *output] -> [..., *shape]. Gradient: the pooled g.
+        """
+        settings = _pooling_settings(kernel_size, stride, padding, ceil_mode)
+        return self._apply(
+            "_avg_pool_gradient",
+            self,
+            shape=shape,
+            count_include_pad=count_include_pad,
+            divisor_override=divisor_override,
+            **settings,
+        )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from telegrad.contract.windows import Windows, convolution_windows
+from telegrad.contract.windows import Windows, convolution_windows, pooling_windows
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rules.nn import wide
 from telegrad_service.engine.table import Array, derivative, kernel
@@ -196,3 +196,156 @@ derivative(
     ),
     other=lambda g, self, stride, padding, dilation, groups: _forward(F.conjugate(self), g, stride, padding, dilation, groups),
 )
+
+
+# Pooling -----------------------------------------------------------------------------------------------------------------------
+# Loops run over the places in a window, each taken from all windows at once.
+
+
+def _along(values: Array, dimension: int, count: int) -> Array:
+    """1-d ``values`` along one of ``count`` spatial dimensions."""
+    return values.reshape([-1 if d == dimension else 1 for d in range(count)])
+
+
+def _positions(spatial: tuple[int, ...], windows: Windows, place: tuple[int, ...] | None) -> Array:
+    """Where each window's element at ``place`` lies in the flattened plane; None: its first element inside the plane."""
+    total: Any = 0
+    for d, size in enumerate(spatial):
+        start = np.arange(windows.output[d]) * windows.stride[d] - windows.low[d]
+        step = windows.dilation[d]
+        at = start + place[d] * step if place is not None else np.where(start < 0, start % step, start)
+        total = total * size + _along(at, d, len(spatial))
+    return np.asarray(total, np.int64)
+
+
+def _register_max_pool(count: int) -> None:
+    name = f"max_pool{count}d"
+
+    def compute(self: Array, **parameters: Any) -> tuple[Array, Array]:
+        spatial = self.shape[-count:]
+        windows = pooling_windows(name, spatial, parameters)
+        lowest = -np.inf if self.dtype.kind == "f" else np.iinfo(self.dtype).min
+        source = padded(self, windows, lowest)
+        shape = (*self.shape[:-count], *windows.output)
+        values = np.full(shape, lowest, self.dtype)
+        indices = np.empty(shape, np.int64)
+        indices[...] = _positions(spatial, windows, None)
+        for place, index in offsets(windows):
+            element = source[index]
+            # A NaN takes the window, as in PyTorch; a tie leaves it to the first.
+            larger = element > values if self.dtype.kind != "f" else (element > values) | np.isnan(element)
+            np.copyto(values, element, where=larger)
+            np.copyto(indices, np.broadcast_to(_positions(spatial, windows, place), shape), where=larger)
+        return values, indices
+
+    def gradient(g: Any, indices: Any, self_shape: tuple[int, ...]) -> Any:
+        lead, spatial = tuple(self_shape[:-count]), self_shape[-count:]
+        flat = (*lead, math.prod(indices.shape[-count:]))
+        zeros = F.zeros(g[0], (*lead, math.prod(spatial)))
+        spread = F.scatter_add(zeros, F.reshape(indices, shape=flat), F.reshape(g[0], shape=flat), dim=len(lead))
+        return F.reshape(spread, shape=tuple(self_shape))
+
+    kernel(name, compute)
+    derivative(name, self=gradient)
+
+
+def _divisor(spatial: tuple[int, ...], windows: Windows, count_include_pad: bool, divisor_override: int | None) -> Any:
+    """What each window's sum is divided by: elements within the padding on both sides, or within the input."""
+    if divisor_override is not None:
+        return divisor_override
+    total: Any = 1
+    for d, size in enumerate(spatial):
+        start = np.arange(windows.output[d]) * windows.stride[d] - windows.low[d]
+        end = np.minimum(start + windows.kernel[d], size + windows.low[d])
+        length = end - start if count_include_pad else np.minimum(end, size) - np.maximum(start, 0)
+        total = total * _along(length, d, len(spatial))
+    return total
+
+
+def _register_average_pool(count: int) -> None:
+    name = f"avg_pool{count}d"
+
+    def compute(self: Array, count_include_pad: bool, divisor_override: int | None = None, **parameters: Any) -> Array:
+        spatial = self.shape[-count:]
+        windows = pooling_windows(name, spatial, parameters)
+        source = padded(wide(self), windows)
+        total = np.zeros((*self.shape[:-count], *windows.output), source.dtype)
+        for _, index in offsets(windows):
+            total += source[index]
+        divisor = _divisor(spatial, windows, count_include_pad, divisor_override)
+        if total.dtype.kind in "iu":  # towards zero, as in PyTorch
+            return np.asarray(np.sign(total) * np.sign(divisor) * (np.abs(total) // np.abs(divisor)), self.dtype)
+        total /= np.asarray(divisor, total.dtype)
+        return total
+
+    kernel(name, compute)
+
+    def spread(g: Any, self_shape: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, **rest: Any) -> Any:
+        return F._avg_pool_gradient(
+            g,
+            shape=tuple(self_shape[-count:]),
+            kernel_size=kernel_size,
+            stride=stride,
+            padding=padding,
+            ceil_mode=ceil_mode,
+            **rest,
+        )
+
+    def gradient(
+        g: Any, self_shape: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
+    ) -> Any:
+        return spread(g, self_shape, kernel_size, stride, padding, ceil_mode, count_include_pad=count_include_pad)
+
+    def overridden(
+        g: Any,
+        self_shape: Any,
+        kernel_size: Any,
+        stride: Any,
+        padding: Any,
+        ceil_mode: bool,
+        count_include_pad: bool,
+        divisor_override: Any,
+    ) -> Any:
+        rest = {"count_include_pad": count_include_pad, "divisor_override": divisor_override}
+        return spread(g, self_shape, kernel_size, stride, padding, ceil_mode, **rest)
+
+    # A formula's signature says what is saved; pooling of sequences has no divisor to give.
+    derivative(name, self=gradient if count == 1 else overridden)
+
+
+for _count in (1, 2, 3):
+    _register_max_pool(_count)
+    _register_average_pool(_count)
+
+
+@kernel("_avg_pool_gradient")
+def _avg_pool_gradient(
+    self: Array, shape: tuple[int, ...], count_include_pad: bool, divisor_override: int | None, **parameters: Any
+) -> Array:
+    windows = pooling_windows("avg_pool", tuple(shape), parameters)
+    g = wide(self)
+    each = g / np.asarray(_divisor(tuple(shape), windows, count_include_pad, divisor_override), g.dtype)
+    sizes = [n + a + b for n, a, b in zip(shape, windows.low, windows.high, strict=True)]
+    total = np.zeros((*self.shape[: self.ndim - len(shape)], *sizes), each.dtype)
+    for _, index in offsets(windows):
+        total[index] += each
+    return np.ascontiguousarray(total[_inside(tuple(shape), windows)])
+
+
+def _avg_pool_gradient_self(
+    g: Any,
+    shape: tuple[int, ...],
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Any:
+    settings: dict[str, Any] = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
+    if len(shape) > 1:
+        settings["divisor_override"] = divisor_override
+    return getattr(F, f"avg_pool{len(shape)}d")(g, count_include_pad=count_include_pad, **settings)
+
+
+derivative("_avg_pool_gradient", self=_avg_pool_gradient_self)
