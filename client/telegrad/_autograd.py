@@ -331,8 +331,8 @@ def known_grad(tensor: Any, *, resolved: bool = False) -> Any:
         return UNKNOWN
     leaf = None if extra is None else extra.leaf
     if leaf is None:
-        if history is UNKNOWN:
-            return UNKNOWN
+        if history is UNKNOWN or isinstance(history, Described):
+            return UNKNOWN  # the server's node may retain its gradient
         if not isinstance(history, Leaf):
             return None
         leaf = tensor.leaf()

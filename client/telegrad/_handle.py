@@ -100,14 +100,15 @@ class Handle(TensorOps):
         return self._node
 
     def leaf(self) -> Leaf:
-        """The state of ``grad``, made if need be: of a new tensor, that there is none."""
+        """The state of ``grad``, made if need be: of a tensor whose history is known, that there is none."""
         node = self._node
         extra = self.extra()
         if extra.leaf is None:
             if isinstance(node, Leaf):
                 extra.leaf = node
             else:
-                unsure = node is UNKNOWN or extra.asks
+                # Of a node that only the server has, nobody here knows whether it retains gradients.
+                unsure = node is UNKNOWN or isinstance(node, Described) or extra.asks
                 extra.leaf = Leaf(self._home.grad_epoch, UNKNOWN if unsure else None)
         return extra.leaf
 
