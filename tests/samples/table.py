@@ -20,6 +20,7 @@ from tests.samples import (
     linalg,
     losses,
     nn,
+    normalisation,
     reduce,
     shape,
     transcendental,
@@ -37,6 +38,7 @@ FAMILIES = (
     linalg,
     decompositions,
     nn,
+    normalisation,
     losses,
     conv,
 )

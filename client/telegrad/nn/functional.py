@@ -11,11 +11,13 @@ from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTyp
 from telegrad.contract.shapes import broadcast
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
+from telegrad.nn._normalisation import batch_norm, group_norm, instance_norm, rms_norm, scaled_dot_product_attention
 
 __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
+    "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "conv1d",
@@ -27,8 +29,10 @@ __all__ = [
     "elu",
     "embedding",
     "gelu",
+    "group_norm",
     "hardtanh",
     "huber_loss",
+    "instance_norm",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -46,6 +50,8 @@ __all__ = [
     "relu",
     "relu6",
     "relu_",
+    "rms_norm",
+    "scaled_dot_product_attention",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
