@@ -57,6 +57,23 @@ SAMPLES: list[Sample] = [
     Sample(F("avg_pool2d"), (ints(1, 4, 4), 2), op="avg_pool2d", gradient=False),
     Sample(F("avg_pool3d"), (rand(1, 2, 3, 4, 3), (2, 2, 1)), {"stride": 1}, op="avg_pool3d"),
     Sample(F("avg_pool3d"), (rand(2, 4, 3, 3), 2), {"padding": 1, "divisor_override": 5}, op="avg_pool3d"),
+    # Padding
+    Sample(F("pad"), (rand(2, 3), (1, 2)), op="pad"),
+    Sample(F("pad"), (rand(2, 3, 4), (-1, 2, 1, -2, 0, 1)), {"value": 1.5}, op="pad"),
+    Sample(F("pad"), (rand(2, 3), ()), op="pad"),
+    Sample(F("pad"), (rand(0, 3), (1, 0, 2, 1)), op="pad"),
+    Sample(F("pad"), (ints(2, 3), (1, 0), "constant", 2), op="pad", gradient=False),
+    Sample(F("pad"), (complexes(2, 3), (0, 1)), {"value": 2}, op="pad"),
+    *[
+        sample
+        for mode in ("reflect", "replicate", "circular")
+        for sample in (
+            Sample(F("pad"), (rand(1, 2, 4, 3), (2, 1, 0, 3)), {"mode": mode}, op="pad"),
+            Sample(F("pad"), (rand(2, 5), [-1, 2]), {"mode": mode}, op="pad"),
+            Sample(F("pad"), (rand(1, 2, 2, 2), (1, 0, 1, 1, 0, 1)), {"mode": mode}, op="pad"),
+            Sample(F("pad"), (ints(1, 4), (1, 1)), {"mode": mode}, op="pad", gradient=False),
+        )
+    ],
 ]
 
 _X, _W = rand(1, 2, 5, 5), rand(4, 2, 3, 3)
@@ -99,4 +116,13 @@ ERRORS: list[ErrorSample] = [
         for kind in ("max", "avg")
     ],
     *[ErrorSample(F(f"{kind}_pool3d"), (_X[0], 6), match="") for kind in ("max", "avg")],
+    ErrorSample(F("pad"), (_X, (1,)), match="Padding length must be divisible by 2"),
+    ErrorSample(F("pad"), (rand(3), (1, 1, 1, 1)), match="less than or equal to two times the input dimension"),
+    ErrorSample(F("pad"), (complexes(3), (1, 1)), {"value": 1j}, TypeError, "must be float, not complex"),
+    ErrorSample(F("pad"), (rand(3), (-2, -2)), match="length must be non-negative"),
+    ErrorSample(F("pad"), (rand(1, 3), (3, 0)), {"mode": "reflect"}, match="should be less than the corresponding input dimension"),
+    ErrorSample(F("pad"), (rand(1, 3), (4, 0)), {"mode": "circular"}, match="wrapping around more than once"),
+    ErrorSample(F("pad"), (rand(3), (1, 0)), {"mode": "replicate"}, match="is not supported for 1D input tensor"),
+    ErrorSample(F("pad"), (rand(3), (1, 0)), {"mode": "most"}, match="Unrecognised padding mode"),
+    ErrorSample(F("pad"), (rand(1, 3), (1, 0), "reflect", 2.0), match="doesn't take in value argument"),
 ]

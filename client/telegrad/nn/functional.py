@@ -47,6 +47,7 @@ __all__ = [
     "nll_loss",
     "normalize",
     "one_hot",
+    "pad",
     "relu",
     "relu6",
     "relu_",
@@ -83,6 +84,7 @@ logsigmoid = free(Tensor.logsigmoid)
 mse_loss = free(Tensor.mse_loss)
 nll_loss = free(Tensor.nll_loss)
 one_hot = free(Tensor.one_hot)
+pad = free(Tensor.pad)
 relu_ = free(Tensor.relu_)
 sigmoid = free(Tensor.sigmoid)
 smooth_l1_loss = free(Tensor.smooth_l1_loss)

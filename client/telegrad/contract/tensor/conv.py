@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from telegrad.contract import dtypes
-from telegrad.contract.errors import DTypeError, ShapeError, UnsupportedDTypeError
-from telegrad.contract.ops import Outcome, Rule, Spec, op
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
+from telegrad.contract.ops import Outcome, Rule, Spec, check_bytes, op
 from telegrad.contract.shapes import integer, ints, optional_ints
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.nn import FUNCTIONAL
 from telegrad.contract.windows import column_elements, convolution_windows, padded_elements, pooling_windows
+
+PADDING_MODES = ("constant", "reflect", "replicate", "circular")
 
 
 def _check_types(name: str, x: Spec, weight: Spec, bias: Spec | None) -> None:
@@ -166,6 +168,57 @@ def _pooling_settings(kernel_size: Any, stride: Any, padding: Any, ceil_mode: An
         "ceil_mode": bool(ceil_mode),
     }
     return settings if dilation is None else {**settings, "dilation": ints(dilation, "dilation")}
+
+
+def _pad_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    (x,) = inputs
+    pad, mode, value = tuple(parameters["pad"]), parameters["mode"], parameters["value"]
+    if len(pad) % 2:
+        raise ShapeError(
+            "Padding length must be divisible by 2: a number before and one after, for each dimension from the last on"
+        )
+    count = len(pad) // 2
+    if count > len(x.shape):
+        raise ShapeError(
+            "Padding length should be less than or equal to two times the input dimension but got padding length "
+            f"{len(pad)} and input of dimension {len(x.shape)}"
+        )
+    if mode not in PADDING_MODES:
+        raise ShapeError(f"Unrecognised padding mode; use one of {', '.join(PADDING_MODES)}")
+    if mode != "constant":
+        if value is not None and value != 0:
+            raise ShapeError(f'Padding mode "{mode}" doesn\'t take in value argument')
+        if not 1 <= count <= 3 or len(x.shape) not in (count + 1, count + 2):
+            raise ShapeError(
+                f"Padding size {len(pad)} is not supported for {len(x.shape)}D input tensor: {mode} padding of the last n "
+                "dimensions, n from 1 to 3, takes inputs of n + 1 or n + 2 dimensions"
+            )
+    shape = list(x.shape)
+    for place in range(count):
+        dim = len(shape) - 1 - place
+        low, high = pad[2 * place : 2 * place + 2]
+        size = shape[dim]
+        if mode == "reflect" and max(low, high) >= size:
+            raise ShapeError(
+                "Padding size should be less than the corresponding input dimension, but got: padding "
+                f"({low}, {high}) at dimension {dim} of input {list(x.shape)}"
+            )
+        if mode == "circular" and max(low, high) > size:
+            raise ShapeError("Padding value causes wrapping around more than once.")
+        shape[dim] = size + low + high
+        if shape[dim] < (mode != "constant") or size + min(low, 0) + min(high, 0) < (mode != "constant"):
+            raise ShapeError(
+                f"pad(): the padding ({low}, {high}) takes more than dimension {dim} of size {size} has: narrow(): length must be "
+                "non-negative"
+            )
+    check_bytes(shape, x.dtype)
+    out = Spec(tuple(shape), x.dtype)
+    return Outcome((out,), out.size, None, out.nbytes)
+
+
+def _pad_gradient_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    (g,) = inputs
+    return Outcome((Spec(tuple(parameters["shape"]), g.dtype),), g.size, None, 3 * g.nbytes)
 
 
 class ConvOps(TensorBase):
@@ -413,3 +466,25 @@ class ConvOps(TensorBase):
             divisor_override=divisor_override,
             **settings,
         )
+
+    # Padding -------------------------------------------------------------------------------------------------------------------
+
+    @op(_pad_rule, namespace=FUNCTIONAL, node="ConstantPadNdBackward0")
+    def pad(self, pad: int | Sequence[int], mode: str = "constant", value: float | None = None) -> Self:
+        """Pad by ``pad[0]`` before and ``pad[1]`` after the last dimension, then the one before it; negative numbers take away.
+
+        ``mode`` is "constant" (``value``, 0 by default), "reflect" (without the edge), "replicate" (the edge) or "circular".
+        Shapes: [...] -> [...]. Gradient: g without the padding, or added to the elements that the padding repeats.
+        Raises: ShapeError.
+        """
+        if value is not None and not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentTypeError(f"pad(): argument 'value' must be float, not {type(value).__name__}")
+        return self._apply("pad", self, pad=ints(pad, "pad"), mode=mode, value=None if value is None else float(value))
+
+    @op(_pad_gradient_rule, namespace="internal")
+    def _pad_gradient(self, *, shape: Sequence[int], pad: Sequence[int], mode: str) -> Self:
+        """The transpose of padding an input of ``shape`` by repeating its elements.
+
+        Shapes: [...] -> shape. Gradient: the padded g.
+        """
+        return self._apply("_pad_gradient", self, shape=shape, pad=pad, mode=mode)

@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from telegrad.contract.windows import Windows, convolution_windows, pooling_windows
 from telegrad_service.engine.formulas import F
+from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.rules.nn import wide
 from telegrad_service.engine.table import Array, derivative, kernel
 
@@ -349,3 +350,64 @@ def _avg_pool_gradient_self(
 
 
 derivative("_avg_pool_gradient", self=_avg_pool_gradient_self)
+
+
+# Padding -----------------------------------------------------------------------------------------------------------------------
+
+
+def _amounts(pad: tuple[int, ...], ndim: int) -> list[tuple[int, int, int]]:
+    """(dimension, before, after) of each dimension to pad, from the last on."""
+    return [(ndim - 1 - n // 2, pad[n], pad[n + 1]) for n in range(0, len(pad), 2)]
+
+
+def _sources(size: int, low: int, high: int, mode: str) -> Array:
+    """Which of ``size`` elements stands at each place of the padded dimension."""
+    if mode == "circular":  # what is taken away goes first: the rest wraps around
+        left = size + min(low, 0) + min(high, 0)
+        return np.arange(-max(low, 0), left + max(high, 0)) % left - min(low, 0)
+    places = np.arange(-low, size + high)
+    if mode == "replicate":
+        return np.clip(places, 0, size - 1)
+    places = np.abs(places)
+    return np.where(places >= size, 2 * (size - 1) - places, places)
+
+
+@kernel("pad")
+def _pad(self: Array, pad: tuple[int, ...], mode: str, value: Any) -> Array:
+    amounts = _amounts(pad, self.ndim)
+    if mode == "constant":
+        shape, inner, outer = list(self.shape), [slice(None)] * self.ndim, [slice(None)] * self.ndim
+        for dim, low, high in amounts:
+            size = self.shape[dim]
+            shape[dim] = size + low + high
+            inner[dim] = slice(max(0, -low), size - max(0, -high))
+            outer[dim] = slice(max(0, low), shape[dim] - max(0, high))
+        result = np.full(shape, np.asarray(0 if value is None else value).astype(self.dtype), self.dtype)
+        result[tuple(outer)] = self[tuple(inner)]
+        return result
+    found = self
+    for dim, low, high in amounts:
+        found = np.take(found, _sources(self.shape[dim], low, high, mode), axis=dim)
+    return found
+
+
+@kernel("_pad_gradient")
+def _pad_gradient(self: Array, shape: tuple[int, ...], pad: tuple[int, ...], mode: str) -> Array:
+    found = self
+    for dim, low, high in _amounts(pad, self.ndim):
+        moved = np.moveaxis(found, dim, 0)
+        rest = moved.shape[1:]
+        table = np.zeros((shape[dim], math.prod(rest)), self.dtype)
+        add_rows(table, _sources(shape[dim], low, high, mode), moved.reshape(moved.shape[0], math.prod(rest)))
+        found = np.moveaxis(table.reshape(shape[dim], *rest), 0, dim)
+    return np.ascontiguousarray(found)
+
+
+def _pad_self(g: Any, self_shape: tuple[int, ...], pad: tuple[int, ...], mode: str) -> Any:
+    if mode == "constant":
+        return F.pad(g, pad=tuple([-n for n in pad]), mode=mode, value=None)
+    return F._pad_gradient(g, shape=tuple(self_shape), pad=pad, mode=mode)
+
+
+derivative("pad", self=_pad_self)
+derivative("_pad_gradient", self=lambda g, pad, mode: F.pad(g, pad=pad, mode=mode, value=None))
