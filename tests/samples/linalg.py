@@ -174,9 +174,26 @@ SAMPLES: list[Sample] = [
     Sample("linalg.svdvals", (complexes(3, 4),), op="svdvals"),
     Sample("linalg.svd", (rand(3, 3),), op="svd", gradient=False, torch=False, note="signs are free"),
     Sample("linalg.svd", (rand(2, 4, 3), False), op="svd", gradient=False, torch=False, note="signs are free"),
+    # Products that are made of others
+    Sample("kron", (rand(2, 2), rand(2, 3, seed=1)), op="mul"),
+    Sample("kron", (rand(2), rand(2, 1, 2, seed=1)), op="mul"),
+    Sample("kron", (rand(), complexes(2)), op="mul"),
+    Sample("vdot", (rand(3), rand(3, seed=1)), op="dot"),
+    Sample("vdot", (complexes(3), complexes(3, seed=2)), op="dot"),
+    Sample("addr", (rand(2, 3), rand(2), rand(3, seed=1)), {"beta": 0.5, "alpha": 2.0}, op="outer"),
+    Sample("addr", (rand(3), rand(2), rand(3, seed=1)), op="outer"),
+    Sample("addr", (np.full((2, 3), np.nan), rand(2), rand(3)), {"beta": 0}, op="outer", gradient=False),
+    Sample("cross", (rand(2, 3), rand(2, 3, seed=1)), {"dim": -1}, op="roll"),
+    Sample("cross", (rand(3, 2), rand(3, 1, seed=1)), {"dim": 0}, op="roll"),
+    Sample("cross", (complexes(3), complexes(3, seed=2)), {"dim": 0}, op="roll"),
 ]
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample("vdot", (rand(2, 2), rand(2, 2)), match="1D"),
+    ErrorSample("addr", (rand(2, 2), rand(2, 2), rand(2)), match="Expected 1-D argument vec1"),
+    ErrorSample("addr", (rand(2, 3), rand(3), rand(3)), match="must match the existing size"),
+    ErrorSample("cross", (rand(2, 3), rand(2, 3), 0), match="must have length 3"),
+    ErrorSample("cross", (rand(2, 3), rand(3), 1), match="same number of dimensions"),
     ErrorSample("matmul", (rand(), rand(3)), match="at least 1D"),
     ErrorSample("matmul", (rand(2, 3), rand(2, 3)), match="mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)"),
     ErrorSample("matmul", (rand(2), rand(3)), match="inconsistent tensor size"),

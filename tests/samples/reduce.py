@@ -269,12 +269,32 @@ RUNNING = [
             *_each(name, name, (TIES, 1), (NAN, 0), differences=False, second=False),
         )
     ],
+    # Differences and means that are made of the above
+    Sample("diff", (rand(2, 4),), op="narrow"),
+    Sample("diff", (rand(4, 2), 2, 0), op="narrow"),
+    Sample("diff", (rand(2, 3),), {"prepend": rand(2, 1), "append": rand(2, 2)}, op="cat"),
+    Sample("diff", (rand(2, 3), 5), op="narrow", second=False),
+    Sample("diff", (rand(3), 0), op="clone"),
+    Sample("diff", (bools(5),), op="logical_xor", gradient=False),
+    Sample("nanmean", (rand(2, 3), 1, True), op="nansum"),
+    Sample("nanmean", (np.array([[1.0, np.nan], [2.0, 3.0]]), 0), op="nansum", differences=False),
+    *[
+        Sample(call, (rand(2, 3), *dims), settings, op=call[:3])
+        for call in ("var_mean", "std_mean")
+        for dims, settings in (((), {}), ((1,), {"correction": 0, "keepdim": True}), ((False,), {}), (((0, 1),), {}))
+    ],
 ]
 
 SAMPLES: list[Sample] = [*SUMS, *MOMENTS, *NORMS, *EXTREMES, *TESTS, *RUNNING]
 
 _NO_ORDER = "not implemented"
 ERRORS: list[ErrorSample] = [
+    ErrorSample("diff", (rand(),), match="at least one-dimensional"),
+    ErrorSample("diff", (rand(3), -1), match="order must be non-negative"),
+    ErrorSample("diff", (rand(2, 3),), {"prepend": rand(3)}, match="same dimension as input"),
+    ErrorSample("nanmean", (ints(3),), match="expected input to have floating point or complex dtype"),
+    ErrorSample("var_mean", (ints(3),), match="only support floating point"),
+    ErrorSample("std_mean", (ints(3),), match="only support floating point"),
     *[
         ErrorSample(name, (X, 2), error=IndexError, match="Dimension out of range")
         for name in (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tests.samples import ErrorSample, Sample, bools, complexes, ints, rand
 
 
@@ -236,9 +238,43 @@ SAMPLES: list[Sample] = [
     Sample("meshgrid", (rand(2), rand(3, seed=1), rand()), {"indexing": "xy"}, op="expand"),
     Sample("meshgrid", ([rand(2)],), {"indexing": "xy"}, op="expand", note="one"),
     Sample("meshgrid", ([ints(2), ints(0)],), {"indexing": "ij"}, op="expand"),
+    # Flips, turns, joins and parts that are made of the above
+    *_each("fliplr", "flip", (X,), (CUBE,)),
+    *_each("flipud", "flip", (X,), (rand(3),)),
+    *_each("rot90", "transpose", (X,), (X, -1), (CUBE, 1, (2, 0))),
+    *_each("rot90", "flip", (X, 2), (CUBE, -2, (1, 2))),
+    Sample("Tensor.rot90", (X, 4), op="clone"),
+    *_each("tensor_split", "narrow", (rand(7), 3), (X, [1, -1], 1), (X, (2, 1, 7), -1), (X, 5, 1), (X, np.array([1, 2]), 1)),
+    *_each("hsplit", "narrow", (rand(4), 2), (X, [1, 2])),
+    *_each(
+        "vsplit",
+        "narrow",
+        (X, 2),
+    ),
+    *_each("dsplit", "narrow", (CUBE, 2)),
+    *_each("atleast_1d", "reshape", (rand(),), ([X, rand()],)),
+    *_each("atleast_2d", "reshape", (rand(),), (rand(3),), (X, rand(2))),
+    *_each("atleast_3d", "reshape", (rand(),), (rand(3),), (X,), (CUBE, rand(2))),
+    *_each("column_stack", "cat", ([rand(2), X, rand(2, seed=1)],), ([rand(), rand(seed=1)],)),
+    *_each("dstack", "cat", ([X, CUBE],), ([rand(2), rand(2, seed=1)],)),
 ]
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample("fliplr", (rand(2),), match="Input must be >= 2-d"),
+    ErrorSample("flipud", (rand(),), match="Input must be >= 1-d"),
+    ErrorSample("rot90", (X, 1, (0,)), match="expected total rotation dims == 2"),
+    ErrorSample("rot90", (X, 1, (0, -2)), match="expected rotation dims to be different"),
+    ErrorSample("rot90", (rand(2),), match="expected total dims >= 2"),
+    ErrorSample("rot90", (X, 1, (0, 2)), error=IndexError, match="Dimension out of range"),
+    ErrorSample("tensor_split", (X, 0), match="number of sections must be larger than 0"),
+    ErrorSample("tensor_split", (rand(), 1), match="at least a 1-dimensional tensor"),
+    ErrorSample("tensor_split", (X, 2.5), error=TypeError, match="sections"),
+    ErrorSample("hsplit", (X, 2), match="not divisible by the split_size 2"),
+    ErrorSample("vsplit", (rand(2), 1), match="at least 2 dimension"),
+    ErrorSample("dsplit", (X, 1), match="at least 3 dimension"),
+    ErrorSample("atleast_2d", (3.0,), error=TypeError, match="must be Tensor"),
+    ErrorSample("column_stack", ([],), match="non-empty"),
+    ErrorSample("dstack", ([X, rand(2)],), match="must match except in dimension 2"),
     ErrorSample("split_with_sizes", (rand(5), [2, 2]), match="split_sizes to sum exactly to 5"),
     ErrorSample("Tensor.reshape", (X,), error=TypeError, match="missing 1 required"),
     ErrorSample("Tensor.view", (X,), error=TypeError, match="missing 1 required", torch=False, note="other words there"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from telegrad._functions.comparison import *
+from telegrad._functions.composite import *
 from telegrad._functions.conversion import *
 from telegrad._functions.creation import *
 from telegrad._functions.decompositions import *

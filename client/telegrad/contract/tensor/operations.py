@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from telegrad.contract.tensor.comparison import ComparisonOps
+from telegrad.contract.tensor.composite import CompositeOps
 from telegrad.contract.tensor.conv import ConvOps
 from telegrad.contract.tensor.conversion import CastOps
 from telegrad.contract.tensor.creation import LikeOps
@@ -26,6 +27,7 @@ class TensorOps(
     LikeOps,
     ReduceOps,
     ShapeOps,
+    CompositeOps,
     IndexOps,
     LinalgOps,
     DecompositionOps,

@@ -1,0 +1,84 @@
+"""Free functions that are composed of other ops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from telegrad._free import free, require_tensor
+from telegrad.contract.dtypes import Number
+from telegrad.contract.errors import DTypeError
+from telegrad.contract.tensor.composite import atleast_1d, atleast_2d, atleast_3d, column_stack, dstack
+from telegrad.contract.tensor.tensor import Tensor
+
+T = TypeVar("T", bound=Tensor)
+
+__all__ = [
+    "addr",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "column_stack",
+    "cross",
+    "diff",
+    "dsplit",
+    "dstack",
+    "fliplr",
+    "flipud",
+    "hsplit",
+    "kron",
+    "nanmean",
+    "rot90",
+    "std_mean",
+    "tensor_split",
+    "var_mean",
+    "vdot",
+    "vsplit",
+]
+
+addr = free(Tensor.addr)
+cross = free(Tensor.cross)
+diff = free(Tensor.diff)
+dsplit = free(Tensor.dsplit)
+fliplr = free(Tensor.fliplr)
+flipud = free(Tensor.flipud)
+hsplit = free(Tensor.hsplit)
+kron = free(Tensor.kron)
+nanmean = free(Tensor.nanmean)
+rot90 = free(Tensor.rot90)
+tensor_split = free(Tensor.tensor_split)
+vdot = free(Tensor.vdot)
+vsplit = free(Tensor.vsplit)
+
+
+def var_mean(
+    input: T,
+    dim: int | Sequence[int] | bool | None = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Number | None = None,
+) -> tuple[T, T]:
+    """``var`` with these arguments, and ``mean`` over the same dimensions."""
+    return _spread_and_mean("var", input, dim, unbiased, keepdim, correction)
+
+
+def std_mean(
+    input: T,
+    dim: int | Sequence[int] | bool | None = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Number | None = None,
+) -> tuple[T, T]:
+    """``std`` with these arguments, and ``mean`` over the same dimensions."""
+    return _spread_and_mean("std", input, dim, unbiased, keepdim, correction)
+
+
+def _spread_and_mean(name: str, input: T, dim: Any, unbiased: bool | None, keepdim: bool, correction: Any) -> tuple[T, T]:
+    x: Any = require_tensor(input, f"{name}_mean")
+    if not x.dtype.is_differentiable:
+        raise DTypeError(f"{name}_mean only support floating point and complex dtypes")
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim  # as in `x.var(False)`
+    return getattr(x, name)(dim, unbiased, keepdim, correction=correction), x.mean(dim, keepdim)
