@@ -21,19 +21,20 @@ def require_tensor(value: T, name: str) -> T:
     return value
 
 
-def free(method: Callable[P, R]) -> Callable[P, R]:
-    """``method`` as a function whose first argument is the tensor, by position or as ``input=``.
+def free(method: Callable[P, R], first: str = "input") -> Callable[P, R]:
+    """``method`` as a function whose first argument is the tensor, by position or as ``input=`` (or as ``first=``).
 
     Raises ArgumentTypeError where the first argument is no tensor.
     """
-    name = getattr(method, "__name__", "function")
+    name = getattr(method, "__name__", "function").lstrip("_")
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
         if not args:
-            if "input" not in kwargs:
-                raise ArgumentTypeError(f"{name}() missing 1 required argument: 'input'")
-            args = (kwargs.pop("input"),)
+            given = first if first in kwargs else "input"
+            if given not in kwargs:
+                raise ArgumentTypeError(f"{name}() missing 1 required argument: '{first}'")
+            args = (kwargs.pop(given),)
         require_tensor(args[0], name)
         return method(*args, **kwargs)
 

@@ -33,16 +33,16 @@ __all__ = [
 T = TypeVar("T", bound=Tensor)
 
 cholesky = free(Tensor._cholesky)  # pyright: ignore[reportPrivateUsage] - torch.Tensor.cholesky is an older function
-det = free(Tensor.det)
+det = free(Tensor.det, "A")
 eigh = free(Tensor._eigh)  # pyright: ignore[reportPrivateUsage]
 eigvalsh = free(Tensor._eigvalsh)  # pyright: ignore[reportPrivateUsage]
-inv = free(Tensor.inverse)
+inv = free(Tensor.inverse, "A")
 matmul = free(Tensor.matmul)
-matrix_power = free(Tensor.matrix_power)
-slogdet = free(Tensor.slogdet)
-solve = free(Tensor._solve)  # pyright: ignore[reportPrivateUsage]
-svd = free(Tensor._svd)  # pyright: ignore[reportPrivateUsage] - torch.Tensor.svd is another function
-svdvals = free(Tensor._svdvals)  # pyright: ignore[reportPrivateUsage]
+matrix_power = free(Tensor.matrix_power, "A")
+slogdet = free(Tensor.slogdet, "A")
+solve = free(Tensor._solve, "A")  # pyright: ignore[reportPrivateUsage]
+svd = free(Tensor._svd, "A")  # pyright: ignore[reportPrivateUsage] - torch.Tensor.svd is another function
+svdvals = free(Tensor._svdvals, "A")  # pyright: ignore[reportPrivateUsage]
 
 
 def norm(

@@ -33,6 +33,7 @@ SAMPLES: list[Sample] = [
         for x in (_regular(), _regular(2, seed=1), _complex(2), rand(0, 0), rand(0, 3, 3))
     ],
     Sample("inverse", (_regular(seed=2),), op="inv"),
+    Sample("linalg.solve", (), {"A": _regular(seed=3), "B": rand(3, seed=4)}, op="solve"),
     Sample("Tensor.det", (_regular(seed=2),), op="det"),
     Sample("linalg.det", (np.array([[0.0, 1.0], [1.0, 0.0]]),), op="det", note="a row exchange"),
     Sample("linalg.det", (_SINGULAR,), op="det", float32=False, note="singular"),
@@ -92,6 +93,7 @@ ERRORS: list[ErrorSample] = [
         )
     ],
     ErrorSample("linalg.inv", (rand(2, 2, dtype="float16"),), match="Low precision dtypes not supported"),
+    ErrorSample("linalg.det", (rand(2, 2, dtype="float16"),), error=NotImplementedError, match="float16", note="half"),
     ErrorSample("linalg.inv", (_SINGULAR,), match="because the input matrix is singular"),
     ErrorSample("linalg.inv", (np.stack([np.eye(2), _SINGULAR]),), match="(Batch element 1): The", note="batch"),
     ErrorSample("linalg.solve", (_SINGULAR, rand(2)), match="The solver failed because the input matrix is singular"),

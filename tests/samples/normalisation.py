@@ -50,6 +50,7 @@ ERRORS: list[ErrorSample] = [
     ErrorSample(F("batch_norm"), (ints(2, 3), rand(3), rand(3)), match="not implemented for"),
     ErrorSample(F("batch_norm"), (rand(2, 3), rand(3, dtype="float32"), rand(3)), match="mixed dtype"),
     ErrorSample(F("batch_norm"), (rand(2, 3), None, None), {"training": True, "eps": 0.0}, ValueError, "eps must be positive"),
+    ErrorSample(F("batch_norm"), (rand(2, 3), rand(3), rand(3)), {"momentum": None}, TypeError, "must be float, not NoneType"),
     ErrorSample(F("group_norm"), (rand(2, 3), 2), match="to be divisible by num_groups"),
     ErrorSample(F("group_norm"), (rand(4), 2), match="Expected at least 2 dimensions for input tensor but received 1"),
     ErrorSample(F("group_norm"), (rand(2, 4), 2, rand(3)), match="Expected weight to be a vector of size equal to the number"),

@@ -71,6 +71,11 @@ def _normalise_rows(x: Any, rows: tuple[int, ...], eps: float) -> Any:
     return x.reshape((*rows, size)).layer_norm((size,), None, None, eps).reshape(x.shape)
 
 
+def _check_momentum(name: str, momentum: Any) -> None:
+    if isinstance(momentum, bool) or not isinstance(momentum, (int, float)):
+        raise ArgumentTypeError(f"{name}(): argument 'momentum' must be float, not {type(momentum).__name__}")
+
+
 def _remember(running: Any, new: Any, momentum: float) -> None:
     """Move running statistics towards those of this batch."""
     with no_grad():
@@ -96,6 +101,7 @@ def batch_norm(
     value a channel. Source: Ioffe & Szegedy (2015), arXiv:1502.03167.
     """
     x = _input("batch_norm", input)
+    _check_momentum("batch_norm", momentum)
     channels = _channels("batch_norm", x)
     count = math.prod(x.shape) // channels if channels else 0
     if not training:
@@ -169,6 +175,7 @@ def instance_norm(
     Source: Ulyanov, Vedaldi & Lempitsky (2016), arXiv:1607.08022.
     """
     x = _input("instance_norm", input)
+    _check_momentum("instance_norm", momentum)
     channels = _channels("instance_norm", x)
     if not use_input_stats:
         if running_mean is None or running_var is None:

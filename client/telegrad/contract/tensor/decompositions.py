@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from telegrad.contract.dtypes import float16, to_real
-from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Rule, Spec, op
 from telegrad.contract.shapes import broadcast
 from telegrad.contract.tensor.base import TensorBase
@@ -22,7 +22,9 @@ def _check_square(name: str, x: Spec) -> None:
     if x.dtype.category < 2:
         raise DTypeError(f"{name}: Expected a floating point or complex tensor as input. Got {x.dtype.name}")
     if x.dtype is float16:
-        raise DTypeError(f"{name}: Low precision dtypes not supported. Got float16; convert it first, for example with .float()")
+        raise UnsupportedDTypeError(
+            f"{name}: Low precision dtypes not supported. Got float16; convert it first, for example with .float()"
+        )
 
 
 def _square(name: str, outputs: Callable[[Spec], tuple[Spec, ...]], *, flops: int) -> Rule:
