@@ -58,6 +58,7 @@ SAMPLES: list[Sample] = [
     Sample(F("avg_pool3d"), (rand(1, 2, 3, 4, 3), (2, 2, 1)), {"stride": 1}, op="avg_pool3d"),
     Sample(F("avg_pool3d"), (rand(2, 4, 3, 3), 2), {"padding": 1, "divisor_override": 5}, op="avg_pool3d"),
     # Padding
+    Sample(F("pad"), (rand(2, 1), (3, -1)), {"mode": "replicate"}, op="pad"),
     Sample(F("pad"), (rand(2, 3), (1, 2)), op="pad"),
     Sample(F("pad"), (rand(2, 3, 4), (-1, 2, 1, -2, 0, 1)), {"value": 1.5}, op="pad"),
     Sample(F("pad"), (rand(2, 3), ()), op="pad"),
@@ -109,6 +110,7 @@ ERRORS: list[ErrorSample] = [
             ErrorSample(F(name), (rand(2, 0, 4, 4), 2), match="with optional 0 dim batch size for input"),
         )
     ],
+    ErrorSample(F("avg_pool3d"), (rand(1, 2, 3, 3), 3), {"padding": 1}, match="smaller than kernel size"),
     ErrorSample(F("max_pool2d"), (_X, 2), {"dilation": 0}, match="dilation should be greater than zero"),
     ErrorSample(F("avg_pool2d"), (_X, 2), {"divisor_override": 0}, match="divisor must be not zero"),
     *[
