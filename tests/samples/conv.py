@@ -34,6 +34,13 @@ SAMPLES: list[Sample] = [
         F("conv3d"), (rand(1, 2, 3, 2, 3), rand(2, 1, 2, 1, 2, seed=1), rand(2)), {"groups": 2, "padding": (0, 1, 0)}, op="conv3d"
     ),
     Sample(F("conv3d"), (rand(1, 4, 3, 2), rand(1, 1, 2, 2, 2, seed=1)), {"stride": (2, 1, 1)}, op="conv3d"),
+    Sample(F("conv_transpose1d"), (rand(2, 2, 3), rand(2, 3, 2, seed=1), rand(3, seed=2)), op="conv_transpose1d"),
+    Sample(
+        F("conv_transpose1d"), (rand(4, 3), rand(4, 1, 3)), {"stride": 2, "output_padding": 1, "groups": 2}, op="conv_transpose1d"
+    ),
+    Sample(F("conv_transpose2d"), (rand(1, 2, 3, 2), rand(2, 2, 2, 3), rand(2), (2, 1), 1), op="conv_transpose2d"),
+    Sample(F("conv_transpose2d"), (complexes(2, 2, 2), complexes(2, 1, 2, 2)), {"dilation": 2}, op="conv_transpose2d"),
+    Sample(F("conv_transpose3d"), (rand(1, 2, 2, 1, 2), rand(2, 1, 2, 1, 2), rand(2)), {"groups": 2}, op="conv_transpose3d"),
     # Pooling
     Sample(F("max_pool1d"), (rand(2, 3, 7), 3), {"stride": 2, "padding": 1}, op="max_pool1d"),
     Sample(F("max_pool1d"), (rand(2, 6), 2), {"dilation": 2, "return_indices": True}, op="max_pool1d"),
@@ -127,4 +134,13 @@ ERRORS: list[ErrorSample] = [
     ErrorSample(F("pad"), (rand(3), (1, 0)), {"mode": "replicate"}, match="is not supported for 1D input tensor"),
     ErrorSample(F("pad"), (rand(3), (1, 0)), {"mode": "most"}, match="Unrecognised padding mode"),
     ErrorSample(F("pad"), (rand(1, 3), (1, 0), "reflect", 2.0), match="doesn't take in value argument"),
+    *[
+        ErrorSample(F(f"conv_transpose{n}d"), (rand(1, 2, *[3] * n), rand(3, 1, *[2] * n)), match="to have 3 channels, but got 2")
+        for n in (1, 2, 3)
+    ],
+    ErrorSample(
+        F("conv_transpose1d"), (rand(1, 2, 3), rand(2, 1, 2)), {"output_padding": 1}, match="output padding must be smaller"
+    ),
+    ErrorSample(F("conv_transpose1d"), (rand(1, 2, 3), rand(2, 1, 2), rand(2)), match="expected bias to be 1-dimensional with 1"),
+    ErrorSample(F("conv_transpose1d"), (rand(1, 2, 1), rand(2, 1, 2)), {"padding": 1}, match="Output size is too small"),
 ]

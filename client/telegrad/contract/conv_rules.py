@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from telegrad.contract import dtypes
 from telegrad.contract.errors import DTypeError, ShapeError, UnsupportedDTypeError
-from telegrad.contract.ops import Outcome, Rule, Spec, check_bytes
+from telegrad.contract.ops import Outcome, Rule, Shape, Spec, check_bytes
 from telegrad.contract.shapes import integer, ints, optional_ints
-from telegrad.contract.windows import column_elements, convolution_windows, padded_elements, pooling_windows
+from telegrad.contract.windows import column_elements, convolution_windows, padded_elements, per_dimension, pooling_windows
 
 PADDING_MODES: Final = ("constant", "reflect", "replicate", "circular")
 
@@ -99,6 +99,79 @@ def transposed_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Out
         None,
         scratch * max(4, g.dtype.itemsize),
     )
+
+
+def transposed_shape(spatial: Shape, kernel: Shape, parameters: Mapping[str, Any]) -> Shape:
+    """Spatial sizes of a transposed convolution. Raises ShapeError."""
+    count = len(kernel)
+    fields = ("stride", "padding", "output_padding", "dilation")
+    stride, padding, extra, dilation = [per_dimension(parameters[f], count, f) for f in fields]
+    if any(s <= 0 for s in stride):
+        raise ShapeError("non-positive stride is not supported")
+    if any(p < 0 for p in padding):
+        raise ShapeError("negative padding is not supported")
+    if any(d <= 0 for d in dilation):
+        raise ShapeError(f"dilation should be greater than zero, but got {list(dilation)}")
+    if any(not 0 <= e < s for e, s in zip(extra, stride, strict=True)):
+        raise ShapeError(
+            f"output padding must be smaller than either stride or dilation, here than the stride {list(stride)}, and not "
+            f"negative; got {list(extra)}"
+        )
+    sizes = zip(spatial, kernel, stride, padding, extra, dilation, strict=True)
+    shape = tuple([(n - 1) * s - 2 * p + d * (k - 1) + e + 1 for n, k, s, p, e, d in sizes])
+    if any(n < 1 for n in shape):
+        raise ShapeError(
+            f"Given input size per channel: {list(spatial)}. Calculated output size per channel: {list(shape)}. Output size is too "
+            "small"
+        )
+    return shape
+
+
+def transposed_convolution_rule(count: int) -> Rule:
+    """Rule of a transposed convolution over ``count`` dimensions."""
+    name = f"conv_transpose{count}d"
+
+    def rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+        x, weight, *rest = inputs
+        bias = rest[0] if rest else None
+        if len(weight.shape) != count + 2 or not all(weight.shape):
+            raise ShapeError(
+                f"{name}: expected a non-empty {count + 2}-dimensional weight [in_channels, out_channels / groups, *kernel], got "
+                f"one of size {list(weight.shape)}"
+            )
+        if len(x.shape) not in (count + 1, count + 2):
+            raise ShapeError(
+                f"Expected {count + 1}D (unbatched) or {count + 2}D (batched) input to {name}, but got input of size: "
+                f"{list(x.shape)}"
+            )
+        _check_types(name, x, weight, bias)
+        groups, spatial = parameters["groups"], x.shape[-count:]
+        if groups <= 0:
+            raise ShapeError("non-positive groups is not supported")
+        if weight.shape[0] % groups:
+            raise ShapeError(f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0")
+        if x.shape[-count - 1] != weight.shape[0]:
+            raise ShapeError(
+                f"Given transposed=1, weight of size {list(weight.shape)}, expected input{list(x.shape)} to have {weight.shape[0]} "
+                f"channels, but got {x.shape[-count - 1]} channels instead"
+            )
+        channels = weight.shape[1] * groups
+        if bias is not None and bias.shape != (channels,):
+            raise ShapeError(
+                f"Given transposed=1, weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {channels} "
+                f"elements, but got bias of size {list(bias.shape)} instead"
+            )
+        if not all(spatial):
+            raise ShapeError(f"Only zero batch or zero channel inputs are supported, but got input shape: {list(x.shape)}")
+        shape = transposed_shape(spatial, weight.shape[2:], parameters)
+        settings = {k: parameters[k] for k in ("stride", "padding", "dilation")}
+        windows = convolution_windows(shape, weight.shape[2:], settings)
+        planes = math.prod(x.shape[: -count - 1]) * channels
+        scratch = column_elements(planes, windows) + padded_elements(planes, shape, windows) + x.size
+        out = Spec((*x.shape[: -count - 1], channels, *shape), x.dtype)
+        return Outcome((out,), 2 * x.size * math.prod(weight.shape[1:]), None, scratch * max(4, x.dtype.itemsize))
+
+    return rule
 
 
 def weight_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:

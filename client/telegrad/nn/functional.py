@@ -23,6 +23,9 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cosine_similarity",
     "cross_entropy",
     "dropout",
@@ -72,6 +75,9 @@ binary_cross_entropy_with_logits = free(Tensor.binary_cross_entropy_with_logits)
 conv1d = free(Tensor.conv1d)
 conv2d = free(Tensor.conv2d)
 conv3d = free(Tensor.conv3d)
+conv_transpose1d = free(Tensor.conv_transpose1d)
+conv_transpose2d = free(Tensor.conv_transpose2d)
+conv_transpose3d = free(Tensor.conv_transpose3d)
 cross_entropy = free(Tensor.cross_entropy)
 gelu = free(Tensor.gelu)
 huber_loss = free(Tensor.huber_loss)

@@ -72,6 +72,69 @@ class ConvOps(TensorBase):
         """
         return self._apply("conv3d", self, weight, bias, **convolution_settings(stride, padding, dilation, groups))
 
+    @op(rules.transposed_convolution_rule(1), namespace=FUNCTIONAL, node="ConvolutionBackward0")
+    def conv_transpose1d(
+        self,
+        weight: Self,
+        bias: Self | None = None,
+        stride: int | Sequence[int] = (1,),
+        padding: int | Sequence[int] = (0,),
+        output_padding: int | Sequence[int] = (0,),
+        groups: int = 1,
+        dilation: int | Sequence[int] = (1,),
+    ) -> Self:
+        """Transpose of ``conv1d`` as a map of its input sequences, plus ``bias`` per output channel.
+
+        Shapes: [N, C, L] (or [C, L]), [C, O / groups, K], [O] -> [N, O, ...], each size (n - 1) * stride -
+        2 * padding + dilation * (k - 1) + output_padding + 1. Gradient: the convolution of g; the windows of g times self; g
+        summed. Raises: ShapeError, DTypeError.
+        """
+        settings = convolution_settings(stride, padding, dilation, groups)
+        extra = ints(output_padding, "output_padding")
+        return self._apply("conv_transpose1d", self, weight, bias, output_padding=extra, **settings)
+
+    @op(rules.transposed_convolution_rule(2), namespace=FUNCTIONAL, node="ConvolutionBackward0")
+    def conv_transpose2d(
+        self,
+        weight: Self,
+        bias: Self | None = None,
+        stride: int | Sequence[int] = (1,),
+        padding: int | Sequence[int] = (0,),
+        output_padding: int | Sequence[int] = (0,),
+        groups: int = 1,
+        dilation: int | Sequence[int] = (1,),
+    ) -> Self:
+        """Transpose of ``conv2d`` as a map of its input images, plus ``bias`` per output channel.
+
+        Shapes: [N, C, H, W] (or [C, H, W]), [C, O / groups, KH, KW], [O] -> [N, O, ...], each size (n - 1) * stride -
+        2 * padding + dilation * (k - 1) + output_padding + 1. Gradient: the convolution of g; the windows of g times self; g
+        summed. Raises: ShapeError, DTypeError.
+        """
+        settings = convolution_settings(stride, padding, dilation, groups)
+        extra = ints(output_padding, "output_padding")
+        return self._apply("conv_transpose2d", self, weight, bias, output_padding=extra, **settings)
+
+    @op(rules.transposed_convolution_rule(3), namespace=FUNCTIONAL, node="ConvolutionBackward0")
+    def conv_transpose3d(
+        self,
+        weight: Self,
+        bias: Self | None = None,
+        stride: int | Sequence[int] = (1,),
+        padding: int | Sequence[int] = (0,),
+        output_padding: int | Sequence[int] = (0,),
+        groups: int = 1,
+        dilation: int | Sequence[int] = (1,),
+    ) -> Self:
+        """Transpose of ``conv3d`` as a map of its input volumes, plus ``bias`` per output channel.
+
+        Shapes: [N, C, D, H, W] (or [C, D, H, W]), [C, O / groups, KD, KH, KW], [O] -> [N, O, ...], each size (n - 1) * stride -
+        2 * padding + dilation * (k - 1) + output_padding + 1. Gradient: the convolution of g; the windows of g times self; g
+        summed. Raises: ShapeError, DTypeError.
+        """
+        settings = convolution_settings(stride, padding, dilation, groups)
+        extra = ints(output_padding, "output_padding")
+        return self._apply("conv_transpose3d", self, weight, bias, output_padding=extra, **settings)
+
     @op(rules.transposed_rule, namespace="internal")
     def _convolution_input(
         self,

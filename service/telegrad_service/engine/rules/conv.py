@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from telegrad.contract.conv_rules import transposed_shape
 from telegrad.contract.windows import Windows, convolution_windows, pooling_windows
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rows import add_rows
@@ -197,6 +198,41 @@ derivative(
     ),
     other=lambda g, self, stride, padding, dilation, groups: _forward(F.conjugate(self), g, stride, padding, dilation, groups),
 )
+
+
+def _conv_transpose(
+    self: Array, weight: Array, bias: Array | None = None, *, output_padding: tuple[int, ...], **parameters: Any
+) -> Array:
+    count = weight.ndim - 2
+    spatial = self.shape[self.ndim - count :]
+    shape = transposed_shape(spatial, weight.shape[2:], {**parameters, "output_padding": output_padding})
+    result = _convolution_input(self if self.ndim == count + 2 else self[None], weight, shape=shape, **parameters)
+    if bias is not None:
+        result += bias.reshape(-1, *[1] * count)
+    return result if self.ndim == count + 2 else result[0]
+
+
+def _conv_transpose_self(g: Any, weight: Any, self_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    found = _forward(_batched(g, len(weight.shape) - 2), F.conjugate(weight), stride, padding, dilation, groups)
+    return found if len(self_shape) == len(weight.shape) else F.reshape(found, shape=tuple(self_shape))
+
+
+def _conv_transpose_weight(g: Any, self: Any, weight_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    count = len(weight_shape) - 2
+    return F._convolution_weight(
+        _batched(g, count),
+        _batched(F.conjugate(self), count),
+        kernel=tuple(weight_shape[2:]),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+for _count in (1, 2, 3):
+    kernel(f"conv_transpose{_count}d", _conv_transpose)
+    derivative(f"conv_transpose{_count}d", self=_conv_transpose_self, weight=_conv_transpose_weight, bias=_conv_bias)
 
 
 # Pooling -----------------------------------------------------------------------------------------------------------------------
