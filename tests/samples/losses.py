@@ -77,6 +77,8 @@ def _classes(name: str, *, extra: tuple[dict[str, object], ...] = ({},)) -> list
     return found
 
 
+_SIGNS = np.array([1.0, -1.0, -1.0, 1.0])
+
 SAMPLES: list[Sample] = [
     *_regression("mse_loss"),
     *_regression("l1_loss"),
@@ -155,9 +157,33 @@ SAMPLES: list[Sample] = [
     Sample(F("cross_entropy"), (100 * rand(4, 3), _CLASSES), op="cross_entropy", differences=False, note="far"),
     Sample(F("cross_entropy"), (rand(4, 3, dtype="float32"), _probabilities(4, 3)), op="cross_entropy", float32=False),
     Sample(F("cross_entropy"), (), {"input": rand(4, 3), "target": _CLASSES}, op="cross_entropy"),
+    # Losses that are made of other ops
+    Sample("nn.functional.pairwise_distance", (rand(2, 3), rand(2, 3, seed=1)), op="norm"),
+    Sample("nn.functional.pairwise_distance", (rand(2, 3), rand(3, seed=1), 1.0), {"keepdim": True}, op="norm"),
+    Sample("nn.functional.margin_ranking_loss", (rand(4), rand(4, seed=1), _SIGNS), {"margin": 0.3}, op="clamp_min"),
+    Sample("nn.functional.hinge_embedding_loss", (rand(4), _SIGNS), {"reduction": "none"}, op="masked_fill"),
+    Sample("nn.functional.soft_margin_loss", (rand(4), _SIGNS), {"reduction": "sum"}, op="log1p"),
+    *[
+        Sample("nn.functional.kl_div", (rand(2, 3), rand(2, 3, low=0.1, seed=1)), {"reduction": reduction}, op="xlogy")
+        for reduction in ("batchmean", "sum", "none")
+    ],
+    Sample("nn.functional.kl_div", (rand(3), rand(3, seed=1)), {"reduction": "sum", "log_target": True}, op="exp"),
+    Sample("nn.functional.poisson_nll_loss", (rand(4), rand(4, low=0.2, high=3, seed=1)), {"full": True}, op="exp"),
+    Sample("nn.functional.poisson_nll_loss", (rand(4, low=0.2), rand(4, low=0.2, seed=1)), {"log_input": False}, op="log"),
+    *[
+        Sample("nn.functional.triplet_margin_loss", (rand(2, 3), rand(2, 3, seed=1), rand(2, 3, seed=2)), settings, op="norm")
+        for settings in ({}, {"swap": True, "margin": 2.0, "reduction": "none"})
+    ],
 ]
 
 ERRORS: list[ErrorSample] = [
+    *[
+        ErrorSample(f"nn.functional.{name}", (rand(2), rand(2)), {"reduction": "q"}, ValueError, "valid value for reduction")
+        for name in ("hinge_embedding_loss", "soft_margin_loss", "kl_div", "poisson_nll_loss")
+    ],
+    ErrorSample("nn.functional.margin_ranking_loss", (rand(2), rand(2), rand(2, 1)), match="should have same dimension"),
+    ErrorSample("nn.functional.triplet_margin_loss", (rand(2), rand(1, 2), rand(2)), match="same number of dimensions"),
+    ErrorSample("nn.functional.triplet_margin_loss", (rand(2), rand(2), rand(2), -1.0), error=ValueError, match="margin must be"),
     *[ErrorSample(F(name), (rand(2, 3), rand(2, 4)), match="must match the size of tensor b") for name in ("mse_loss", "l1_loss")],
     ErrorSample(F("mse_loss"), (rand(2), rand(2)), {"reduction": "most"}, ValueError, "is not a valid value for reduction"),
     ErrorSample(F("mse_loss"), (ints(2), ints(2)), match="not implemented for"),

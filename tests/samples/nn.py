@@ -130,11 +130,49 @@ SAMPLES: list[Sample] = [
     Sample(F("one_hot"), (np.array([[0, 2], [1, 1]]), 4), op="one_hot", gradient=False),
     Sample(F("one_hot"), (np.array(2),), op="one_hot", gradient=False),
     Sample(F("one_hot"), (np.zeros((0,), "int64"), 4), op="one_hot", gradient=False),
+    # Activations that are made of other ops
+    Sample(F("celu"), (4 * rand(2, 3),), op="elu"),
+    Sample(F("celu"), (rand(3),), {"alpha": 0.5}, op="elu"),
+    Sample(F("celu"), (rand(3),), {"inplace": True}, op="elu"),
+    Sample(F("selu"), (4 * rand(2, 3),), op="elu"),
+    Sample(F("selu"), (rand(3),), {"inplace": True}, op="elu"),
+    Sample(F("mish"), (4 * rand(2, 3),), op="softplus"),
+    Sample(F("mish"), (rand(3),), {"inplace": True}, op="softplus"),
+    Sample(F("hardswish"), (4 * rand(2, 3),), op="clamp"),
+    Sample(F("hardswish"), (rand(3),), {"inplace": True}, op="clamp"),
+    # In float64 PyTorch multiplies by float32's 1/6.
+    Sample(F("hardsigmoid"), (4 * rand(2, 3),), op="hardtanh", torch=False, note="to finite differences"),
+    Sample(F("hardsigmoid"), (4 * rand(2, 3, dtype="float32"),), op="hardtanh", second=False, differences=False),
+    Sample(F("hardsigmoid"), (rand(3, dtype="float32"),), {"inplace": True}, op="hardtanh", second=False, differences=False),
+    Sample(F("hardshrink"), (4 * rand(2, 3),), op="masked_fill"),
+    Sample(F("hardshrink"), (rand(3),), {"lambd": 1.0}, op="masked_fill"),
+    Sample(F("softshrink"), (4 * rand(2, 3),), op="masked_fill"),
+    Sample(F("softshrink"), (rand(3),), {"lambd": 0.3}, op="masked_fill"),
+    Sample(F("softsign"), (rand(2, 3),), op="div"),
+    Sample(F("softsign"), (ints(3),), op="div", gradient=False),
+    Sample(F("tanhshrink"), (rand(2, 3),), op="tanh"),
+    Sample(F("threshold"), (rand(2, 3), 0.1, 5.0), op="masked_fill"),
+    Sample(F("threshold"), (ints(4), 1, 7), op="masked_fill", gradient=False),
+    Sample(F("prelu"), (rand(2, 3), rand(3, seed=1)), op="where"),
+    Sample(F("prelu"), (rand(2, 3, 2), rand(3, seed=1)), op="where"),
+    Sample(F("prelu"), (rand(4), rand(1, seed=1)), op="where"),
+    Sample(F("glu"), (rand(2, 4),), op="sigmoid"),
+    Sample(F("glu"), (rand(4, 3), 0), op="sigmoid"),
 ]
 
 _INTEGERS_REFUSED = ("gelu", "silu", "softplus", "elu", "leaky_relu", "logsigmoid")
 
 ERRORS: list[ErrorSample] = [
+    *[
+        ErrorSample(F(name), (ints(2),), error=NotImplementedError, match="not implemented")
+        for name in ("celu", "selu", "mish", "hardswish", "hardsigmoid", "hardshrink", "softshrink", "glu")
+    ],
+    ErrorSample(F("celu"), (rand(2), 0.0), match="alpha cannot be 0"),
+    ErrorSample(F("softshrink"), (rand(2), -1.0), match="lambda must be"),
+    ErrorSample(F("prelu"), (rand(2, 3), rand(2)), match="Mismatch of parameter numbers"),
+    ErrorSample(F("prelu"), (rand(2, 3), rand(3, dtype="float32")), match="Type promoting not supported"),
+    ErrorSample(F("glu"), (rand(3),), match="Halving dimension must be even"),
+    ErrorSample(F("glu"), (rand(),), match="does not support scalars"),
     *[ErrorSample(F(name), (ints(2, 3),), match="not implemented for") for name in _INTEGERS_REFUSED],
     ErrorSample("relu", (bools(3),), match="relu"),
     ErrorSample("relu", (complexes(3),), match=""),
