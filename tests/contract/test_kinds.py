@@ -43,6 +43,7 @@ BASE: dict[str, st.SearchStrategy[Any]] = {
     "int | Sequence[int]": INT_TUPLES,
     "*int": INT_TUPLES,
     "*int | Sequence[int]": INT_TUPLES,
+    "int | Sequence[int] | str": INT_TUPLES | TEXT,
     "float | str": FLOATS | TEXT.filter(lambda t: t not in ("NaN", "Infinity", "-Infinity")),
 }
 
