@@ -140,6 +140,7 @@ SAMPLES: list[Sample] = [
     Sample(F("mish"), (rand(3),), {"inplace": True}, op="softplus"),
     Sample(F("hardswish"), (4 * rand(2, 3),), op="clamp"),
     Sample(F("hardswish"), (rand(3),), {"inplace": True}, op="clamp"),
+    Sample(F("hardswish"), (np.array([-4.0, -3.0, 0.0, 3.0, 4.0]),), op="where", differences=False, second=False, note="kinks"),
     # In float64 PyTorch multiplies by float32's 1/6.
     Sample(F("hardsigmoid"), (4 * rand(2, 3),), op="hardtanh", torch=False, note="to finite differences"),
     Sample(F("hardsigmoid"), (4 * rand(2, 3, dtype="float32"),), op="hardtanh", second=False, differences=False),

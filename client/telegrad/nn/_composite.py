@@ -60,7 +60,12 @@ def mish(input: T, inplace: bool = False) -> T:
 def hardswish(input: T, inplace: bool = False) -> T:
     """``x * relu6(x + 3) / 6``. Source: Howard et al. (2019), arXiv:1905.02244."""
     x = _tensor("hardswish", input, floating=True)
-    return _perhaps_in_place(lambda v: v * (v + 3).clamp(0, 6) / 6, x, inplace)  # type: ignore[no-any-return]
+
+    def formula(v: Any) -> Any:
+        near = v.hardtanh(-3.0, 3.0)  # keeps the part not chosen finite
+        return choose((v > -3) & (v < 3), near * (near + 3) / 6, v.masked_fill(v <= -3, 0))
+
+    return _perhaps_in_place(formula, x, inplace)  # type: ignore[no-any-return]
 
 
 def hardsigmoid(input: T, inplace: bool = False) -> T:
