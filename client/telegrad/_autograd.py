@@ -175,6 +175,7 @@ def _accumulate_into(home: Recorder, tensor: Any, reach: Reach, create_graph: bo
         elif not reach.certain:
             history.settle(UNKNOWN, home.grad_epoch)
     else:
+        home.retaining = True
         tensor.retain()  # as PyTorch does, for good
         leaf.settle(UNKNOWN, home.grad_epoch)
 
@@ -227,6 +228,12 @@ def grad(
     for tensor, found in zip(inputs, present, strict=True):
         spec = _batched_spec(tensor, vectors) if is_grads_batched else tensor._spec
         results.append(None if found is False else _result(home, tensor, spec, create_graph))
+    if home.retaining:
+        # As in PyTorch, tensors on the way that retain their gradient get it from this walk too.
+        home.grad_epoch += not reach.certain
+        for leaf in reach.retained():
+            leaf.settle(UNKNOWN, home.grad_epoch)
+        home.writes += 1
     reply = Reply() if asks else None
     home.record(
         Grad(
@@ -381,6 +388,7 @@ def retain_grad(tensor: Any) -> None:
         raise AutogradError("can't retain_grad on Tensor that has requires_grad=False")
     if isinstance(history, Leaf):
         return
+    home.retaining = True
     tensor.retain()
     home.record(Set(name, retain_grad=True), touches=(tensor,), depth=4)
 

@@ -111,6 +111,7 @@ class Recorder:
         unmade: names of handles that turned out to name nothing.
         leaves: handles that require grad, by name.
         writes: counts recorded in-place changes and backwards; a value read before the last one is not shown again.
+        retaining: whether any tensor was ever told to retain its gradient.
         grad_epoch: counts events after which no gradient is known to be absent or the same.
         name: makes a new name.
         shared: other clients may change this session's tensors, so that no value is kept.
@@ -138,6 +139,7 @@ class Recorder:
         self.leaves: dict[str, weakref.ref[Handle]] = {}
         self.writes = 0
         self.grad_epoch = 0
+        self.retaining = False
         self.shared = False
         self.closed = False
         self.pending: list[TelegradError] = []

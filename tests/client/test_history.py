@@ -203,6 +203,7 @@ def play(session: telegrad.Session, steps: list[tuple[str, int, int]]) -> list[A
         return [seen, [t.detach().tolist() for t in tensors], [state(t) for t in tensors], [state(t) for t in tensors]]
 
 
+@example([("sum", 0, 0), ("retain", 3, 0), ("grad with graph", 3, 0)])  # grad() gives retained gradients too
 @example([("set item", 2, 0), ("retain", 2, 0), ("backward", 2, 0)])  # a history that only the server knows, retained
 @given(st.lists(st.tuples(st.sampled_from(sorted(ACTIONS)), st.integers(0, 12), st.integers(0, 12)), max_size=14))
 def test_random_scripts_say_the_same_as_locally(steps: list[tuple[str, int, int]]) -> None:
