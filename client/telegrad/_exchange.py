@@ -258,7 +258,7 @@ def _request(path: str, batch: Sequence[Entry]) -> Request:
     accept = f"{codec.SAFETENSORS_MEDIA_TYPE}, {codec.PROBLEM_MEDIA_TYPE}" if binary else codec.JSON_MEDIA_TYPE
     message = {"commands": commands}
     if arrays:
-        _, body = codec.pack_with_size(arrays, message)
+        body = list(codec.pack(arrays, message))
         return Request("POST", f"{path}/batch", body, codec.SAFETENSORS_MEDIA_TYPE, accept)
     return Request("POST", f"{path}/batch", [codec.dump_json(message)], accept=accept, repeatable=only_reads)
 

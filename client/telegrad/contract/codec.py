@@ -290,18 +290,6 @@ def pack(arrays: Mapping[str, Array], message: Any = None) -> Iterator[bytes | m
     yield from buffers
 
 
-def packed_size(arrays: Mapping[str, Array], message: Any = None) -> int:
-    """Bytes of the whole body that ``pack`` makes, for Content-Length."""
-    header, buffers = _layout(arrays, message)
-    return len(header) + sum(len(b) for b in buffers)
-
-
-def pack_with_size(arrays: Mapping[str, Array], message: Any = None) -> tuple[int, list[bytes | memoryview]]:
-    """The body's size in bytes and its pieces."""
-    header, buffers = _layout(arrays, message)
-    return len(header) + sum(len(b) for b in buffers), [header, *buffers]
-
-
 def _layout(arrays: Mapping[str, Array], message: Any) -> tuple[bytes, list[memoryview]]:
     entries: dict[str, Any] = {}
     metadata: dict[str, str] = {}
