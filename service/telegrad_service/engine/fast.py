@@ -2,8 +2,8 @@
 
 The tower's method stays the definition: it runs whenever a call is anything else than tensors of one real floating type
 that are no views, with Python numbers. What is left out here are its steps that such a call does not need: a look-up by
-name, tuples of inputs, a loop over them. Measured on a chain of tiny recorded ops: 2.1 µs an op instead of 2.8, where
-PyTorch needs 1.6.
+name, tuples of inputs, a loop over them; and each plan gets a function that makes its node, written out. Measured on a chain
+of tiny recorded ops, forward and backward: 0.6 times what PyTorch needs, where the general code needs 0.86 times.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from telegrad.contract.modes import is_grad_enabled
 from telegrad_service.engine import quiet
-from telegrad_service.engine.graph import Node, Version
-from telegrad_service.engine.table import ENTRIES, Entry, Plan
+from telegrad_service.engine.graph import Node, sequence
+from telegrad_service.engine.table import CODE, ENTRIES, Entry, Plan, plan_key
 from telegrad_service.engine.tensor import Tensor
 
 OPERATORS: Final = {
@@ -27,9 +27,12 @@ OPERATORS: Final = {
 }
 """Operators whose op is one ufunc of both sides."""
 
-_ONE: Final = (0,)
-_TWO: Final = (0, 0)
+_DOUBLE: Final = np.dtype(np.float64)
+_SINGLE: Final = np.dtype(np.float32)
+_STILL: Final = [0]
+"""The write counter of a Python number."""
 
+Record = Callable[..., None]
 
 _installed: set[str] = set()
 
@@ -48,16 +51,57 @@ def install() -> None:
             setattr(Tensor, method, _unary(entry, getattr(Tensor, method)))
 
 
+def _recorder(plan: Plan) -> Record:
+    """``record(result, array, x0, a0, x1, a1)`` gives ``result`` its node: ``make_node`` written out for one plan.
+
+    For one or two inputs that are no views, and default parameters. Written out it takes 0.5 µs instead of 0.9.
+    """
+    op = plan.entry.op
+    names = ["x0, a0", "x1, a1"][: plan.count]
+    code = {**CODE, "input": "a{0}", "input_shape": "a{0}.shape", "input_dtype": "a{0}.dtype"}
+    code |= {"output": "array", "output_shape": "array.shape", "output_dtype": "array.dtype"}
+    saved = "".join(code[kind].format(what) + "," for kind, what in plan.sources)
+    lines = [f"def record(result, array, {', '.join(names)}):"]
+    guards = ""
+    for position in plan.saved_inputs:
+        x, v = f"x{position}", f"v{position}"
+        lines += [f" {v} = {x}.version if {x}.__class__ is Tensor else STILL", f" if {v} is None: {v} = {x}.version = [0]"]
+        guards += f"{v}, {v}[0],"
+    if plan.saved_outputs:
+        lines.append(" v = result.version = [0]")
+        guards += "v, 0,"
+    edges = "".join(f"x{position}.node or x{position}," for position in plan.positions)
+    fields = {
+        "plan": "plan",
+        "parameters": "p",
+        "saved": f"({saved})",
+        "edges": f"({edges})",
+        "indexes": str((0,) * len(plan.positions)),
+        "shape": "array.shape",
+        "dtype": "array.dtype",
+        "others": "None",
+        "guards": f"({guards})",
+        "number": "sequence()",
+        "retained": "None",
+    }
+    lines += [" node = result.node = new(Node)", " result.tracks = True", *(f" node.{k} = {v}" for k, v in fields.items())]
+    scope: dict[str, Any] = {"Node": Node, "Tensor": Tensor, "STILL": _STILL, "new": object.__new__, "sequence": sequence}
+    # The text is made of this package's own templates, slot numbers and declared parameter names only.
+    exec("\n".join(lines), scope | {"plan": plan, "p": dict(op.defaults)}, scope)  # noqa: S102
+    made: Record = scope["record"]
+    plan.record = made
+    return made
+
+
 def _binary(entry: Entry, general: Callable[..., Any]) -> Callable[[Tensor, Any], Any]:
     ufunc: Any = entry.ufunc
-    kinds = entry.ufunc_kinds.replace("c", "")
-    defaults = dict(entry.op.defaults)
-    plans: list[Plan | None] = [None] * 4
+    keys = tuple([plan_key(mask, 2) for mask in range(4)])
+    new, enter, leave = object.__new__, quiet.enter, quiet.leave
 
     def operator(self: Tensor, other: Any) -> Any:
         a = self.array
         dtype = a.dtype
-        if dtype.kind not in kinds or self.base is not None or self.output_index:
+        if (dtype is not _DOUBLE and dtype is not _SINGLE) or self.base is not None or self.output_index:
             return general(self, other)
         if other.__class__ is Tensor:
             b: Any = other.array
@@ -69,42 +113,26 @@ def _binary(entry: Entry, general: Callable[..., Any]) -> Callable[[Tensor, Any]
             mask = int(self.tracks)
         else:
             return general(self, other)
-        token = quiet.enter()
+        token = enter()
         try:
             array = ufunc(a, b)
         except (ValueError, OverflowError):
             return general(self, other)  # which says what is wrong
         finally:
-            quiet.leave(token)
+            leave(token)
         if array.__class__ is not np.ndarray:
             array = np.asarray(array)
-        result = Tensor(self.home, array)
+        result = new(Tensor)  # and what __init__ does
+        result.home = self.home
+        result.array = array
+        result._grad = result.version = result.base = None  # pyright: ignore[reportPrivateUsage]
+        result.output_index = result.generation = 0
         if mask and is_grad_enabled():
-            plan = plans[mask]
-            if plan is None:
-                plan = plans[mask] = entry.plan(mask, 2)
-            if mask == 3:
-                edges: tuple[Any, ...] = (self.node or self, other.node or other)
-            else:
-                edges = (self.node or self,) if mask == 1 else (other.node or other,)
-            versions: list[Version] = []
-            counts: list[int] = []
-            for position in plan.saved_inputs:
-                x = other if position else self
-                if x.__class__ is Tensor:
-                    version = x.version
-                    if version is None:
-                        version = x.version = Version()
-                    versions.append(version)
-                    counts.append(version.count)
-            if plan.saved_outputs:
-                version = result.version = Version()
-                versions.append(version)
-                counts.append(0)
-            saved = plan.collect((a, b), (array,), defaults)
-            indexes = _TWO if mask == 3 else _ONE
-            result.node = Node(plan, defaults, saved, edges, indexes, (array.shape,), (dtype,), versions, counts)
-            result.tracks = True
+            plan = entry.plans.get(keys[mask]) or entry.plan(mask, 2)
+            (plan.record or _recorder(plan))(result, array, self, a, other, b)
+        else:
+            result.node = None
+            result.tracks = False
         return result
 
     operator.__name__, operator.__doc__ = general.__name__, general.__doc__
@@ -113,38 +141,33 @@ def _binary(entry: Entry, general: Callable[..., Any]) -> Callable[[Tensor, Any]
 
 def _unary(entry: Entry, general: Callable[..., Any]) -> Callable[[Tensor], Any]:
     ufunc: Any = entry.ufunc
-    kinds = entry.ufunc_kinds.replace("c", "")
-    op = entry.op
-    defaults = dict(op.defaults)
+    differentiable = bool(entry.op.differentiable)
+    key = plan_key(1, 1)
+    new, enter, leave = object.__new__, quiet.enter, quiet.leave
 
     def method(self: Tensor) -> Any:
         a = self.array
-        if a.dtype.kind not in kinds or self.base is not None or self.output_index:
+        dtype = a.dtype
+        if (dtype is not _DOUBLE and dtype is not _SINGLE) or self.base is not None or self.output_index:
             return general(self)
-        token = quiet.enter()
+        token = enter()
         try:
             array = ufunc(a)
         finally:
-            quiet.leave(token)
+            leave(token)
         if array.__class__ is not np.ndarray:
             array = np.asarray(array)
-        result = Tensor(self.home, array)
-        if self.tracks and op.differentiable and is_grad_enabled():
-            plan = entry.plan(1, 1)
-            versions: list[Version] = []
-            counts: list[int] = []
-            if plan.saved_inputs:
-                version = self.shared_version()
-                versions.append(version)
-                counts.append(version.count)
-            if plan.saved_outputs:
-                version = result.version = Version()
-                versions.append(version)
-                counts.append(0)
-            saved = plan.collect((a,), (array,), defaults)
-            edges = (self.node or self,)
-            result.node = Node(plan, defaults, saved, edges, _ONE, (array.shape,), (array.dtype,), versions, counts)
-            result.tracks = True
+        result = new(Tensor)
+        result.home = self.home
+        result.array = array
+        result._grad = result.version = result.base = None  # pyright: ignore[reportPrivateUsage]
+        result.output_index = result.generation = 0
+        if self.tracks and differentiable and is_grad_enabled():
+            plan = entry.plans.get(key) or entry.plan(1, 1)
+            (plan.record or _recorder(plan))(result, array, self, a)
+        else:
+            result.node = None
+            result.tracks = False
         return result
 
     method.__name__, method.__doc__ = general.__name__, general.__doc__

@@ -7,7 +7,7 @@ import itertools
 import sys
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import numpy as np
 
@@ -24,13 +24,12 @@ sequence: Final = itertools.count(1).__next__
 """Numbers nodes in the order they are made; a node's inputs always have smaller numbers, so descending order is a valid walk."""
 
 
-class Version:
-    """How often a storage was written; shared by all views of it."""
+Version: TypeAlias = "list[int]"
+"""``[count]``: how often a storage was written; shared by all views of it. A list is made in a quarter of an object's time, and
+every saved tensor has one."""
 
-    __slots__ = ("count",)
-
-    def __init__(self, count: int = 0) -> None:
-        self.count = count
+Layout: TypeAlias = "tuple[tuple[int, ...], np.dtype[Any]]"
+"""Shape and type of one output."""
 
 
 class Node:
@@ -39,43 +38,50 @@ class Node:
     Attributes:
         plan: what was saved and which formulas to call; ``plan.entry.op`` is the op.
         parameters: the op's parameters.
-        saved: per formula, its arguments after ``g``; None once freed.
+        saved: what the formulas need, see ``Plan``; None once freed.
         edges: per input that needs a gradient: the Node that made it, or the leaf Tensor itself.
         indexes: per edge: which output of that Node it was.
-        shapes, types: of each output, so that gradients can be checked and zeros made.
-        versions, counts: the write counters of the saved values, and what they said then; those of saved outputs come last.
+        shape, dtype: of the first output, so that gradients can be checked and zeros made.
+        others: shapes and types of the outputs after the first; None where there is one.
+        guards: the write counters of the saved values, each followed by what it said then; those of saved outputs come last.
         number: position in the order of making.
         retained: output index to weak references of the non-leaf tensors that retain its gradient.
     """
 
     __slots__ = (
-        "__weakref__", "counts", "edges", "indexes", "number", "parameters", "plan", "retained", "saved", "shapes", "types",
-        "versions",
+        "__weakref__", "dtype", "edges", "guards", "indexes", "number", "others", "parameters", "plan", "retained", "saved",
+        "shape",
     )  # fmt: skip
 
     def __init__(
         self,
         plan: Plan,
         parameters: dict[str, Any],
-        saved: tuple[tuple[Any, ...], ...],
+        saved: tuple[Any, ...],
         edges: tuple[Node | Tensor, ...],
         indexes: tuple[int, ...],
-        shapes: tuple[tuple[int, ...], ...],
-        types: tuple[np.dtype[Any], ...],
-        versions: list[Version],
-        counts: list[int],
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        guards: tuple[Any, ...],
+        others: tuple[Layout, ...] | None = None,
     ) -> None:
         self.plan = plan
         self.parameters = parameters
-        self.saved: tuple[tuple[Any, ...], ...] | None = saved
+        self.saved: tuple[Any, ...] | None = saved
         self.edges = edges
         self.indexes = indexes
-        self.shapes = shapes
-        self.types = types
-        self.versions = versions
-        self.counts = counts
+        self.shape = shape
+        self.dtype = dtype
+        self.others = others
+        self.guards = guards
         self.number = sequence()
         self.retained: dict[int, list[weakref.ref[Tensor]]] | None = None
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """Shape and type of every output."""
+        first = (self.shape, self.dtype)
+        return (first,) if self.others is None else (first, *self.others)
 
     def retain(self, index: int, tensor: Tensor) -> None:
         """Keep the gradient of output ``index`` in ``tensor.grad`` from now on."""
@@ -97,7 +103,7 @@ class Node:
 
     def name(self) -> str:
         """PyTorch's name of this kind of node, for example ``AddBackward0``."""
-        return node_name(self.plan.entry.op, self.parameters, self.plan.positions, len(self.shapes[0]))
+        return node_name(self.plan.entry.op, self.parameters, self.plan.positions, len(self.shape))
 
     @property
     def next_functions(self) -> tuple[tuple[Node | AccumulateGrad | None, int], ...]:
@@ -223,10 +229,14 @@ class Walk:
         token = quiet.enter()
         try:
             heap, pending = self.heap, self.pending
-            visit = self._visit if self.create_graph or self.restricted else self._visit_plain
-            while heap:
-                node, gradients, _ = pending.pop(-heapq.heappop(heap))
-                visit(node, gradients)
+            if self.create_graph or self.restricted:
+                while heap:
+                    node, gradients, _ = pending.pop(-heapq.heappop(heap))
+                    self._visit(node, gradients)
+            else:
+                while heap:
+                    node, gradients, _ = pending.pop(-heapq.heappop(heap))
+                    self._run_plain(node, gradients)
             self._finish(accumulate)
         finally:
             quiet.leave(token)
@@ -250,39 +260,59 @@ class Walk:
         leaves = self.wanted_leaves
         return any(t.number in needed if isinstance(t, Node) else id(t) in leaves for t in node.edges)
 
-    def _visit_plain(self, node: Node, gradients: list[Any]) -> None:
-        """``_visit`` for arrays, one output, one gradient a formula and every leaf wanted: most nodes of most walks."""
-        plan, saved, versions = node.plan, node.saved, node.versions
-        if saved is None or not plan.simple or node.retained is not None or len(gradients) != 1:
+    def _run_plain(self, node: Node, gradients: list[Any]) -> None:  # noqa: C901, PLR0912 - calls would cost what it saves
+        """``_visit`` for arrays and every leaf wanted, and on from there, for as long as the next node is the only one due.
+
+        Most nodes of most walks have one output and pass a gradient of the very shape and type that the next one expects;
+        a chain of such nodes needs neither the heap nor the table of what is pending.
+        """
+        heap, pending, retain_graph = self.heap, self.pending, self.retain_graph
+        if node.others is not None:
             self._visit(node, gradients)
             return
-        if versions:
-            for version, count in zip(versions, node.counts):  # noqa: B905 - made together
-                if version.count != count:
-                    self._check_versions(node)
-        g = gradients[0]
-        edges, indexes, pending = node.edges, node.indexes, self.pending
-        for (formula, edge), arguments in zip(plan.single_calls, saved):  # noqa: B905 - made together
-            value = formula(g, *arguments)
-            target: Any = edges[edge]
-            if target.__class__ is not Node:
-                if value is not None:
+        g: Any = gradients.pop()  # nobody else holds it then, and its memory is free as soon as it has served
+        while True:
+            plan, saved = node.plan, node.saved
+            if saved is None or node.retained is not None:
+                self._visit(node, [g])
+                return
+            guards = node.guards
+            if guards and (guards[0][0] != guards[1] or len(guards) > 2):
+                self._check_guards(node)
+            only = plan.only
+            if only is not None:
+                g = only(g, *saved)
+                if plan.saves and not retain_graph:
+                    node.saved = None
+                target: Any = node.edges[0]
+                if target.__class__ is not Node:
+                    if g is not None:
+                        self._reach_leaf(target, g)
+                    return
+                if g.__class__ is np.ndarray and target.others is None and g.shape == target.shape and g.dtype is target.dtype:
+                    number = target.number
+                    if not heap or number > -heap[0]:
+                        node = target
+                        continue
+                    if number not in pending:
+                        pending[number] = (target, [g], [False])
+                        heapq.heappush(heap, -number)
+                        return
+                if g is not None:
+                    self._reach(target, node.indexes[0], g)
+                return
+            edges, indexes = node.edges, node.indexes
+            for edge, value in zip(plan.targets, plan.differentiate(g, saved), strict=True):
+                if edge < 0 or value is None:
+                    continue
+                target = edges[edge]
+                if target.__class__ is Node:
+                    self._reach(target, indexes[edge], value)
+                else:
                     self._reach_leaf(target, value)
-                continue
-            number = target.number
-            if (
-                number not in pending
-                and value.__class__ is np.ndarray
-                and len(target.shapes) == 1
-                and value.shape == target.shapes[0]
-                and value.dtype is target.types[0]
-            ):
-                pending[number] = (target, [value], [False])
-                heapq.heappush(self.heap, -number)
-            elif value is not None:
-                self._reach(target, indexes[edge], value)
-        if plan.saves and not self.retain_graph:
-            node.saved = None
+            if plan.saves and not retain_graph:
+                node.saved = None
+            return
 
     def _visit(self, node: Node, gradients: list[Any]) -> None:
         if (node.retained is not None or self.needed is not None) and not self._note(node, gradients):
@@ -298,22 +328,17 @@ class Walk:
                 "saved tensors "
                 "after calling backward."
             )
-        if node.versions:
-            self._check_versions(node)
+        if node.guards:
+            self._check_guards(node)
         if len(gradients) == 1:
             g = gradients[0]
         else:
             g = tuple(self._zeros(node, i) if x is None else x for i, x in enumerate(gradients))
         if self.create_graph:
             saved = self._as_tensors(node, saved)
-        for (formula, edges, needs), arguments in zip(plan.calls, saved, strict=True):
-            value = formula(g, *arguments)
-            if needs:
-                for edge, piece in zip(edges, value, strict=True):
-                    if edge >= 0 and piece is not None:
-                        self._send(node, edge, piece)
-            elif value is not None:
-                self._send(node, edges[0], value)
+        for edge, value in zip(plan.targets, plan.differentiate(g, saved), strict=True):
+            if edge >= 0 and value is not None:
+                self._send(node, edge, value)
         if plan.saves and not self.retain_graph:
             node.saved = None
 
@@ -348,16 +373,17 @@ class Walk:
         return gradient
 
     def _reach(self, node: Node, index: int, gradient: Any) -> None:
-        shape, dtype = node.shapes[index], node.types[index]
+        others = node.others
+        shape, dtype = (node.shape, node.dtype) if index == 0 or others is None else others[index - 1]
         if self.create_graph or gradient.__class__ is not np.ndarray or gradient.shape != shape or gradient.dtype is not dtype:
             gradient = self._fit(gradient, shape, dtype)
         number = node.number
         entry = self.pending.get(number)
         if entry is None:
-            count = len(node.shapes)
-            if count == 1:
+            if others is None:
                 self.pending[number] = (node, [gradient], [False])
             else:
+                count = 1 + len(others)
                 gradients: list[Any] = [None] * count
                 gradients[index] = gradient
                 self.pending[number] = (node, gradients, [False] * count)
@@ -406,24 +432,23 @@ class Walk:
             self.made_bytes += tensor.accumulate_grad(gradient, in_place=False)
 
     def _zeros(self, node: Node, index: int) -> Any:
-        array = np.zeros(node.shapes[index], node.types[index])
+        array = np.zeros(*node.layouts[index])
         return self.home.wrap(array) if self.create_graph else array
 
     @staticmethod
-    def _check_versions(node: Node) -> None:
-        for version, count in zip(node.versions, node.counts, strict=True):
-            if version.count != count:
-                shape, dtype = node.shapes[0], node.types[0]
+    def _check_guards(node: Node) -> None:
+        guards = node.guards
+        for position in range(0, len(guards), 2):
+            now, then = guards[position][0], guards[position + 1]
+            if now != then:
                 raise VersionError(
                     "one of the variables needed for gradient computation has been modified by an inplace operation: a "
-                    "value saved by "
-                    f"{node.name()} (whose output is {dtype} {list(shape)}) is at version {version.count}; expected "
-                    f"version {count} "
-                    "instead. Hint: clone() the tensor before changing it in place, or change it after backward()."
+                    f"value saved by {node.name()} (whose output is {node.dtype} {list(node.shape)}) is at version {now}; expected "
+                    f"version {then} instead. Hint: clone() the tensor before changing it in place, or change it after backward()."
                 )
 
-    def _as_tensors(self, node: Node, saved: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Any, ...], ...]:
-        """The saved arguments with values as Tensors that carry their history, for a gradient of the gradient."""
+    def _as_tensors(self, node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The saved values as Tensors that carry their history, for a gradient of the gradient."""
         home = self.home
         plan = node.plan
         edge_at = {position: edge for edge, position in enumerate(plan.positions)}
@@ -438,20 +463,17 @@ class Walk:
             target = node.edges[edge]
             return home.wrap(array, target, node.indexes[edge]) if isinstance(target, Node) else target
 
-        converted: list[tuple[Any, ...]] = []
-        for arguments, sources in zip(saved, plan.sources, strict=True):
-            row: list[Any] = []
-            for value, (kind, what) in zip(arguments, sources, strict=True):
-                if kind == "input":
-                    row.append(input_tensor(value, what))
-                elif kind == "inputs":
-                    row.append(tuple(input_tensor(v, what + i) for i, v in enumerate(value)))
-                elif kind == "output":
-                    differentiable = value.dtype.kind in "fc"
-                    row.append(home.wrap(value, node, what) if differentiable else home.wrap(value))
-                else:
-                    row.append(value)
-            converted.append(tuple(row))
+        converted: list[Any] = []
+        for value, (kind, what) in zip(saved, plan.sources, strict=True):
+            if kind == "input":
+                converted.append(input_tensor(value, what))
+            elif kind == "inputs":
+                converted.append(tuple(input_tensor(v, what + i) for i, v in enumerate(value)))
+            elif kind == "output":
+                differentiable = value.dtype.kind in "fc"
+                converted.append(home.wrap(value, node, what) if differentiable else home.wrap(value))
+            else:
+                converted.append(value)
         return tuple(converted)
 
 

@@ -70,9 +70,7 @@ def _node(key: str, node: Node) -> dict[str, Any]:
         "id": key,
         "op": node.plan.entry.op.name,
         "name": node.name(),
-        "outputs": [
-            {"shape": list(shape), "dtype": from_numpy(dtype).name} for shape, dtype in zip(node.shapes, node.types, strict=True)
-        ],
+        "outputs": [{"shape": list(shape), "dtype": from_numpy(dtype).name} for shape, dtype in node.layouts],
         "saved_bytes": sum({id(a): a.nbytes for a in _arrays(node.saved)}.values()),
         "freed": node.saved is None,
     }

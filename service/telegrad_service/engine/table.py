@@ -47,7 +47,7 @@ class Entry:
         numbers: per input, whether a Python number may stand in its place.
         in_place: writes the result into its first argument; None where the engine copies the kernel's result instead.
         formulas: from an input's name, or from several joined by commas, to the formula that gives their gradients.
-        plans: what to save and whom to call, by the bit mask of inputs that need gradients and the number of inputs.
+        plans: what to save and whom to call, by ``plan_key`` of the inputs that need gradients and the number of inputs.
     """
 
     __slots__ = ("formulas", "in_place", "kernel", "numbers", "op", "plans", "ufunc", "ufunc_kinds")
@@ -60,14 +60,20 @@ class Entry:
         self.ufunc_kinds = "fc"
         self.in_place: Kernel | None = None
         self.formulas: dict[tuple[str, ...], Formula] = {}
-        self.plans: dict[tuple[int, int], Plan] = {}
+        self.plans: dict[int, Plan] = {}
 
     def plan(self, mask: int, count: int) -> Plan:
         """The plan for inputs whose bits are set in ``mask``, of ``count`` inputs."""
-        found = self.plans.get((mask, count))
+        key = plan_key(mask, count)
+        found = self.plans.get(key)
         if found is None:
-            found = self.plans[mask, count] = Plan(self, mask, count)
+            found = self.plans[key] = Plan(self, mask, count)
         return found
+
+
+def plan_key(mask: int, count: int) -> int:
+    """The key of the plan for inputs whose bits are set in ``mask``, of ``count`` inputs."""
+    return mask << 32 | count
 
 
 ENTRIES: Final[dict[str, Entry]] = {}
@@ -166,19 +172,20 @@ class Plan:
         entry: the op's entry.
         positions: the input positions that the edges stand for, in edge order.
         count: how many inputs the call had.
-        calls: per formula: the function, the edge indexes its results go to, and whether it returns a tuple.
-        sources: per formula: what each argument after ``g`` is, as (kind, index or name).
-        collect: ``collect(inputs, outputs, parameters)`` gives the saved arguments, a tuple per formula.
+        sources: what each saved value is, as (kind, index or name), formula after formula.
+        targets: the edge that each gradient goes to, in the order in which ``differentiate`` gives them; -1: to none.
+        differentiate: ``differentiate(g, saved)`` gives the gradients, those of all formulas in one tuple.
+        only: the formula, where there is one and it gives the gradient of one input: ``only(g, *saved)``.
+        collect: ``collect(inputs, outputs, parameters)`` gives the saved values.
         saved_inputs: positions of inputs whose values are saved, for the version check.
         saved_outputs: indexes of outputs whose values are saved.
         saves: whether any value is saved, so that a second backward needs ``retain_graph``.
-        simple: whether each formula gives the gradient of one input.
-        single_calls: then, per formula: the function and its edge.
+        record: what gives a result its node, written out for this plan (see ``fast``); None until first needed.
     """
 
     __slots__ = (
-        *("calls", "collect", "count", "entry", "positions", "saved_inputs", "saved_outputs", "saves", "simple"),
-        *("single_calls", "sources"),
+        *("collect", "count", "differentiate", "entry", "only", "positions", "saved_inputs", "saved_outputs", "saves"),
+        *("record", "sources", "targets"),
     )
 
     def __init__(self, row: Entry, mask: int, count: int) -> None:
@@ -189,10 +196,9 @@ class Plan:
         position_of = {s.name: i for i, s in enumerate(slots)}
         self.positions = tuple(i for i in range(count) if mask >> i & 1)
         edge_of = {position: edge for edge, position in enumerate(self.positions)}
-        self.calls: list[tuple[Formula, tuple[int, ...], tuple[bool, ...]]] = []
-        self.sources: list[tuple[tuple[str, Any], ...]] = []
-        saved_inputs: set[int] = set()
-        saved_outputs: set[int] = set()
+        calls: list[tuple[Formula, int, bool]] = []
+        sources: list[tuple[str, Any]] = []
+        targets: list[int] = []
         for names, formula in row.formulas.items():
             covered: list[int] = []
             for name in names:
@@ -201,29 +207,29 @@ class Plan:
             needs = tuple(bool(mask >> position & 1) for position in covered)
             if not any(needs):
                 continue
-            edges = tuple(edge_of.get(position, -1) for position in covered)
             single = len(names) == 1 and not slots[position_of[names[0]]].variadic
-            sources = tuple(
-                _source(op, argument, needs, position_of) for argument in list(inspect.signature(formula).parameters)[1:]
-            )
-            for kind, what in sources:
-                if kind == "input":
-                    saved_inputs.add(what)
-                elif kind == "inputs":
-                    saved_inputs.update(range(what, count))
-                elif kind == "output":
-                    saved_outputs.add(what)
-            self.calls.append((formula, edges, () if single else needs))
-            self.sources.append(sources)
-        missing = set(self.positions) - {self.positions[e] for _, edges, _ in self.calls for e in edges if e >= 0}
+            arguments = list(inspect.signature(formula).parameters)[1:]
+            sources.extend(_source(op, argument, needs, position_of) for argument in arguments)
+            targets.extend(edge_of.get(position, -1) for position in covered)
+            calls.append((formula, len(arguments), single))
+        missing = set(range(len(self.positions))) - set(targets)
         if missing:
-            raise LookupError(f"op {op.name} lacks a derivative formula for input(s) {sorted(missing)}")
+            raise LookupError(f"op {op.name} lacks a derivative formula for input(s) {sorted(self.positions[e] for e in missing)}")
+        saved_inputs: set[int] = set()
+        for kind, what in sources:
+            if kind == "input":
+                saved_inputs.add(what)
+            elif kind == "inputs":
+                saved_inputs.update(range(what, count))
+        self.sources = tuple(sources)
+        self.targets = tuple(targets)
         self.saved_inputs = tuple(sorted(saved_inputs))
-        self.saved_outputs = tuple(sorted(saved_outputs))
-        self.saves = bool(saved_inputs or saved_outputs)
-        self.simple = all(not needs for _, _, needs in self.calls)
-        self.single_calls = [(formula, edges[0]) for formula, edges, _ in self.calls] if self.simple else []
+        self.saved_outputs = tuple(sorted({what for kind, what in sources if kind == "output"}))
+        self.saves = bool(self.saved_inputs or self.saved_outputs)
+        self.only = calls[0][0] if len(calls) == 1 and calls[0][2] else None
         self.collect = _compile_collect(self.sources)
+        self.differentiate = _compile_differentiate(calls)
+        self.record: Callable[..., None] | None = None
 
 
 def _source(op: Op, argument: str, needs: tuple[bool, ...], position_of: dict[str, int]) -> tuple[str, Any]:
@@ -248,7 +254,7 @@ def _source(op: Op, argument: str, needs: tuple[bool, ...], position_of: dict[st
     raise LookupError(f"op {op.name}: a formula asks for '{argument}', which is no input, output or parameter of it")
 
 
-_CODE: Final[dict[str, str]] = {
+CODE: Final[dict[str, str]] = {
     "input": "i[{0}]",
     "inputs": "i[{0}:]",
     "output": "o[{0}]",
@@ -261,11 +267,25 @@ _CODE: Final[dict[str, str]] = {
     "parameter": "p[{0!r}]",
     "constant": "{0!r}",
 }
+"""How a saved value is taken, in Python, from the inputs ``i``, the outputs ``o`` and the parameters ``p``."""
 
 
-def _compile_collect(sources: list[tuple[tuple[str, Any], ...]]) -> Callable[..., tuple[tuple[Any, ...], ...]]:
-    """One lambda that builds all saved tuples: 0.1 µs instead of a loop's 1 µs on the path of every recorded op."""
-    text = "".join("(" + "".join(_CODE[kind].format(what) + "," for kind, what in formula) + ")," for formula in sources)
+def _compile_collect(sources: tuple[tuple[str, Any], ...]) -> Callable[..., tuple[Any, ...]]:
+    """One lambda that builds the tuple of saved values: 0.1 µs instead of a loop's 1 µs on the path of every recorded op."""
+    text = "".join(CODE[kind].format(what) + "," for kind, what in sources)
     # The text is made of this module's own templates, slot numbers and declared parameter names only.
     made: Any = eval(f"lambda i, o, p: ({text})", {"shape": np.shape})  # noqa: S307
+    return made  # type: ignore[no-any-return]
+
+
+def _compile_differentiate(calls: list[tuple[Formula, int, bool]]) -> Callable[[Any, tuple[Any, ...]], tuple[Any, ...]]:
+    """One lambda that calls all formulas, each with its part of the saved values."""
+    pieces: list[str] = []
+    at = 0
+    for number, (_, count, single) in enumerate(calls):
+        arguments = "".join(f", s[{i}]" for i in range(at, at + count))
+        pieces.append(f"{'' if single else '*'}f{number}(g{arguments}),")
+        at += count
+    # The text is made of numbers only; the formulas come in by name.
+    made: Any = eval(f"lambda g, s: ({''.join(pieces)})", {f"f{n}": f for n, (f, _, _) in enumerate(calls)})  # noqa: S307
     return made  # type: ignore[no-any-return]

@@ -191,7 +191,7 @@ class Tensor(AbstractTensor):
 
     @property
     def _version(self) -> int:
-        return 0 if self.version is None else self.version.count
+        return 0 if self.version is None else self.version[0]
 
     def numpy(self) -> npt.NDArray[Any]:
         """The values as a numpy array that shares this tensor's memory, as in PyTorch."""
@@ -251,7 +251,7 @@ class Tensor(AbstractTensor):
         """The storage's write counter."""
         version = self.version
         if version is None:
-            version = self.version = Version()
+            version = self.version = [0]
         return version
 
     def accumulate_grad(self, gradient: Any, *, may_keep: bool = False, in_place: bool = True) -> int:
@@ -273,7 +273,7 @@ class Tensor(AbstractTensor):
             self._grad = Tensor(self.home, gradient if may_keep else np.array(gradient))
         elif in_place and before.array.flags.writeable:
             np.add(before.array, gradient, out=before.array)
-            before.shared_version().count += 1
+            before.shared_version()[0] += 1
         else:
             self._grad = Tensor(self.home, np.asarray(before.array + gradient))
         return self.array.nbytes if before is None else 0
@@ -334,32 +334,20 @@ def _record(result: Tensor, plan: Plan, inputs: tuple[Any, ...], arrays: list[An
             break
         edges.append(x.node or x)
     else:
-        versions: list[Version] = []
-        counts: list[int] = []
+        guards: list[Any] = []
         for position in plan.saved_inputs:
             x = inputs[position]
             if x.__class__ is Tensor:
                 version = x.version
                 if version is None:
-                    version = x.version = Version()
-                versions.append(version)
-                counts.append(version.count)
+                    version = x.version = [0]
+                guards += (version, version[0])
         if plan.saved_outputs:
-            version = result.version = Version()
-            versions.append(version)
-            counts.append(0)
+            version = result.version = [0]
+            guards += (version, 0)
         array = result.array
-        node = Node(
-            plan,
-            parameters,
-            plan.collect(arrays, (array,), parameters),
-            tuple(edges),
-            indexes,
-            (array.shape,),
-            (array.dtype,),
-            versions,
-            counts,
-        )
+        saved = plan.collect(arrays, (array,), parameters)
+        node = Node(plan, parameters, saved, tuple(edges), indexes, array.shape, array.dtype, tuple(guards))
     result.node = node
     result.tracks = True
 
@@ -380,12 +368,15 @@ def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: tuple[Ten
                     special = list(indexes)
                 special[len(edges)] = x.output_index
             edges.append(node)
-    versions: list[Version] = []
+    guards: list[Any] = []
     for position in plan.saved_inputs:
         x = inputs[position]
         if x.__class__ is Tensor:
-            versions.append(x.shared_version())
-    versions.extend([outputs[output].shared_version() for output in plan.saved_outputs])
+            version = x.shared_version()
+            guards += (version, version[0])
+    for output in plan.saved_outputs:
+        version = outputs[output].shared_version()
+        guards += (version, version[0])
     values = tuple([o.array for o in outputs])
     return Node(
         plan,
@@ -393,10 +384,10 @@ def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: tuple[Ten
         plan.collect(arrays, values, parameters),
         tuple(edges),
         indexes if special is None else tuple(special),
-        tuple([a.shape for a in values]),
-        tuple([a.dtype for a in values]),
-        versions,
-        [v.count for v in versions],
+        values[0].shape,
+        values[0].dtype,
+        tuple(guards),
+        tuple([(a.shape, a.dtype) for a in values[1:]]) if len(values) > 1 else None,
     )
 
 

@@ -60,7 +60,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
             entry.in_place(target.array, *[as_array(x, compute) for x in inputs[1:]], **full)
         finally:
             quiet.leave(token)
-        target.shared_version().count += 1
+        target.shared_version()[0] += 1
         return target
     result = cast(Tensor, apply(home, name, inputs, parameters))
     if result.node is not None:
@@ -69,7 +69,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
         result = cast(Tensor, apply(home, "to", (result,), {"dtype": target.dtype}))
     np.copyto(target.array, result.array, casting="unsafe")
     version = target.shared_version()
-    version.count += 1
+    version[0] += 1
     if tracking:
         _replace_history(home, target, result)
     return target
@@ -108,16 +108,15 @@ def _check_in_place_history(target: Tensor) -> None:
 def _own_saved_target(node: Node, target: Tensor) -> None:
     """The node saved the array that is about to be overwritten: give it a copy of its own, outside the version check."""
     saved = node.saved or ()
-    if not any(a is target.array for arguments in saved for a in arguments):
+    if not any(a is target.array for a in saved):
         return
     kept = target.array.copy()
-    node.saved = tuple(tuple(kept if a is target.array else a for a in arguments) for arguments in saved)
+    node.saved = tuple([kept if a is target.array else a for a in saved])
     version = target.shared_version()
-    others: list[Any] = [a for arguments in node.saved for a in arguments if isinstance(a, np.ndarray) and a is not kept]
-    others_saved = any(np.may_share_memory(a, target.array) for a in others)
-    if not others_saved:
-        kept_pairs = [(v, c) for v, c in zip(node.versions, node.counts, strict=True) if v is not version]
-        node.versions, node.counts = [v for v, _ in kept_pairs], [c for _, c in kept_pairs]
+    others: list[Any] = [a for a in node.saved if isinstance(a, np.ndarray) and a is not kept]
+    if not any(np.may_share_memory(a, target.array) for a in others):
+        guards = node.guards
+        node.guards = tuple([g for at in range(0, len(guards), 2) if guards[at] is not version for g in guards[at : at + 2]])
 
 
 def _replace_history(home: Engine, target: Tensor, result: Tensor) -> None:
@@ -126,8 +125,9 @@ def _replace_history(home: Engine, target: Tensor, result: Tensor) -> None:
     node = result.node
     if node is not None:
         # A saved result now lives in the target: a later write must be noticed, as in PyTorch.
-        for position in range(len(node.versions) - len(node.plan.saved_outputs), len(node.versions)):
-            node.versions[position], node.counts[position] = version, version.count
+        outputs = len(node.plan.saved_outputs)
+        if outputs:
+            node.guards = node.guards[: -2 * outputs] + (version, version[0]) * outputs
     base = target.base
     if base is None:
         if node is not None or target.node is not None:

@@ -36,11 +36,10 @@ def count(tensors: Iterable[Tensor]) -> Held:
             continue
         nodes += 1
         todo.extend(item.edges)
-        for arguments in item.saved or ():
-            for value in arguments:
-                for part in value if isinstance(value, tuple) else (value,):
-                    if isinstance(part, np.ndarray):
-                        _add(buffers, part)
+        for value in item.saved or ():
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, np.ndarray):
+                    _add(buffers, part)
     return Held(sum(buffers.values()), nodes)
 
 
