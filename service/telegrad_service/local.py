@@ -8,6 +8,7 @@ from typing import Any, Self
 from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, SessionMismatchError
 from telegrad.contract.session import BaseSession, one_or_many
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
+from telegrad_service import process, settings
 from telegrad_service.engine import autograd
 from telegrad_service.engine.picture import describe_graph, draw
 from telegrad_service.engine.rules import load
@@ -103,5 +104,6 @@ class LocalSession(BaseSession):
 
 
 def open_session() -> LocalSession:
-    """A new session in this process: what ``telegrad.local()`` returns."""
+    """A new session in this process: what ``telegrad.local()`` returns. The first one tunes the process, see ``process``."""
+    process.tune(settings.of_environment("tune_process"))
     return LocalSession()

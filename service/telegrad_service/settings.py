@@ -37,6 +37,8 @@ class Settings:
         compute_threads: threads that compute; a session uses one at a time.
         max_waiting_requests: requests that may wait for their session's turn before further ones are refused with 503.
         drain_seconds: how long a stopping server waits for requests that it has begun.
+        tune_process: whether to raise the garbage collector's threshold and to have glibc keep freed memory; local sessions heed
+            the environment variable too.
         limits: of a session and of the requests to it.
     """
 
@@ -49,6 +51,7 @@ class Settings:
     compute_threads: int = 32
     max_waiting_requests: int = 1000
     drain_seconds: float = 10.0
+    tune_process: bool = True
     limits: Limits = field(default_factory=Limits)
 
 
@@ -168,6 +171,16 @@ def load(options: Mapping[str, str | None] | None = None, environment: Mapping[s
     if wrong:
         raise ArgumentValueError("; ".join(wrong))
     return settings
+
+
+def of_environment(name: str, environment: Mapping[str, str] | None = None) -> Any:
+    """The one setting ``name`` as the environment says, or its default; raises ArgumentValueError if it does not fit."""
+    setting = SETTINGS[name]
+    text = (os.environ if environment is None else environment).get(setting.variable)
+    try:
+        return setting.default if text is None else setting.parse(text)
+    except ArgumentValueError as error:
+        raise ArgumentValueError(f"{setting.variable} {error.detail}") from None
 
 
 def unknown_variables(environment: Mapping[str, str] | None = None) -> list[str]:

@@ -22,6 +22,7 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from telegrad.contract import codec
 from telegrad.contract.errors import RequestError
+from telegrad_service import process
 from telegrad_service.api.app import create_app
 from telegrad_service.settings import Settings, unknown_variables
 
@@ -134,6 +135,7 @@ def run(settings: Settings) -> int:
         log.warning(
             "addresses other than loopback are allowed and there are no keys: whoever reaches the port may use every session"
         )
+    process.tune(settings.tune_process)
     app = create_app(settings)
     options: dict[str, Any] = {
         "host": settings.host,

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 from telegrad.contract.errors import NotFoundError, UnavailableError
 from telegrad.contract.limits import Limits, refuse
+from telegrad_service import process
 from telegrad_service.hosts import verbs
 from telegrad_service.hosts.base import Answer, Host, Resident, Work
 from telegrad_service.session.session import Session
@@ -188,6 +189,7 @@ class InlineHost(Host):
     async def _free(self, place: _Place) -> None:
         async with place.lock:
             await self._compute(place.session.close)
+            await self._compute(process.give_back)
 
     async def _compute(self, function: Callable[[], T]) -> T:
         # A context of its own: a mode that one request sets must not be the next one's in the same thread.
