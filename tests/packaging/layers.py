@@ -38,7 +38,7 @@ class Layer:
 CONTRACT = ("telegrad.contract", "telegrad._version")
 ENGINE = (*CONTRACT, "telegrad_service.engine")
 SESSION = (*ENGINE, "telegrad_service.session", "telegrad_service.settings")
-HOSTS = (*SESSION, "telegrad_service.hosts")
+HOSTS = (*SESSION, "telegrad_service.hosts", "telegrad_service.process")
 
 # A module belongs to the longest name here that it stands under.
 LAYERS = {
@@ -49,6 +49,7 @@ LAYERS = {
     "telegrad_service.engine": Layer(may_import=ENGINE, never=WEB | {"httpx2", "pydantic"}),
     "telegrad_service.session": Layer(may_import=SESSION, never=WEB | {"httpx2"}),
     "telegrad_service.settings": Layer(may_import=(*CONTRACT, "telegrad_service.settings"), never=WEB | {"httpx2"}),
+    "telegrad_service.process": Layer(may_import=("telegrad_service.process",), never=WEB | {"httpx2", "numpy", "pydantic"}),
     "telegrad_service.hosts": Layer(may_import=HOSTS, never=WEB | {"httpx2"}),
     "telegrad_service.local": Layer(may_import=(*HOSTS, "telegrad_service.local"), never=WEB | {"httpx2"}),
     "telegrad_service.api": Layer(may_import=(*HOSTS, "telegrad_service.api"), never=frozenset({"httpx2"})),
