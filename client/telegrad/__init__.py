@@ -14,6 +14,7 @@ from telegrad._version import __version__ as __version__
 if TYPE_CHECKING:
     from telegrad import autograd as autograd
     from telegrad import errors as errors
+    from telegrad import fft as fft
     from telegrad import linalg as linalg
     from telegrad import nn as nn
     from telegrad._async import AsyncSession as AsyncSession
@@ -85,7 +86,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     )
     for name in names
 }
-_MODULES = frozenset({"autograd", "errors", "linalg", "nn"})
+_MODULES = frozenset({"autograd", "errors", "fft", "linalg", "nn"})
 
 
 def __getattr__(name: str) -> Any:

@@ -6,10 +6,13 @@ import functools
 import threading
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from telegrad.contract.errors import BackendMissingError
 from telegrad.contract.session import BaseSession, current_session
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ENTRY_POINT_GROUP: Final = "telegrad.backends"
 
@@ -47,3 +50,14 @@ def current() -> BaseSession:
             if _default is None or _default.closed:
                 _default = local()
     return _default
+
+
+def in_current(method: Callable[Concatenate[Any, P], R]) -> Callable[P, R]:
+    """``method`` of the current session as a function, with the same arguments."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return method(current(), *args, **kwargs)
+
+    call.__qualname__ = method.__name__
+    return call

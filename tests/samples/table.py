@@ -16,6 +16,7 @@ from tests.samples import (
     creation,
     decompositions,
     elementwise,
+    fft,
     index,
     linalg,
     losses,
@@ -41,6 +42,7 @@ FAMILIES = (
     normalisation,
     losses,
     conv,
+    fft,
 )
 
 SAMPLES: list[Sample] = [sample for family in FAMILIES for sample in family.SAMPLES]

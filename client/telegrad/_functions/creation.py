@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from collections.abc import Sequence
+from typing import Any, overload
 
-from telegrad._current import current
+from telegrad._current import current, in_current
 from telegrad._free import free
 from telegrad.contract.dtypes import DTypeLike
 from telegrad.contract.session import BaseSession
 from telegrad.contract.tensor.tensor import Tensor
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 __all__ = [
     "arange",
@@ -44,39 +40,28 @@ __all__ = [
 ]
 
 
-def _in_current(method: Callable[Concatenate[Any, P], R]) -> Callable[P, R]:
-    """``method`` of the current session as a function, with the same arguments."""
-
-    @functools.wraps(method)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return method(current(), *args, **kwargs)
-
-    call.__qualname__ = method.__name__
-    return call
-
-
-arange = _in_current(BaseSession.arange)
-as_tensor = _in_current(BaseSession.as_tensor)
+arange = in_current(BaseSession.arange)
+as_tensor = in_current(BaseSession.as_tensor)
 bernoulli = free(Tensor.bernoulli)
-empty = _in_current(BaseSession.empty)
+empty = in_current(BaseSession.empty)
 empty_like = free(Tensor.empty_like)
-eye = _in_current(BaseSession.eye)
-from_numpy = _in_current(BaseSession.from_numpy)
-full = _in_current(BaseSession.full)
+eye = in_current(BaseSession.eye)
+from_numpy = in_current(BaseSession.from_numpy)
+full = in_current(BaseSession.full)
 full_like = free(Tensor.full_like)
-linspace = _in_current(BaseSession.linspace)
-logspace = _in_current(BaseSession.logspace)
-normal = _in_current(BaseSession.normal)
-ones = _in_current(BaseSession.ones)
+linspace = in_current(BaseSession.linspace)
+logspace = in_current(BaseSession.logspace)
+normal = in_current(BaseSession.normal)
+ones = in_current(BaseSession.ones)
 ones_like = free(Tensor.ones_like)
-rand = _in_current(BaseSession.rand)
+rand = in_current(BaseSession.rand)
 rand_like = free(Tensor.rand_like)
 randint_like = free(Tensor.randint_like)
-randn = _in_current(BaseSession.randn)
+randn = in_current(BaseSession.randn)
 randn_like = free(Tensor.randn_like)
-randperm = _in_current(BaseSession.randperm)
-tensor = _in_current(BaseSession.tensor)
-zeros = _in_current(BaseSession.zeros)
+randperm = in_current(BaseSession.randperm)
+tensor = in_current(BaseSession.tensor)
+zeros = in_current(BaseSession.zeros)
 zeros_like = free(Tensor.zeros_like)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from telegrad.contract.literal import array_of, is_numpy_scalar
 from telegrad.contract.ops import Shape, SizeByName, op
 from telegrad.contract.shapes import ints, size_argument
 from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.tensor.fft import FrequencyOps
 
 Made = TypeVar("Made")
 """The tensors of a session: read by plain calls, or awaited."""
@@ -55,7 +56,7 @@ def _leaf(made: Any, requires_grad: bool) -> Any:
     return made
 
 
-class CreationOps(TensorBase, Generic[Made]):
+class CreationOps(FrequencyOps[Made]):
     """Ops without tensor inputs. A session inherits them; free functions call the current session's.
 
     ``requires_grad=True`` makes the new tensor a leaf that gradients are accumulated in; floating and complex types can.

@@ -9,6 +9,7 @@ from telegrad.contract.tensor.conversion import CastOps
 from telegrad.contract.tensor.creation import LikeOps
 from telegrad.contract.tensor.decompositions import DecompositionOps
 from telegrad.contract.tensor.elementwise import ElementwiseOps
+from telegrad.contract.tensor.fft import FFTOps
 from telegrad.contract.tensor.index import IndexOps
 from telegrad.contract.tensor.inplace import InPlaceOps
 from telegrad.contract.tensor.linalg import LinalgOps
@@ -34,6 +35,7 @@ class TensorOps(
     NNOps,
     LossOps,
     ConvOps,
+    FFTOps,
     InPlaceOps,
 ):
     """Every op that is a method of a tensor; the only way out is ``_apply``."""
