@@ -20,6 +20,7 @@ from telegrad.contract.commands import Backward, Create, Grad, Seed, Set, decode
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, LeafError, SessionError, SessionMismatchError
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected_grad, refuse_backward, running
 
 if TYPE_CHECKING:
     from telegrad._recorder import Recorder
@@ -111,6 +112,8 @@ def backward(
     inputs: Sequence[Any] | None,
 ) -> None:
     """Record a backward, and know which gradients there are then."""
+    if running():
+        refuse_backward()
     checks.check_grad_inputs(inputs, "backward")
     if not tensors:
         return
@@ -197,6 +200,19 @@ def grad(
 
     Raises SessionError where only the server can tell and the caller cannot wait for it.
     """
+    if running():
+        made = redirected_grad(
+            outputs,
+            inputs,
+            vectors,
+            retain_graph=retain_graph,
+            create_graph=create_graph,
+            allow_unused=allow_unused,
+            is_grads_batched=is_grads_batched,
+            materialize_grads=materialize_grads,
+        )
+        if made is not NOT_REDIRECTED:
+            return made, None
     checks.check_materialize(allow_unused, materialize_grads)
     checks.check_grad_inputs(inputs, "grad")
     allow = materialize_grads if allow_unused is None else allow_unused

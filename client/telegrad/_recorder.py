@@ -28,6 +28,7 @@ from telegrad.contract.commands import Command, Read, Release
 from telegrad.contract.errors import DependentError, SessionClosedError, SessionError, TelegradError, UnknownOpError
 from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import OPS, Op, Spec, UnknownShape, find
+from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, running
 
 if TYPE_CHECKING:
     from telegrad._handle import Handle
@@ -168,6 +169,10 @@ class Recorder:
                 plan = self._rules.get((op, a._spec, b._spec))
                 names = (a._name, b._name)
         if plan is None:
+            if running():
+                made = redirected(self.session, op, inputs, parameters)
+                if made is not NOT_REDIRECTED:
+                    return made
             plan, names = self._plan(op, inputs, parameters)
         if plan.in_place:
             return self._apply_in_place(plan, op, inputs, names, parameters)
@@ -237,7 +242,7 @@ class Recorder:
         if in_place and not row.inplace:
             raise UnknownOpError(f"there is no op {op}")
         plan = self.foresee(row, inputs, parameters, in_place=in_place)
-        if known:
+        if known and not row.random:  # a running transform may have to draw otherwise, and is asked only where no rule is known
             self._remember(signature, plan)
         return plan, names
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, SessionMismatchError
 from telegrad.contract.session import BaseSession, one_or_many
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
+from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected_grad, refuse_backward, running
 from telegrad_service import process, settings
 from telegrad_service.engine import autograd
 from telegrad_service.engine.picture import describe_graph, draw
@@ -54,6 +55,8 @@ class LocalSession(BaseSession):
         inputs: AbstractTensor | Sequence[AbstractTensor] | None = None,
     ) -> None:
         """Accumulate gradients; see ``telegrad.autograd.backward``."""
+        if running():
+            refuse_backward()
         autograd.backward(
             one_or_many(tensors, "tensors"),
             None if grad_tensors is None else one_or_many(grad_tensors, "grad_tensors"),
@@ -74,16 +77,21 @@ class LocalSession(BaseSession):
         materialize_grads: bool = False,
     ) -> tuple[Any, ...]:
         """Gradients as new tensors; see ``telegrad.autograd.grad``."""
-        return autograd.grad(
-            one_or_many(outputs, "outputs"),
-            one_or_many(inputs, "inputs"),
-            None if grad_outputs is None else one_or_many(grad_outputs, "grad_outputs"),
-            retain_graph=retain_graph,
-            create_graph=create_graph,
-            allow_unused=allow_unused,
-            is_grads_batched=is_grads_batched,
-            materialize_grads=materialize_grads,
-        )
+        roots = one_or_many(outputs, "outputs")
+        wanted = one_or_many(inputs, "inputs")
+        vectors = None if grad_outputs is None else one_or_many(grad_outputs, "grad_outputs")
+        settings: Any = {
+            "retain_graph": retain_graph,
+            "create_graph": create_graph,
+            "allow_unused": allow_unused,
+            "is_grads_batched": is_grads_batched,
+            "materialize_grads": materialize_grads,
+        }
+        if running():
+            made = redirected_grad(roots, wanted, vectors, **settings)
+            if made is not NOT_REDIRECTED:
+                return made  # type: ignore[no-any-return]
+        return autograd.grad(roots, wanted, vectors, **settings)
 
     def graph(self, root: AbstractTensor, format: str = "json") -> Any:
         """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``."""

@@ -22,6 +22,7 @@ from telegrad.contract.ops import OPS, Op, Outcome, Spec, UnknownShape, checked,
 from telegrad.contract.session import BaseSession
 from telegrad.contract.tensor.tensor import GraphNode
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
+from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, running
 from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import Node, Version
 from telegrad_service.engine.table import ENTRIES, Array, Entry, Plan
@@ -415,6 +416,10 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
         parameters: canonical values; those equal to their default may be left out.
         track: record history or not; None asks the grad mode.
     """
+    if running():
+        made = redirected(home, name, inputs, parameters)
+        if made is not NOT_REDIRECTED:
+            return made
     entry = ENTRIES.get(name)
     if entry is None:
         if name.endswith("_") and name[:-1] in OPS:

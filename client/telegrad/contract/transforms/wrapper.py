@@ -1,0 +1,241 @@
+"""``Wrapped``: a tensor that holds other tensors and rewrites every op into ops on them; and the levels of running transforms.
+
+Because every op leaves through ``_apply``, a wrapper works over whatever tensors it holds: of this process, of a server, or other
+wrappers. A plain tensor's ``_apply`` that meets a wrapper among its inputs hands the call over (``redirected``); the wrapper of the
+innermost transform goes first, handles its own level and calls ``_apply`` of what remains.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, final
+
+import numpy.typing as npt
+
+from telegrad.contract.errors import AutogradError
+from telegrad.contract.ops import OPS
+from telegrad.contract.tensor.tensor import GraphNode, Tensor
+
+if TYPE_CHECKING:
+    from telegrad.contract.session import BaseSession
+
+
+class Level:
+    """One transform while it runs.
+
+    Attributes:
+        depth: how many transforms run around it, itself included; 1 is the outermost.
+        over: it has ended; its wrappers mean nothing any more.
+    """
+
+    __slots__ = ("depth", "over")
+
+    def __init__(self) -> None:
+        self.depth = len(running()) + 1
+        self.over = False
+
+    def draw(self, home: Any, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Any:  # noqa: ARG002 - see vmap's
+        """A random op none of whose inputs this transform has wrapped; ``NOT_REDIRECTED`` where drawing once is right."""
+        return NOT_REDIRECTED
+
+
+_running: ContextVar[tuple[Level, ...]] = ContextVar("telegrad_transforms", default=())
+
+running: Callable[[], tuple[Level, ...]] = _running.get
+"""The transforms that run in this thread and task, outermost first; empty almost always, and then nothing below is looked at."""
+
+
+@contextlib.contextmanager
+def entered(level: Level) -> Iterator[None]:
+    """Run ``level`` inside of what runs already."""
+    token = _running.set((*running(), level))
+    try:
+        yield
+    finally:
+        level.over = True
+        _running.reset(token)
+
+
+@contextlib.contextmanager
+def outside(level: Level) -> Iterator[None]:
+    """Step out of ``level`` and of all inside it, for work on what its wrappers hold."""
+    token = _running.set(running()[: level.depth - 1])
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+class Wrapped(Tensor):
+    """A tensor of a running transform. Ops of it are rewritten by ``_transform``; reads raise unless a subclass can answer.
+
+    Attributes:
+        level: the transform it belongs to.
+    """
+
+    __slots__ = ("__weakref__", "level")
+    level: Level
+
+    @final
+    def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
+        """Hand one op to the innermost transform among the inputs, see ``TensorBase._apply``."""
+        innermost = self
+        for x in inputs:
+            if isinstance(x, Wrapped) and x.level.depth > innermost.level.depth:
+                innermost = x
+        if innermost.level.over:
+            innermost._escaped()
+        return innermost._transform(op, inputs, parameters)
+
+    # What a subclass provides ------------------------------------------------------------------------------------------------
+
+    def _transform(self, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
+        """Do one op, at least one of whose inputs is of this level and none of a higher one.
+
+        Inputs of lower levels, or of none, are constants of this transform. ``op`` may be an in-place form.
+        """
+        raise NotImplementedError
+
+    def _differentiate(
+        self,
+        outputs: Sequence[Any],
+        inputs: Sequence[Any],
+        grad_outputs: Sequence[Any] | None,
+        *,
+        retain_graph: bool | None,
+        create_graph: bool,
+        allow_unused: bool | None,
+        is_grads_batched: bool,
+        materialize_grads: bool,
+    ) -> tuple[Any, ...]:
+        """``session.grad`` where a wrapper of this level, and none of a higher one, is among outputs, inputs or vectors."""
+        raise NotImplementedError
+
+    def _held(self) -> Any:
+        """The tensor, or the main one of the tensors, that this one wraps."""
+        raise NotImplementedError
+
+    # What holds for all ------------------------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> BaseSession:
+        """The session that the wrapped tensors live in."""
+        session: BaseSession = self._held().session
+        return session
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are computed for the wrapped tensors."""
+        return bool(self._held().requires_grad)
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self._held().requires_grad = value
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op made the wrapped tensors."""
+        return bool(self._held().is_leaf)
+
+    @property
+    def grad_fn(self) -> GraphNode | None:
+        """The node that made the main wrapped tensor."""
+        node: GraphNode | None = self._held().grad_fn
+        return node
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether ``retain_grad()`` was called on the main wrapped tensor."""
+        return bool(self._held().retains_grad)
+
+    def retain_grad(self) -> None:
+        """Refused: a transformed function asks with ``telegrad.autograd.grad``."""
+        raise AutogradError("retain_grad() is not possible inside a transformed function; use telegrad.autograd.grad there")
+
+    @property
+    def _version(self) -> int:
+        return int(self._held()._version)
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,  # noqa: ARG002 - refused whatever they are
+        retain_graph: bool | None = None,  # noqa: ARG002
+        create_graph: bool = False,  # noqa: ARG002
+        inputs: Tensor | Sequence[Tensor] | None = None,  # noqa: ARG002
+    ) -> None:
+        """Refused: there is no ``.grad`` to accumulate in; a transformed function asks with ``telegrad.autograd.grad``."""
+        refuse_backward()
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """Refused: inside a transformed function there are no values to read."""
+        self._refuse_reading("numpy")
+
+    def _value(self) -> npt.NDArray[Any]:
+        self._refuse_reading("item")
+
+    def _refuse_reading(self, what: str) -> NoReturn:
+        """Raise the error of asking for values."""
+        raise AutogradError(f"{what}() is not possible on a tensor of a running transform: its values are not those of one tensor")
+
+    def _escaped(self) -> NoReturn:
+        """Raise the error of a wrapper that outlived its transform."""
+        raise AutogradError(
+            "this tensor escaped from a transformed function that has ended; return it from the function instead of keeping it"
+        )
+
+
+class _NotRedirected:
+    __slots__ = ()
+
+
+NOT_REDIRECTED: Final = _NotRedirected()
+"""What ``redirected`` gives where the call is a plain one."""
+
+
+def innermost(tensors: Sequence[Any]) -> Wrapped | None:
+    """The wrapper of the highest level among ``tensors``, or None."""
+    found: Wrapped | None = None
+    for x in tensors:
+        if isinstance(x, Wrapped) and (found is None or x.level.depth > found.level.depth):
+            found = x
+    return found
+
+
+def redirected(home: Any, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
+    """Do one op of plain tensors' ``_apply`` as the running transforms want it, or say ``NOT_REDIRECTED``.
+
+    To be asked only while ``running()`` is not empty. ``home`` is what to ``_apply`` an op without tensors to.
+    """
+    wrapper = innermost(inputs)
+    if wrapper is not None:
+        return wrapper._apply(op, *inputs, **parameters)
+    row = OPS.get(op)
+    if row is not None and row.random:
+        for level in reversed(running()):
+            made = level.draw(home, op, inputs, parameters)
+            if made is not NOT_REDIRECTED:
+                return made
+    return NOT_REDIRECTED
+
+
+def redirected_grad(outputs: Sequence[Any], inputs: Sequence[Any], grad_outputs: Sequence[Any] | None, **settings: Any) -> Any:
+    """``session.grad`` as the running transforms want it, or ``NOT_REDIRECTED`` where no tensor is wrapped.
+
+    To be asked only while ``running()`` is not empty. ``settings`` are the keywords of ``Wrapped._differentiate``.
+    """
+    wrapper = innermost((*outputs, *inputs, *(grad_outputs or ())))
+    if wrapper is None:
+        return NOT_REDIRECTED
+    if wrapper.level.over:
+        wrapper._escaped()
+    return wrapper._differentiate(outputs, inputs, grad_outputs, **settings)
+
+
+def refuse_backward() -> NoReturn:
+    """Raise the error of ``backward`` inside a transform, on whatever tensors."""
+    raise AutogradError(
+        "backward() called inside a functional transform (telegrad.vmap, say). This is not supported: use telegrad.func.grad, "
+        "telegrad.func.vjp or telegrad.autograd.grad there, or call backward() outside of the transforms."
+    )
