@@ -167,6 +167,17 @@ def test_write_through_a_view_of_a_transposed_layout_reaches_the_base(engine: Te
     np.testing.assert_array_equal(gradient.numpy(), np.full((2, 3), 2.0))
 
 
+def test_write_into_the_real_part_of_a_view_of_a_transposed_layout_spares_the_imaginary_part(engine: Telegrad) -> None:
+    x = engine.tensor(np.arange(6).reshape(3, 2) * (1 + 2j), requires_grad=True)
+    y = x.t().clone()
+
+    y.t().view(-1).real.mul_(3.0)
+    (y * y.conj()).real.sum().backward()
+
+    assert np.array_equal(y.detach().numpy().imag, 2.0 * np.arange(6).reshape(3, 2).T)
+    assert np.array_equal(x.grad.numpy(), np.arange(6).reshape(3, 2) * (18 + 4j))
+
+
 def test_write_into_a_detached_tensor_shows_and_is_noticed(engine: Telegrad) -> None:
     y = engine.tensor(VALUES, requires_grad=True) * 1
     z = y * y

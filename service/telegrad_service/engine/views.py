@@ -30,11 +30,18 @@ def take(x: Any, chain: Chain) -> Any:
 
 
 def put(target: Array, source: Any, chain: Chain) -> None:
-    """Write ``source`` into the part of ``target`` (row-major, writable) that ``chain`` leads to."""
+    """Write ``source`` into the part of ``target`` (writable) that ``chain`` leads to."""
     part = take(target, chain)
+    if np.iscomplexobj(source) and part.dtype.kind != "c":
+        source = source.real  # zeros in g's type, for a part that is a real or an imaginary one
     if np.may_share_memory(part, target) and part.flags.writeable:
         part[...] = source
+    elif part.size and len(chain) > 1:
+        # Some step had to copy: write into what the first one gives, and that back.
+        part = take(target, chain[:1])
+        put(part, source, chain[1:])
+        if not np.may_share_memory(part, target):
+            put(target, part, chain[:1])
     elif part.size:
-        # Some step had to copy: follow the elements' positions instead.
         positions = take(np.arange(target.size).reshape(target.shape), chain)
-        target.reshape(-1)[positions] = source
+        target.flat[positions.reshape(-1)] = np.broadcast_to(source, positions.shape).reshape(-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,10 @@ def count(tensors: Iterable[Tensor]) -> Held:
 
 def _add(buffers: dict[int, int], array: Array) -> None:
     """Note the buffer that the array is, or is a view of."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
+    while array.base is not None:
+        # A view that numpy made of strides keeps its owner in an object of its own.
+        owner: Any = array.base if isinstance(array.base, np.ndarray) else getattr(array.base, "base", None)
+        if not isinstance(owner, np.ndarray):
+            break
+        array = owner
     buffers[id(array)] = array.nbytes
