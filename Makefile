@@ -108,7 +108,7 @@ $(VENV)/.ready-demo: pyproject.toml | $(PY)
 	@touch $@
 
 $(VENV)/.ready-test: pyproject.toml | $(PY)
-	$(PY) -m pip install --quiet -e '.[service,examples,test]'
+	$(PY) -m pip install --quiet -e '.[service,scipy,examples,test]'
 	@touch $@ $(VENV)/.ready-demo
 
 $(VENV)/.ready-dev: pyproject.toml | $(PY)

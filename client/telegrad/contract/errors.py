@@ -34,6 +34,7 @@ TelegradError
 ├── TransportError                   (ConnectionError)  the server was not reached, or hung up
 │   └── TransportTimeoutError        (TimeoutError)     no answer in time
 ├── BackendMissingError              (ImportError)      local sessions need `telegrad[service]` files
+├── LibraryMissingError              (ImportError)      the op needs an optional library, `pip install 'telegrad[scipy]'`
 └── InternalError                    (RuntimeError)     a fault of ours; the report names the request
 """
 
@@ -277,6 +278,12 @@ class BackendMissingError(TelegradError, ImportError):
     """No backend for local sessions is installed."""
 
     code, title = "backend-missing", "Backend not installed"
+
+
+class LibraryMissingError(TelegradError, ImportError):
+    """The op is computed by an optional library that is not installed where it would run."""
+
+    code, status, title = "library-missing", 501, "Optional library not installed"
 
 
 class InternalError(TelegradError, RuntimeError):

@@ -129,6 +129,7 @@ class Op:
     inplace: bool
     random: bool
     reflected: bool
+    needs: str
     node: str
     function: Callable[..., Any] = field(repr=False)
 
@@ -179,6 +180,7 @@ def op(
     inplace: bool = False,
     random: bool = False,
     reflected: bool = False,
+    needs: str = "",
     node: str | None = None,
 ) -> Callable[[F], F]:
     """Register the decorated method or function as an op.
@@ -195,6 +197,7 @@ def op(
         inplace: there is an in-place form: the same op with the result written into the first input.
         random: draws from the session's generator.
         reflected: a Python number may also stand in place of ``self``: ``1 - x`` is ``sub(1, x)``.
+        needs: the optional library that computes it, which is also the extra that installs it: ``"scipy"``; empty for none.
         node: PyTorch's node name without ``Backward`` and number, or with it; derived from the name by default.
     """
 
@@ -228,6 +231,7 @@ def op(
             inplace=inplace,
             random=random,
             reflected=reflected,
+            needs=needs,
             node=_node_name(node or op_name.split(".")[0]),
             function=function,
         )

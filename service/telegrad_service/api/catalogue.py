@@ -56,6 +56,7 @@ def row(op: Op) -> dict[str, Any]:
         "view": op.view,
         "in_place": f"{op.name}_" if op.inplace else None,
         "random": op.random,
+        "needs": op.needs or None,
         "node": op.node if op.differentiable else None,
         "doc": op.doc,
     }

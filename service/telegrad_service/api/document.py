@@ -39,6 +39,7 @@ _PROBLEMS: Final = {
     415: "The body's Content-Type or Content-Encoding is not read here",
     422: "An argument was not accepted, or a limit would be exceeded; nothing was done",
     500: "A fault of telegrad's own",
+    501: "The op is computed by an optional library that the server lacks; GET /v1/ops says which ops need one",
     503: "The server starts, stops, or is at its capacity; try again after Retry-After",
 }
 
@@ -52,6 +53,7 @@ _NAMES: Final = {
     415: "UnsupportedMediaType",
     422: "UnprocessableContent",
     500: "InternalServerError",
+    501: "NotImplemented",
     503: "ServiceUnavailable",
 }
 

@@ -97,6 +97,8 @@ class Endpoint:
             found |= {413, 415}
         if self.in_session:
             found |= {404, 409, 503}
+            if self.method == "POST":
+                found.add(501)  # a command may need a library that is not installed
         return sorted(found)
 
 

@@ -212,6 +212,7 @@ def _op_row() -> Schema:
             "view": {"type": "boolean", "description": "the result shares the first input's memory"},
             "in_place": {**_nullable(_STRING), "description": "the name of the op that writes into its first input"},
             "random": {"type": "boolean", "description": "draws from the session's generator"},
+            "needs": {**_nullable(_STRING), "description": "the optional library, and extra of telegrad, that computes it"},
             "node": {**_nullable(_STRING), "description": "grad_fn of its result"},
             "doc": _STRING,
         }
