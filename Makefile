@@ -63,7 +63,7 @@ openapi-check: $(VENV)/.ready-demo ## fail where openapi/ is not what the code s
 wheel: $(VENV)/.ready-test ## build the wheel into dist/ (the tests check what is in it)
 	$(PY) -m hatchling build -t wheel
 
-bench: $(VENV)/.ready-demo ## run the benchmarks
+bench: reference $(VENV)/.ready-bench ## run the benchmarks (one of them: make bench ARGS=engine)
 	$(PY) -m benchmarks $(ARGS)
 
 soak: $(VENV)/.ready-test ## the long forms of the fault, fuzz and property runs
@@ -114,6 +114,10 @@ $(VENV)/.ready-test: pyproject.toml | $(PY)
 $(VENV)/.ready-dev: pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet -e '.[dev]'
 	@touch $@ $(VENV)/.ready-demo $(VENV)/.ready-test
+
+$(VENV)/.ready-bench: pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet -e '.[service,scipy,examples,bench]'
+	@touch $@
 
 # The reference is pinned in pyproject.toml; "+cpu" is how its builds without CUDA are called, on Linux only.
 # Looked for first where pip is set up to look, then on the index of CPU builds. Without it the tests that compare with
