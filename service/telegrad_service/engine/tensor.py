@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
@@ -353,7 +353,7 @@ def _record(result: Tensor, plan: Plan, inputs: tuple[Any, ...], arrays: list[An
     result.tracks = True
 
 
-def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: tuple[Tensor, ...], parameters: Any) -> Node:
+def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: Sequence[Tensor], parameters: Any) -> Node:
     """The node of a call that was computed: edges to where its inputs came from, and what its formulas need."""
     edges: list[Any] = []
     indexes: tuple[int, ...] = ZERO_INDEXES[len(plan.positions)] if len(plan.positions) < 9 else (0,) * len(plan.positions)
@@ -397,13 +397,92 @@ def spec_of(tensor: Tensor) -> Spec:
     return Spec(tensor.array.shape, dtypes.from_numpy(tensor.array.dtype))
 
 
-def foresee(op: Op, inputs: Sequence[Any], parameters: dict[str, Any]) -> Outcome | None:
-    """What the op's rule says of these tensors; None where the result's shape depends on values. Raises the user's error."""
-    specs = [spec_of(x) if isinstance(x, Tensor) else x for x in inputs]
-    try:
-        return checked(op.rule(specs, parameters))
-    except UnknownShape:
-        return None
+class Call:
+    """What is known of a call of one op before it is computed: the same for all inputs of these shapes and types.
+
+    Attributes:
+        outcome: what the op's rule foresees; None where the result's shape depends on values.
+        compute: the numpy type that inputs are converted to; None leaves each as it is.
+        converts: whether any input has to be converted.
+        types: numpy types of the outputs; None where they are not foreseen.
+        flows: per input, whether it is a tensor that a gradient can flow to.
+    """
+
+    __slots__ = ("compute", "converts", "flows", "outcome", "types")
+
+    def __init__(self, op: Op, inputs: Sequence[Any], outcome: Outcome | None) -> None:
+        self.outcome = outcome
+        self.compute = compute = None if outcome is None or outcome.compute is None else outcome.compute.numpy
+        self.converts = compute is not None and any(
+            x.array.dtype is not compute if isinstance(x, Tensor) else x is not None and compute.kind in "iu" for x in inputs
+        )
+        self.types = None if outcome is None else tuple([o.dtype.numpy for o in outcome.outputs])
+        last = len(op.inputs) - 1
+        self.flows = tuple(
+            [isinstance(x, Tensor) and op.inputs[min(i, last)].name in op.differentiable for i, x in enumerate(inputs)]
+        )
+
+
+_CALLS: Final[dict[tuple[Any, ...], Call]] = {}
+"""Calls that were foreseen, by ``_call_key``; a rule takes as long as a small kernel, and programs repeat themselves."""
+
+_MOST_CALLS: Final = 8192
+
+_ATOMS: Final = frozenset({bool, int, float, complex, str, type(None), DType})
+"""Types whose values are equal only if they mean the same, once the type itself is compared too."""
+
+
+def _call_key(home: Engine, name: str, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """All that a rule sees of a call; None where that is too much to compare, or an input is none of this home's."""
+    key: list[Any] = [name]
+    for x in inputs:
+        kind = x.__class__
+        if kind is Tensor:
+            if x.home is not home:
+                return None
+            array = x.array
+            key += (array.shape, array.dtype)
+        elif kind in _ATOMS:
+            key += (kind, x)
+        else:
+            return None
+    for parameter, value in parameters.items():
+        kind = value.__class__
+        if kind is tuple:
+            kinds = tuple([v.__class__ for v in value])
+            if not _ATOMS.issuperset(kinds):
+                return None
+            key += (parameter, kinds, value)
+        elif kind in _ATOMS:
+            key += (parameter, kind, value)
+        else:
+            return None
+    return tuple(key)
+
+
+def known_call(home: Engine, op: Op, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Call | None:
+    """The call, if one like it was foreseen before: then there is nothing wrong with it."""
+    key = _call_key(home, op.name, inputs, parameters)
+    return None if key is None else _CALLS.get(key)
+
+
+def foresee(home: Engine, op: Op, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Call:
+    """Check a call and run its rule. Raises the user's error. ``parameters`` may leave out those that equal their defaults."""
+    key = _call_key(home, op.name, inputs, parameters)
+    call = _CALLS.get(key) if key is not None else None
+    if call is None:
+        check_inputs(home, op, inputs)
+        full = op.complete(parameters)
+        try:
+            outcome = checked(op.rule([spec_of(x) if isinstance(x, Tensor) else x for x in inputs], full))
+        except UnknownShape:
+            outcome = None
+        call = Call(op, inputs, outcome)
+        if key is not None:
+            if len(_CALLS) >= _MOST_CALLS:
+                _CALLS.clear()
+            _CALLS[key] = call
+    return call
 
 
 def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str, Any], *, track: bool | None = None) -> Any:
@@ -431,9 +510,8 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
     op = entry.op
     inputs = checks.plain_inputs(inputs)
     checks.plain_parameters(parameters)
-    check_inputs(home, op, inputs)
-    full = op.complete(parameters)
-    return compute(home, entry, inputs, full, foresee(op, inputs, full), track=track)
+    call = foresee(home, op, inputs, parameters)
+    return compute(home, entry, inputs, {**op.defaults, **parameters}, call, track=track)
 
 
 def compute(
@@ -441,14 +519,16 @@ def compute(
     entry: Entry,
     inputs: tuple[Any, ...],
     full: dict[str, Any],
-    outcome: Outcome | None,
+    call: Call,
     *,
     track: bool | None = None,
 ) -> Any:
-    """The second half of ``apply``, for whoever has done the first: inputs checked, parameters complete, outcome foreseen."""
+    """The second half of ``apply``, for whoever has done the first: the call foreseen, parameters complete."""
     op = entry.op
-    compute_type = None if outcome is None or outcome.compute is None else outcome.compute.numpy
-    arrays = [as_array(x, compute_type) for x in inputs]
+    if call.converts:
+        arrays = [as_array(x, call.compute) for x in inputs]
+    else:
+        arrays = [x.array if x.__class__ is Tensor else x for x in inputs]
     token = quiet.enter()
     try:
         if op.random:
@@ -460,26 +540,31 @@ def compute(
     single = not isinstance(values, (tuple, list))
     tensors: list[Tensor] = []
     made: Sequence[Any] = (values,) if single else cast("Sequence[Any]", values)
+    types = call.types
     for i, value in enumerate(made):
         if value.__class__ is not np.ndarray:
             value = np.asarray(value)
-        if outcome is not None and value.dtype != outcome.outputs[i].dtype.numpy:
-            value = value.astype(outcome.outputs[i].dtype.numpy)
+        if types is not None and value.dtype is not types[i] and value.dtype != types[i]:
+            value = value.astype(types[i])
         tensors.append(Tensor(home, value))
     if op.view:
         _link_views(entry, inputs[0], arrays[0], tensors, full, single)
     if op.differentiable and (is_grad_enabled() if track is None else track):
-        mask = mask_of(op, inputs)
+        mask = 0
+        bit = 1
+        for x, flows in zip(inputs, call.flows, strict=True):
+            if flows and (x.tracks or (x.base is not None and x.requires_grad)):
+                mask |= bit
+            bit += bit
         if mask:
-            outputs = tuple(tensors)
-            differentiable = [t for t in outputs if t.array.dtype.kind in _FLOATING]
-            if differentiable:
+            differentiable = [t.array.dtype.kind in _FLOATING for t in tensors]
+            if any(differentiable):
                 # The saved originals, not the converted copies: conversion is repeated by the formula's own promotion,
                 # memory is not.
-                originals = [x.array if isinstance(x, Tensor) else x for x in inputs]
-                node = make_node(entry.plan(mask, len(inputs)), inputs, originals, outputs, full)
-                for index, t in enumerate(outputs):
-                    if t.array.dtype.kind in _FLOATING:
+                originals = [x.array if x.__class__ is Tensor else x for x in inputs] if call.converts else arrays
+                node = make_node(entry.plan(mask, len(inputs)), inputs, originals, tensors, full)
+                for index, t in enumerate(tensors):
+                    if differentiable[index]:
                         t.node, t.output_index, t.tracks = node, index, True
     return tensors[0] if single else tuple(tensors)
 

@@ -20,6 +20,7 @@ from telegrad_service.engine.tensor import (
     as_array,
     check_inputs,
     foresee,
+    known_call,
     make_node,
     mask_of,
     spec_of,
@@ -34,11 +35,14 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
     op = entry.op
     inputs = checks.plain_inputs(inputs)
     checks.plain_parameters(parameters)
-    check_inputs(home, op, inputs)
+    call = known_call(home, op, inputs, parameters)
+    if call is None:  # PyTorch's order: the kinds of the inputs, then the leaf rules, then shapes and types
+        check_inputs(home, op, inputs)
+        op.complete(parameters)
     target = inputs[0]
     if not isinstance(target, Tensor):
         raise checks.in_place_target(name, target)
-    full = op.complete(parameters)
+    full = {**op.defaults, **parameters}
     tracking = is_grad_enabled()
     needed = mask_of(op, inputs) != 0
     if tracking and (needed or target.requires_grad or (target.base is not None and target.base.requires_grad)):
@@ -49,15 +53,15 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
             "Please clone() "
             "the tensor before performing the operation."
         )
-    outcome = foresee(op, inputs, full)
-    if outcome is not None:
-        checks.check_in_place_result(outcome.outputs[0], spec_of(target))
+    if call is None:
+        call = foresee(home, op, inputs, parameters)
+    if call.outcome is not None:
+        checks.check_in_place_result(call.outcome.outputs[0], spec_of(target))
     records = tracking and needed
     if entry.in_place is not None and not records and not (tracking and target.requires_grad):
-        compute = None if outcome is None or outcome.compute is None else outcome.compute.numpy
         token = quiet.enter()
         try:
-            entry.in_place(target.array, *[as_array(x, compute) for x in inputs[1:]], **full)
+            entry.in_place(target.array, *[as_array(x, call.compute) for x in inputs[1:]], **full)
         finally:
             quiet.leave(token)
         target.shared_version()[0] += 1

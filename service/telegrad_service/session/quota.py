@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from telegrad.contract.limits import Limits, refuse
-from telegrad.contract.ops import Op, Outcome
-from telegrad_service.engine.tensor import Tensor, foresee
+from telegrad.contract.ops import Op
+from telegrad_service.engine.tensor import Call, Engine, Tensor, foresee
 from telegrad_service.session import usage
 
 
@@ -20,15 +20,16 @@ class Quota:
         self._alive = alive
         self._held = usage.Held(0, 0)
 
-    def foresee(self, op: Op, inputs: tuple[Any, ...], parameters: dict[str, Any], *, in_place: bool) -> Outcome | None:
-        """Run the op's rule with complete parameters: raise its errors and admit its cost. None where it depends on values."""
-        outcome = foresee(op, inputs, parameters)
+    def foresee(self, home: Engine, op: Op, inputs: tuple[Any, ...], parameters: Mapping[str, Any], *, in_place: bool) -> Call:
+        """Check the call and run the op's rule: raise its errors and admit its cost."""
+        call = foresee(home, op, inputs, parameters)
+        outcome = call.outcome
         if outcome is None:
             # The result depends on values but is never larger than all inputs together, broadcast (masks, nonzero).
             total = sum(x.array.size for x in inputs if isinstance(x, Tensor)) or 1
             widest = max((x.array.ndim for x in inputs if isinstance(x, Tensor)), default=1) or 1
             self.admit(op.name, [8 * total * widest], nodes=1)
-            return None
+            return call
         permitted = self._limits.max_command_flops
         if outcome.flops > permitted:
             raise refuse(op.name, outcome.flops, permitted, "max_command_flops", unit="operations")
@@ -37,7 +38,7 @@ class Quota:
         if in_place and sizes:
             sizes[0] = 0
         self.admit(op.name, sizes, scratch=outcome.scratch_bytes, nodes=1)
-        return outcome
+        return call
 
     def admit(self, what: str, sizes: Sequence[int], *, scratch: int = 0, nodes: int = 0) -> None:
         """Refuse what would exceed a limit; otherwise add it to the upper bound of what the session holds.

@@ -42,7 +42,7 @@ from telegrad.contract.ops import find
 from telegrad_service.engine import autograd
 from telegrad_service.engine.rules import load
 from telegrad_service.engine.table import ENTRIES
-from telegrad_service.engine.tensor import Engine, Tensor, check_inputs, compute
+from telegrad_service.engine.tensor import Engine, Tensor, compute
 from telegrad_service.engine.writes import apply_in_place
 from telegrad_service.session import usage
 from telegrad_service.session.programs import Program
@@ -185,10 +185,8 @@ class Session:
         inputs = tuple([self._resolve(v, context) if type(v) is str else v for v in command.inputs])
         if op.required_inputs <= len(inputs) < len(op.inputs) and not op.inputs[-1].variadic:
             inputs += (None,) * (len(op.inputs) - len(inputs))  # absent optional tensors need not be written out
-        check_inputs(self.engine, op, inputs)
-        parameters = op.complete(command.parameters)
-        outcome = self._quota.foresee(op, inputs, parameters, in_place=in_place)
-        count = None if outcome is None else 1 if in_place else len(outcome.outputs)
+        call = self._quota.foresee(self.engine, op, inputs, command.parameters, in_place=in_place)
+        count = None if call.types is None else 1 if in_place else len(call.types)
         wanted = command.outputs
         if wanted is not None:
             self._require_free(wanted, context)
@@ -199,9 +197,9 @@ class Session:
         token = modes.set_mode(command.grad_enabled)
         try:
             if in_place:
-                made: Any = apply_in_place(self.engine, op.name, inputs, parameters)
+                made: Any = apply_in_place(self.engine, op.name, inputs, dict(command.parameters))
             else:
-                made = compute(self.engine, ENTRIES[op.name], inputs, parameters, outcome)
+                made = compute(self.engine, ENTRIES[op.name], inputs, {**op.defaults, **command.parameters}, call)
         finally:
             modes.reset_mode(token)
         outputs = made if isinstance(made, tuple) else (made,)

@@ -47,7 +47,9 @@ def _add(buffers: dict[int, int], array: Array) -> None:
     """Note the buffer that the array is, or is a view of."""
     while array.base is not None:
         # A view that numpy made of strides keeps its owner in an object of its own.
-        owner: Any = array.base if isinstance(array.base, np.ndarray) else getattr(array.base, "base", None)
+        owner: Any = array.base
+        if not isinstance(owner, np.ndarray):
+            owner = getattr(owner, "base", None)
         if not isinstance(owner, np.ndarray):
             break
         array = owner
