@@ -136,7 +136,7 @@ def test_every_op_has_a_summary_that_is_a_sentence() -> None:
     assert missing(n for n, row in PUBLIC.items() if not re.match(r"[^\n]+[.`)\]]$", row.doc.split("\n\n")[0])) == []
 
 
-ONLY_METHODS = {"contiguous", "copy", "expand", "getitem", "index", "new_full", "repeat", "sum_to_size", "to", "view"}
+ONLY_METHODS = {"contiguous", "copy", "expand", "getitem", "index", "new_full", "repeat", "sum_to_size", "to", "unfold", "view"}
 """What only makes sense on a tensor is no free function in PyTorch either."""
 
 

@@ -161,7 +161,7 @@ def result_or_refusal(
         return type(error), str(error)
 
 
-NEEDS_STRIDES = {"view"}
+NEEDS_STRIDES = {"view", "view.dtype", "view_as_complex"}
 """Ops that PyTorch too refuses for some layouts: what they give depends on memory by definition."""
 
 

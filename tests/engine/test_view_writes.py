@@ -178,6 +178,27 @@ def test_write_into_the_real_part_of_a_view_of_a_transposed_layout_spares_the_im
     assert np.array_equal(x.grad.numpy(), np.arange(6).reshape(3, 2) * (18 + 4j))
 
 
+def test_write_through_a_complex_view_of_a_transposed_layout_reaches_the_base(engine: Telegrad) -> None:
+    x = engine.tensor(np.arange(1.0, 7.0).reshape(2, 3), requires_grad=True)
+    y = x.t().clone()  # [3, 2] in column order
+
+    telegrad.view_as_complex(y.t().view(3, 2)).mul_(1j)
+    (y * y * y).sum().backward()
+
+    assert y.tolist() == [[-2.0, 3.0], [1.0, -6.0], [-4.0, 5.0]]
+    assert x.grad.tolist() == [[3.0, -12.0, 27.0], [-48.0, 75.0, -108.0]]
+
+
+def test_write_into_windows_that_overlap_is_refused(engine: Telegrad) -> None:
+    x = engine.tensor(np.arange(5.0))
+
+    x.unfold(0, 2, 2).mul_(-1.0)
+    with pytest.raises(telegrad.TelegradError, match="single memory location"):
+        x.unfold(0, 2, 1).mul_(2.0)
+
+    assert x.tolist() == [0.0, -1.0, -2.0, -3.0, 4.0]
+
+
 def test_write_into_a_detached_tensor_shows_and_is_noticed(engine: Telegrad) -> None:
     y = engine.tensor(VALUES, requires_grad=True) * 1
     z = y * y

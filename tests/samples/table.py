@@ -22,6 +22,7 @@ from tests.samples import (
     losses,
     nn,
     normalisation,
+    parts,
     reduce,
     shape,
     transcendental,
@@ -43,6 +44,7 @@ FAMILIES = (
     losses,
     conv,
     fft,
+    parts,
 )
 
 SAMPLES: list[Sample] = [sample for family in FAMILIES for sample in family.SAMPLES]

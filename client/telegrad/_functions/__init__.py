@@ -11,7 +11,9 @@ from telegrad._functions.elementwise import *
 from telegrad._functions.index import *
 from telegrad._functions.linalg import *
 from telegrad._functions.nn import *
+from telegrad._functions.parts import *
 from telegrad._functions.queries import *
+from telegrad._functions.recurrent import *
 from telegrad._functions.reduce import *
 from telegrad._functions.shape import *
 from telegrad._functions.transcendental import *

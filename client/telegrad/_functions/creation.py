@@ -35,6 +35,8 @@ __all__ = [
     "randn_like",
     "randperm",
     "tensor",
+    "tril_indices",
+    "triu_indices",
     "zeros",
     "zeros_like",
 ]
@@ -61,6 +63,8 @@ randn = in_current(BaseSession.randn)
 randn_like = free(Tensor.randn_like)
 randperm = in_current(BaseSession.randperm)
 tensor = in_current(BaseSession.tensor)
+tril_indices = in_current(BaseSession.tril_indices)
+triu_indices = in_current(BaseSession.triu_indices)
 zeros = in_current(BaseSession.zeros)
 zeros_like = free(Tensor.zeros_like)
 

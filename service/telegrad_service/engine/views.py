@@ -12,7 +12,7 @@ from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.shape import Chain
 from telegrad_service.engine.table import ENTRIES, Array
 
-_ALWAYS_POSSIBLE = {"view": "reshape"}
+_ALWAYS_POSSIBLE = {"view": "reshape", "view_as_complex": "_as_complex"}
 """A chain is applied to arrays whose memory is laid out otherwise than the base's, where only the op that may copy works."""
 
 
@@ -32,6 +32,7 @@ def take(x: Any, chain: Chain) -> Any:
 def put(target: Array, source: Any, chain: Chain) -> None:
     """Write ``source`` into the part of ``target`` (writable) that ``chain`` leads to."""
     part = take(target, chain)
+    name = chain[-1][0]
     if np.iscomplexobj(source) and part.dtype.kind != "c":
         source = source.real  # zeros in g's type, for a part that is a real or an imaginary one
     if np.may_share_memory(part, target) and part.flags.writeable:
@@ -42,6 +43,8 @@ def put(target: Array, source: Any, chain: Chain) -> None:
         put(part, source, chain[1:])
         if not np.may_share_memory(part, target):
             put(target, part, chain[:1])
+    elif part.size and name == "view_as_complex":
+        target[..., 0], target[..., 1] = np.real(source), np.imag(source)
     elif part.size:
         positions = take(np.arange(target.size).reshape(target.shape), chain)
         target.flat[positions.reshape(-1)] = np.broadcast_to(source, positions.shape).reshape(-1)

@@ -13,6 +13,7 @@ from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import ArgumentTypeError, DTypeError
 from telegrad.contract.literal import array_of, is_numpy_scalar
 from telegrad.contract.ops import Shape, SizeByName, op
+from telegrad.contract.shape_parts_rules import triangle_indices
 from telegrad.contract.shapes import ints, size_argument
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.fft import FrequencyOps
@@ -54,6 +55,11 @@ def _leaf(made: Any, requires_grad: bool) -> Any:
     if requires_grad is not False:
         made.requires_grad = requires_grad
     return made
+
+
+def _triangle(home: Any, name: str, row: Any, col: Any, offset: Any, dtype: DTypeLike | None, requires_grad: bool) -> Any:
+    sizes = {"row": _int(row, name, "row"), "col": _int(col, name, "col"), "offset": _int(offset, name, "offset")}
+    return _leaf(home._apply(name, **sizes, dtype=_dtype(dtype)), requires_grad)
 
 
 class CreationOps(FrequencyOps[Made]):
@@ -152,6 +158,26 @@ class CreationOps(FrequencyOps[Made]):
         """
         made = self._apply("eye", n=_int(n, "eye", "n"), m=None if m is None else _int(m, "eye", "m"), dtype=_dtype(dtype))
         return _leaf(made, requires_grad)
+
+    @op(triangle_indices("tril_indices"), differentiable=(), reason=NOT_A_FUNCTION)
+    def tril_indices(
+        self: Any, row: int, col: int, offset: int = 0, *, dtype: DTypeLike | None = None, requires_grad: bool = False
+    ) -> Made:
+        """Rows and columns of the elements of a matrix on or below the diagonal number ``offset``, row by row.
+
+        Shapes: -> [2, k]. dtype: int64 unless given; or int32. Raises: ShapeError for negative sizes.
+        """
+        return _triangle(self, "tril_indices", row, col, offset, dtype, requires_grad)
+
+    @op(triangle_indices("triu_indices"), differentiable=(), reason=NOT_A_FUNCTION)
+    def triu_indices(
+        self: Any, row: int, col: int, offset: int = 0, *, dtype: DTypeLike | None = None, requires_grad: bool = False
+    ) -> Made:
+        """Rows and columns of the elements of a matrix on or above the diagonal number ``offset``, row by row.
+
+        Shapes: -> [2, k]. dtype: int64 unless given; or int32. Raises: ShapeError for negative sizes.
+        """
+        return _triangle(self, "triu_indices", row, col, offset, dtype, requires_grad)
 
     # Ranges ------------------------------------------------------------------------------------------------------------------
 

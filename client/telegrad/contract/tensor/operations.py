@@ -15,6 +15,8 @@ from telegrad.contract.tensor.inplace import InPlaceOps
 from telegrad.contract.tensor.linalg import LinalgOps
 from telegrad.contract.tensor.losses import LossOps
 from telegrad.contract.tensor.nn import NNOps
+from telegrad.contract.tensor.parts import PartOps
+from telegrad.contract.tensor.recurrent import RecurrentOps
 from telegrad.contract.tensor.reduce import ReduceOps
 from telegrad.contract.tensor.shape import ShapeOps
 from telegrad.contract.tensor.transcendental import TranscendentalOps
@@ -28,6 +30,7 @@ class TensorOps(
     LikeOps,
     ReduceOps,
     ShapeOps,
+    PartOps,
     CompositeOps,
     IndexOps,
     LinalgOps,
@@ -35,6 +38,7 @@ class TensorOps(
     NNOps,
     LossOps,
     ConvOps,
+    RecurrentOps,
     FFTOps,
     InPlaceOps,
 ):

@@ -8,7 +8,7 @@ innermost transform goes first, handles its own level and calls ``_apply`` of wh
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
@@ -40,6 +40,20 @@ class Level:
         """A random op none of whose inputs this transform has wrapped; ``NOT_REDIRECTED`` where drawing once is right."""
         return NOT_REDIRECTED
 
+    def lift(self, tensor: Any) -> Any:
+        """A tensor of a lower level, or of none, as one of this transform's own: what a gradient with respect to it needs."""
+        return tensor
+
+
+def lifted(tensor: Any, levels: tuple[Level, ...]) -> Any:
+    """``tensor`` as one that each of ``levels`` (outermost first) has wrapped where it can."""
+    if not levels:
+        return tensor
+    *outer, last = levels
+    if isinstance(tensor, Wrapped) and tensor.level is last:
+        return tensor._with_held(lambda held: lifted(held, tuple(outer)))
+    return last.lift(lifted(tensor, tuple(outer)))
+
 
 _running: ContextVar[tuple[Level, ...]] = ContextVar("telegrad_transforms", default=())
 
@@ -48,7 +62,7 @@ running: Callable[[], tuple[Level, ...]] = _running.get
 
 
 @contextlib.contextmanager
-def entered(level: Level) -> Iterator[None]:
+def entered(level: Level) -> Generator[None]:
     """Run ``level`` inside of what runs already."""
     token = _running.set((*running(), level))
     try:
@@ -59,7 +73,7 @@ def entered(level: Level) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def outside(level: Level) -> Iterator[None]:
+def outside(level: Level) -> Generator[None]:
     """Step out of ``level`` and of all inside it, for work on what its wrappers hold."""
     token = _running.set(running()[: level.depth - 1])
     try:
@@ -116,6 +130,10 @@ class Wrapped(Tensor):
     def _held(self) -> Any:
         """The tensor, or the main one of the tensors, that this one wraps."""
         raise NotImplementedError
+
+    def _with_held(self, change: Callable[[Any], Any]) -> Any:  # noqa: ARG002 - see Batched's
+        """A wrapper like this one around what ``change`` makes of the tensors it holds."""
+        return self
 
     # What holds for all ------------------------------------------------------------------------------------------------------
 

@@ -49,6 +49,16 @@ def _eye(n: int, m: int | None, dtype: DType | None) -> Any:
     return np.eye(n, m, dtype=(dtype or DEFAULT_DTYPE).numpy)
 
 
+@kernel("tril_indices")
+def _tril_indices(row: int, col: int, offset: int, dtype: DType | None) -> Any:
+    return np.array(np.tril_indices(row, max(-row, min(offset, col)), col), (dtype or dtypes.int64).numpy)
+
+
+@kernel("triu_indices")
+def _triu_indices(row: int, col: int, offset: int, dtype: DType | None) -> Any:
+    return np.array(np.triu_indices(row, max(-row, min(offset, col)), col), (dtype or dtypes.int64).numpy)
+
+
 @kernel("zeros_like")
 def _zeros_like(self: Array, dtype: DType | None) -> Any:
     return np.zeros(self.shape, _type_like(self, dtype))

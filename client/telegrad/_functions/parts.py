@@ -1,0 +1,38 @@
+"""Free functions of complex parts, of copies with a part replaced, and of choices."""
+
+# pyright: reportPrivateUsage=false
+# Some are no methods of a tensor, as in PyTorch.
+
+from __future__ import annotations
+
+from telegrad._free import free
+from telegrad.contract.tensor.parts import block_diag, cartesian_prod
+from telegrad.contract.tensor.tensor import Tensor
+
+__all__ = [
+    "adjoint",
+    "block_diag",
+    "cartesian_prod",
+    "combinations",
+    "conj_physical",
+    "diagonal_scatter",
+    "resolve_conj",
+    "resolve_neg",
+    "select_scatter",
+    "slice_scatter",
+    "unravel_index",
+    "view_as_complex",
+    "view_as_real",
+]
+
+adjoint = free(Tensor.adjoint)
+combinations = free(Tensor._combinations)
+conj_physical = free(Tensor.conj_physical)
+diagonal_scatter = free(Tensor.diagonal_scatter)
+resolve_conj = free(Tensor.resolve_conj)
+resolve_neg = free(Tensor.resolve_neg)
+select_scatter = free(Tensor.select_scatter)
+slice_scatter = free(Tensor.slice_scatter)
+unravel_index = free(Tensor._unravel_index, "indices")
+view_as_complex = free(Tensor._view_as_complex)
+view_as_real = free(Tensor._view_as_real)

@@ -1,0 +1,7 @@
+"""How ``vmap`` does each op on all rows at once: one module per family. Importing the package fills ``batched.RULES``."""
+
+from __future__ import annotations
+
+from telegrad.contract.transforms.batching import elementwise, index, linalg, nn, reduce, shape
+
+__all__ = ["elementwise", "index", "linalg", "nn", "reduce", "shape"]
