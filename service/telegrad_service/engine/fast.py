@@ -44,10 +44,10 @@ def install() -> None:
     _installed.update(ENTRIES)
     for method, name in OPERATORS.items():
         setattr(Tensor, method, _binary(ENTRIES[name], getattr(Tensor, method)))
-    for name, entry in ENTRIES.items():
+    for entry in ENTRIES.values():
         op = entry.op
         if entry.ufunc is not None and len(op.inputs) == 1 and not op.parameters and len(op.outputs) == 1:
-            method = "__neg__" if name == "neg" else name
+            method = op.function.__name__  # `neg` is `__neg__`; `special.i0e` is no method by that name
             setattr(Tensor, method, _unary(entry, getattr(Tensor, method)))
 
 

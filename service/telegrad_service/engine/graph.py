@@ -18,6 +18,8 @@ from telegrad_service.engine import quiet
 from telegrad_service.engine.table import Array, Plan
 
 if TYPE_CHECKING:
+    from telegrad.contract.hooks import Hook, RemovableHandle
+    from telegrad_service.engine.hooks import Hooks
     from telegrad_service.engine.tensor import Engine, Tensor
 
 sequence: Final = itertools.count(1).__next__
@@ -46,10 +48,13 @@ class Node:
         guards: the write counters of the saved values, each followed by what it said then; those of saved outputs come last.
         number: position in the order of making.
         retained: output index to weak references of the non-leaf tensors that retain its gradient.
+        hooks: what users registered; the slot is filled when first needed, so that other nodes do not pay for it.
     """
 
+    hooks: Hooks
+
     __slots__ = (
-        "__weakref__", "dtype", "edges", "guards", "indexes", "number", "others", "parameters", "plan", "retained", "saved",
+        "__weakref__", "dtype", "edges", "guards", "hooks", "indexes", "number", "others", "parameters", "plan", "retained", "saved",
         "shape",
     )  # fmt: skip
 
@@ -119,12 +124,31 @@ class Node:
                 out.append((target if isinstance(target, Node) else AccumulateGrad(target), self.indexes[edge]))
         return tuple(out)
 
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dict for whatever users want to keep with the node."""
+        return _hooks_for(self).metadata
+
+    def register_prehook(self, fn: Hook) -> RemovableHandle:
+        """Call ``fn(grad_outputs)`` before the node runs; see ``telegrad.autograd.graph.Node``."""
+        return _hooks_for(self).before.add(fn)
+
+    def register_hook(self, fn: Hook) -> RemovableHandle:
+        """Call ``fn(grad_inputs, grad_outputs)`` after the node ran; see ``telegrad.autograd.graph.Node``."""
+        return _hooks_for(self).after.add(fn)
+
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
 
 
+def _hooks_for(target: Node | Tensor) -> Hooks:
+    from telegrad_service.engine.hooks import hooks_for  # it needs this module
+
+    return hooks_for(target)
+
+
 class AccumulateGrad:
-    """The end of a path: adds what arrives to the ``grad`` of ``variable``, a leaf."""
+    """The end of a path: adds what arrives to the ``grad`` of ``variable``, a leaf, which keeps the hooks."""
 
     __slots__ = ("variable",)
 
@@ -139,6 +163,19 @@ class AccumulateGrad:
     def next_functions(self) -> tuple[()]:
         """Nothing follows a leaf."""
         return ()
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dict for whatever users want to keep with the node."""
+        return _hooks_for(self.variable).metadata
+
+    def register_prehook(self, fn: Hook) -> RemovableHandle:
+        """Call ``fn(grad_outputs)`` before the gradient is added; see ``telegrad.autograd.graph.Node``."""
+        return _hooks_for(self.variable).before.add(fn)
+
+    def register_hook(self, fn: Hook) -> RemovableHandle:
+        """Call ``fn((), grad_outputs)`` after the gradient was added; see ``telegrad.autograd.graph.Node``."""
+        return _hooks_for(self.variable).after.add(fn)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AccumulateGrad) and other.variable is self.variable
@@ -173,13 +210,14 @@ class Walk:
         self.create_graph = create_graph
         self.pending: dict[int, tuple[Node, list[Any], list[bool]]] = {}
         self.heap: list[int] = []
-        self.leaves: dict[int, tuple[Tensor, Any, bool]] = {}
+        self.leaves: dict[int, list[Any]] = {}  # by id: the leaf, the sum so far, whether its buffer is the walk's own
         self.captured: dict[int, Any] = {}
         self.retained: list[tuple[Tensor, Any]] = []
         self.made_bytes = 0
         self.restricted = wanted is not None
         self.wanted_outputs: dict[tuple[int, int], list[int]] = {}
         self.wanted_leaves: dict[int, list[int]] = {}
+        self.wanted_nodes: set[int] = set()
         self.needed: set[int] | None = None
         for position, tensor in enumerate(wanted or ()):
             node = tensor.current_node()
@@ -200,7 +238,7 @@ class Walk:
         """Visit only nodes from which a wanted tensor can be reached."""
         if not self.restricted:
             return
-        wanted_nodes = {number for number, _ in self.wanted_outputs}
+        wanted_nodes = self.wanted_nodes = {number for number, _ in self.wanted_outputs}
         lowest = 0 if self.wanted_leaves else min(wanted_nodes, default=0)
         nodes: dict[int, Node] = {}
         todo: list[Node] = []
@@ -229,7 +267,7 @@ class Walk:
         token = quiet.enter()
         try:
             heap, pending = self.heap, self.pending
-            if self.create_graph or self.restricted:
+            if self.create_graph:
                 while heap:
                     node, gradients, _ = pending.pop(-heapq.heappop(heap))
                     self._visit(node, gradients)
@@ -261,63 +299,106 @@ class Walk:
         return any(t.number in needed if isinstance(t, Node) else id(t) in leaves for t in node.edges)
 
     def _run_plain(self, node: Node, gradients: list[Any]) -> None:  # noqa: C901, PLR0912 - calls would cost what it saves
-        """``_visit`` for arrays and every leaf wanted, and on from there, for as long as the next node is the only one due.
+        """``_visit`` for arrays, and on from there, for as long as the next node is the only one due.
 
         Most nodes of most walks have one output and pass a gradient of the very shape and type that the next one expects;
         a chain of such nodes needs neither the heap nor the table of what is pending.
         """
-        heap, pending, retain_graph = self.heap, self.pending, self.retain_graph
+        heap, pending, retain_graph, needed = self.heap, self.pending, self.retain_graph, self.needed
         if node.others is not None:
             self._visit(node, gradients)
             return
         g: Any = gradients.pop()  # nobody else holds it then, and its memory is free as soon as it has served
         while True:
             plan, saved = node.plan, node.saved
-            if saved is None or node.retained is not None:
+            if saved is None or node.retained is not None or (needed is not None and node.number in self.wanted_nodes):
                 self._visit(node, [g])
                 return
             guards = node.guards
             if guards and (guards[0][0] != guards[1] or len(guards) > 2):
                 self._check_guards(node)
+            edges = node.edges
             only = plan.only
             if only is not None:
                 g = only(g, *saved)
                 if plan.saves and not retain_graph:
                     node.saved = None
-                target: Any = node.edges[0]
-                if target.__class__ is not Node:
+                follower: Any = edges[0]
+                if follower.__class__ is not Node:
                     if g is not None:
-                        self._reach_leaf(target, g)
+                        self._reach_leaf(follower, g)
                     return
-                if g.__class__ is np.ndarray and target.others is None and g.shape == target.shape and g.dtype is target.dtype:
-                    number = target.number
-                    if not heap or number > -heap[0]:
-                        node = target
+                if needed is not None and follower.number not in needed:
+                    return
+                if not (
+                    g.__class__ is np.ndarray
+                    and follower.others is None
+                    and g.shape == follower.shape
+                    and g.dtype is follower.dtype
+                ):
+                    if g is not None:
+                        self._reach(follower, node.indexes[0], g)
+                    return
+            else:
+                follower = None
+                following: Any = None
+                values = plan.differentiate(g, saved)
+                del g
+                for edge, value in zip(plan.targets, values, strict=True):
+                    if edge < 0 or value is None:
                         continue
-                    if number not in pending:
-                        pending[number] = (target, [g], [False])
-                        heapq.heappush(heap, -number)
-                        return
-                if g is not None:
-                    self._reach(target, node.indexes[0], g)
-                return
-            edges, indexes = node.edges, node.indexes
-            for edge, value in zip(plan.targets, plan.differentiate(g, saved), strict=True):
-                if edge < 0 or value is None:
-                    continue
-                target = edges[edge]
-                if target.__class__ is Node:
-                    self._reach(target, indexes[edge], value)
+                    target: Any = edges[edge]
+                    if target.__class__ is not Node:
+                        self._reach_leaf(target, value)
+                    elif needed is None or target.number in needed:
+                        if (
+                            follower is None
+                            and value.__class__ is np.ndarray
+                            and target.others is None
+                            and value.shape == target.shape
+                            and value.dtype is target.dtype
+                        ):
+                            follower, following = target, value
+                            continue
+                        if target is follower:  # x * x
+                            self._reach(follower, 0, following)
+                            follower = None
+                        self._reach(target, node.indexes[edge], value)
+                del values
+                if plan.saves and not retain_graph:
+                    node.saved = None
+                if follower is None:
+                    return
+                g = following
+                del following
+            number = follower.number
+            if heap and number <= -heap[0]:
+                if number in pending:
+                    self._reach(follower, 0, g)
                 else:
-                    self._reach_leaf(target, value)
-            if plan.saves and not retain_graph:
-                node.saved = None
-            return
+                    pending[number] = (follower, [g], [False])
+                    heapq.heappush(heap, -number)
+                return
+            node = follower
 
     def _visit(self, node: Node, gradients: list[Any]) -> None:
         if (node.retained is not None or self.needed is not None) and not self._note(node, gradients):
             return
-        plan, saved = node.plan, node.saved
+        plan = node.plan
+        saved = self._saved(node)
+        if len(gradients) == 1:
+            g = gradients[0]
+        else:
+            g = tuple(self._zeros(node, i) if x is None else x for i, x in enumerate(gradients))
+        for edge, value in zip(plan.targets, plan.differentiate(g, saved), strict=True):
+            if edge >= 0 and value is not None:
+                self._send(node, edge, value)
+        if plan.saves and not self.retain_graph:
+            node.saved = None
+
+    def _saved(self, node: Node) -> tuple[Any, ...]:
+        """What the node's formulas are given. Raises GraphFreedError or VersionError."""
+        saved = node.saved
         if saved is None:
             raise GraphFreedError(
                 "Trying to backward through the graph a second time (or directly access saved tensors after they have "
@@ -330,17 +411,7 @@ class Walk:
             )
         if node.guards:
             self._check_guards(node)
-        if len(gradients) == 1:
-            g = gradients[0]
-        else:
-            g = tuple(self._zeros(node, i) if x is None else x for i, x in enumerate(gradients))
-        if self.create_graph:
-            saved = self._as_tensors(node, saved)
-        for edge, value in zip(plan.targets, plan.differentiate(g, saved), strict=True):
-            if edge >= 0 and value is not None:
-                self._send(node, edge, value)
-        if plan.saves and not self.retain_graph:
-            node.saved = None
+        return self._as_tensors(node, saved) if self.create_graph else saved
 
     def _send(self, node: Node, edge: int, gradient: Any) -> None:
         target = node.edges[edge]
@@ -407,16 +478,19 @@ class Walk:
 
     def _reach_leaf(self, leaf: Tensor, gradient: Any) -> None:
         key = id(leaf)
-        positions = self.wanted_leaves.get(key)
-        if self.restricted and positions is None:
+        if self.restricted and key not in self.wanted_leaves:
             return
-        gradient = self._fit(gradient, leaf.array.shape, leaf.array.dtype)
-        before = self.leaves.get(key)
-        if before is None:
-            self.leaves[key] = (leaf, gradient, False)
+        array = leaf.array
+        if gradient.__class__ is not np.ndarray or gradient.shape != array.shape or gradient.dtype is not array.dtype:
+            gradient = self._fit(gradient, array.shape, array.dtype)
+        reached = self.leaves.get(key)
+        if reached is None:
+            self.leaves[key] = [leaf, gradient, False]
+        elif reached[2]:
+            before = reached[1]
+            np.add(before, gradient, out=before)
         else:
-            total, owned = self._add(before[1], gradient, before[2])
-            self.leaves[key] = (leaf, total, owned)
+            reached[1], reached[2] = self._add(reached[1], gradient, False)
 
     def _finish(self, accumulate: bool) -> None:
         """Give the leaves' sums out: into ``.grad``, or into ``captured``."""
