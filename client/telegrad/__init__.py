@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from telegrad import autograd as autograd
     from telegrad import errors as errors
     from telegrad import fft as fft
+    from telegrad import func as func
     from telegrad import linalg as linalg
     from telegrad import nn as nn
+    from telegrad import special as special
     from telegrad._async import AsyncSession as AsyncSession
     from telegrad._async import AsyncTensor as AsyncTensor
     from telegrad._connect import connect as connect
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from telegrad.contract.modes import set_grad_enabled as set_grad_enabled
     from telegrad.contract.session import BaseSession
     from telegrad.contract.tensor.tensor import Tensor as Tensor
+    from telegrad.func.batching import vmap as vmap
 
     # Under another name, an import alone makes nothing public to type checkers.
     Session = BaseSession
@@ -78,6 +81,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     "local": ("telegrad._current", "local"),
     "no_grad": ("telegrad.contract.modes", "no_grad"),
     "set_grad_enabled": ("telegrad.contract.modes", "set_grad_enabled"),
+    "vmap": ("telegrad.func.batching", "vmap"),
 } | {
     name: ("telegrad.contract.dtypes", name)
     for names in (
@@ -86,7 +90,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     )
     for name in names
 }
-_MODULES = frozenset({"autograd", "errors", "fft", "linalg", "nn"})
+_MODULES = frozenset({"autograd", "errors", "fft", "func", "linalg", "nn", "special"})
 
 
 def __getattr__(name: str) -> Any:

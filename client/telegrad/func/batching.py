@@ -10,7 +10,7 @@ from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, Auto
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.transforms import batching as _rules
 from telegrad.contract.transforms.batched import Batched, VmapLevel, do, values_of
-from telegrad.contract.transforms.trees import build, flatten, spread
+from telegrad.contract.transforms.trees import LEAF, build, flatten, spread
 from telegrad.contract.transforms.wrapper import entered
 
 P = ParamSpec("P")
@@ -51,8 +51,8 @@ def vmap(
 
     Raises:
         ArgumentValueError: dimensions that do not match the arguments, batches of different sizes, a result that is no tensor.
-        AutogradError: inside ``func``, a value that each row has its own of, where Python needs one (``if x.sum() > 0``, ``.item()``),
-            masks that select differently from row to row, random ops unless allowed.
+        AutogradError: inside ``func``, a value of which each row has its own where Python needs one (``if x > 0``, ``.item()``),
+            a mask that selects other places in each row, a random op unless allowed.
     """
     if randomness not in RANDOMNESS:
         raise AutogradError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
@@ -121,8 +121,8 @@ def _input_dimensions(func: Any, in_dims: Any, args: tuple[Any, ...]) -> tuple[l
         )
     if not args:
         raise ArgumentValueError(
-            f"vmap({name})(<inputs>): got no inputs. Maybe you forgot to add inputs, or you are trying to vmap over a function with "
-            "no inputs. The latter is unsupported."
+            f"vmap({name})(<inputs>): got no inputs. Maybe you forgot to add inputs, or you are trying to vmap over a function "
+            "with no inputs. The latter is unsupported."
         )
     flat, structure = flatten(args)
     dims = spread(in_dims, structure)
@@ -173,19 +173,17 @@ def _output_dimensions(func: Any, out_dims: Any, structure: Any) -> list[Any]:
     for d in flatten(out_dims)[0]:
         if d is not None and type(d) is not int:
             raise ArgumentValueError(
-                f"vmap({name}, ..., out_dims={out_dims}): `out_dims` must be an int, None or a python collection of ints representing "
-                "where in the outputs the vmapped dimension should appear."
+                f"vmap({name}, ..., out_dims={out_dims}): `out_dims` must be an int, None or a python collection of ints "
+                "representing where in the outputs the vmapped dimension should appear."
             )
     given = out_dims
-    if isinstance(given, tuple) and len(cast("tuple[Any, ...]", given)) == 1 and not isinstance(structure, tuple):
-        only = cast("tuple[Any, ...]", given)[0]
-        if getattr(structure, "parts", None) is None:
-            given = only  # one result needs no tuple around its dimension
+    if isinstance(given, tuple) and len(given) == 1 and structure is LEAF:
+        given = given[0]  # one result needs no tuple around its dimension
     places = spread(given, structure)
     if places is None:
         raise ArgumentValueError(
-            f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of `outputs`. out_dims "
-            f"has structure {flatten(out_dims)[1]!r} but outputs has structure {structure!r}."
+            f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of `outputs`. "
+            f"out_dims has structure {flatten(out_dims)[1]!r} but outputs has structure {structure!r}."
         )
     return places
 

@@ -104,7 +104,6 @@ class Batched(Wrapped):
     """
 
     __slots__ = ("value",)
-    level: VmapLevel
 
     def __init__(self, level: VmapLevel, value: Any) -> None:
         self.level = level
@@ -129,7 +128,7 @@ class Batched(Wrapped):
     # Ops ---------------------------------------------------------------------------------------------------------------------
 
     def _transform(self, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
-        level = self.level
+        level: VmapLevel = self.level
         if op in ELEMENTWISE:
             return elementwise(level, op, inputs, parameters)
         if op not in OPS:
@@ -162,7 +161,7 @@ class Batched(Wrapped):
         """Per row: the rows do not meet in a batched input, so one walk does all of them. With respect to a tensor that is the same
         for all rows, one walk a row, together.
         """
-        level = self.level
+        level: VmapLevel = self.level
         given: Sequence[Any] = (None,) * len(outputs) if grad_outputs is None else grad_outputs
         checks.check_vectors(len(outputs), given)
         roots, vectors = [], []

@@ -58,7 +58,7 @@ def flatten(tree: Any) -> tuple[list[Any], Any]:
 
 def _take_apart(tree: Any, leaves: list[Any]) -> Any:
     if isinstance(tree, dict):
-        table = cast("dict[Any, Any]", tree)
+        table: dict[Any, Any] = tree
         return Structure(type(table), tuple(table), tuple([_take_apart(v, leaves) for v in table.values()]))
     if isinstance(tree, (tuple, list)):
         items = cast("Sequence[Any]", tree)
@@ -114,7 +114,7 @@ def spread(prefix: Any, structure: Any) -> list[Any] | None:
         return None
     given = cast("Any", prefix)
     if isinstance(given, dict):
-        table = cast("dict[Any, Any]", given)
+        table: dict[Any, Any] = given
         if structure.keys is None or set(table) != set(structure.keys):
             return None
         items = [table[k] for k in structure.keys]

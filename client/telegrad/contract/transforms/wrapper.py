@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from telegrad.contract.errors import AutogradError
 from telegrad.contract.ops import OPS
+from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import GraphNode, Tensor
 
 if TYPE_CHECKING:
@@ -28,13 +29,23 @@ class Level:
     Attributes:
         depth: how many transforms run around it, itself included; 1 is the outermost.
         over: it has ended; its wrappers mean nothing any more.
+        functional: it runs a function, inside of which ``backward()`` makes no sense.
     """
 
-    __slots__ = ("depth", "over")
+    __slots__ = ("depth", "functional", "over")
 
-    def __init__(self) -> None:
+    def __init__(self, *, functional: bool = True) -> None:
         self.depth = len(running()) + 1
+        self.functional = functional
         self.over = False
+
+    def adopts(self) -> bool:
+        """Whether tensors made from nothing while this transform runs are its own, see ``adopted``."""
+        return False
+
+    def adopted(self, made: Any) -> Any:
+        """A tensor made from nothing, as this transform's own."""
+        return made
 
     def draw(self, home: Any, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Any:  # noqa: ARG002 - see vmap's
         """A random op none of whose inputs this transform has wrapped; ``NOT_REDIRECTED`` where drawing once is right."""
@@ -90,18 +101,21 @@ class Wrapped(Tensor):
     """
 
     __slots__ = ("__weakref__", "level")
-    level: Level
+    level: Any
+    """Some kind of ``Level``, the same for all wrappers of a class."""
 
     @final
     def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
         """Hand one op to the innermost transform among the inputs, see ``TensorBase._apply``."""
-        innermost = self
-        for x in inputs:
-            if isinstance(x, Wrapped) and x.level.depth > innermost.level.depth:
-                innermost = x
-        if innermost.level.over:
-            innermost._escaped()
-        return innermost._transform(op, inputs, parameters)
+        found = innermost(inputs)
+        if found is None:  # it is asked on behalf of others
+            for x in inputs:
+                if isinstance(x, TensorBase):
+                    return x._apply(op, *inputs, **parameters)
+            return self._held()._apply(op, *inputs, **parameters)
+        if found.level.over:
+            return found._outlived(op, inputs, parameters)
+        return found._transform(op, inputs, parameters)
 
     # What a subclass provides ------------------------------------------------------------------------------------------------
 
@@ -197,6 +211,10 @@ class Wrapped(Tensor):
         """Raise the error of asking for values."""
         raise AutogradError(f"{what}() is not possible on a tensor of a running transform: its values are not those of one tensor")
 
+    def _outlived(self, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Any:  # noqa: ARG002 - see Dual's
+        """Do one op on a wrapper whose transform has ended."""
+        self._escaped()
+
     def _escaped(self) -> NoReturn:
         """Raise the error of a wrapper that outlived its transform."""
         raise AutogradError(
@@ -235,6 +253,12 @@ def redirected(home: Any, op: str, inputs: tuple[Any, ...], parameters: dict[str
             made = level.draw(home, op, inputs, parameters)
             if made is not NOT_REDIRECTED:
                 return made
+    if row is not None and not row.inputs:
+        for level in reversed(running()):
+            if level.adopts():
+                with outside(level):
+                    made = home._apply(op, **parameters)
+                return level.adopted(made)
     return NOT_REDIRECTED
 
 
@@ -251,8 +275,10 @@ def redirected_grad(outputs: Sequence[Any], inputs: Sequence[Any], grad_outputs:
     return wrapper._differentiate(outputs, inputs, grad_outputs, **settings)
 
 
-def refuse_backward() -> NoReturn:
-    """Raise the error of ``backward`` inside a transform, on whatever tensors."""
+def refuse_backward() -> None:
+    """Raise the error of ``backward`` inside a function's transform, on whatever tensors; nothing inside a ``dual_level()``."""
+    if not any(level.functional for level in running()):
+        return
     raise AutogradError(
         "backward() called inside a functional transform (telegrad.vmap, say). This is not supported: use telegrad.func.grad, "
         "telegrad.func.vjp or telegrad.autograd.grad there, or call backward() outside of the transforms."

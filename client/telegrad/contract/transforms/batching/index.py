@@ -1,4 +1,4 @@
-"""Ops that look up, scatter and fill by index. An index of the row itself stands in front of indices that differ from row to row."""
+"""Ops that look up, scatter and fill by index. The row's own number stands in front of indices that differ from row to row."""
 
 from __future__ import annotations
 
@@ -218,8 +218,8 @@ def masked_select(call: Call) -> Any:
     """What a mask that is the same for all rows selects."""
     if call.batched[1]:
         raise AutogradError(
-            "vmap: Attempted to vmap over `mask` in telegrad.masked_select(self, mask). We cannot support this because for each batch "
-            "this would return a differently shaped Tensor. Use telegrad.where."
+            "vmap: Attempted to vmap over `mask` in telegrad.masked_select(self, mask). We cannot support this because for each "
+            "batch this would return a differently shaped Tensor. Use telegrad.where."
         )
     shape = broadcast(call.specs[0].shape, call.specs[1].shape)
     if call.specs[1].dtype is not dtypes.bool_ or not shape:

@@ -35,6 +35,8 @@ def over_dimensions(call: Call) -> Any:
     dim = call.parameters["dim"]
     rank = call.rank()
     wanted = (dim,) if isinstance(dim, int) else dim
+    if wanted == () and call.name in ("all", "any"):  # of no dimension, where others mean all of them
+        return do(call.name, call.rows(0), **call.parameters)
     dims = tuple([d + 1 for d in dimensions(wanted, rank)]) if rank else (1,)
     return results(call, do(call.name, at_least_1d(call), **{**call.parameters, "dim": dims}))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from telegrad.contract.ops import Spec
@@ -23,9 +24,12 @@ def squeeze(call: Call) -> Any:
     _ = call.outcome
     dim = call.parameters["dim"]
     shape = call.specs[0].shape
-    wanted = (
-        range(len(shape)) if dim is None else dimensions((dim,) if isinstance(dim, int) else dim, len(shape)) if dim != () else ()
-    )
+    wanted: Sequence[int]
+    if dim is None:
+        wanted = range(len(shape))
+    else:
+        named = (dim,) if isinstance(dim, int) else dim
+        wanted = dimensions(named, len(shape)) if named else ()
     return do("squeeze", call.rows(0), dim=tuple([d + 1 for d in wanted if d < len(shape) and shape[d] == 1]))
 
 
