@@ -83,22 +83,49 @@ def _through_products(
     )
 
 
-@joint_derivative("lstm_cell", "self", "hx", "cx", "w_ih", "w_hh", "b_ih", "b_hh")
-def _lstm_gradient(
-    g: Any, self: Any, hx: Any, cx: Any, w_ih: Any, w_hh: Any, cell: Any, gates: Any, needs: tuple[bool, ...]
-) -> tuple[Any, ...]:
-    of_hidden, of_cell, of_gates = g
-    n = hx.shape[1]
+def _lstm_tensors(of_hidden: Any, of_cell: Any, of_gates: Any, cx: Any, cell: Any, gates: Any, n: int) -> tuple[Any, Any]:
+    """Gradients of what goes into the gates and of the old memory."""
     i, f, candidate, o = [_columns(gates, k * n, n) for k in range(4)]
     t = F.tanh(cell)
     of_memory = of_cell + of_hidden * o * (1 - t * t)
     direct = F.cat(of_memory * candidate, of_memory * cx, of_memory * i, of_hidden * t, dim=1) + of_gates
     # The slope of a sigmoid s is s - s ** 2, that of a tanh 1 - s ** 2.
     base = F.cat(i, f, F.astype(candidate == candidate, candidate), o, dim=1)
-    slope = base - gates * gates
-    into = direct * slope
+    return direct * (base - gates * gates), of_memory * f
+
+
+def _lstm_arrays(
+    of_hidden: Array, of_cell: Array, of_gates: Array, cx: Array, cell: Array, gates: Array, n: int
+) -> tuple[Array, Array]:
+    """``_lstm_tensors`` for arrays, into memory that is there already: a step takes half the time."""
+    t = np.tanh(cell)
+    into, slope = np.empty_like(gates), np.square(gates)
+    np.subtract(gates, slope, out=slope)
+    candidate = gates[:, 2 * n : 3 * n]
+    slope[:, 2 * n : 3 * n] += 1 - candidate
+    of_memory = of_hidden * gates[:, 3 * n :]
+    np.multiply(of_hidden, t, out=into[:, 3 * n :])
+    np.multiply(t, t, out=t)
+    np.subtract(1, t, out=t)
+    of_memory *= t
+    of_memory += of_cell
+    np.multiply(of_memory, candidate, out=into[:, :n])
+    np.multiply(of_memory, cx, out=into[:, n : 2 * n])
+    np.multiply(of_memory, gates[:, :n], out=into[:, 2 * n : 3 * n])
+    into += of_gates
+    into *= slope
+    of_memory *= gates[:, n : 2 * n]
+    return into, of_memory
+
+
+@joint_derivative("lstm_cell", "self", "hx", "cx", "w_ih", "w_hh", "b_ih", "b_hh")
+def _lstm_gradient(
+    g: Any, self: Any, hx: Any, cx: Any, w_ih: Any, w_hh: Any, cell: Any, gates: Any, needs: tuple[bool, ...]
+) -> tuple[Any, ...]:
+    differentiate = _lstm_arrays if g[0].__class__ is np.ndarray else _lstm_tensors
+    into, of_cx = differentiate(*g, cx, cell, gates, hx.shape[1])
     of_self, of_hx, *rest = _through_products(into, into, self, hx, w_ih, w_hh, (*needs[:2], *needs[3:]))
-    return of_self, of_hx, of_memory * f if needs[2] else None, *rest
+    return of_self, of_hx, of_cx if needs[2] else None, *rest
 
 
 @kernel("gru_cell")
