@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
-from telegrad.contract.dtypes import promote
+from telegrad.contract.dtypes import promote_pair
 from telegrad.contract.modes import enable_grad, is_grad_enabled
 from telegrad.contract.ops import OPS, Op
 from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.tensor.tensor import Tensor
+from telegrad.contract.transforms.batched import do
 
 
 class Call:
@@ -62,6 +64,11 @@ class Call:
         slots = self.row.inputs
         return slots[min(position, len(slots) - 1)].name in self.row.differentiable
 
+    @property
+    def recorded(self) -> bool:
+        """Whether the tangent has a history of its own: where anything that it is made of requires grad."""
+        return is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in (*self.inputs, *self.tangents))
+
     def repeat(self, inputs: tuple[Any, ...]) -> Any:
         """The same op on other inputs."""
         return do(self.name, *inputs, **self.parameters)
@@ -71,24 +78,21 @@ Rule: TypeAlias = "Callable[[Call], Any]"
 """Gives the tangent of the result, or a tuple with one for each result; None for a result without."""
 
 
-def do(name: str, *inputs: Any, **parameters: Any) -> Any:
-    """An op on whatever tensors: the hook of the first of them."""
-    for x in inputs:
-        if isinstance(x, TensorBase):
-            return x._apply(name, *inputs, **parameters)
-    raise LookupError(f"{name} needs a tensor")
+def many(made: Any) -> tuple[Any, ...]:
+    """What an op or a rule gave, as a tuple."""
+    return tuple(cast("Any", made)) if isinstance(made, (tuple, list)) else (made,)
 
 
 def tangents_of(call: Call) -> tuple[Any, ...]:
     """The tangent of every result by the op's rule, in the result's shape; None where it has none."""
     made = rule_of(call.name)(call)
-    found: tuple[Any, ...] = made if isinstance(made, (tuple, list)) else (made,)  # pyright: ignore[reportUnknownVariableType]
+    found = many(made)
     return tuple([None if t is None else _fitted(t, y) for t, y in zip(found, call.results, strict=False)])
 
 
 def _fitted(tangent: Any, result: Any) -> Any:
     """A tangent that broadcasting or promotion has yet to reach."""
-    if tangent.dtype is not result.dtype and promote(tangent.dtype, result.dtype) is result.dtype:
+    if tangent.dtype is not result.dtype and promote_pair(tangent.dtype, result.dtype) is result.dtype:
         tangent = tangent.to(result.dtype)
     return tangent if tangent.shape == result.shape else tangent.expand(result.shape)
 
@@ -162,8 +166,8 @@ def multilinear(call: Call) -> Any:
     return total
 
 
-def _grad(outputs: Any, inputs: list[Any], vectors: Any, *, create_graph: bool) -> tuple[Any, ...]:
-    found: tuple[Any, ...] = outputs.session.grad(
+def _grad(outputs: list[Any], inputs: list[Any], vectors: list[Any] | None, *, create_graph: bool) -> tuple[Any, ...]:
+    found: tuple[Any, ...] = outputs[0].session.grad(
         outputs, inputs, vectors, retain_graph=True, create_graph=create_graph, materialize_grads=True
     )
     return found
@@ -181,7 +185,7 @@ def slope(call: Call) -> Any:
     """The sum of tangent times slope. ``grad`` with a vector of ones gives the conjugate slope of each element."""
     result = call.result
     shape, dtype = tuple(result.shape), result.dtype
-    recording = is_grad_enabled()
+    recording = call.recorded
     total: Any = None
     for position, t in enumerate(call.tangents):
         if t is None:
@@ -194,7 +198,7 @@ def slope(call: Call) -> Any:
                 x = x.expand(shape)
             x = _alias(x)
             y = call.repeat((*call.inputs[:position], x, *call.inputs[position + 1 :]))
-            (steepness,) = _grad(y, [x], do("ones_like", y.detach()), create_graph=recording)
+            (steepness,) = _grad([y], [x], [do("ones_like", y)], create_graph=recording)
         if dtype.is_complex:
             steepness = steepness.conj()
         term = t * steepness
@@ -204,14 +208,14 @@ def slope(call: Call) -> Any:
 
 def double(call: Call) -> Any:
     """The gradient, by ``u``, of the products of the op's vjp along ``u`` with the tangents."""
-    recording = is_grad_enabled()
+    recording = call.recorded
     positions = [i for i, t in enumerate(call.tangents) if t is not None and call.differentiable(i)]
     with enable_grad():
         inputs = list(call.inputs)
         for i in positions:
             inputs[i] = _alias(inputs[i])
         made = call.repeat(tuple(inputs))
-        results: tuple[Any, ...] = made if isinstance(made, tuple) else (made,)  # pyright: ignore[reportUnknownVariableType]
+        results = many(made)
         smooth = [i for i, y in enumerate(results) if y.dtype.is_differentiable]
         roots = [results[i] for i in smooth]
         vectors: list[Any] = []
@@ -219,7 +223,7 @@ def double(call: Call) -> Any:
             u = do("zeros_like", y)
             u.requires_grad = True
             vectors.append(u)
-        pulled = _grad_of(roots, [inputs[i] for i in positions], vectors)
+        pulled = _grad(roots, [inputs[i] for i in positions], vectors, create_graph=True)
         # A vjp that is zero has no history of its own: what is added gives it one.
         nothing = vectors[0].sum() * 0
         for u in vectors[1:]:
@@ -236,13 +240,6 @@ def double(call: Call) -> Any:
     for i, t in zip(smooth, found, strict=True):
         tangents[i] = t
     return tuple(tangents)
-
-
-def _grad_of(roots: list[Any], inputs: list[Any], vectors: list[Any]) -> tuple[Any, ...]:
-    found: tuple[Any, ...] = roots[0].session.grad(
-        roots, inputs, vectors, retain_graph=True, create_graph=True, materialize_grads=True
-    )
-    return found
 
 
 # Elementwise -----------------------------------------------------------------------------------------------------------------
@@ -279,10 +276,47 @@ OF_RESULT: Final[dict[str, Callable[[Any, Any], Any]]] = {
 """Tangents that need the result."""
 
 SLOPE: Final = (
-    "asin acos asinh acosh atanh erf erfc sinc logit nan_to_num pow div addcmul addcdiv lerp remainder fmod copysign nextafter "
-    "maximum minimum fmax fmin clamp clamp_min clamp_max atan2 logaddexp logaddexp2 hypot xlogy leaky_relu elu hardtanh gelu silu "
-    "softplus logsigmoid"
-).split()
+    # fmt: off
+    "asin",
+    "acos",
+    "asinh",
+    "acosh",
+    "atanh",
+    "erf",
+    "erfc",
+    "sinc",
+    "logit",
+    "nan_to_num",
+    "pow",
+    "div",
+    "addcmul",
+    "addcdiv",
+    "lerp",
+    "remainder",
+    "fmod",
+    "copysign",
+    "nextafter",
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "clamp",
+    "clamp_min",
+    "clamp_max",
+    "atan2",
+    "logaddexp",
+    "logaddexp2",
+    "hypot",
+    "xlogy",
+    "leaky_relu",
+    "elu",
+    "hardtanh",
+    "gelu",
+    "silu",
+    "softplus",
+    "logsigmoid",
+    # fmt: on
+)
 """Elementwise ops, holomorphic where they take complex numbers, whose slope is left to backward."""
 
 
@@ -454,25 +488,82 @@ def _inverse(call: Call) -> Any:
     return -(y @ call.tangents[0] @ y)
 
 
-def _trace_of_product(a: Any, b: Any) -> Any:
-    return (a * b.transpose(-2, -1)).sum(dim=(-2, -1))
-
-
 LINEAR_FAMILIES: Final = frozenset({"fft", "shape"})
 """Families whose differentiable ops are linear, all but those in ``RULES``."""
 
 LINEAR: Final = (
-    "to clone conj real imag fill copy neg frac deg2rad rad2deg where sum mean cumsum "
-    "getitem.int getitem index _getitem_gradient _index_gradient index_put gather scatter scatter_add index_select index_add "
-    "index_fill index_copy take_along_dim take masked_fill masked_select masked_scatter "
-    "embedding _embedding_gradient avg_pool1d avg_pool2d avg_pool3d _avg_pool_gradient _pad_gradient trace _pick_class "
-    "_spread_class"
-).split()
+    # fmt: off
+    "to",
+    "clone",
+    "conj",
+    "real",
+    "imag",
+    "fill",
+    "copy",
+    "neg",
+    "frac",
+    "deg2rad",
+    "rad2deg",
+    "where",
+    "sum",
+    "mean",
+    "cumsum",
+    "getitem.int",
+    "getitem",
+    "index",
+    "_getitem_gradient",
+    "_index_gradient",
+    "index_put",
+    "gather",
+    "scatter",
+    "scatter_add",
+    "index_select",
+    "index_add",
+    "index_fill",
+    "index_copy",
+    "take_along_dim",
+    "take",
+    "masked_fill",
+    "masked_select",
+    "masked_scatter",
+    "embedding",
+    "_embedding_gradient",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "_avg_pool_gradient",
+    "_pad_gradient",
+    "trace",
+    "_pick_class",
+    "_spread_class",
+    # fmt: on
+)
 
 MULTILINEAR: Final = (
-    "matmul mm bmm mv dot inner outer addmm addmv baddbmm einsum _contract linear conv1d conv2d conv3d conv_transpose1d "
-    "conv_transpose2d conv_transpose3d _convolution_input _convolution_weight"
-).split()
+    # fmt: off
+    "matmul",
+    "mm",
+    "bmm",
+    "mv",
+    "dot",
+    "inner",
+    "outer",
+    "addmm",
+    "addmv",
+    "baddbmm",
+    "einsum",
+    "_contract",
+    "linear",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "_convolution_input",
+    "_convolution_weight",
+    # fmt: on
+)
 
 ADDED: Final[dict[str, tuple[str, ...]]] = {
     "addmm": ("self",),
@@ -488,7 +579,7 @@ ADDED: Final[dict[str, tuple[str, ...]]] = {
 }
 """Inputs of multilinear ops that are added to the product."""
 
-FLAT: Final = ("sign", "floor", "ceil", "round", "trunc")
+FLAT: Final = ("sign", "floor", "ceil", "round", "trunc", "bernoulli")
 
 RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(LINEAR, linear),

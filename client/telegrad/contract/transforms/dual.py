@@ -1,0 +1,354 @@
+"""``Dual``: a tensor with a tangent, which every op carries along: forward-mode differentiation.
+
+An op on duals is done on the primals; the tangent of its result comes from the op's row in ``forward_rules``. Tensors made
+inside of a running level are duals too, without a tangent, so that one can be written into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar, Token
+from typing import Any, NoReturn
+
+import numpy.typing as npt
+
+from telegrad.contract import checks
+from telegrad.contract.dtypes import DType
+from telegrad.contract.errors import ArgumentTypeError, AutogradError, ShapeError
+from telegrad.contract.modes import is_grad_enabled
+from telegrad.contract.ops import OPS, Op, Shape, find
+from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.tensor.tensor import Tensor
+from telegrad.contract.transforms.batched import do
+from telegrad.contract.transforms.forward_rules import NEED_RESULT, Call, many, tangents_of
+from telegrad.contract.transforms.wrapper import Level, Wrapped, outside
+
+_forward_enabled: ContextVar[bool] = ContextVar("telegrad_forward_enabled", default=True)
+
+is_fwd_grad_enabled = _forward_enabled.get
+"""Whether ops carry tangents now, in this thread and task."""
+
+
+def set_forward_mode(mode: bool) -> Token[bool]:
+    """Set whether ops carry tangents; the token restores what was before, see ``reset_forward_mode``."""
+    return _forward_enabled.set(mode)
+
+
+def reset_forward_mode(token: Token[bool]) -> None:
+    """Restore what ``set_forward_mode`` replaced."""
+    _forward_enabled.reset(token)
+
+
+class ForwardLevel(Level):
+    """One run of forward mode.
+
+    Where it is not ``functional`` it is a ``dual_level()``: its tensors live on without their tangents when it has ended.
+    """
+
+    __slots__ = ()
+
+    def adopts(self) -> bool:
+        """Tensors made inside are duals, so that a value with a tangent can be written into them."""
+        return True
+
+    def adopted(self, made: Any) -> Any:
+        """A dual without a tangent; integers stay what they are."""
+        return Dual(self, made) if made.dtype.is_differentiable else made
+
+
+class Dual(Wrapped):
+    """A tensor and how it changes along a direction.
+
+    Attributes:
+        primal: the tensor.
+        own: its tangent; None where it has none, and for a view.
+        origin: for a view: the dual whose memory it shares, the view op and its parameters, and which output.
+    """
+
+    __slots__ = ("origin", "own", "primal")
+    level: ForwardLevel
+
+    def __init__(self, level: ForwardLevel, primal: Any, tangent: Any = None, origin: Any = None) -> None:
+        self.level = level
+        self.primal = primal
+        self.own = tangent
+        self.origin = origin
+
+    @property
+    def tangent(self) -> Any:
+        """The tangent, or None; a view's is the view of its base's, whatever was written since."""
+        if self.origin is None:
+            return self.own
+        base, op, parameters, output = self.origin
+        above = base.tangent
+        if above is None:
+            return None
+        made = do(op, above, **parameters)
+        return made if output is None else made[output]
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of the dimensions."""
+        return self.primal.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return self.primal.dtype  # type: ignore[no-any-return]
+
+    def _held(self) -> Any:
+        return self.primal
+
+    # Ops ---------------------------------------------------------------------------------------------------------------------
+
+    def _transform(self, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
+        row = OPS.get(op)
+        if row is None:
+            return self._write(op, inputs, parameters)
+        level = self.level
+        primals = tuple([x.primal if isinstance(x, Dual) and x.level is level else x for x in inputs])
+        tangents = self._tangents(row, inputs) if row.differentiable else None
+        if row.random:
+            with outside(level):
+                made = do(op, *primals, **parameters)
+        else:
+            made = do(op, *primals, **parameters)
+        results = many(made)
+        if row.view and op != "detach" and isinstance(inputs[0], Dual):
+            single = not isinstance(made, (tuple, list))
+            origins = [(inputs[0], op, parameters, None if single else i) for i in range(len(results))]
+            views = [self._wrapped(y, None, origin) for y, origin in zip(results, origins, strict=True)]
+            return views[0] if single else tuple(views)
+        found: tuple[Any, ...] = (None,) * len(results)
+        if tangents is not None:
+            if op in NEED_RESULT and is_grad_enabled():
+                # What follows depends on an alias, so that a gradient with respect to it leaves this op's own tangent out.
+                results = tuple([do("view", y, shape=tuple(y.shape)) if y.requires_grad else y for y in results])
+                before = many(made)
+            else:
+                before = results
+            found = tangents_of(Call(row, primals, tangents, row.complete(parameters), before))
+        duals = [self._wrapped(y, t) for y, t in zip(results, found, strict=True)]
+        return tuple(duals) if isinstance(made, (tuple, list)) else duals[0]
+
+    def _tangents(self, row: Op, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """The tangent of each input that gradients flow to; None where there is none at all."""
+        if not is_fwd_grad_enabled():
+            return None
+        level, slots, flows = self.level, row.inputs, row.differentiable
+        last = len(slots) - 1
+        found: list[Any] = []
+        some = False
+        for i, x in enumerate(inputs):
+            t = x.tangent if isinstance(x, Dual) and x.level is level and slots[min(i, last)].name in flows else None
+            some = some or t is not None
+            found.append(t)
+        return tuple(found) if some else None
+
+    def _wrapped(self, primal: Any, tangent: Any, origin: Any = None) -> Any:
+        """A result: a dual, or a plain tensor where its type can have no tangent."""
+        if not primal.dtype.is_differentiable:
+            return primal
+        return Dual(self.level, primal, tangent, origin)
+
+    def _write(self, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
+        """An in-place form: the new tangent first, from the values before the write."""
+        name = op.removesuffix("_")
+        row = OPS.get(name)
+        if row is None or not op.endswith("_") or not row.inplace:
+            find(op)
+            raise LookupError(op)
+        target, level = inputs[0], self.level
+        if not isinstance(target, TensorBase):
+            raise checks.in_place_target(name, target)
+        primals = tuple([x.primal if isinstance(x, Dual) and x.level is level else x for x in inputs])
+        tangents = self._tangents(row, inputs) if row.differentiable else None
+        if not (isinstance(target, Dual) and target.level is level):
+            if tangents is None:
+                return do(op, *primals, **parameters)
+            self._refuse_captured(op)
+        found: Any = None
+        if tangents is not None:
+            before = primals
+            if is_grad_enabled() and any(x.requires_grad for x in (*primals, *tangents) if isinstance(x, Tensor)):
+                before = (primals[0].clone(), *primals[1:])  # what the tangent's graph saves is not overwritten then
+            made = do(name, *before, **parameters)
+            (found, *_) = tangents_of(Call(row, before, tangents, row.complete(parameters), (made,)))
+        do(op, *primals, **parameters)
+        if found is not None:
+            target._replace_tangent(found)
+        elif not row.differentiable:
+            target._replace_tangent(None)
+        return target
+
+    def _replace_tangent(self, tangent: Any) -> None:
+        """Give this dual another tangent; through a view, the base, as far as the view shows it."""
+        if tangent is not None:
+            if tangent.dtype is not self.dtype:
+                tangent = tangent.to(self.dtype)
+            if tuple(tangent.shape) != tuple(self.shape):
+                tangent = tangent.expand(self.shape)
+        if self.origin is None:
+            self.own = tangent
+            return
+        base, op, parameters, output = self.origin
+        above = base.tangent
+        if above is None:
+            if tangent is None:
+                return
+            above = do("zeros_like", base.primal)
+        else:
+            above = above.clone()
+        view = do(op, above, **parameters)
+        view = view if output is None else view[output]
+        if tangent is None:
+            do("fill_", view, 0)
+        else:
+            do("copy_", view, tangent)
+        base._replace_tangent(above)
+
+    def _refuse_captured(self, op: str) -> NoReturn:
+        if not self.level.functional:
+            raise AutogradError(
+                f"{op} would write a value with a tangent into a tensor made outside of this dual_level(), which can have none; "
+                "make a dual of it first: telegrad.autograd.forward_ad.make_dual(x, telegrad.zeros_like(x))"
+            )
+        raise AutogradError(
+            f"During a grad (vjp, jvp, grad, etc) transform, the function provided attempted to call in-place operation ({op}) "
+            "that would mutate a captured Tensor. This is not supported; please rewrite the function being transformed to explicitly "
+            "accept the mutated Tensor(s) as inputs."
+        )
+
+    def _outlived(self, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
+        if self.level.functional:
+            self._escaped()
+        level = self.level
+        return do(op, *[x.primal if isinstance(x, Dual) and x.level is level else x for x in inputs], **parameters)
+
+    # Gradients ---------------------------------------------------------------------------------------------------------------
+
+    def _differentiate(
+        self,
+        outputs: Sequence[Any],
+        inputs: Sequence[Any],
+        grad_outputs: Sequence[Any] | None,
+        *,
+        retain_graph: bool | None,
+        create_graph: bool,
+        allow_unused: bool | None,
+        is_grads_batched: bool,
+        materialize_grads: bool,
+    ) -> tuple[Any, ...]:
+        """With y = (y0, y1), x = (x0, x1) and the vector (v0, v1): grad(y0, x0, v0), with the tangent
+        grad(y1, x0, v0) + grad(y0, x0, v1).
+        """
+        level = self.level
+
+        def parts(x: Any) -> tuple[Any, Any]:
+            return (x.primal, x.tangent) if isinstance(x, Dual) and x.level is level else (x, None)
+
+        values, turns = zip(*[parts(y) for y in outputs], strict=True)
+        places = [parts(x)[0] for x in inputs]
+        checks.check_vectors(len(outputs), (None,) * len(outputs) if grad_outputs is None else grad_outputs)
+        vectors = [(None, None)] * len(outputs) if grad_outputs is None else [parts(v) for v in grad_outputs]
+        keep = create_graph if retain_graph is None else retain_graph
+        settings: dict[str, Any] = {"create_graph": create_graph, "is_grads_batched": is_grads_batched}
+        session = places[0].session
+        primals = session.grad(
+            values,
+            places,
+            None if grad_outputs is None else [v for v, _ in vectors],
+            retain_graph=True,
+            allow_unused=allow_unused,
+            materialize_grads=materialize_grads,
+            **settings,
+        )
+        roots: list[Any] = []
+        along: list[Any] = []
+        for y, turn, (v, change) in zip(values, turns, vectors, strict=True):
+            if turn is not None and turn.requires_grad:
+                roots.append(turn)
+                along.append(do("ones_like", y) if v is None else v)
+            if change is not None:
+                roots.append(y)
+                along.append(change)
+        tangents: tuple[Any, ...] = (None,) * len(places)
+        if roots:
+            tangents = session.grad(roots, places, along, retain_graph=keep, allow_unused=True, **settings)
+        found: list[Any] = []
+        for x, g, t in zip(inputs, primals, tangents, strict=True):
+            if g is None and t is None:
+                found.append(None)
+                continue
+            primal = do("zeros_like", parts(x)[0]) if g is None else g
+            found.append(Dual(level, primal, t))
+        return tuple(found)
+
+    # Reads -------------------------------------------------------------------------------------------------------------------
+
+    def _value(self) -> npt.NDArray[Any]:
+        value: npt.NDArray[Any] = self.primal._value()
+        return value
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """The primal's values; refused inside a function transform, whose results are not numbers yet."""
+        if self.level.functional and not self.level.over:
+            self._refuse_reading("numpy")
+        values: npt.NDArray[Any] = self.primal.numpy()
+        return values
+
+    @property
+    def grad(self) -> Any:
+        """The gradient accumulated in the primal."""
+        return self.primal.grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        self.primal.grad = value.primal if isinstance(value, Dual) and value.level is self.level else value
+
+    def retain_grad(self) -> None:
+        """As the primal's."""
+        if self.level.functional:
+            super().retain_grad()
+        self.primal.retain_grad()
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
+    ) -> None:
+        """Accumulate the primal's gradients, as PyTorch does; ``autograd.grad`` gives gradients with their tangents."""
+        if self.level.functional:
+            super().backward(gradient, retain_graph, create_graph, inputs)
+        given = gradient.primal if isinstance(gradient, Dual) else gradient
+        self.primal.backward(given, retain_graph, create_graph, inputs)
+
+    def __repr__(self) -> str:
+        shown = repr(self.primal)
+        tangent = None if self.level.over else self.tangent
+        return shown if tangent is None else f"{shown.removesuffix(')')}, tangent={tangent!r})"
+
+
+def make_dual(level: ForwardLevel, primal: Any, tangent: Any) -> Dual:
+    """A dual of two tensors; see ``telegrad.autograd.forward_ad.make_dual``."""
+    for x, what in ((primal, "primal"), (tangent, "tangent")):
+        if not isinstance(x, Tensor):
+            raise ArgumentTypeError(f"make_dual(): {what} must be Tensor, not {type(x).__name__}")
+    if isinstance(primal, Dual) and primal.level is level and primal.tangent is not None:
+        raise AutogradError(
+            "Making a dual Tensor based on a Tensor that already has a forward gradient at the same level 0 is not supported."
+        )
+    if isinstance(tangent, Dual) and tangent.level is level and tangent.tangent is not None:
+        raise AutogradError("Setting a forward grad that itself has a forward gradient at the same level 0 is not supported.")
+    if tuple(tangent.shape) != tuple(primal.shape):
+        raise ShapeError(
+            "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. "
+            f"Tensor is of size {list(primal.shape)} while the given forward gradient is of size {list(tangent.shape)}."
+        )
+    held = primal.primal if isinstance(primal, Dual) and primal.level is level else primal
+    direction = tangent.primal if isinstance(tangent, Dual) and tangent.level is level else tangent
+    if not is_fwd_grad_enabled():
+        return Dual(level, do("view", held, shape=tuple(held.shape)))
+    return Dual(level, do("view", held, shape=tuple(held.shape)), direction)
