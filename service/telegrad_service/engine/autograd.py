@@ -15,9 +15,11 @@ from telegrad.contract.errors import (
     ShapeError,
     UnusedInputError,
 )
+from telegrad.contract.hooks import any_hooks
 from telegrad.contract.modes import enable_grad, set_grad_enabled
 from telegrad.contract.tensor.shape import stack
 from telegrad_service.engine.graph import Walk, may_steal
+from telegrad_service.engine.hooks import HookedWalk
 from telegrad_service.engine.tensor import Tensor, spec_of
 
 
@@ -43,7 +45,7 @@ def backward(
             raise checks.input_without_grad(position)
     for tensor in inputs or ():
         tensor.retain_grad()  # what PyTorch does with those that are no leaves
-    walk = Walk(
+    walk = _kind_of_walk()(
         roots[0].home,
         retain_graph=create_graph if retain_graph is None else retain_graph,
         create_graph=create_graph,
@@ -96,7 +98,7 @@ def _gradients(
         _check_tensor(tensor, f"inputs[{position}]", (*roots, tensor)[0])
         if not tensor.requires_grad:
             raise checks.input_without_grad()
-    walk = Walk(inputs[0].home, retain_graph=retain_graph, create_graph=create_graph, wanted=inputs)
+    walk = _kind_of_walk()(inputs[0].home, retain_graph=retain_graph, create_graph=create_graph, wanted=inputs)
     _walk(walk, roots, cotangents, accumulate=False)
     # A result is nobody else's: no vector that the walk began with, no other result, nothing that the graph saved.
     taken = {id(c) for c in cotangents}
@@ -119,6 +121,11 @@ def _gradients(
         else:
             results.append(tensor.home.wrap(found if may_steal(found) else np.array(found)))
     return results
+
+
+def _kind_of_walk() -> type[Walk]:
+    """The walk that calls hooks where there may be some."""
+    return HookedWalk if any_hooks() else Walk
 
 
 def _walk(walk: Walk, roots: Sequence[Tensor], cotangents: Sequence[Any], *, accumulate: bool) -> None:

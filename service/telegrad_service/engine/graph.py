@@ -54,8 +54,8 @@ class Node:
     hooks: Hooks
 
     __slots__ = (
-        "__weakref__", "dtype", "edges", "guards", "hooks", "indexes", "number", "others", "parameters", "plan", "retained", "saved",
-        "shape",
+        "__weakref__", "dtype", "edges", "guards", "hooks", "indexes", "number", "others", "parameters", "plan", "retained",
+        "saved", "shape",
     )  # fmt: skip
 
     def __init__(

@@ -17,6 +17,7 @@ from telegrad.contract.errors import (
     SessionMismatchError,
     UnknownOpError,
 )
+from telegrad.contract.hooks import Hook, RemovableHandle, check_accumulates, check_hookable
 from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import OPS, Op, Outcome, Spec, UnknownShape, checked, find
 from telegrad.contract.session import BaseSession
@@ -25,6 +26,7 @@ from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, running
 from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import Node, Version
+from telegrad_service.engine.hooks import Hooks, hooks_for, register
 from telegrad_service.engine.table import ENTRIES, Array, Entry, Plan
 
 ZERO_INDEXES: Final = tuple((0,) * n for n in range(9))
@@ -80,11 +82,13 @@ class Tensor(AbstractTensor):
             refused.
         generation: how often history was replaced by writes: the base's own count, or the count a view's node was made
             at.
+        hooks: of a leaf, what users registered on it and on its accumulation.
     """
 
     path: Path
     recorded: bool
-    # Only views have these two: a tensor is made at every op, and each slot that is filled costs 20 ns.
+    hooks: Hooks
+    # Only few have these three: a tensor is made at every op, and each slot that is filled costs 20 ns.
 
     __slots__ = (
         "__weakref__",
@@ -93,6 +97,7 @@ class Tensor(AbstractTensor):
         "base",
         "generation",
         "home",
+        "hooks",
         "node",
         "output_index",
         "path",
@@ -189,6 +194,17 @@ class Tensor(AbstractTensor):
         if node is None:
             return
         node.retain(self.output_index, self)
+
+    def register_hook(self, hook: Hook) -> RemovableHandle:
+        """Call ``hook(gradient)`` when this tensor's gradient is there; see the contract's ``Tensor``."""
+        check_hookable(self.requires_grad)
+        return register(self.current_node() or self, self.output_index, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Hook) -> RemovableHandle:
+        """Call ``hook(self)`` when ``grad`` is up to date; see the contract's ``Tensor``."""
+        check_hookable(self.requires_grad)
+        check_accumulates(self.is_leaf)
+        return hooks_for(self).accumulated.add(hook)
 
     @property
     def _version(self) -> int:

@@ -8,9 +8,11 @@ import numpy as np
 
 from telegrad.contract import checks
 from telegrad.contract.errors import AutogradError, LeafError, UnknownOpError
+from telegrad.contract.hooks import any_hooks
 from telegrad.contract.modes import is_grad_enabled
 from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import Node
+from telegrad_service.engine.hooks import hooks_of
 from telegrad_service.engine.table import ENTRIES
 from telegrad_service.engine.tensor import (
     Chain,
@@ -66,6 +68,8 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
             quiet.leave(token)
         target.shared_version()[0] += 1
         return target
+    if records and target.base is not None and any_hooks():
+        inputs = (_apart_from_hooks(home, target), *inputs[1:])
     result = cast(Tensor, apply(home, name, inputs, parameters))
     if result.node is not None:
         _own_saved_target(result.node, target)
@@ -107,6 +111,21 @@ def _check_in_place_history(target: Tensor) -> None:
             raise LeafError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     if target.requires_grad and target.is_leaf:
         raise checks.leaf_in_place()
+
+
+def _apart_from_hooks(home: Engine, target: Tensor) -> Tensor:
+    """A view about to be written, with a history of its own if there are hooks on the one it has: the gradient of the write goes
+    past those, as in PyTorch, where it goes to the base at once.
+    """
+    node = target.current_node()
+    if node is None or hooks_of(node) is None or target.base is None:
+        return target
+    fresh: Tensor = target.base
+    for op, parameters, _ in target.chain():
+        fresh = cast(Tensor, apply(home, op, (fresh,), parameters, track=True))
+    made = Tensor(home, target.array, fresh.node, fresh.output_index)
+    made.version = target.shared_version()
+    return made
 
 
 def _own_saved_target(node: Node, target: Tensor) -> None:

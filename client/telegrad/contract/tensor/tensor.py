@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
@@ -15,6 +15,7 @@ from telegrad.contract.tensor.formatting import html_tensor, repr_tensor
 from telegrad.contract.tensor.operations import TensorOps
 
 if TYPE_CHECKING:
+    from telegrad.contract.hooks import RemovableHandle
     from telegrad.contract.session import BaseSession
 
 
@@ -95,6 +96,29 @@ class Tensor(TensorOps):
         """Keep the gradient of this non-leaf in ``grad`` when backward passes it. Nothing on leaves.
 
         Raises AutogradError if the tensor does not require grad.
+        """
+        raise NotImplementedError
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
+        """Call ``hook(gradient)`` in every backward or grad that comes by, before anything else is done with the gradient.
+
+        Args:
+            hook: gets the gradient with respect to this tensor, of its shape and dtype, or None where an op of several
+                outputs has none for this one. It may return another gradient of the same shape and dtype in its place, or
+                None to leave it. Hooks run in the order of their registration.
+
+        Returns:
+            A handle whose ``remove()`` takes the hook out again.
+
+        Raises AutogradError if the tensor does not require grad. What a hook raises ends the backward.
+        """
+        raise NotImplementedError
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Any], None]) -> RemovableHandle:
+        """Call ``hook(tensor)`` after a backward has added to the ``grad`` of this leaf.
+
+        Returns a handle whose ``remove()`` takes the hook out again. Raises AutogradError for a tensor that does not require
+        grad, and for one that is no leaf.
         """
         raise NotImplementedError
 

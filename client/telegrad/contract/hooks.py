@@ -1,0 +1,169 @@
+"""Functions that run during a backward: the tables that hold them, the handles that remove them, and the checks of what they
+return. Shared by the engine and the client, word for word.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias
+
+from telegrad.contract.dtypes import DType
+from telegrad.contract.errors import ArgumentTypeError, AutogradError, DTypeError, ShapeError
+from telegrad.contract.ops import Shape
+
+Hook: TypeAlias = Callable[..., Any]
+
+_number: Final = itertools.count().__next__
+_alive: Final[weakref.WeakSet[HookTable]] = weakref.WeakSet()
+
+
+class HookTable:
+    """The hooks of one kind at one place, in order of registration."""
+
+    __slots__ = ("__weakref__", "_functions")
+
+    def __init__(self) -> None:
+        self._functions: dict[int, Hook] = {}
+
+    def add(self, function: Hook) -> RemovableHandle:
+        """Register ``function``, after those that are there."""
+        number = _number()
+        self._functions[number] = function
+        _alive.add(self)
+        return RemovableHandle(self, number)
+
+    def remove(self, number: int) -> None:
+        """Take out what ``add`` numbered so; nothing if that is done."""
+        self._functions.pop(number, None)
+        if not self._functions:
+            _alive.discard(self)
+
+    def functions(self) -> tuple[Hook, ...]:
+        """Those to call now; what a hook adds or removes counts from the next backward on."""
+        return tuple(self._functions.values())
+
+    def __len__(self) -> int:
+        return len(self._functions)
+
+
+def any_hooks() -> bool:
+    """Whether any hook is registered in this process on anything that is alive; walks look for hooks only then."""
+    return len(_alive) > 0
+
+
+class RemovableHandle:
+    """What registering a hook gives: ``remove()`` takes the hook out again. As a context manager it does so at the end.
+
+    Attributes:
+        id: a number that no other handle has.
+    """
+
+    __slots__ = ("_table", "id")
+
+    def __init__(self, table: HookTable, number: int) -> None:
+        self._table = weakref.ref(table)
+        self.id = number
+
+    def remove(self) -> None:
+        """Take the hook out. Nothing if that is done, or if what it was registered on is gone."""
+        table = self._table()
+        if table is not None:
+            table.remove(self.id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.remove()
+
+
+# Registering -----------------------------------------------------------------------------------------------------------------
+
+
+def check_hookable(requires_grad: bool) -> None:
+    """Refuse a hook on what has no gradient."""
+    if not requires_grad:
+        raise AutogradError("cannot register a hook on a tensor that doesn't require gradient")
+
+
+def check_accumulates(is_leaf: bool) -> None:
+    """Refuse a hook on an accumulation that does not take place."""
+    if not is_leaf:
+        raise AutogradError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+
+
+# What hooks return -----------------------------------------------------------------------------------------------------------
+
+_TYPE_NAMES: Final = {
+    "bool": "CPUBoolType",
+    "uint8": "torch.ByteTensor",
+    "int8": "torch.CharTensor",
+    "int16": "torch.ShortTensor",
+    "int32": "torch.IntTensor",
+    "int64": "torch.LongTensor",
+    "float16": "torch.HalfTensor",
+    "float32": "torch.FloatTensor",
+    "float64": "torch.DoubleTensor",
+    "complex64": "CPUComplexFloatType",
+    "complex128": "CPUComplexDoubleType",
+}
+
+
+def no_variable(value: Any) -> ArgumentTypeError:
+    """The error of a hook that returned neither None nor a tensor."""
+    return ArgumentTypeError(f"expected Variable, but hook returned '{type(value).__name__}'")
+
+
+def _type_name(dtype: DType) -> str:
+    return _TYPE_NAMES.get(dtype.name, dtype.name)
+
+
+def check_replacement(hook: Hook, before: Any, after: Any, tensor_class: type[Any]) -> None:
+    """Refuse a gradient of another kind, shape or type in place of ``before``; None in its place is a gradient of zeros.
+
+    Raises ArgumentTypeError, AutogradError, DTypeError or ShapeError, in PyTorch's words. What is not known of a tensor (a
+    shape or type of None) is not compared.
+    """
+    if after is None:
+        return
+    if not isinstance(after, tensor_class):
+        raise no_variable(after)
+    if before is None:
+        raise AutogradError("can't replace a None gradient with a non-None value")
+    name = getattr(hook, "__name__", None) or type(hook).__name__
+    was, now = known_dtype(before), known_dtype(after)
+    if was is not None and now is not None and was != now:
+        raise DTypeError(f"hook '{name}' has changed the type of value (was {_type_name(was)} got {_type_name(now)})")
+    size, found = known_shape(before), known_shape(after)
+    if size is not None and found is not None and size != found:
+        raise ShapeError(f"hook '{name}' has changed the size of value (was {list(size)}, got {list(found)})")
+
+
+def check_replacements(hook: Hook, before: tuple[Any, ...], after: Any, tensor_class: type[Any]) -> None:
+    """The same for hooks that return one gradient for each of several."""
+    if not isinstance(after, tuple):
+        raise ArgumentTypeError(f"expected tuple, but hook returned '{type(after).__name__}'")
+    if len(after) != len(before):
+        name = getattr(hook, "__name__", None) or type(hook).__name__
+        raise AutogradError(
+            f"hook '{name}' has returned an incorrect number of values (got {len(after)}, but expected {len(before)})"
+        )
+    for old, new in zip(before, after, strict=True):
+        check_replacement(hook, old, new, tensor_class)
+
+
+def known_dtype(tensor: Any) -> DType | None:
+    """The element type, without asking a server; None where it is not known."""
+    ask = getattr(tensor, "known_dtype", None)
+    found: DType | None = tensor.dtype if ask is None else ask()
+    return found
+
+
+def known_shape(tensor: Any) -> Shape | None:
+    """The shape, without asking a server; None where it is not known."""
+    ask = getattr(tensor, "known_shape", None)
+    found: Shape | None = tensor.shape if ask is None else ask()
+    return found

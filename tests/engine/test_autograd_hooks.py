@@ -1,0 +1,82 @@
+"""Hooks in this process: the same calls in the same order with the same gradients as in PyTorch, and nothing paid without them."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+
+import telegrad
+from telegrad.contract.hooks import any_hooks
+from telegrad_service.engine import autograd
+from telegrad_service.engine.graph import Walk
+from telegrad_service.engine.hooks import HookedWalk
+from tests.parity.scripts.hooks import HOOK_SCRIPTS, leaf, noting
+from tests.parity.transcripts import disagreements, transcript
+from tests.references.sides import HAS_TORCH, torch_side
+
+
+@pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: nobody to compare the scripts with")
+@pytest.mark.parametrize("name", HOOK_SCRIPTS)
+def test_script_sees_what_it_sees_in_the_reference(name: str) -> None:
+    with telegrad.local():
+        found = transcript(HOOK_SCRIPTS[name](telegrad))
+
+    assert disagreements(found, transcript(HOOK_SCRIPTS[name](torch_side().torch))) == []
+
+
+def test_hooks_of_a_view_stay_behind_when_it_is_written_through() -> None:
+    log: list[Any] = []
+    with telegrad.local():
+        b = leaf(telegrad, 1.0, 2.0) * 1
+        v = b[0]
+        v.register_hook(noting(log, "v"))
+        b.register_hook(noting(log, "b"))
+        v.mul_(2)
+        v.register_hook(noting(log, "v since"))
+        b.register_hook(noting(log, "b since"))
+        (b * 7).sum().backward(retain_graph=True)
+        (v * 7).sum().backward()
+        seen = [(name, g.tolist()) for name, g in log]
+
+    # As PyTorch has it: the write goes from the base's new history to its old one at once.
+    assert seen[:2] == [("b since", [7.0, 7.0]), ("b", [14.0, 7.0])]
+    assert seen[2:] == [("v since", 7.0), ("b since", [7.0, 0.0]), ("b", [14.0, 0.0])]
+
+
+def test_walks_without_hooks_are_plain() -> None:
+    gc.collect()
+    assert not any_hooks()
+    kind = autograd._kind_of_walk  # pyright: ignore[reportPrivateUsage]
+    with telegrad.local():
+        x = leaf(telegrad, 1.0)
+        y = x * 2
+        handle = x.register_hook(print)
+        assert kind() is HookedWalk
+        handle.remove()
+        assert kind() is Walk
+        y.register_hook(print)
+        assert kind() is HookedWalk
+        del y
+        assert kind() is Walk
+
+
+def test_a_handle_outlives_what_it_was_given_for() -> None:
+    with telegrad.local():
+        handle = leaf(telegrad, 1.0).register_hook(print)
+        handle.remove()
+        other = leaf(telegrad, 1.0).register_hook(print)
+
+    assert other.id != handle.id
+
+
+def test_a_gradient_of_another_session_is_refused() -> None:
+    other = telegrad.local()
+    with other:
+        foreign = telegrad.ones(1, dtype=telegrad.float64)
+        with telegrad.local():
+            x = leaf(telegrad, 1.0)
+            x.register_hook(lambda _g: foreign)
+            with pytest.raises(telegrad.errors.SessionMismatchError):
+                (x * 2).backward()
