@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from telegrad.contract.conv_rules import transposed_shape
-from telegrad.contract.windows import Windows, convolution_windows, pooling_windows
+from telegrad.contract.windows import Windows, convolution_windows, per_dimension, pooling_windows
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.rules.nn import wide
@@ -62,6 +62,34 @@ def offsets(windows: Windows) -> list[tuple[tuple[int, ...], Any]]:
 # With all windows laid out as the columns of one matrix per group, a convolution and both its transposes are each one product.
 
 
+# A product for each sample needs no change of layout and stays in cache; for larger ones BLAS does better with all samples at once.
+
+_SMALL_PRODUCT: Final = 2**18
+"""Multiplications up to which BLAS takes one thread, so that a product for each sample costs no more than one for all."""
+
+
+def _by_sample(weight: Array, windows: Windows, groups: int) -> bool:
+    """Whether to multiply sample by sample."""
+    return groups == 1 and weight.size * math.prod(windows.output) <= _SMALL_PRODUCT
+
+
+def _sample_columns(x: Array, windows: Windows) -> Array:
+    """[N, channels * kernel, output]: every window of ``x`` [N, C, ...]."""
+    source = padded(x, windows)
+    item = source.strides
+    view = as_strided(
+        source,
+        (*x.shape[:2], *windows.kernel, *windows.output),
+        (
+            *item[:2],
+            *[n * d for n, d in zip(item[2:], windows.dilation, strict=True)],
+            *[n * s for n, s in zip(item[2:], windows.stride, strict=True)],
+        ),
+        writeable=False,
+    )
+    return view.reshape(x.shape[0], x.shape[1] * math.prod(windows.kernel), math.prod(windows.output))
+
+
 def _columns(x: Array, windows: Windows, groups: int) -> Array:
     """[groups, channels of a group * kernel, N * output]: every window of ``x`` [N, C, ...]."""
     source = padded(x, windows)
@@ -91,6 +119,12 @@ def _convolution(self: Array, weight: Array, bias: Array | None = None, *, group
     batch = wide(self if self.ndim == count + 2 else self[None])
     windows = convolution_windows(batch.shape[2:], weight.shape[2:], parameters)
     out = weight.shape[0]
+    if _by_sample(weight, windows, groups):
+        result = np.matmul(wide(weight).reshape(out, weight.size // max(out, 1)), _sample_columns(batch, windows))
+        if bias is not None:
+            result += bias[:, None]
+        result = result.reshape(batch.shape[0], out, *windows.output)
+        return result if self.ndim == count + 2 else result[0]
     matrix = wide(weight).reshape(groups, out // groups, math.prod(weight.shape[1:]))
     product = np.matmul(matrix, _columns(batch, windows, groups)).reshape(out, -1 if batch.shape[0] else 0)
     if bias is not None:
@@ -120,6 +154,10 @@ def _convolution_input(self: Array, weight: Array, *, shape: tuple[int, ...], gr
 @kernel("_convolution_weight")
 def _convolution_weight(self: Array, other: Array, *, kernel: tuple[int, ...], groups: int, **parameters: Any) -> Array:
     windows = convolution_windows(self.shape[2:], tuple(kernel), parameters)
+    if groups == 1 and math.prod(kernel) * self.shape[1] * math.prod(other.shape[1:]) <= _SMALL_PRODUCT:
+        columns = _sample_columns(wide(self), windows)
+        product = np.matmul(wide(other).reshape(*other.shape[:2], columns.shape[2]), columns.swapaxes(1, 2)).sum(0)
+        return np.asarray(product.reshape(other.shape[1], self.shape[1], *kernel))
     columns = _columns(wide(self), windows, groups)
     product = np.matmul(_by_channel(wide(other), groups), columns.swapaxes(1, 2))
     return np.asarray(product.reshape(other.shape[1], self.shape[1] // groups, *kernel))
@@ -255,6 +293,24 @@ def _positions(spatial: tuple[int, ...], windows: Windows, place: tuple[int, ...
     return np.asarray(total, np.int64)
 
 
+def _plain_maxima(x: Array, windows: Windows) -> tuple[Array, Array] | None:
+    """Maxima of windows inside ``x`` and their flat positions in the plane; None where a NaN is among them."""
+    first, *others = offsets(windows)
+    values = x[first[1]].copy()
+    best = np.zeros(values.shape, np.uint8)
+    for number, (_, index) in enumerate(others, 1):
+        element = x[index]
+        # A tie leaves it to the first; numbers ascend, so the last one that was greater is the greatest.
+        np.maximum(best, np.multiply(element > values, np.uint8(number)), out=best)
+        np.maximum(values, element, out=values)
+    if x.dtype.kind == "f" and np.isnan(values).any():
+        return None
+    spatial = x.shape[x.ndim - len(windows.kernel) :]
+    corner = _positions(spatial, windows, first[0])
+    steps = [_positions(spatial, windows, place).flat[0] - corner.flat[0] for place, _ in (first, *others)] if corner.size else [0]
+    return values, np.add(np.array(steps, np.int64)[best], corner)
+
+
 def _register_max_pool(count: int) -> None:
     name = f"max_pool{count}d"
 
@@ -262,6 +318,10 @@ def _register_max_pool(count: int) -> None:
         spatial = self.shape[-count:]
         windows = pooling_windows(name, spatial, parameters)
         lowest = -np.inf if self.dtype.kind == "f" else np.iinfo(self.dtype).min
+        if not any(windows.low) and not any(windows.high) and math.prod(windows.kernel) < 256:
+            found = _plain_maxima(self, windows)
+            if found is not None:
+                return found
         source = padded(self, windows, lowest)
         shape = (*self.shape[:-count], *windows.output)
         values = np.full(shape, lowest, self.dtype)
@@ -275,11 +335,15 @@ def _register_max_pool(count: int) -> None:
             np.copyto(indices, np.broadcast_to(_positions(spatial, windows, place), shape), where=larger)
         return values, indices
 
-    def gradient(g: Any, indices: Any, self_shape: tuple[int, ...]) -> Any:
+    def gradient(g: Any, indices: Any, self_shape: tuple[int, ...], kernel_size: Any, stride: Any, dilation: Any) -> Any:
         lead, spatial = tuple(self_shape[:-count]), self_shape[-count:]
         flat = (*lead, math.prod(indices.shape[-count:]))
         zeros = F.zeros(g[0], (*lead, math.prod(spatial)))
-        spread = F.scatter_add(zeros, F.reshape(indices, shape=flat), F.reshape(g[0], shape=flat), dim=len(lead))
+        sizes = [per_dimension(v, count, "") for v in (kernel_size, stride or kernel_size, dilation)]
+        apart = all(s > d * (k - 1) for k, s, d in zip(*sizes, strict=True))
+        spread = (F.scatter if apart else F.scatter_add)(
+            zeros, F.reshape(indices, shape=flat), F.reshape(g[0], shape=flat), dim=len(lead)
+        )
         return F.reshape(spread, shape=tuple(self_shape))
 
     kernel(name, compute)
