@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from telegrad.contract.errors import (
 from telegrad.contract.hooks import any_hooks
 from telegrad.contract.modes import enable_grad, set_grad_enabled
 from telegrad.contract.tensor.shape import stack
+from telegrad_service.engine.batched_walk import BatchedWalk
 from telegrad_service.engine.graph import Walk, may_steal
 from telegrad_service.engine.hooks import HookedWalk
 from telegrad_service.engine.tensor import Tensor, spec_of
@@ -100,11 +101,20 @@ def _gradients(
             raise checks.input_without_grad()
     walk = _kind_of_walk()(inputs[0].home, retain_graph=retain_graph, create_graph=create_graph, wanted=inputs)
     _walk(walk, roots, cotangents, accumulate=False)
-    # A result is nobody else's: no vector that the walk began with, no other result, nothing that the graph saved.
+    return _results(inputs, lambda position: walk.captured.pop(position, None), cotangents, allow_unused)
+
+
+def _results(
+    inputs: Sequence[Tensor], take: Callable[[int], Any], cotangents: Sequence[Any], allow_unused: bool
+) -> list[Tensor | None]:
+    """What a walk found, as tensors that are nobody else's: no vector that it began with, no other result, nothing that it saved.
+
+    ``take`` gives what was found for an input, and forgets it.
+    """
     taken = {id(c) for c in cotangents}
     results: list[Tensor | None] = []
     for position, tensor in enumerate(inputs):
-        found = walk.captured.pop(position, None)
+        found = take(position)
         if found is None:
             if not allow_unused:
                 raise UnusedInputError(
@@ -181,7 +191,7 @@ def _batched(
     create_graph: bool,
     allow_unused: bool,
 ) -> list[Tensor | None]:
-    """One row of cotangents after another, the results stacked along a new first dimension."""
+    """The gradients for each row of the vectors, stacked along a new first dimension."""
     given = list(grad_outputs or ())
     checks.check_vectors(len(outputs), given)
     vectors = [v for v in given if v is not None]
@@ -196,9 +206,33 @@ def _batched(
         raise ArgumentValueError(
             f"Expected all tensors to have the same size in the mapped dimension, got sizes {counts} for the mapped dimension"
         )
+    if any_hooks():
+        return _one_by_one(outputs, inputs, vectors, retain_graph, create_graph, allow_unused)
+    for index, output in enumerate(outputs):
+        if not output.requires_grad:
+            raise checks.root_without_grad(index)
+    for position, tensor in enumerate(inputs):
+        _check_tensor(tensor, f"inputs[{position}]", (*outputs, tensor)[0])
+        if not tensor.requires_grad:
+            raise checks.input_without_grad()
+    walk = BatchedWalk(inputs[0].home, counts[0], retain_graph=retain_graph, create_graph=create_graph, wanted=inputs)
+    walk.begin(outputs, vectors)
+    return _results(inputs, walk.result, vectors if create_graph else [v.array for v in vectors], allow_unused)
+
+
+def _one_by_one(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    vectors: Sequence[Tensor],
+    retain_graph: bool,
+    create_graph: bool,
+    allow_unused: bool,
+) -> list[Tensor | None]:
+    """A walk for each vector, because hooks take the gradients of one."""
+    count = vectors[0].array.shape[0]
     rows: list[list[Tensor | None]] = []
-    for row in range(counts[0]):
-        keep = retain_graph or row < counts[0] - 1
+    for row in range(count):
+        keep = retain_graph or row < count - 1
         parts: list[Tensor | None] = [v.select(0, row) for v in vectors]
         rows.append(_gradients(outputs, inputs, parts, keep, create_graph, allow_unused))
     results: list[Tensor | None] = []
