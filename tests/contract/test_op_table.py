@@ -27,7 +27,7 @@ from tests.samples.table import ERRORS, FAMILIES, SAMPLES
 load()
 
 PUBLIC = {name: row for name, row in OPS.items() if row.namespace != "internal"}
-NAMESPACES = {"": "telegrad", "linalg": "telegrad.linalg", "nn.functional": "telegrad.nn.functional", "fft": "telegrad.fft"}
+NAMESPACES = {"": "telegrad", "linalg": "telegrad.linalg", "nn.functional": "telegrad.nn.functional", "fft": "telegrad.fft", "special": "telegrad.special"}
 
 
 def missing(names: Iterator[str]) -> list[str]:

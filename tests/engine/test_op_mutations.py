@@ -87,11 +87,15 @@ def plant(patch: pytest.MonkeyPatch, op: str, names: tuple[str, ...], mutation: 
     return record
 
 
+REFUSED = {("igamma", ("self",)), ("igammac", ("self",)), ("zeta", ("self",))}
+"""Formulas that raise, since nobody has that derivative; tests/engine/test_special.py sees that they do."""
+
 FORMULAS = [
     pytest.param(op, names, id=f"{op}-{','.join(names)}")
     for op, row in ENTRIES.items()
     if OPS[op].namespace != "internal"
     for names in row.formulas
+    if (op, names) not in REFUSED
 ]
 
 

@@ -36,6 +36,17 @@ x = telegrad.tensor([1.0, 2.0], requires_grad=True)
 print(x.grad.tolist())
 """
 
+NEEDS_SCIPY_SCRIPT = """
+import telegrad
+x = telegrad.tensor([1.5], requires_grad=True)
+try:
+    telegrad.lgamma(x)
+except telegrad.TelegradError as refused:
+    print(type(refused).__name__, isinstance(refused, ImportError), refused.status, refused.extra, refused)
+(x * telegrad.erf(x)).sum().backward()
+print(x.grad is not None, "scipy" in sys.modules)
+"""
+
 SERVE_SCRIPT = """
 from telegrad_service.__main__ import main
 sys.argv = ["telegrad", "serve"]
@@ -72,3 +83,12 @@ def test_serving_without_the_service_extra_names_it():
     assert finished.returncode not in {0, None}
     assert "telegrad[service]" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_an_op_that_needs_a_library_names_it_and_the_session_goes_on():
+    finished = run_without_extras(NEEDS_SCIPY_SCRIPT)
+
+    refusal, after = finished.stdout.splitlines() or ["", finished.stderr]
+    assert refusal.startswith("LibraryMissingError True 501 {'library': 'scipy'} lgamma() "), finished.stderr
+    assert "pip install 'telegrad[scipy]'" in refusal
+    assert after == "True False"

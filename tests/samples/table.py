@@ -25,6 +25,7 @@ from tests.samples import (
     parts,
     reduce,
     shape,
+    special,
     transcendental,
 )
 
@@ -45,6 +46,7 @@ FAMILIES = (
     conv,
     fft,
     parts,
+    special,
 )
 
 SAMPLES: list[Sample] = [sample for family in FAMILIES for sample in family.SAMPLES]

@@ -16,4 +16,5 @@ from telegrad._functions.queries import *
 from telegrad._functions.recurrent import *
 from telegrad._functions.reduce import *
 from telegrad._functions.shape import *
+from telegrad._functions.special import *
 from telegrad._functions.transcendental import *

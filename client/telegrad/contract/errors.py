@@ -15,6 +15,7 @@ TelegradError
 │   ├── VersionError                 a saved value was modified in place
 │   ├── LeafError                    an in-place change of a leaf, requires_grad of a non-leaf
 │   ├── UnusedInputError             an input that the outputs do not depend on
+│   ├── DerivativeMissingError       (NotImplementedError) an input whose derivative nobody implements
 │   └── GradcheckError               gradients that disagree with finite differences
 ├── NumericalError                   (RuntimeError)     no result: a singular matrix, for example
 ├── LimitError                       (MemoryError)      a quota would be exceeded; nothing was allocated
@@ -164,6 +165,12 @@ class UnusedInputError(AutogradError):
     """An input that the outputs do not depend on."""
 
     code, title = "unused-input", "Input not used in the graph"
+
+
+class DerivativeMissingError(AutogradError, NotImplementedError):
+    """An input whose derivative nobody implements, asked for in backward."""
+
+    code, title = "derivative-missing", "No derivative of this input"
 
 
 class GradcheckError(AutogradError):

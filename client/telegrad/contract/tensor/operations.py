@@ -19,6 +19,7 @@ from telegrad.contract.tensor.parts import PartOps
 from telegrad.contract.tensor.recurrent import RecurrentOps
 from telegrad.contract.tensor.reduce import ReduceOps
 from telegrad.contract.tensor.shape import ShapeOps
+from telegrad.contract.tensor.special import SpecialOps
 from telegrad.contract.tensor.transcendental import TranscendentalOps
 
 
@@ -40,6 +41,7 @@ class TensorOps(
     ConvOps,
     RecurrentOps,
     FFTOps,
+    SpecialOps,
     InPlaceOps,
 ):
     """Every op that is a method of a tensor; the only way out is ``_apply``."""

@@ -1,0 +1,29 @@
+"""Gamma, Bessel and error functions as free functions; those that PyTorch has under this name too."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from telegrad._free import free, require_tensor
+from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.tensor.tensor import Tensor
+
+T = TypeVar("T", bound=Tensor)
+
+__all__ = ["digamma", "erfinv", "i0", "igamma", "igammac", "lgamma", "mvlgamma", "polygamma"]
+
+digamma = free(Tensor.digamma)
+erfinv = free(Tensor.erfinv)
+i0 = free(Tensor.i0)
+igamma = free(Tensor.igamma)
+igammac = free(Tensor.igammac)
+lgamma = free(Tensor.lgamma)
+mvlgamma = free(Tensor.mvlgamma)
+
+
+def polygamma(n: int, input: T) -> T:
+    """Derivative number ``n`` of ``digamma`` at ``input``. See ``Tensor.polygamma``."""
+    if isinstance(n, TensorBase):
+        raise ArgumentTypeError(f"polygamma(): argument 'n' (position 1) must be int, not {type(n).__name__}")
+    return require_tensor(input, "polygamma").polygamma(n)

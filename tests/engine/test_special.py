@@ -1,0 +1,53 @@
+"""What samples do not see of the special functions: refused derivatives, bounded work, points that PyTorch gets wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import telegrad
+from telegrad.contract.errors import DerivativeMissingError
+from telegrad_service.engine.optional import library
+
+
+@pytest.mark.parametrize("function", [telegrad.igamma, telegrad.igammac, telegrad.special.zeta])
+def test_a_derivative_that_nobody_has_is_refused_in_backward(function: Callable[..., telegrad.Tensor]) -> None:
+    order = telegrad.tensor([1.5], requires_grad=True)
+
+    result = function(order, telegrad.tensor([2.0]))
+
+    with pytest.raises(DerivativeMissingError, match="not implemented") as refused:
+        result.backward()
+    assert isinstance(refused.value, NotImplementedError)
+
+
+def test_zeta_far_below_zero_is_the_sum_of_its_terms_and_quick() -> None:
+    q, order = -40.25, 3.0
+    terms = np.sort(1 / (q + np.arange(2_000_000.0)) ** order)
+
+    started = time.monotonic()
+    near, far = telegrad.special.zeta(order, telegrad.tensor([q, -1e9 - 0.5], dtype=telegrad.float64)).tolist()
+
+    assert near == pytest.approx(terms.sum(), rel=1e-10)
+    assert abs(far) < 1e-10  # the terms of both sides cancel around -1e9 but for the tail
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("name", ["bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1"])
+def test_bessel_functions_satisfy_their_equation(name: str) -> None:
+    """x**2 f'' + x f' + (x**2 - n**2) f = 0; PyTorch's own values are wrong by 3e-6 near x = 5.3."""
+    step = 1e-3
+    x = 5.275588 + step * np.arange(-2.0, 3.0)
+    f = getattr(telegrad.special, name)(telegrad.tensor(x, dtype=telegrad.float64)).numpy()
+    first = (f[0] - 8 * f[1] + 8 * f[3] - f[4]) / (12 * step)
+    second = (-f[0] + 16 * f[1] - 30 * f[2] + 16 * f[3] - f[4]) / (12 * step**2)
+
+    assert abs(x[2] ** 2 * second + x[2] * first + (x[2] ** 2 - int(name[-1]) ** 2) * f[2]) < 1e-7
+
+
+def test_a_kernel_uses_no_library_that_its_row_is_silent_about() -> None:
+    with pytest.raises(LookupError, match="needs nothing"):
+        library("exp", "scipy.special")
