@@ -20,9 +20,7 @@ rnn_relu_cell = free(Tensor._rnn_relu_cell)
 rnn_tanh_cell = free(Tensor._rnn_tanh_cell)
 
 
-def lstm_cell(
-    input: T, hx: Sequence[T], w_ih: T, w_hh: T, b_ih: T | None = None, b_hh: T | None = None
-) -> tuple[T, T]:
+def lstm_cell(input: T, hx: Sequence[T], w_ih: T, w_hh: T, b_ih: T | None = None, b_hh: T | None = None) -> tuple[T, T]:
     """One step of a long short-term memory from ``hx``, its hidden state and memory: the new ones. See ``Tensor._lstm_cell``."""
     x = require_tensor(input, "lstm_cell")
     if not isinstance(hx, (tuple, list)):

@@ -42,10 +42,14 @@ def _cell_rule(name: str, gates: int, *, memory: bool = False) -> Rule:
                     f"of {hidden}: mat1 and mat2 shapes cannot be multiplied"
                 )
         if not x.dtype.is_floating_point:
-            raise UnsupportedDTypeError(f'"{name}" not implemented for {x.dtype.name}; convert it first, with .to(telegrad.float32)')
+            raise UnsupportedDTypeError(
+                f'"{name}" not implemented for {x.dtype.name}; convert it first, with .to(telegrad.float32)'
+            )
         for value in inputs:
             if value is not None and value.dtype is not x.dtype:
-                raise DTypeError(f"{name}(): expected all tensors of type {x.dtype.name}, as the input's, but got {value.dtype.name}")
+                raise DTypeError(
+                    f"{name}(): expected all tensors of type {x.dtype.name}, as the input's, but got {value.dtype.name}"
+                )
         state = Spec((batch, hidden), x.dtype)
         outputs = (state,) * (1 + memory) + ((Spec((batch, 4 * hidden), x.dtype),) if gates > 1 else ())
         flops = 2 * batch * gates * hidden * (width + hidden + 8)
@@ -71,9 +75,7 @@ class RecurrentOps(TensorBase):
         return self._apply("lstm_cell", self, hx, cx, w_ih, w_hh, b_ih, b_hh)
 
     @op(_cell_rule("gru_cell", 3), name="gru_cell", outputs=("hidden", "gates"), node="ThnnFusedGruCell")
-    def _gru_cell(
-        self, hx: Self, w_ih: Self, w_hh: Self, b_ih: Self | None = None, b_hh: Self | None = None
-    ) -> tuple[Self, Self]:
+    def _gru_cell(self, hx: Self, w_ih: Self, w_hh: Self, b_ih: Self | None = None, b_hh: Self | None = None) -> tuple[Self, Self]:
         """One step of a gated recurrent unit: the new hidden state, and r, z, n and the hidden part of n, for the gradient.
 
         Shapes: [N, in], [N, H], [3H, in], [3H, H], [3H] twice -> [N, H], [N, 4H]. Gradient: through both.

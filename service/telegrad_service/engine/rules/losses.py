@@ -14,6 +14,7 @@ import numpy as np
 
 from telegrad.contract.errors import IndexBoundsError, ShapeError
 from telegrad_service.engine.formulas import F
+from telegrad_service.engine.normalisation import blocks
 from telegrad_service.engine.rules.nn import log_softmax, wide
 from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
 
@@ -303,11 +304,67 @@ def _along_classes(weight: Any, ndim: int) -> Any:
     return F.reshape(weight, shape=(weight.shape[0],) + (1,) * (ndim - 2)) if ndim > 2 else weight
 
 
+def _exponentials(x: Array, out: Array, at: Any) -> tuple[Array, Array]:
+    """Into ``out`` the exponentials of scores less their maximum, along dimension 1; their sum, and the shifted scores ``at``."""
+    np.subtract(x, x.max(axis=1, keepdims=True), out=out)
+    picked = out[at]
+    np.exp(out, out=out)
+    return np.matmul(out, np.ones(out.shape[1], out.dtype)) if out.ndim == 2 else out.sum(axis=1), picked
+
+
+def _by_blocks(x: Array, target: Array, ignore_index: int) -> tuple[Array, Array, Array | None, Any]:
+    """Scores and target classes as [N, C] and [N], or [N, C, rest] and [N, rest]; which samples count; slices with their index."""
+    cells, kept = _cells(x.shape, target, ignore_index)
+    scores, classes = _as_classes(x), cells[1]
+    if scores.shape[2] == 1:
+        scores, classes = scores[:, :, 0], classes[:, 0]
+        where = [(block, (np.arange(block.stop - block.start), classes[block])) for block in blocks(*scores.shape)]
+    else:
+        size = scores.shape[1] * scores.shape[2]
+        where = [(block, (cells[0][: block.stop - block.start], classes[block], cells[2])) for block in blocks(len(scores), size)]
+    return scores, classes, kept, where
+
+
+def _class_costs(x: Array, target: Array, ignore_index: int) -> Array:
+    """The negative log-probability of each sample's class, a block of samples at a time; 0 for ignored samples."""
+    if not x.size:
+        return -_pick_class(x, target, ignore_index)
+    scores, classes, kept, where = _by_blocks(x, target, ignore_index)
+    costs = np.empty(classes.shape, x.dtype)
+    for block, at in where:
+        part = scores[block]
+        total, picked = _exponentials(part, np.empty_like(part), at)
+        np.subtract(np.log(total), picked, out=costs[block])
+    costs = costs.reshape(target.shape)
+    if kept is not None:
+        costs[~kept.reshape(target.shape)] = 0
+    return costs
+
+
+def _class_slopes(x: Array, target: Array, scale: Array, ignore_index: int) -> Array:
+    """``scale * (softmax(x) - 1 at the target)``, a block of samples at a time; ``scale`` is zero for ignored samples."""
+    result = np.empty(x.shape, x.dtype)
+    if not x.size:
+        return result
+    scores, classes, _, where = _by_blocks(x, target, ignore_index)
+    out, scale = result.reshape(scores.shape), scale.reshape(classes.shape)
+    for block, at in where:
+        part, factor = out[block], scale[block]
+        total, _ = _exponentials(scores[block], part, at)
+        part *= (factor / total)[:, None]
+        part[at] -= factor
+    return result
+
+
 @kernel("cross_entropy")
 def _cross_entropy(
     self: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str, label_smoothing: float
 ) -> Any:
     axis = _class_axis(self.ndim)
+    if self.shape != target.shape and not label_smoothing:
+        picked = _class_costs(wide(self), target, ignore_index)
+        weights = _class_weights(target, picked, weight, ignore_index)
+        return _shaped(_weighted(picked * weights, weights, reduction), self, reduction)
     logs = log_softmax(self, axis)
     if self.shape == target.shape:
         goal = target if not label_smoothing else _smoothed(target, label_smoothing, self.shape[axis])
@@ -355,6 +412,8 @@ def _cross_entropy_gradient(
     weights = F._class_weights(target, self, weight, ignore_index=ignore_index)
     scale = _sample_scale(g, target, weights, reduction)
     if not label_smoothing:
+        if scale.__class__ is np.ndarray and self.dtype != np.float16:
+            return _class_slopes(self, target, scale, ignore_index), None, None
         goal = F._spread_class(scale, target, shape=self.shape, ignore_index=ignore_index)
         return F.softmax(self, dim=axis) * _at_classes(scale, self, axis) - goal, None, None
     # Smoothing gives every class of a sample that counts a share of the sample's unweighted gradient.

@@ -13,6 +13,7 @@ import numpy as np
 
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentValueError, IndexBoundsError, ShapeError
+from telegrad_service.engine import normalisation
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.rules.linalg import matmul
@@ -109,31 +110,28 @@ def _layer_statistics(x: Any, count: int, eps: float) -> tuple[Any, Any]:
 
 @kernel("layer_norm")
 def _layer_norm(self: Array, weight: Array | None, bias: Array | None, normalized_shape: tuple[int, ...], eps: float) -> Any:
-    result, _ = _layer_statistics(wide(self), len(normalized_shape), eps)
-    if weight is not None:
-        result *= weight
-    if bias is not None:
-        result += bias
-    return result
+    return normalisation.forward(wide(self), weight, bias, math.prod(normalized_shape), eps)
 
 
-@joint_derivative("layer_norm", "self", "weight")
+@joint_derivative("layer_norm", "self", "weight", "bias")
 def _layer_norm_gradient(
-    g: Any, self: Any, weight: Any, normalized_shape: tuple[int, ...], eps: float, needs: tuple[bool, bool]
+    g: Any, self: Any, weight: Any, normalized_shape: tuple[int, ...], eps: float, needs: tuple[bool, bool, bool]
 ) -> Any:
+    if g.__class__ is np.ndarray and self.__class__ is np.ndarray and g.dtype != np.float16:
+        return normalisation.backward(g, self, weight, normalized_shape, eps, needs)
+    bias_gradient = g if needs[2] else None
+    if not needs[0] and not needs[1]:
+        return None, None, bias_gradient
     normalized, inverse = _layer_statistics(self, len(normalized_shape), eps)
     weight_gradient = g * normalized if needs[1] else None
     if not needs[0]:
-        return None, weight_gradient
+        return None, weight_gradient, bias_gradient
     dims = tuple(range(self.ndim - len(normalized_shape), self.ndim))
     size = math.prod(normalized_shape)
     h = g if weight is None else g * weight
     mean = F.sum(h, dim=dims, keepdim=True) / size
     slope = F.sum(h * normalized, dim=dims, keepdim=True) / size
-    return inverse * (h - mean - normalized * slope), weight_gradient
-
-
-derivative("layer_norm", bias=lambda g: g)
+    return inverse * (h - mean - normalized * slope), weight_gradient, bias_gradient
 
 
 @kernel("dropout")
