@@ -26,6 +26,7 @@ from tests.samples import (
     reduce,
     shape,
     special,
+    stft,
     transcendental,
 )
 
@@ -46,6 +47,7 @@ FAMILIES = (
     conv,
     fft,
     parts,
+    stft,
     special,
 )
 

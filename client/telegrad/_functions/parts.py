@@ -16,10 +16,12 @@ __all__ = [
     "combinations",
     "conj_physical",
     "diagonal_scatter",
+    "istft",
     "resolve_conj",
     "resolve_neg",
     "select_scatter",
     "slice_scatter",
+    "stft",
     "unravel_index",
     "view_as_complex",
     "view_as_real",
@@ -29,10 +31,12 @@ adjoint = free(Tensor.adjoint)
 combinations = free(Tensor._combinations)
 conj_physical = free(Tensor.conj_physical)
 diagonal_scatter = free(Tensor.diagonal_scatter)
+istft = free(Tensor.istft)
 resolve_conj = free(Tensor.resolve_conj)
 resolve_neg = free(Tensor.resolve_neg)
 select_scatter = free(Tensor.select_scatter)
 slice_scatter = free(Tensor.slice_scatter)
+stft = free(Tensor.stft)
 unravel_index = free(Tensor._unravel_index, "indices")
 view_as_complex = free(Tensor._view_as_complex)
 view_as_real = free(Tensor._view_as_real)

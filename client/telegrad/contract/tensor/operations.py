@@ -20,6 +20,7 @@ from telegrad.contract.tensor.recurrent import RecurrentOps
 from telegrad.contract.tensor.reduce import ReduceOps
 from telegrad.contract.tensor.shape import ShapeOps
 from telegrad.contract.tensor.special import SpecialOps
+from telegrad.contract.tensor.stft import STFTOps
 from telegrad.contract.tensor.transcendental import TranscendentalOps
 
 
@@ -41,6 +42,7 @@ class TensorOps(
     ConvOps,
     RecurrentOps,
     FFTOps,
+    STFTOps,
     SpecialOps,
     InPlaceOps,
 ):

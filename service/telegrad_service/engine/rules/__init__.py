@@ -7,7 +7,7 @@ from typing import Final
 
 FAMILIES: Final = (
     *("creation", "elementwise", "transcendental", "comparison", "conversion"),
-    *("reduce", "shape", "index", "linalg", "decompositions", "nn", "losses", "conv", "recurrent", "fft", "parts"),
+    *("reduce", "shape", "index", "linalg", "decompositions", "nn", "losses", "conv", "recurrent", "fft", "parts", "stft"),
     *("special",),
 )
 
