@@ -114,7 +114,7 @@ class Dual(Wrapped):
         else:
             made = do(op, *primals, **parameters)
         results = many(made)
-        if row.view and op != "detach" and isinstance(inputs[0], Dual):
+        if row.view and row.differentiable:
             single = not isinstance(made, (tuple, list))
             origins = [(inputs[0], op, parameters, None if single else i) for i in range(len(results))]
             views = [self._wrapped(y, None, origin) for y, origin in zip(results, origins, strict=True)]
@@ -164,7 +164,7 @@ class Dual(Wrapped):
         primals = tuple([x.primal if isinstance(x, Dual) and x.level is level else x for x in inputs])
         tangents = self._tangents(row, inputs) if row.differentiable else None
         if not (isinstance(target, Dual) and target.level is level):
-            if tangents is None:
+            if tangents is None or not target.dtype.is_differentiable:  # type: ignore[attr-defined]
                 return do(op, *primals, **parameters)
             self._refuse_captured(op)
         found: Any = None
@@ -215,8 +215,8 @@ class Dual(Wrapped):
             )
         raise AutogradError(
             f"During a grad (vjp, jvp, grad, etc) transform, the function provided attempted to call in-place operation ({op}) "
-            "that would mutate a captured Tensor. This is not supported; please rewrite the function being transformed to explicitly "
-            "accept the mutated Tensor(s) as inputs."
+            "that would mutate a captured Tensor. This is not supported; please rewrite the function being transformed to "
+            "explicitly accept the mutated Tensor(s) as inputs."
         )
 
     def _outlived(self, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Any:

@@ -258,6 +258,7 @@ OF_INPUT: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "cosh": lambda t, x: t * x.sinh(),
     "atan": lambda t, x: t / (x * x + 1),
     "square": lambda t, x: t * (2 * x),
+    "frac": lambda t, _: t,
 }
 """Tangents that need the input, of ops of one tensor that are holomorphic or real."""
 
@@ -276,46 +277,9 @@ OF_RESULT: Final[dict[str, Callable[[Any, Any], Any]]] = {
 """Tangents that need the result."""
 
 SLOPE: Final = (
-    # fmt: off
-    "asin",
-    "acos",
-    "asinh",
-    "acosh",
-    "atanh",
-    "erf",
-    "erfc",
-    "sinc",
-    "logit",
-    "nan_to_num",
-    "pow",
-    "div",
-    "addcmul",
-    "addcdiv",
-    "lerp",
-    "remainder",
-    "fmod",
-    "copysign",
-    "nextafter",
-    "maximum",
-    "minimum",
-    "fmax",
-    "fmin",
-    "clamp",
-    "clamp_min",
-    "clamp_max",
-    "atan2",
-    "logaddexp",
-    "logaddexp2",
-    "hypot",
-    "xlogy",
-    "leaky_relu",
-    "elu",
-    "hardtanh",
-    "gelu",
-    "silu",
-    "softplus",
-    "logsigmoid",
-    # fmt: on
+    *("asin", "acos", "asinh", "acosh", "atanh", "erf", "erfc", "sinc", "logit", "nan_to_num", "addcmul", "addcdiv"),
+    *("lerp", "remainder", "fmod", "copysign", "nextafter", "clamp", "clamp_min", "clamp_max", "logaddexp", "logaddexp2"),
+    *("hypot", "xlogy", "leaky_relu", "elu", "hardtanh", "gelu", "silu", "softplus", "logsigmoid"),
 )
 """Elementwise ops, holomorphic where they take complex numbers, whose slope is left to backward."""
 
@@ -370,6 +334,39 @@ def _raised(call: Call) -> Any:
     return t * (2 * x) if exponent == 2 else t * (exponent * x ** (exponent - 1))
 
 
+def _both(call: Call) -> tuple[Any, Any]:
+    """The tangents of two inputs, zeros where there are none."""
+    (x, y), (t, u) = call.inputs, call.tangents
+    return _zero_of(x) if t is None else t, _zero_of(y) if u is None else u
+
+
+def _turned(call: Call) -> Any:
+    """Of ``atan2``."""
+    (y, x), (t, u) = call.inputs, _both(call)
+    return (x * t - y * u) / (x * x + y * y)
+
+
+def _greater(sign: int) -> Rule:
+    """Of the greater of two (sign 1), or the less: half of each where they are equal, as in PyTorch."""
+
+    def rule(call: Call) -> Any:
+        (x, y), (t, u) = call.inputs, _both(call)
+        first = x > y if sign > 0 else x < y
+        return u + (first.to(u.dtype) + (x == y).to(u.dtype) * 0.5) * (t - u)
+
+    return rule
+
+
+def _chosen(first: Callable[[Any, Any], Any]) -> Rule:
+    """Of ``fmax`` and ``fmin``: the tangent of the input that was chosen."""
+
+    def rule(call: Call) -> Any:
+        (x, y), (t, u) = call.inputs, _both(call)
+        return do("where", first(x, y) | y.isnan(), t, u)
+
+    return rule
+
+
 def _length(call: Call) -> Any:
     """``Re(conj(sgn x) t)``."""
     t, sign = call.tangents[0], call.inputs[0].sgn()
@@ -418,12 +415,59 @@ def _log_of_sum(call: Call) -> Any:
 def _shared(call: Call, t: Any, result: Any) -> Any:
     """The mean of the tangents of all elements that tie for an extreme."""
     x, kept = call.inputs[0], _kept(call, result)
-    ties = (x == kept) | ((x != x) & (kept != kept))  # noqa: PLR0124 - only NaN differs from itself
+    ties = x == kept
     return _total(call, t * ties) / _total(call, ties.to(t.dtype))
 
 
 def _extreme(call: Call) -> Any:
     return tuple([_shared(call, call.tangents[0], y) for y in call.results])
+
+
+def _along_real(x: Any, t: Any) -> Any:
+    """``Re(conj(x) t)``, elementwise."""
+    return (x.conj() * t).real if t.dtype.is_complex or x.dtype.is_complex else x * t
+
+
+def _variance(call: Call) -> Any:
+    """``2 / freedom * sum(Re(conj(x - mean) t))``; infinite slopes where no degree of freedom is left, as in PyTorch."""
+    x, t, dims = call.inputs[0], call.tangents[0], _dims(call)
+    correction = call.parameters["correction"]
+    if correction is None:
+        unbiased = call.parameters["unbiased"]
+        correction = 1 if unbiased is None else int(unbiased)
+    freedom = math.prod([x.shape[d] for d in dims]) - correction
+    distance = x - (x.mean(dim=dims, keepdim=True) if dims else x)
+    if freedom > 0:
+        return _total(call, _along_real(distance, t)) * (2 / freedom)
+    return _total(call, _along_real(distance * math.inf, t))
+
+
+def _deviation(call: Call) -> Any:
+    y = call.result
+    return (_variance(call) / (2 * y)).masked_fill(y == 0, 0)
+
+
+def _norm(call: Call) -> Any:
+    x, t, y = call.inputs[0], call.tangents[0], call.result
+    if call.parameters["dtype"] is not None:
+        x, t = x.to(call.parameters["dtype"]), t.to(call.parameters["dtype"])
+    p: Any = call.parameters["p"]
+    order = 2.0 if p is None or isinstance(p, str) else float(p)
+    if order == 0:
+        return do("zeros_like", y)
+    if order == 2:
+        return (_total(call, _along_real(x, t)) / y).masked_fill(y == 0, 0)
+    along = _along_real(x.sgn(), t)
+    if order == 1:
+        return _total(call, along)
+    size = x.abs()
+    if math.isinf(order):
+        ties = size == _kept(call, y)
+        return _total(call, along * ties) / _total(call, ties.to(along.dtype))
+    grown = size ** (order - 1)
+    if order < 1:
+        grown = grown.masked_fill(x == 0, 0)
+    return (_total(call, along * grown) * y ** (1 - order)).masked_fill(y == 0, 0)
 
 
 def _at_indices(call: Call) -> Any:
@@ -488,81 +532,36 @@ def _inverse(call: Call) -> Any:
     return -(y @ call.tangents[0] @ y)
 
 
+def _determinant(call: Call) -> Any:
+    """The sum of cofactor times change (Jacobi's formula), right for singular matrices too."""
+    return (do("_cofactors", call.inputs[0]).conj() * call.tangents[0]).sum(dim=(-2, -1))
+
+
+def _cholesky(call: Call) -> Any:
+    """``L phi(L^-1 t L^-H)``, phi being the lower triangle with half of the diagonal; of the upper factor, its adjoint."""
+    upper = call.parameters["upper"]
+    lower = call.result.mH if upper else call.result
+    inverse = do("inv", lower)
+    core = inverse @ call.tangents[0] @ inverse.mH
+    made = lower @ ((core.tril() + core.tril(-1)) * 0.5)
+    return made.mH if upper else made
+
+
 LINEAR_FAMILIES: Final = frozenset({"fft", "shape"})
 """Families whose differentiable ops are linear, all but those in ``RULES``."""
 
 LINEAR: Final = (
-    # fmt: off
-    "to",
-    "clone",
-    "conj",
-    "real",
-    "imag",
-    "fill",
-    "copy",
-    "neg",
-    "frac",
-    "deg2rad",
-    "rad2deg",
-    "where",
-    "sum",
-    "mean",
-    "cumsum",
-    "getitem.int",
-    "getitem",
-    "index",
-    "_getitem_gradient",
-    "_index_gradient",
-    "index_put",
-    "gather",
-    "scatter",
-    "scatter_add",
-    "index_select",
-    "index_add",
-    "index_fill",
-    "index_copy",
-    "take_along_dim",
-    "take",
-    "masked_fill",
-    "masked_select",
-    "masked_scatter",
-    "embedding",
-    "_embedding_gradient",
-    "avg_pool1d",
-    "avg_pool2d",
-    "avg_pool3d",
-    "_avg_pool_gradient",
-    "_pad_gradient",
-    "trace",
-    "_pick_class",
-    "_spread_class",
-    # fmt: on
+    *("to", "clone", "conj", "real", "imag", "fill", "copy", "neg", "deg2rad", "rad2deg", "where", "sum", "mean", "cumsum"),
+    *("getitem.int", "getitem", "index", "_getitem_gradient", "_index_gradient", "index_put", "gather", "scatter"),
+    *("scatter_add", "index_select", "index_add", "index_fill", "index_copy", "take_along_dim", "take", "masked_fill"),
+    *("masked_select", "masked_scatter", "embedding", "_embedding_gradient", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
+    *("_avg_pool_gradient", "_pad_gradient", "trace", "_pick_class", "_spread_class"),
 )
 
 MULTILINEAR: Final = (
-    # fmt: off
-    "matmul",
-    "mm",
-    "bmm",
-    "mv",
-    "dot",
-    "inner",
-    "outer",
-    "addmm",
-    "addmv",
-    "baddbmm",
-    "einsum",
-    "_contract",
-    "linear",
-    "conv1d",
-    "conv2d",
-    "conv3d",
-    "conv_transpose1d",
-    "conv_transpose2d",
-    "conv_transpose3d",
-    "_convolution_input",
+    *("matmul", "mm", "bmm", "mv", "dot", "inner", "outer", "addmm", "addmv", "baddbmm", "einsum", "_contract", "linear"),
+    *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "_convolution_input"),
     "_convolution_weight",
-    # fmt: on
 )
 
 ADDED: Final[dict[str, tuple[str, ...]]] = {
@@ -597,6 +596,16 @@ RULES: Final[dict[str, Rule]] = {
     "div": _divided,
     "pow": _raised,
     "abs": _length,
+    "atan2": _turned,
+    "maximum": _greater(1),
+    "minimum": _greater(-1),
+    "fmax": _chosen(lambda x, y: x > y),
+    "fmin": _chosen(lambda x, y: x <= y),
+    "var": _variance,
+    "std": _deviation,
+    "norm": _norm,
+    "det": _determinant,
+    "cholesky": _cholesky,
     "nansum": _sum_without_nan,
     "logsumexp": _log_of_sum,
     "softmax": _softmax,
@@ -607,7 +616,7 @@ RULES: Final[dict[str, Rule]] = {
 }
 """The table. Ops that it lacks are linear by their family, or go the general way; ``rule_of`` adds them when first asked."""
 
-NEED_RESULT: Final = frozenset({*OF_RESULT, "logsumexp", "softmax", "log_softmax", "inv"})
+NEED_RESULT: Final = frozenset({*OF_RESULT, "logsumexp", "softmax", "log_softmax", "inv", "cholesky", "std", "norm"})
 """Ops whose rule uses the results' values in a way that gradients flow through."""
 
 _KINDS: Final[dict[Rule, str]] = {linear: "linear", flat: "flat", multilinear: "multilinear", slope: "slope", double: "double"}
