@@ -17,9 +17,10 @@ from telegrad.contract.modes import is_grad_enabled
 from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import Node, sequence
 from telegrad_service.engine.table import CODE, ENTRIES, Entry, Plan, plan_key
-from telegrad_service.engine.tensor import Tensor
+from telegrad_service.engine.tensor import Tensor, apply_ufunc
 
 OPERATORS: Final = {
+    "__matmul__": "matmul",
     "__add__": "add",
     "__sub__": "sub",
     "__mul__": "mul",
@@ -95,20 +96,24 @@ def _recorder(plan: Plan) -> Record:
 
 def _binary(entry: Entry, general: Callable[..., Any]) -> Callable[[Tensor, Any], Any]:
     ufunc: Any = entry.ufunc
+    numeric = entry.numbers[1]
     keys = tuple([plan_key(mask, 2) for mask in range(4)])
     new, enter, leave = object.__new__, quiet.enter, quiet.leave
 
     def operator(self: Tensor, other: Any) -> Any:
         a = self.array
         dtype = a.dtype
-        if (dtype is not _DOUBLE and dtype is not _SINGLE) or self.base is not None or self.output_index:
+        if dtype is not _DOUBLE and dtype is not _SINGLE:
             return general(self, other)
         if other.__class__ is Tensor:
             b: Any = other.array
-            if b.dtype is not dtype or other.base is not None or other.output_index or other.home is not self.home:
+            if b.dtype is not dtype or other.home is not self.home:
                 return general(self, other)
+            if self.base is not None or other.base is not None or self.output_index or other.output_index:
+                made = apply_ufunc(self.home, entry, (self, other))
+                return general(self, other) if made is None else made
             mask = self.tracks + 2 * other.tracks
-        elif other.__class__ is float or other.__class__ is int:
+        elif numeric and self.base is None and not self.output_index and (other.__class__ is float or other.__class__ is int):
             b = other
             mask = int(self.tracks)
         else:
@@ -148,8 +153,11 @@ def _unary(entry: Entry, general: Callable[..., Any]) -> Callable[[Tensor], Any]
     def method(self: Tensor) -> Any:
         a = self.array
         dtype = a.dtype
-        if (dtype is not _DOUBLE and dtype is not _SINGLE) or self.base is not None or self.output_index:
+        if dtype is not _DOUBLE and dtype is not _SINGLE:
             return general(self)
+        if self.base is not None or self.output_index:
+            made = apply_ufunc(self.home, entry, (self,))
+            return general(self) if made is None else made
         token = enter()
         try:
             array = ufunc(a)

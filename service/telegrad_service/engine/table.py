@@ -180,12 +180,13 @@ class Plan:
         saved_inputs: positions of inputs whose values are saved, for the version check.
         saved_outputs: indexes of outputs whose values are saved.
         saves: whether any value is saved, so that a second backward needs ``retain_graph``.
+        zeros: a zero for each edge: the edges' indexes where all lead to first outputs.
         record: what gives a result its node, written out for this plan (see ``fast``); None until first needed.
     """
 
     __slots__ = (
         *("collect", "count", "differentiate", "entry", "only", "positions", "saved_inputs", "saved_outputs", "saves"),
-        *("record", "sources", "targets"),
+        *("record", "sources", "targets", "zeros"),
     )
 
     def __init__(self, row: Entry, mask: int, count: int) -> None:
@@ -221,6 +222,7 @@ class Plan:
                 saved_inputs.add(what)
             elif kind == "inputs":
                 saved_inputs.update(range(what, count))
+        self.zeros = (0,) * len(self.positions)
         self.sources = tuple(sources)
         self.targets = tuple(targets)
         self.saved_inputs = tuple(sorted(saved_inputs))

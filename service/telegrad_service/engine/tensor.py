@@ -29,9 +29,6 @@ from telegrad_service.engine.graph import Node, Version
 from telegrad_service.engine.hooks import Hooks, hooks_for, register
 from telegrad_service.engine.table import ENTRIES, Array, Entry, Plan
 
-ZERO_INDEXES: Final = tuple((0,) * n for n in range(9))
-"""Edge indexes of the common case, every edge from a single-output op."""
-
 Step: TypeAlias = "tuple[str, dict[str, Any], int | None]"
 """One view op: its name, its parameters, and which output where it has several."""
 
@@ -227,7 +224,7 @@ class Tensor(AbstractTensor):
         if not parameters:
             entry = ENTRIES.get(op)
             if entry is not None and entry.ufunc is not None:
-                made = _apply_ufunc(self.home, entry, inputs)
+                made = apply_ufunc(self.home, entry, inputs)
                 if made is not None:
                     return made
         return apply(self.home, op, inputs, parameters)
@@ -300,7 +297,7 @@ class Tensor(AbstractTensor):
             raise SessionMismatchError(checks.OTHER_SESSION)
 
 
-def _apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor | None:
+def apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor | None:
     """The fast way: tensors of one floating type and Python numbers that do not lift it. None when the general way is due."""
     if len(inputs) != len(entry.numbers):
         return None
@@ -336,44 +333,15 @@ def _apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor 
         array = np.asarray(array)
     result = Tensor(home, array)
     if mask and is_grad_enabled() and entry.op.differentiable:
-        _record(result, entry.plan(mask, len(inputs)), inputs, arrays, entry.op.defaults)
+        result.node = make_node(entry.plan(mask, len(inputs)), inputs, arrays, (result,), entry.op.defaults)
+        result.tracks = True
     return result
-
-
-def _record(result: Tensor, plan: Plan, inputs: tuple[Any, ...], arrays: list[Any], parameters: Any) -> None:
-    """Give the single output of an op the node that made it: ``make_node`` for the path that every small op takes."""
-    edges: list[Any] = []
-    indexes = ZERO_INDEXES[len(plan.positions)]
-    for position in plan.positions:
-        x = inputs[position]
-        if x.base is not None or x.output_index:
-            node = make_node(plan, inputs, arrays, (result,), parameters)
-            break
-        edges.append(x.node or x)
-    else:
-        guards: list[Any] = []
-        for position in plan.saved_inputs:
-            x = inputs[position]
-            if x.__class__ is Tensor:
-                version = x.version
-                if version is None:
-                    version = x.version = [0]
-                guards += (version, version[0])
-        if plan.saved_outputs:
-            version = result.version = [0]
-            guards += (version, 0)
-        array = result.array
-        saved = plan.collect(arrays, (array,), parameters)
-        node = Node(plan, parameters, saved, tuple(edges), indexes, array.shape, array.dtype, tuple(guards))
-    result.node = node
-    result.tracks = True
 
 
 def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: Sequence[Tensor], parameters: Any) -> Node:
     """The node of a call that was computed: edges to where its inputs came from, and what its formulas need."""
     edges: list[Any] = []
-    indexes: tuple[int, ...] = ZERO_INDEXES[len(plan.positions)] if len(plan.positions) < 9 else (0,) * len(plan.positions)
-    special: list[int] | None = None
+    indexes: list[int] | None = None
     for position in plan.positions:
         x = inputs[position]
         node = x.node if x.base is None else x.current_node()
@@ -381,28 +349,31 @@ def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: Sequence[
             edges.append(x)
         else:
             if x.output_index:
-                if special is None:
-                    special = list(indexes)
-                special[len(edges)] = x.output_index
+                if indexes is None:
+                    indexes = [0] * len(plan.positions)
+                indexes[len(edges)] = x.output_index
             edges.append(node)
     guards: list[Any] = []
     for position in plan.saved_inputs:
         x = inputs[position]
         if x.__class__ is Tensor:
-            version = x.shared_version()
+            version = x.version
+            if version is None:
+                version = x.version = [0]
             guards += (version, version[0])
     for output in plan.saved_outputs:
         version = outputs[output].shared_version()
         guards += (version, version[0])
-    values = tuple([o.array for o in outputs])
+    values = [o.array for o in outputs]
+    first = values[0]
     return Node(
         plan,
         parameters,
         plan.collect(arrays, values, parameters),
         tuple(edges),
-        indexes if special is None else tuple(special),
-        values[0].shape,
-        values[0].dtype,
+        plan.zeros if indexes is None else tuple(indexes),
+        first.shape,
+        first.dtype,
         tuple(guards),
         tuple([(a.shape, a.dtype) for a in values[1:]]) if len(values) > 1 else None,
     )

@@ -25,12 +25,14 @@ def adjoint(x: Any) -> Any:
     return F.conjugate(F.transpose(x, dim0=-2, dim1=-1))
 
 
-@kernel("matmul")
 def matmul(self: Array, other: Array) -> Any:
     """Matrix product; a batch times one matrix is folded into one product, which BLAS does in one call."""
     if self.ndim > 2 and other.ndim == 2 and self.flags.c_contiguous and self.size:
         return (self.reshape(-1, self.shape[-1]) @ other).reshape(self.shape[:-1] + other.shape[-1:])
     return np.matmul(self, other)
+
+
+kernel("matmul", matmul, ufunc=matmul, ufunc_kinds="f")
 
 
 def matmul_self(g: Any, other: Any, self_shape: tuple[int, ...]) -> Any:
