@@ -5,6 +5,7 @@ from __future__ import annotations
 from telegrad._functions.comparison import *
 from telegrad._functions.composite import *
 from telegrad._functions.conversion import *
+from telegrad._functions.counting import *
 from telegrad._functions.creation import *
 from telegrad._functions.decompositions import *
 from telegrad._functions.elementwise import *
@@ -12,9 +13,12 @@ from telegrad._functions.index import *
 from telegrad._functions.linalg import *
 from telegrad._functions.nn import *
 from telegrad._functions.parts import *
+from telegrad._functions.quadrature import *
 from telegrad._functions.queries import *
 from telegrad._functions.recurrent import *
 from telegrad._functions.reduce import *
+from telegrad._functions.scattering import *
 from telegrad._functions.shape import *
 from telegrad._functions.special import *
+from telegrad._functions.statistics import *
 from telegrad._functions.transcendental import *

@@ -138,6 +138,12 @@ def _ints(value: Any) -> tuple[int, ...]:
     return tuple([_int(v) for v in value])
 
 
+def _floats(value: Any) -> tuple[float, ...]:
+    if type(value) is not list:
+        raise _refuse("a list of numbers", value)
+    return tuple([_float(v) for v in value])
+
+
 def _dtype(value: Any) -> DType:
     return as_dtype(_str(value))
 
@@ -260,6 +266,7 @@ STRING: Final = Kind({"type": "string", "maxLength": 256}, _str, _identity)
 LONG_STRING: Final = Kind({"type": "string"}, _str, _identity)
 NUMBER: Final = Kind(NUMBER_SCHEMA, decode_number, encode_number)
 INTS: Final = Kind(_INTS_SCHEMA, _ints, list)
+FLOATS: Final = Kind({"type": "array", "items": _FLOAT_SCHEMA}, _floats, lambda values: [encode_float(v) for v in values])
 DTYPE: Final = Kind({"enum": list(DTYPES)}, _dtype, lambda d: d.name)
 INDEX: Final = Kind({"type": "array", "items": _INDEX_ITEM_SCHEMA}, _index, lambda value: [_encode_index_item(v) for v in value])
 
@@ -285,6 +292,7 @@ KINDS: Final[dict[str, Kind]] = {
     "Number | None": optional(NUMBER),
     "DTypeLike | None": optional(DTYPE),
     "Sequence[int] | None": optional(INTS),
+    "Sequence[float] | None": optional(FLOATS),
     "int | Sequence[int] | None": optional(INTS),
     "int | Sequence[int] | str": _either(INTS, STRING),
     "Chain": INTERNAL,

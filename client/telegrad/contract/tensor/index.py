@@ -14,6 +14,7 @@ from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, Dime
 from telegrad.contract.indexing import Index, canonical
 from telegrad.contract.kinds import TensorSlot
 from telegrad.contract.ops import op
+from telegrad.contract.reduce_rules import flag
 from telegrad.contract.shapes import dimension, integer
 from telegrad.contract.tensor.base import TensorBase
 
@@ -151,11 +152,14 @@ class IndexOps(TensorBase):
     # Along one dimension -------------------------------------------------------------------------------------------------------
 
     @op(rules.gather, differentiable=("self",))
-    def gather(self, dim: int, index: Self) -> Self:
+    def gather(self, dim: int, index: Self, *, sparse_grad: bool = False) -> Self:
         """``out[i][j] = self[index[i][j]][j]`` for ``dim=0``, and likewise for others.
 
+        ``sparse_grad`` permits a sparse gradient; as every tensor here is dense, the gradient has the same values either way.
         Shapes: [...], [...] -> index's. Gradient: g added where it was taken from. Raises: ShapeError, DTypeError.
         """
+        if flag(sparse_grad, "sparse_grad"):
+            return self._apply("gather", self, index, dim=integer(dim, "dim"), sparse_grad=True)
         return self._apply("gather", self, index, dim=integer(dim, "dim"))
 
     @op(rules.scatter, name="scatter", differentiable=("self", "src"), inplace=True)
@@ -167,13 +171,32 @@ class IndexOps(TensorBase):
         """
         return self._apply("scatter", self, index, src, dim=dim)
 
-    def scatter(self, dim: int, index: Self, src: Self | Number | None = None, *, value: Number | None = None) -> Self:
-        """A copy with ``src`` (or the number ``value``) written along ``dim`` where ``index`` says."""
-        return self._apply("scatter", self, index, _source(src, value), dim=integer(dim, "dim"))
+    def scatter(
+        self,
+        dim: int,
+        index: Self,
+        src: Self | Number | None = None,
+        *,
+        value: Number | None = None,
+        reduce: str | None = None,
+    ) -> Self:
+        """A copy with ``src`` (or the number ``value``) written along ``dim`` where ``index`` says.
 
-    def scatter_(self, dim: int, index: Self, src: Self | Number | None = None, *, value: Number | None = None) -> Self:
+        ``reduce="add"`` or ``"multiply"`` combines it with what is there instead; ``scatter_reduce`` has more such ways.
+        """
+        return _scattered("scatter", self, dim, index, _source(src, value), reduce)
+
+    def scatter_(
+        self,
+        dim: int,
+        index: Self,
+        src: Self | Number | None = None,
+        *,
+        value: Number | None = None,
+        reduce: str | None = None,
+    ) -> Self:
         """``scatter`` in place."""
-        return self._apply("scatter_", self, index, _source(src, value), dim=integer(dim, "dim"))
+        return _scattered("scatter_", self, dim, index, _source(src, value), reduce)
 
     @op(rules.scatter, differentiable=("self", "src"), inplace=True)
     def scatter_add(self, dim: int, index: Self, src: Self) -> Self:
@@ -373,6 +396,19 @@ def _source(src: Any, value: Any) -> Any:
     if (src is None) == (value is None):
         raise ArgumentTypeError("scatter() takes either a tensor 'src' or a number 'value'")
     return value if src is None else src
+
+
+def _scattered(name: str, x: Any, dim: Any, index: Any, source: Any, reduce: str | None) -> Any:
+    """``scatter``, or with ``reduce`` the ``scatter_reduce`` that it is."""
+    if reduce is None:
+        return x._apply(name, x, index, source, dim=integer(dim, "dim"))
+    ways = {"add": "sum", "multiply": "prod"}
+    if reduce not in ways:
+        raise ShapeError("reduce argument must be either add or multiply.")
+    if not isinstance(source, TensorBase):
+        source = x._apply("new_full", x, size=index.shape, fill_value=source)
+    reduced = name.replace("scatter", "scatter_reduce")
+    return x._apply(reduced, x, index, source, dim=integer(dim, "dim"), reduce=ways[reduce], include_self=True)
 
 
 def _slots(indices: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -6,6 +6,7 @@ from telegrad.contract.tensor.comparison import ComparisonOps
 from telegrad.contract.tensor.composite import CompositeOps
 from telegrad.contract.tensor.conv import ConvOps
 from telegrad.contract.tensor.conversion import CastOps
+from telegrad.contract.tensor.counting import CountingOps
 from telegrad.contract.tensor.creation import LikeOps
 from telegrad.contract.tensor.decompositions import DecompositionOps
 from telegrad.contract.tensor.elementwise import ElementwiseOps
@@ -16,10 +17,13 @@ from telegrad.contract.tensor.linalg import LinalgOps
 from telegrad.contract.tensor.losses import LossOps
 from telegrad.contract.tensor.nn import NNOps
 from telegrad.contract.tensor.parts import PartOps
+from telegrad.contract.tensor.quadrature import QuadratureOps
 from telegrad.contract.tensor.recurrent import RecurrentOps
 from telegrad.contract.tensor.reduce import ReduceOps
+from telegrad.contract.tensor.scattering import ScatteringOps
 from telegrad.contract.tensor.shape import ShapeOps
 from telegrad.contract.tensor.special import SpecialOps
+from telegrad.contract.tensor.statistics import StatisticsOps
 from telegrad.contract.tensor.stft import STFTOps
 from telegrad.contract.tensor.transcendental import TranscendentalOps
 
@@ -35,6 +39,10 @@ class TensorOps(
     PartOps,
     CompositeOps,
     IndexOps,
+    QuadratureOps,
+    StatisticsOps,
+    ScatteringOps,
+    CountingOps,
     LinalgOps,
     DecompositionOps,
     NNOps,

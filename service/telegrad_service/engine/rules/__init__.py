@@ -7,8 +7,10 @@ from typing import Final
 
 FAMILIES: Final = (
     *("creation", "elementwise", "transcendental", "comparison", "conversion"),
-    *("reduce", "shape", "index", "linalg", "decompositions", "nn", "losses", "conv", "recurrent", "fft", "parts", "stft"),
-    *("special",),
+    *("reduce", "shape", "index"),
+    *("counting", "scattering", "statistics"),
+    *("linalg", "decompositions", "nn", "losses"),
+    *("conv", "recurrent", "fft", "parts", "stft", "special"),
 )
 
 

@@ -121,7 +121,7 @@ def _trimmed(values: Any, ndim: int) -> Array:
 
 @kernel("index_put", in_place=_put)
 def _index_put(self: Array, values: Any, *indices: Array, index: tuple[Any, ...], accumulate: bool) -> Array:
-    return _put(self.copy(), values, *indices, index=index, accumulate=accumulate)
+    return _put(np.array(self), values, *indices, index=index, accumulate=accumulate)
 
 
 derivative(
@@ -140,13 +140,13 @@ def _put_values(g: Any, shape: tuple[int, ...]) -> Any:
 # Along one dimension -----------------------------------------------------------------------------------------------------------
 
 
-def _check_positions(name: str, index: Array, size: int, dim: int, error: type[Exception] = ShapeError) -> None:
+def check_positions(name: str, index: Array, size: int, dim: int, error: type[Exception] = ShapeError) -> None:
     """Refuse positions outside [0, size); PyTorch raises RuntimeError for gather and scatter."""
     if index.size and (index.min() < 0 or index.max() >= size):
         raise error(f"{name}(): index is out of bounds for dimension {dim} with size {size}")
 
 
-def _cells(index: Array, shape: tuple[int, ...], dim: int) -> Array:
+def cells_along(index: Array, shape: tuple[int, ...], dim: int) -> Array:
     """The flat position in ``shape`` of each entry of ``index``, which stands for the coordinate along ``dim``."""
     strides = [math.prod(shape[d + 1 :]) for d in range(len(shape))]
     cells: Any = index * strides[dim] if index.dtype == np.int64 else index.astype(np.int64) * strides[dim]
@@ -156,18 +156,18 @@ def _cells(index: Array, shape: tuple[int, ...], dim: int) -> Array:
     return np.asarray(cells).reshape(-1)
 
 
-def _lifted(*arrays: Array) -> list[Array]:
+def lifted(*arrays: Array) -> list[Array]:
     """0-d arrays as vectors of one."""
     return [a.reshape(1) if a.ndim == 0 else a for a in arrays]
 
 
 @kernel("gather")
-def _gather(self: Array, index: Array, dim: int) -> Array:
+def _gather(self: Array, index: Array, dim: int, sparse_grad: bool = False) -> Array:
     if not index.size:
         return np.zeros(index.shape, self.dtype)
-    source, positions = _lifted(self, index)
+    source, positions = lifted(self, index)
     dim %= source.ndim
-    _check_positions("gather", positions, source.shape[dim], dim)
+    check_positions("gather", positions, source.shape[dim], dim)
     part = source[tuple(slice(None) if d == dim else slice(n) for d, n in enumerate(positions.shape))]
     return np.take_along_axis(part, positions, dim).reshape(index.shape)
 
@@ -176,10 +176,10 @@ def _scatter_into(target: Array, index: Array, src: Any, dim: int, add: bool) ->
     """Write or add into ``target`` itself."""
     if not index.size:
         return target
-    into, positions = _lifted(target, index)
+    into, positions = lifted(target, index)
     dim %= into.ndim
-    _check_positions("scatter", positions, into.shape[dim], dim)
-    cells = _cells(positions, into.shape, dim)
+    check_positions("scatter", positions, into.shape[dim], dim)
+    cells = cells_along(positions, into.shape, dim)
     source = fits(src, target.dtype)
     if np.ndim(src):
         source = source[tuple(slice(n) for n in positions.shape)].reshape(-1)
@@ -195,17 +195,21 @@ def _scatter_into(target: Array, index: Array, src: Any, dim: int, add: bool) ->
 
 @kernel("scatter", in_place=lambda target, index, src, dim: _scatter_into(target, index, src, dim, False))
 def _scatter(self: Array, index: Array, src: Any, dim: int) -> Array:
-    return _scatter_into(self.copy(), index, src, dim, False)
+    return _scatter_into(np.array(self), index, src, dim, False)
 
 
 @kernel("scatter_add", in_place=lambda target, index, src, dim: _scatter_into(target, index, src, dim, True))
 def _scatter_add(self: Array, index: Array, src: Array, dim: int) -> Array:
-    return _scatter_into(self.copy(), index, src, dim, True)
+    return _scatter_into(np.array(self), index, src, dim, True)
 
 
 def _src_gradient(g: Any, index: Any, shape: tuple[int, ...], dim: int) -> Any:
-    """``g`` at each source's place; zero for the part of the source beyond the index."""
-    found = F.gather(g, index, dim=dim)
+    """``g`` at each source's place."""
+    return source_gradient(F.gather(g, index, dim=dim), shape)
+
+
+def source_gradient(found: Any, shape: tuple[int, ...]) -> Any:
+    """The gradient of a source whose used part has the gradient ``found``; zero for the part beyond the index."""
     if found.shape == shape:
         return found
     if not shape:  # a 0-d source or a number for all
@@ -233,7 +237,7 @@ derivative(
 def _index_select(self: Array, index: Array, dim: int) -> Array:
     positions = index.reshape(-1)
     source = self.reshape(1) if self.ndim == 0 else self
-    _check_positions("index_select", positions, source.shape[dim], dim, IndexBoundsError)
+    check_positions("index_select", positions, source.shape[dim], dim, IndexBoundsError)
     taken = np.take(source, positions, axis=dim)
     return taken.reshape(()) if self.ndim == 0 else taken
 
@@ -241,7 +245,7 @@ def _index_select(self: Array, index: Array, dim: int) -> Array:
 def _index_add_into(target: Array, index: Array, source: Array, dim: int, alpha: Any) -> Array:
     positions = index.reshape(-1)
     into = target.reshape(1) if target.ndim == 0 else target
-    _check_positions("index_add", positions, into.shape[dim], dim, IndexBoundsError)
+    check_positions("index_add", positions, into.shape[dim], dim, IndexBoundsError)
     ordered = np.moveaxis(into, dim, 0)
     values = source if alpha == 1 else source * np.asarray(alpha).astype(target.dtype)
     rows = (values.reshape(1) if values.ndim == 0 else np.moveaxis(values, dim, 0)).reshape(
@@ -258,14 +262,14 @@ def _index_add_into(target: Array, index: Array, source: Array, dim: int, alpha:
 
 @kernel("index_add", in_place=_index_add_into)
 def _index_add(self: Array, index: Array, source: Array, dim: int, alpha: Any) -> Array:
-    return _index_add_into(self.copy(), index, source, dim, alpha)
+    return _index_add_into(np.array(self), index, source, dim, alpha)
 
 
 def _index_write_into(target: Array, index: Array, values: Any, dim: int) -> Array:
     values = fits(values, target.dtype)
     positions = index.reshape(-1)
     into = target.reshape(1) if target.ndim == 0 else target
-    _check_positions("index_fill", positions, into.shape[dim], dim, IndexBoundsError)
+    check_positions("index_fill", positions, into.shape[dim], dim, IndexBoundsError)
     np.moveaxis(into, dim, 0)[positions] = values if np.ndim(values) == 0 else np.moveaxis(values, dim, 0)
     return target
 
@@ -273,7 +277,7 @@ def _index_write_into(target: Array, index: Array, values: Any, dim: int) -> Arr
 for _name in ("index_fill", "index_copy"):
     kernel(
         _name,
-        lambda self, index, source, dim: _index_write_into(self.copy(), index, source, dim),
+        lambda self, index, source, dim: _index_write_into(np.array(self), index, source, dim),
         in_place=lambda target, index, source, dim: _index_write_into(target, index, source, dim),
     )
 

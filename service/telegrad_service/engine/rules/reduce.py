@@ -245,13 +245,14 @@ kernel("max", lambda self: reduced(np.maximum, self, None, False))
 kernel("min", lambda self: reduced(np.minimum, self, None, False))
 
 
-def _shared_among_ties(g: Any, self: Any, result: Any) -> Any:
+def shared_among_ties(g: Any, self: Any, result: Any) -> Any:
+    """An even share of ``g`` for each element that is the result."""
     ties = _equal_or_nan(self, result)
     return ties * (g / F.sum(ties))
 
 
-derivative("max", self=_shared_among_ties)
-derivative("min", self=_shared_among_ties)
+derivative("max", self=shared_among_ties)
+derivative("min", self=shared_among_ties)
 
 
 kernel("amax", lambda self, dim, keepdim: reduced(np.maximum, self, dim, keepdim))
@@ -292,7 +293,7 @@ kernel("max.dim", lambda self, dim, keepdim: _with_position(np.argmax, self, dim
 kernel("min.dim", lambda self, dim, keepdim: _with_position(np.argmin, self, dim, keepdim))
 
 
-def _at_position(g: Any, indices: Any, self_shape: Ints, dim: int, keepdim: bool) -> Any:
+def at_position(g: Any, indices: Any, self_shape: Ints, dim: int, keepdim: bool) -> Any:
     """The values' gradient where they were found, zeros elsewhere."""
     g = with_reduced_dims(g[0], self_shape, dim, keepdim)
     return _scattered(g, with_reduced_dims(indices, self_shape, dim, keepdim), self_shape, dim)
@@ -302,8 +303,8 @@ def _scattered(g: Any, indices: Any, shape: Ints, dim: int) -> Any:
     return F.scatter_add(F.zeros(g, shape), indices, g, dim=dim)
 
 
-derivative("max.dim", self=_at_position)
-derivative("min.dim", self=_at_position)
+derivative("max.dim", self=at_position)
+derivative("min.dim", self=at_position)
 
 
 def _position(find: Any, x: Array, dim: int | None, keepdim: bool) -> Any:
@@ -360,7 +361,7 @@ kernel(
 )
 
 
-def _shifted(x: Any, dim: int, *, first: int | None = None, last: int | None = None) -> Any:
+def shifted(x: Any, dim: int, *, first: int | None = None, last: int | None = None) -> Any:
     """``x`` moved by one along ``dim``: up with ``first`` coming in at the start, or down with ``last`` coming in at the end."""
     n = x.shape[dim]
     edge = F.zeros(x, tuple([1 if i == dim % len(x.shape) else m for i, m in enumerate(x.shape)]))
@@ -377,8 +378,8 @@ def _cumprod_backward(g: Any, self: Any, dim: int) -> Any:
     """
     if not self.shape or not self.shape[dim]:
         return g
-    before = _shifted(F.cumprod(self, dim=dim), dim, first=1)
-    after = F.recurrence(g, F.conjugate(_shifted(self, dim, last=0)), dim=dim, reverse=True)
+    before = shifted(F.cumprod(self, dim=dim), dim, first=1)
+    after = F.recurrence(g, F.conjugate(shifted(self, dim, last=0)), dim=dim, reverse=True)
     return F.conjugate(before) * after
 
 
@@ -414,8 +415,8 @@ def _recurrence_backward(g: Any, factor: Any, result: Any, dim: int, reverse: bo
     if not needs[1]:
         return back, None
     if reverse:
-        return back, back * F.conjugate(_shifted(result, dim, last=0))
-    return back, _shifted(back, dim, last=0) * F.conjugate(result)
+        return back, back * F.conjugate(shifted(result, dim, last=0))
+    return back, shifted(back, dim, last=0) * F.conjugate(result)
 
 
 @kernel("prod")
@@ -440,9 +441,9 @@ def _prod_backward(g: Any, self: Any, self_shape: Ints, dim: int | None, keepdim
         return F.reshape(_prod_backward(g, F.reshape(self, shape=(-1,)), (math.prod(self_shape),), 0, False), shape=self_shape)
     if not self_shape[dim]:
         return F.zeros(g, self_shape)
-    before = _shifted(F.cumprod(self, dim=dim), dim, first=1)
+    before = shifted(F.cumprod(self, dim=dim), dim, first=1)
     after = F.flip(F.cumprod(F.flip(self, dims=(dim,)), dim=dim), dims=(dim,))
-    others = before * _shifted(after, dim, last=1)
+    others = before * shifted(after, dim, last=1)
     return with_reduced_dims(g, self_shape, dim, keepdim) * F.conjugate(others)
 
 

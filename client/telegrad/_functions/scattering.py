@@ -1,0 +1,12 @@
+"""Free functions of the scattering family."""
+
+from __future__ import annotations
+
+from telegrad._free import free
+from telegrad.contract.tensor.tensor import Tensor
+
+__all__ = ["index_reduce", "put", "scatter_reduce"]
+
+index_reduce = free(Tensor.index_reduce)
+put = free(Tensor.put)
+scatter_reduce = free(Tensor.scatter_reduce)
