@@ -587,10 +587,13 @@ def _link_views(
     entry: Entry, source: Tensor, array: Array, tensors: list[Tensor], parameters: dict[str, Any], single: bool
 ) -> None:
     """Tie outputs that share the first input's memory to its base."""
+    owner = array if array.base is None else array.base
     for index, t in enumerate(tensors):
-        apart = (t.array is not array and t.array.base is None) or not np.may_share_memory(t.array, array)
-        if apart and t.array.size:
-            continue  # reshape had to copy; without elements there is nothing to copy, and history matters alone
+        mine = t.array.base
+        if mine is not owner and mine is not array:
+            apart = (t.array is not array and mine is None) or not np.may_share_memory(t.array, array)
+            if apart and t.array.size:
+                continue  # reshape had to copy; without elements there is nothing to copy, and history matters alone
         t.version = source.shared_version()
         if entry.op.name == "detach":
             continue
