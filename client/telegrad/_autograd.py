@@ -269,6 +269,13 @@ def grad(
     return tuple(results), reply
 
 
+def reaches_others(roots: Sequence[Any], leaves: Sequence[Any]) -> bool:
+    """Whether the graph of ``roots`` leads to any leaf but ``leaves``, as far as known here; where that is not certain, yes."""
+    own = {id(t.history()) for t in leaves}
+    reach = Reach([t.history() for t in roots])
+    return not reach.certain or any(key not in own for key in reach.leaves)
+
+
 def _is_reached(tensor: Any, reach: Reach) -> bool | None:
     """Whether the walk meets the tensor; None if only the server knows."""
     history = tensor.history()

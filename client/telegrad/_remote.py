@@ -247,6 +247,9 @@ class RemoteSession(BaseSession):
         present = self.wait_for(reply).take()["present"]
         return _autograd.keep_present(results, present)
 
+    def _reaches_others(self, roots: Sequence[Any], leaves: Sequence[Any]) -> bool:
+        return _autograd.reaches_others(roots, leaves)
+
     def name(self, tensor: AbstractTensor, name: str) -> None:
         """Give a tensor a lasting name, by which other clients find it. The tensor keeps it when the handle is gone."""
         _autograd.give_name(self._recorder, tensor, name)

@@ -93,6 +93,9 @@ class LocalSession(BaseSession):
                 return made  # type: ignore[no-any-return]
         return autograd.grad(roots, wanted, vectors, **settings)
 
+    def _reaches_others(self, roots: Sequence[Any], leaves: Sequence[Any]) -> bool:
+        return autograd.reaches_others(roots, leaves)
+
     def graph(self, root: AbstractTensor, format: str = "json") -> Any:
         """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``."""
         if not isinstance(root, Tensor):

@@ -52,6 +52,10 @@ class BaseSession(CreationOps["Tensor"]):
         """Gradients as new tensors; see ``telegrad.autograd.grad``."""
         raise NotImplementedError
 
+    def _reaches_others(self, roots: Sequence[Any], leaves: Sequence[Any]) -> bool:
+        """Whether the graph of ``roots`` leads to any leaf but ``leaves``, or may do so."""
+        raise NotImplementedError
+
     def graph(self, root: Tensor, format: str = "json") -> Any:
         """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``."""
         raise NotImplementedError

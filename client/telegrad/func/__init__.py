@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from telegrad.func.batching import vmap
+from telegrad.func.reverse import grad, grad_and_value, hessian, jacrev, value_and_grad, vjp
 
-__all__ = ["vmap"]
+__all__ = ["grad", "grad_and_value", "hessian", "jacrev", "value_and_grad", "vjp", "vmap"]

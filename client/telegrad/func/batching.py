@@ -86,7 +86,7 @@ def vmap(
                 column[0] if place is None else do("cat", *column, dim=0)
                 for column, place in zip(map(list, zip(*chunks, strict=True)), places, strict=True)
             ]
-        moved = [x if not d else do("movedim", x, source=0, destination=d) for x, d in zip(results, places, strict=True)]
+        moved = [x if not d else do("movedim", x, source=(0,), destination=(d,)) for x, d in zip(results, places, strict=True)]
         return build(shape, moved)
 
     return cast("Callable[P, R]", wrapped)
@@ -164,7 +164,7 @@ def _batch_size(dims: Sequence[int | None], flat: Sequence[Any]) -> int:
 
 
 def _rows_first(x: Any, dim: int) -> Any:
-    return do("movedim", x, source=dim, destination=0) if dim else x
+    return do("movedim", x, source=(dim,), destination=(0,)) if dim else x
 
 
 def _output_dimensions(func: Any, out_dims: Any, structure: Any) -> list[Any]:

@@ -243,6 +243,30 @@ def _one_by_one(
     return results
 
 
+def reaches_others(roots: Sequence[Tensor], leaves: Sequence[Tensor]) -> bool:
+    """Whether the graph of ``roots`` leads to any leaf but ``leaves``."""
+    own = {id(t) for t in leaves}
+    seen: set[int] = set()
+    todo: list[Any] = []
+    for root in roots:
+        node = root.current_node()
+        if node is not None:
+            todo.append(node)
+        elif root.requires_grad and id(root) not in own:
+            return True
+    while todo:
+        node = todo.pop()
+        if node.number in seen:
+            continue
+        seen.add(node.number)
+        for target in node.edges:
+            if not isinstance(target, Tensor):
+                todo.append(target)
+            elif id(target) not in own:
+                return True
+    return False
+
+
 def _check_rows(index: int, output: Tensor, vector: Tensor) -> None:
     """Whether each row of ``vector`` has the output's shape, and there is one."""
     shape = vector.array.shape

@@ -12,9 +12,10 @@ from typing import Any, Final, NoReturn, TypeAlias
 from telegrad.contract import checks
 from telegrad.contract.dtypes import DType, bool_
 from telegrad.contract.errors import ArgumentError, AutogradError, ShapeError
-from telegrad.contract.modes import no_grad
+from telegrad.contract.modes import is_grad_enabled, no_grad
 from telegrad.contract.ops import OPS, Op, Outcome, Shape, Spec, UnknownShape, checked, find
 from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.transforms.wrapper import Level, Wrapped, outside
 
 Rule: TypeAlias = "Callable[[Call], Any]"
@@ -340,6 +341,20 @@ def aligned(value: Any, rank: int) -> Any:
 
 def elementwise(level: VmapLevel, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
     """An op that broadcasts: rows are aligned at their last dimensions, as single tensors would be."""
+    values, ragged, scalars = rows_of(level, inputs)
+    try:
+        if scalars and ragged:
+            made = _with_types_of_rows(Call(level, op, inputs, parameters), values)
+        else:
+            made = do(op, *values, **parameters)
+    except ArgumentError:
+        _ = Call(level, op, inputs, dict(parameters)).outcome  # what is wrong with one row is said of one row
+        raise
+    return Batched._wrapped(level, made)
+
+
+def rows_of(level: VmapLevel, inputs: tuple[Any, ...]) -> tuple[list[Any], bool, bool]:
+    """Inputs of an op that broadcasts, batched ones as all rows, aligned; whether ranks differ, and whether a row is 0-d."""
     rank = 0
     values: list[Any] = []
     scalars = False
@@ -364,15 +379,7 @@ def elementwise(level: VmapLevel, op: str, inputs: tuple[Any, ...], parameters: 
         for i, x in enumerate(inputs):
             if isinstance(x, Batched) and x.level is level:
                 values[i] = aligned(values[i], rank)
-    try:
-        if scalars and ragged:
-            made = _with_types_of_rows(Call(level, op, inputs, parameters), values)
-        else:
-            made = do(op, *values, **parameters)
-    except ArgumentError:
-        _ = Call(level, op, inputs, dict(parameters)).outcome  # what is wrong with one row is said of one row
-        raise
-    return Batched._wrapped(level, made)
+    return values, ragged, scalars
 
 
 def _with_types_of_rows(call: Call, values: list[Any]) -> Any:
@@ -434,7 +441,20 @@ def write(level: VmapLevel, op: str, inputs: tuple[Any, ...], parameters: dict[s
     if name in ("fill", "zero") and not isinstance(inputs[1], TensorBase):
         into._apply(op, into, *inputs[1:], **parameters)
         return target
-    made: Any = target._transform(name, inputs, parameters)
+    if name in ELEMENTWISE:
+        values, ragged, scalars = rows_of(level, inputs)
+        if values[0] is into and not (ragged and scalars):
+            try:
+                do(op, *values, **parameters)
+            except ArgumentError:
+                outcome = Call(level, name, inputs, dict(parameters)).outcome  # what is wrong with one row is said of one row
+                checks.check_in_place_result(outcome.outputs[0], Spec(target.shape, target.dtype))
+                raise
+            return target
+    before: Any = target
+    if is_grad_enabled() and any(x.requires_grad for x in inputs if isinstance(x, Tensor)):
+        before = Batched(level, do("clone", into))  # what the graph saves of it is not overwritten then
+    made: Any = target._transform(name, (before, *inputs[1:]), parameters)
     if isinstance(made, tuple):
         made = made[0]
     checks.check_in_place_result(Spec(made.shape, made.dtype), Spec(target.shape, target.dtype))

@@ -6,7 +6,7 @@ inside of a running level are duals too, without a tangent, so that one can be w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from typing import Any, NoReturn
 
@@ -98,6 +98,17 @@ class Dual(Wrapped):
 
     def _held(self) -> Any:
         return self.primal
+
+    def _all_held(self) -> tuple[Any, ...]:
+        tangent = self.tangent
+        return (self.primal,) if tangent is None else (self.primal, tangent)
+
+    def _with_main(self, change: Callable[[Any], Any]) -> Dual:
+        return Dual(self.level, change(self.primal), self.tangent)
+
+    def _with_held(self, change: Callable[[Any], Any]) -> Dual:
+        tangent = self.tangent
+        return Dual(self.level, change(self.primal), None if tangent is None else change(tangent))
 
     # Ops ---------------------------------------------------------------------------------------------------------------------
 

@@ -149,6 +149,14 @@ class Wrapped(Tensor):
         """A wrapper like this one around what ``change`` makes of the tensors it holds."""
         return self
 
+    def _with_main(self, change: Callable[[Any], Any]) -> Any:
+        """A wrapper like this one around what ``change`` makes of the main tensor that it holds, see ``_held``."""
+        return self._with_held(change)
+
+    def _all_held(self) -> tuple[Any, ...]:
+        """The tensors that this one wraps."""
+        return (self._held(),)
+
     # What holds for all ------------------------------------------------------------------------------------------------------
 
     @property
