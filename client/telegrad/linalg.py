@@ -1,5 +1,8 @@
 """``telegrad.linalg``: norms, decompositions and systems of equations, as in ``torch.linalg``."""
 
+# pyright: reportPrivateUsage=false
+# A tensor has no public method of these names, or one of that name that is another, older function.
+
 from __future__ import annotations
 
 import math
@@ -7,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from telegrad._free import free
+from telegrad._linalg_composite import cond, cross, diagonal, matrix_rank, multi_dot, pinv, tensorinv, tensorsolve, vander, vecdot
 from telegrad.contract.dtypes import DTypeLike
 from telegrad.contract.errors import ArgumentTypeError, ShapeError
 from telegrad.contract.shapes import dimension, ints
@@ -15,34 +19,72 @@ from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = [
     "cholesky",
+    "cholesky_ex",
+    "cond",
+    "cross",
     "det",
+    "diagonal",
+    "eig",
     "eigh",
+    "eigvals",
     "eigvalsh",
+    "householder_product",
     "inv",
+    "inv_ex",
+    "lstsq",
+    "lu",
+    "lu_factor",
+    "lu_factor_ex",
+    "lu_solve",
     "matmul",
+    "matrix_exp",
     "matrix_norm",
     "matrix_power",
+    "matrix_rank",
+    "multi_dot",
     "norm",
+    "pinv",
+    "qr",
     "slogdet",
     "solve",
+    "solve_ex",
+    "solve_triangular",
     "svd",
     "svdvals",
+    "tensorinv",
+    "tensorsolve",
+    "vander",
+    "vecdot",
     "vector_norm",
 ]
 
 T = TypeVar("T", bound=Tensor)
 
-cholesky = free(Tensor._cholesky)  # pyright: ignore[reportPrivateUsage] - torch.Tensor.cholesky is an older function
+cholesky = free(Tensor._cholesky)
+cholesky_ex = free(Tensor._cholesky_ex)
 det = free(Tensor.det, "A")
-eigh = free(Tensor._eigh)  # pyright: ignore[reportPrivateUsage]
-eigvalsh = free(Tensor._eigvalsh)  # pyright: ignore[reportPrivateUsage]
+eig = free(Tensor._eig)
+eigh = free(Tensor._eigh)
+eigvals = free(Tensor._eigvals)
+eigvalsh = free(Tensor._eigvalsh)
+householder_product = free(Tensor.orgqr)
 inv = free(Tensor.inverse, "A")
+inv_ex = free(Tensor._inv_ex, "A")
+lstsq = free(Tensor._lstsq)
+lu = free(Tensor._lu, "A")
+lu_factor = free(Tensor._lu_factor, "A")
+lu_factor_ex = free(Tensor._lu_factor_ex, "A")
+lu_solve = free(Tensor._lu_solve, "LU")
 matmul = free(Tensor.matmul)
+matrix_exp = free(Tensor.matrix_exp)
 matrix_power = free(Tensor.matrix_power, "A")
+qr = free(Tensor._qr, "A")
 slogdet = free(Tensor.slogdet, "A")
-solve = free(Tensor._solve, "A")  # pyright: ignore[reportPrivateUsage]
-svd = free(Tensor._svd, "A")  # pyright: ignore[reportPrivateUsage] - torch.Tensor.svd is another function
-svdvals = free(Tensor._svdvals, "A")  # pyright: ignore[reportPrivateUsage]
+solve = free(Tensor._solve, "A")
+solve_ex = free(Tensor._solve_ex, "A")
+solve_triangular = free(Tensor._solve_triangular)
+svd = free(Tensor._svd, "A")
+svdvals = free(Tensor._svdvals, "A")
 
 
 def norm(

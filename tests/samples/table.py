@@ -17,6 +17,7 @@ from tests.samples import (
     creation,
     decompositions,
     elementwise,
+    factorisations,
     fft,
     index,
     linalg,
@@ -30,6 +31,7 @@ from tests.samples import (
     special,
     statistics,
     stft,
+    systems,
     transcendental,
 )
 
@@ -44,6 +46,8 @@ FAMILIES = (
     index,
     linalg,
     decompositions,
+    factorisations,
+    systems,
     nn,
     normalisation,
     losses,

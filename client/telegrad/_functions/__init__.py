@@ -11,6 +11,7 @@ from telegrad._functions.decompositions import *
 from telegrad._functions.elementwise import *
 from telegrad._functions.index import *
 from telegrad._functions.linalg import *
+from telegrad._functions.matrix import *
 from telegrad._functions.nn import *
 from telegrad._functions.parts import *
 from telegrad._functions.quadrature import *

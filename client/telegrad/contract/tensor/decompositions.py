@@ -13,12 +13,8 @@ from telegrad.contract.shapes import broadcast
 from telegrad.contract.tensor.base import TensorBase
 
 
-def _check_square(name: str, x: Spec) -> None:
-    """Refuse what is no batch of square matrices of floating or complex numbers."""
-    if len(x.shape) < 2:
-        raise ShapeError(f"{name}: The input tensor A must have at least 2 dimensions, but it has shape {list(x.shape)}")
-    if x.shape[-1] != x.shape[-2]:
-        raise ShapeError(f"{name}: A must be batches of square matrices, but they are {x.shape[-2]} by {x.shape[-1]} matrices")
+def check_floating(name: str, x: Spec) -> None:
+    """Refuse numbers that are neither floating nor complex, and half precision, which LAPACK has no routines for."""
     if x.dtype.category < 2:
         raise DTypeError(f"{name}: Expected a floating point or complex tensor as input. Got {x.dtype.name}")
     if x.dtype is float16:
@@ -27,12 +23,21 @@ def _check_square(name: str, x: Spec) -> None:
         )
 
 
+def check_square(name: str, x: Spec) -> None:
+    """Refuse what is no batch of square matrices of floating or complex numbers."""
+    if len(x.shape) < 2:
+        raise ShapeError(f"{name}: The input tensor A must have at least 2 dimensions, but it has shape {list(x.shape)}")
+    if x.shape[-1] != x.shape[-2]:
+        raise ShapeError(f"{name}: A must be batches of square matrices, but they are {x.shape[-2]} by {x.shape[-1]} matrices")
+    check_floating(name, x)
+
+
 def _square(name: str, outputs: Callable[[Spec], tuple[Spec, ...]], *, flops: int) -> Rule:
     """Rule of a function of square matrices that takes ``flops`` times n cubed operations for each."""
 
     def rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
         (x,) = inputs
-        _check_square(name, x)
+        check_square(name, x)
         return Outcome(outputs(x), flops * x.size * max(1, x.shape[-1]), None, 2 * x.nbytes)
 
     return rule
@@ -49,7 +54,7 @@ def has_vectors(a: Sequence[int], b: Sequence[int]) -> bool:
 
 def _solve_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
     a, b = inputs
-    _check_square("linalg.solve", a)
+    check_square("linalg.solve", a)
     if a.dtype is not b.dtype:
         raise DTypeError(
             f"linalg.solve: Expected A and B to have the same dtype, but found A of type {a.dtype.name} and B of type "
@@ -122,8 +127,8 @@ class DecompositionOps(TensorBase):
     def det(self) -> Self:
         """Determinants.
 
-        Shapes: [..., n, n] -> [...]. Gradient: g times the cofactors, conjugated; also for singular matrices, where the
-        second derivative has half the digits. Raises: ShapeError, DTypeError.
+        Shapes: [..., n, n] -> [...]. Gradient: g times the cofactors, conjugated; also for singular
+        matrices. Raises: ShapeError, DTypeError.
         """
         return self._apply("det", self)
 

@@ -10,6 +10,7 @@ from telegrad.contract.tensor.counting import CountingOps
 from telegrad.contract.tensor.creation import LikeOps
 from telegrad.contract.tensor.decompositions import DecompositionOps
 from telegrad.contract.tensor.elementwise import ElementwiseOps
+from telegrad.contract.tensor.factorisations import FactorisationOps
 from telegrad.contract.tensor.fft import FFTOps
 from telegrad.contract.tensor.index import IndexOps
 from telegrad.contract.tensor.inplace import InPlaceOps
@@ -25,6 +26,7 @@ from telegrad.contract.tensor.shape import ShapeOps
 from telegrad.contract.tensor.special import SpecialOps
 from telegrad.contract.tensor.statistics import StatisticsOps
 from telegrad.contract.tensor.stft import STFTOps
+from telegrad.contract.tensor.systems import SystemOps
 from telegrad.contract.tensor.transcendental import TranscendentalOps
 
 
@@ -45,6 +47,8 @@ class TensorOps(
     CountingOps,
     LinalgOps,
     DecompositionOps,
+    FactorisationOps,
+    SystemOps,
     NNOps,
     LossOps,
     ConvOps,

@@ -540,11 +540,15 @@ def _determinant(call: Call) -> Any:
 def _cholesky(call: Call) -> Any:
     """``L phi(L^-1 t L^-H)``, phi being the lower triangle with half of the diagonal; of the upper factor, its adjoint."""
     upper = call.parameters["upper"]
-    lower = call.result.mH if upper else call.result
+    lower = call.results[0].mH if upper else call.results[0]
     inverse = do("inv", lower)
     core = inverse @ call.tangents[0] @ inverse.mH
     made = lower @ ((core.tril() + core.tril(-1)) * 0.5)
     return made.mH if upper else made
+
+
+def _cholesky_ex(call: Call) -> Any:
+    return _cholesky(call), None
 
 
 LINEAR_FAMILIES: Final = frozenset({"fft", "shape"})
@@ -606,6 +610,7 @@ RULES: Final[dict[str, Rule]] = {
     "norm": _norm,
     "det": _determinant,
     "cholesky": _cholesky,
+    "cholesky_ex": _cholesky_ex,
     "nansum": _sum_without_nan,
     "logsumexp": _log_of_sum,
     "softmax": _softmax,
@@ -616,7 +621,7 @@ RULES: Final[dict[str, Rule]] = {
 }
 """The table. Ops that it lacks are linear by their family, or go the general way; ``rule_of`` adds them when first asked."""
 
-NEED_RESULT: Final = frozenset({*OF_RESULT, "logsumexp", "softmax", "log_softmax", "inv", "cholesky", "std", "norm"})
+NEED_RESULT: Final = frozenset({*OF_RESULT, "logsumexp", "softmax", "log_softmax", "inv", "cholesky", "cholesky_ex", "std", "norm"})
 """Ops whose rule uses the results' values in a way that gradients flow through."""
 
 _KINDS: Final[dict[Rule, str]] = {linear: "linear", flat: "flat", multilinear: "multilinear", slope: "slope", double: "double"}

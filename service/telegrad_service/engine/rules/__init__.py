@@ -9,7 +9,7 @@ FAMILIES: Final = (
     *("creation", "elementwise", "transcendental", "comparison", "conversion"),
     *("reduce", "shape", "index"),
     *("counting", "scattering", "statistics"),
-    *("linalg", "decompositions", "nn", "losses"),
+    *("linalg", "decompositions", "factorisations", "systems", "nn", "losses"),
     *("conv", "recurrent", "fft", "parts", "stft", "special"),
 )
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from telegrad.contract.errors import NumericalError
 from telegrad.contract.tensor.decompositions import has_vectors
 from telegrad_service.engine.formulas import F, is_complex
-from telegrad_service.engine.rules.linalg import adjoint, on_diagonal
+from telegrad_service.engine.rules.linalg import adjoint, on_diagonal, require_free_phases
 from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
 
 
@@ -42,12 +41,13 @@ def _inverse(self: Array) -> Any:
     raise NumericalError(f"linalg.inv: {where}The inversion could not be completed because the input matrix is singular.")
 
 
-def _inverse_gradient(g: Any, result: Any) -> Any:
+def inverse_gradient(g: Any, result: Any) -> Any:
+    """``-inverse^H @ g @ inverse^H``."""
     transposed = adjoint(result)
     return -F.matmul(F.matmul(transposed, g), transposed)
 
 
-derivative("inv", self=_inverse_gradient)
+derivative("inv", self=inverse_gradient)
 
 
 @kernel("solve")
@@ -67,8 +67,9 @@ def _solve(self: Array, B: Array, left: bool) -> Any:
 
 
 @joint_derivative("solve", "self", "B")
-def _solve_gradient(g: Any, self: Any, B_shape: tuple[int, ...], result: Any, left: bool, needs: tuple[bool, bool]) -> Any:
-    of_right = F.solve(adjoint(self), g, left=left)
+def solve_gradient(g: Any, self: Any, B_shape: tuple[int, ...], result: Any, left: bool, needs: tuple[bool, bool]) -> Any:
+    """Of a system's matrix and right side: -Y @ X^H and Y, the solution of the adjoint system for ``g``."""
+    of_right = F.solve_ex(adjoint(self), g, left=left)[0]  # infinite, not refused, where solve_ex made an infinite solution
     if not needs[0]:
         return None, of_right
     if has_vectors(self.shape, B_shape):
@@ -110,28 +111,40 @@ def _cofactors(self: Array) -> Any:
     return ((u * others[..., None, :]) @ vh * phase).astype(self.dtype, copy=False)
 
 
-def _moved_off_singular(x: Any) -> Any:
-    """``x`` with every singular value a little larger.
-
-    The cofactors' slope is a polynomial of x, so that half the digits moved leave half the digits right.
-    """
-    u, s, vh = F.svd(x, full_matrices=False)
-    step = math.sqrt(np.finfo(x.dtype.name).eps)
-    largest = F.amax(s, dim=(-1,), keepdim=True)
-    return x + F.matmul(u * F.unsqueeze(F.where(largest > 0, largest, 1.0) * step, dim=-1), vh)
+def _is_far_from_singular(x: Any) -> bool:
+    """Whether quotients by the smallest singular value keep most digits, in every matrix of a batch."""
+    values = np.linalg.svd(getattr(x, "array", x), compute_uv=False)
+    return not values.size or bool(np.all(values[..., -1] > 1e-3 * values[..., 0]))
 
 
 def _cofactors_gradient(g: Any, self: Any) -> Any:
-    try:
-        inverse = F.inv(self)
-    except NumericalError:
-        self = _moved_off_singular(self)
-        inverse = F.inv(self)
+    if not _is_far_from_singular(self):
+        return _singular_cofactors_gradient(g, self)
+    inverse = F.inv(self)
     determinant = F.det(self)
     back = adjoint(inverse)
     along = F.sum(g * F.transpose(inverse, dim0=-2, dim1=-1), dim=(-2, -1))
     once = back * _over_matrices(F.conjugate(along * determinant))
     return once - F.matmul(F.matmul(back, adjoint(g)), back) * _over_matrices(F.conjugate(determinant))
+
+
+def _singular_cofactors_gradient(g: Any, self: Any) -> Any:
+    """The same by the singular values, of which no quotient is taken.
+
+    Between the singular vectors the matrix is diagonal, and a small change E of it moves cofactor ii by the sum over j of
+    p_ij E_jj, cofactor ij by -p_ij E_ji, where p_ij is the product of all singular values but the i-th and the j-th.
+    """
+    u, s, vh = F.svd(self, full_matrices=False)
+    n = s.shape[-1]
+    off = 1 - on_diagonal(F.zeros(s, (n,)) + 1)
+    counts = F.reshape(off, shape=(n, 1, n)) * F.reshape(off, shape=(1, n, n))
+    others = F.reshape(s, shape=(*s.shape[:-1], 1, 1, n)) * counts + (1 - counts)
+    products = F.prod(others, dim=others.ndim - 1, keepdim=False, dtype=None) * off
+    phase = F.conjugate(F.det(u) * F.det(vh))
+    turned = F.matmul(F.matmul(vh, adjoint(g)), u) * _over_matrices(phase)
+    along = F.matmul(products, F.unsqueeze(F.diagonal(turned, dim1=-2, dim2=-1), dim=-1))
+    core = on_diagonal(F.squeeze(along, dim=(-1,))) - products * turned
+    return F.matmul(F.matmul(u, core), vh)
 
 
 derivative("_cofactors", self=_cofactors_gradient)
@@ -190,7 +203,7 @@ def _cholesky(self: Array, upper: bool) -> Any:
     )
 
 
-def _cholesky_gradient(g: Any, result: Any, upper: bool) -> Any:
+def cholesky_gradient(g: Any, result: Any, upper: bool) -> Any:
     """Half of ``L^-H @ (the lower triangle of L^H @ g, mirrored) @ L^-1``."""
     lower, slope = (adjoint(result), adjoint(g)) if upper else (result, g)
     product = F.matmul(adjoint(lower), slope)
@@ -199,7 +212,7 @@ def _cholesky_gradient(g: Any, result: Any, upper: bool) -> Any:
     return F.matmul(F.matmul(adjoint(inverse), mirrored), inverse) * 0.5
 
 
-derivative("cholesky", self=_cholesky_gradient)
+derivative("cholesky", self=cholesky_gradient)
 
 
 def _eigen(x: Array, name: str, decompose: Any, triangle: str) -> Any:
@@ -225,6 +238,7 @@ def _eigh_gradient(g: Any, eigenvalues: Any, eigenvectors: Any) -> Any:
     ones = on_diagonal(F.zeros(eigenvalues, eigenvalues.shape) + 1)
     gaps = F.unsqueeze(eigenvalues, dim=-2) - F.unsqueeze(eigenvalues, dim=-1) + ones
     turned = F.matmul(adjoint(eigenvectors), g[1])
+    require_free_phases("linalg_eigh_backward", F.diagonal(turned, dim1=-2, dim2=-1), "eigenvectors")
     # Only the skew part turns the vectors, so that the gradient is symmetric.
     turned = (turned - adjoint(turned)) * 0.5
     core = turned * (1 - ones) / gaps + on_diagonal(g[0])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from telegrad.contract.einsum import parse
-from telegrad.contract.errors import NumericalError
+from telegrad.contract.errors import AutogradError, NumericalError
 from telegrad_service.engine.contraction import contract
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
@@ -131,7 +131,8 @@ derivative(
 )
 
 
-def _added(self: Array, a: Array, b: Array, beta: Any, alpha: Any) -> Any:
+def added(self: Array, a: Array, b: Array, beta: Any, alpha: Any) -> Any:
+    """``beta * self + alpha * (a @ b)``."""
     product = np.matmul(a, b)
     if alpha != 1:
         product = product * np.asarray(alpha).astype(a.dtype)
@@ -140,32 +141,33 @@ def _added(self: Array, a: Array, b: Array, beta: Any, alpha: Any) -> Any:
     return product + (self if beta == 1 else self * np.asarray(beta).astype(a.dtype))
 
 
-kernel("addmm", lambda self, mat1, mat2, beta, alpha: _added(self, mat1, mat2, beta, alpha))
-kernel("addmv", lambda self, mat, vec, beta, alpha: _added(self, mat, vec, beta, alpha))
-kernel("baddbmm", lambda self, batch1, batch2, beta, alpha: _added(self, batch1, batch2, beta, alpha))
+kernel("addmm", lambda self, mat1, mat2, beta, alpha: added(self, mat1, mat2, beta, alpha))
+kernel("addmv", lambda self, mat, vec, beta, alpha: added(self, mat, vec, beta, alpha))
+kernel("baddbmm", lambda self, batch1, batch2, beta, alpha: added(self, batch1, batch2, beta, alpha))
 
 
-def _scaled(g: Any, factor: Any) -> Any:
+def scaled(g: Any, factor: Any) -> Any:
+    """``g`` times the conjugate of a number."""
     return g if factor == 1 else g * F.conjugate(factor)
 
 
 derivative(
     "addmm",
-    self=lambda g, beta: _scaled(g, beta),
-    mat1=lambda g, mat2, alpha: _scaled(F.matmul(g, adjoint(mat2)), alpha),
-    mat2=lambda g, mat1, alpha: _scaled(F.matmul(adjoint(mat1), g), alpha),
+    self=lambda g, beta: scaled(g, beta),
+    mat1=lambda g, mat2, alpha: scaled(F.matmul(g, adjoint(mat2)), alpha),
+    mat2=lambda g, mat1, alpha: scaled(F.matmul(adjoint(mat1), g), alpha),
 )
 derivative(
     "addmv",
-    self=lambda g, beta: _scaled(g, beta),
-    mat=lambda g, vec, alpha: _scaled(F.unsqueeze(g, dim=-1) * F.conjugate(vec), alpha),
-    vec=lambda g, mat, alpha: _scaled(F.matmul(g, F.conjugate(mat)), alpha),
+    self=lambda g, beta: scaled(g, beta),
+    mat=lambda g, vec, alpha: scaled(F.unsqueeze(g, dim=-1) * F.conjugate(vec), alpha),
+    vec=lambda g, mat, alpha: scaled(F.matmul(g, F.conjugate(mat)), alpha),
 )
 derivative(
     "baddbmm",
-    self=lambda g, beta: _scaled(g, beta),
-    batch1=lambda g, batch2, alpha: _scaled(F.matmul(g, adjoint(batch2)), alpha),
-    batch2=lambda g, batch1, alpha: _scaled(F.matmul(adjoint(batch1), g), alpha),
+    self=lambda g, beta: scaled(g, beta),
+    batch1=lambda g, batch2, alpha: scaled(F.matmul(g, adjoint(batch2)), alpha),
+    batch2=lambda g, batch1, alpha: scaled(F.matmul(adjoint(batch1), g), alpha),
 )
 
 
@@ -240,10 +242,11 @@ def _rectangular_trace(g: Any, shape: tuple[int, ...]) -> Any:
 # Singular values ---------------------------------------------------------------------------------------------------------------
 
 
-def _decompose(x: Array, **settings: bool) -> Any:
-    decompose: Any = np.linalg.svd
+def decompose(x: Array, **settings: bool) -> Any:
+    """Numpy's singular value decomposition; raises NumericalError where it does not converge."""
+    svd: Any = np.linalg.svd
     try:
-        return decompose(x, **settings)
+        return svd(x, **settings)
     except np.linalg.LinAlgError:
         raise NumericalError(
             "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite values."
@@ -252,12 +255,12 @@ def _decompose(x: Array, **settings: bool) -> Any:
 
 @kernel("svd")
 def _svd(self: Array, full_matrices: bool) -> Any:
-    return tuple(_decompose(self, full_matrices=full_matrices))
+    return tuple(decompose(self, full_matrices=full_matrices))
 
 
 @kernel("svdvals")
 def _svdvals(self: Array) -> Any:
-    return _decompose(self, compute_uv=False)
+    return decompose(self, compute_uv=False)
 
 
 def on_diagonal(x: Any) -> Any:
@@ -266,11 +269,23 @@ def on_diagonal(x: Any) -> Any:
     return F._contract(x, equation=f"{batch}a>{batch}aa", shape=(*x.shape, x.shape[-1]))
 
 
-def _first_columns(x: Any, count: int) -> Any:
+def require_free_phases(name: str, along: Any, what: str) -> None:
+    """Refuse a gradient that depends on the phases of complex vectors, which are free: ``along`` would turn them."""
+    values = getattr(along, "array", along)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "c" and np.any(abs(values.imag) > 1e-2):
+        raise AutogradError(
+            f"{name}: The {what} in the complex case are specified up to multiplication by e^{{i phi}}. The specified loss "
+            "function depends on this quantity, so it is ill-defined."
+        )
+
+
+def first_columns(x: Any, count: int) -> Any:
+    """The first ``count`` columns of matrices."""
     return x if x.shape[-1] == count else F.getitem(x, index=(Ellipsis, slice(0, count, 1)))
 
 
-def _first_rows(x: Any, count: int) -> Any:
+def first_rows(x: Any, count: int) -> Any:
+    """The first ``count`` rows of matrices."""
     return x if x.shape[-2] == count else F.getitem(x, index=(Ellipsis, slice(0, count, 1), slice(None)))
 
 
@@ -278,13 +293,14 @@ def _svd_gradient(g: Any, U: Any, S: Any, Vh: Any) -> Any:
     """Townsend's formula; for full matrices the columns that the decomposition leaves free get no gradient."""
     k = S.shape[-1]
     m, n = U.shape[-2], Vh.shape[-1]
-    u, vh = _first_columns(U, k), _first_rows(Vh, k)
-    gu, gs, gvh = _first_columns(g[0], k), g[1], _first_rows(g[2], k)
+    u, vh = first_columns(U, k), first_rows(Vh, k)
+    gu, gs, gvh = first_columns(g[0], k), g[1], first_rows(g[2], k)
     row, column = F.unsqueeze(S, dim=-2), F.unsqueeze(S, dim=-1)
     from_u = F.matmul(adjoint(u), gu)
     from_u = from_u - adjoint(from_u)
     from_v = F.matmul(vh, adjoint(gvh))
     from_v = from_v - adjoint(from_v)
+    require_free_phases("svd_backward", F.diagonal(from_u + from_v, dim1=-2, dim2=-1) * 0.5, "singular vectors")
     gaps = row * row - column * column + on_diagonal(F.zeros(S, S.shape) + 1)
     core = (from_u * row + column * from_v) / gaps + on_diagonal(gs)
     # The diagonal of from_u is imaginary: it is there for complex matrices only.
