@@ -284,7 +284,8 @@ class Tensor(AbstractTensor):
             # A copy, so that grad never is the vector that the walk began with, or another leaf's grad.
             self._grad = cast(Tensor, gradient._apply("clone", gradient)) if before is None else before + gradient
         elif before is None:
-            self._grad = Tensor(self.home, gradient if may_keep else np.array(gradient))
+            # A copy in the order of the elements, whatever the product that made it left: view() needs it so.
+            self._grad = Tensor(self.home, gradient if may_keep and gradient.flags.c_contiguous else np.array(gradient, order="C"))
         elif in_place and before.array.flags.writeable:
             np.add(before.array, gradient, out=before.array)
             before.shared_version()[0] += 1
