@@ -122,7 +122,7 @@ class CountingOps(TensorBase):
         if isinstance(bins, TensorBase):
             if range is not None:
                 raise ArgumentTypeError("histogram(): takes either a range or a tensor of bin edges, not both")
-            edges: Any = bins
+            edges: Any = self._apply("clone", bins)
         else:
             counts = (integer(bins, "bins"),)
             (edges,) = _equal_bins(points, counts, _limits(range, "histogram"))

@@ -15,7 +15,9 @@ from telegrad.contract.errors import IndexBoundsError, ShapeError
 from telegrad.contract.index_rules import check_writable
 from telegrad.contract.indexing import mismatch, placed, resolve
 from telegrad.contract.kinds import TensorSlot
+from telegrad.contract.tensor.base import TensorBase
 from telegrad_service.engine.formulas import F
+from telegrad_service.engine.parts import Part
 from telegrad_service.engine.positions import add_at, complain, full, located
 from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.rules.conversion import fits
@@ -50,11 +52,20 @@ def _getitem_gradient(self: Array, shape: tuple[int, ...], index: tuple[Any, ...
     return result
 
 
+def _part(g: Any, shape: tuple[int, ...], index: tuple[Any, ...]) -> Any:
+    """``g`` where a basic index selects: added straight into the walk's buffer, unless the sum is recorded."""
+    if isinstance(g, TensorBase):
+        return F._getitem_gradient(g, shape=shape, index=index)
+    return Part(g, shape, (*resolve(shape, index, ()).basic, ...))
+
+
 derivative(
     "getitem.int",
-    self=lambda g, self_shape, index: F._getitem_gradient(g, shape=self_shape, index=(index,)),
+    self=lambda g, self_shape, index: (
+        F._getitem_gradient(g, shape=self_shape, index=(index,)) if isinstance(g, TensorBase) else Part(g, self_shape, (index, ...))
+    ),
 )
-derivative("getitem", self=lambda g, self_shape, index: F._getitem_gradient(g, shape=self_shape, index=index))
+derivative("getitem", self=lambda g, self_shape, index: _part(g, self_shape, index))
 derivative("_getitem_gradient", self=lambda g, index: F.getitem(g, index=index))
 
 

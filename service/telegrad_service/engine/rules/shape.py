@@ -12,9 +12,11 @@ import numpy as np
 
 from telegrad.contract import shape_rules as rules
 from telegrad.contract.errors import ShapeError
+from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.shape import Chain
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.graph import sum_to_shape
+from telegrad_service.engine.parts import Part
 from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
 from telegrad_service.engine.views import put, take
 
@@ -263,7 +265,13 @@ def _select(self: Array, dim: int, index: int) -> Any:
     return self[(slice(None),) * (dim % self.ndim) + (index, ...)]
 
 
-derivative("select", self=lambda g, self_shape, dim, index: _embed(g, self_shape, "select", dim=dim, index=index))
+def _select_back(g: Any, self_shape: Ints, dim: int, index: int) -> Any:
+    if isinstance(g, TensorBase):
+        return _embed(g, self_shape, "select", dim=dim, index=index)
+    return Part(g, self_shape, (slice(None),) * (dim % len(self_shape)) + (index, ...))
+
+
+derivative("select", self=_select_back)
 
 
 @kernel("narrow")
@@ -274,10 +282,15 @@ def _narrow(self: Array, dim: int, start: int, length: int) -> Any:
     return self[(slice(None),) * at + (slice(start, start + length),)]
 
 
-derivative(
-    "narrow",
-    self=lambda g, self_shape, dim, start, length: _embed(g, self_shape, "narrow", dim=dim, start=start, length=length),
-)
+def _narrow_back(g: Any, self_shape: Ints, dim: int, start: int, length: int) -> Any:
+    if isinstance(g, TensorBase):
+        return _embed(g, self_shape, "narrow", dim=dim, start=start, length=length)
+    at = dim % len(self_shape)
+    first = start + self_shape[at] if start < 0 else start
+    return Part(g, self_shape, (slice(None),) * at + (slice(first, first + length), ...))
+
+
+derivative("narrow", self=_narrow_back)
 
 
 def _cut(self: Array, sizes: Ints, dim: int) -> tuple[Array, ...]:
