@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from telegrad import func as func
     from telegrad import linalg as linalg
     from telegrad import nn as nn
+    from telegrad import signal as signal
     from telegrad import special as special
     from telegrad._async import AsyncSession as AsyncSession
     from telegrad._async import AsyncTensor as AsyncTensor
@@ -90,7 +91,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     )
     for name in names
 }
-_MODULES = frozenset({"autograd", "errors", "fft", "func", "linalg", "nn", "special"})
+_MODULES = frozenset({"autograd", "errors", "fft", "func", "linalg", "nn", "signal", "special"})
 
 
 def __getattr__(name: str) -> Any:

@@ -27,7 +27,14 @@ from tests.samples.table import ERRORS, FAMILIES, SAMPLES
 load()
 
 PUBLIC = {name: row for name, row in OPS.items() if row.namespace != "internal"}
-NAMESPACES = {"": "telegrad", "linalg": "telegrad.linalg", "nn.functional": "telegrad.nn.functional", "fft": "telegrad.fft", "special": "telegrad.special"}
+NAMESPACES = {
+    "": "telegrad",
+    "linalg": "telegrad.linalg",
+    "nn.functional": "telegrad.nn.functional",
+    "fft": "telegrad.fft",
+    "special": "telegrad.special",
+    "signal.windows": "telegrad.signal.windows",
+}
 
 
 def missing(names: Iterator[str]) -> list[str]:

@@ -51,3 +51,21 @@ def test_bessel_functions_satisfy_their_equation(name: str) -> None:
 def test_a_kernel_uses_no_library_that_its_row_is_silent_about() -> None:
     with pytest.raises(LookupError, match="needs nothing"):
         library("exp", "scipy.special")
+
+
+def test_ldexp_shifts_where_the_power_alone_would_overflow() -> None:
+    assert telegrad.ldexp(telegrad.tensor([1e-40]), telegrad.tensor([140])).item() == pytest.approx(1e-40 * 2.0**140, rel=1e-4)
+    assert telegrad.ldexp(telegrad.tensor([0.5]), telegrad.tensor([2**40])).item() == float("inf")
+
+
+def test_multinomial_draws_in_proportion_to_the_weights() -> None:
+    telegrad.manual_seed(0)
+    weights = np.array([0.0, 1.0, 0.0, 3.0, 0.0])
+
+    drawn = telegrad.multinomial(telegrad.tensor(weights), 20_000, replacement=True).numpy()
+    first = telegrad.multinomial(telegrad.tensor(np.tile(weights[[1, 3]], (20_000, 1))), 2).numpy()
+
+    assert set(drawn) == {1, 3}
+    assert np.mean(drawn == 3) == pytest.approx(0.75, abs=0.015)  # 5 standard deviations
+    assert np.mean(first[:, 0] == 1) == pytest.approx(0.75, abs=0.015)
+    assert (np.sort(first, axis=1) == [0, 1]).all()

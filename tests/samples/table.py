@@ -16,6 +16,7 @@ from tests.samples import (
     counting,
     creation,
     decompositions,
+    draws,
     elementwise,
     factorisations,
     fft,
@@ -24,10 +25,12 @@ from tests.samples import (
     losses,
     nn,
     normalisation,
+    numbers,
     parts,
     reduce,
     scattering,
     shape,
+    signal,
     special,
     statistics,
     stft,
@@ -59,6 +62,9 @@ FAMILIES = (
     parts,
     stft,
     special,
+    numbers,
+    draws,
+    signal,
 )
 
 SAMPLES: list[Sample] = [sample for family in FAMILIES for sample in family.SAMPLES]

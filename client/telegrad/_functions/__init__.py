@@ -13,6 +13,7 @@ from telegrad._functions.index import *
 from telegrad._functions.linalg import *
 from telegrad._functions.matrix import *
 from telegrad._functions.nn import *
+from telegrad._functions.numbers import *
 from telegrad._functions.parts import *
 from telegrad._functions.quadrature import *
 from telegrad._functions.queries import *
@@ -20,6 +21,7 @@ from telegrad._functions.recurrent import *
 from telegrad._functions.reduce import *
 from telegrad._functions.scattering import *
 from telegrad._functions.shape import *
+from telegrad._functions.signal import *
 from telegrad._functions.special import *
 from telegrad._functions.statistics import *
 from telegrad._functions.transcendental import *

@@ -282,6 +282,7 @@ KINDS: Final[dict[str, Kind]] = {
     "DTypeLike": DTYPE,
     "Index": INDEX,
     "Sequence[int]": INTS,
+    "Sequence[float]": FLOATS,
     "int | Sequence[int]": INTS,
     "*int": INTS,
     "*int | Sequence[int]": INTS,

@@ -17,6 +17,7 @@ from telegrad.contract.shape_parts_rules import triangle_indices
 from telegrad.contract.shapes import ints, size_argument
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.fft import FrequencyOps
+from telegrad.contract.tensor.signal import WindowOps
 
 Made = TypeVar("Made")
 """The tensors of a session: read by plain calls, or awaited."""
@@ -62,7 +63,7 @@ def _triangle(home: Any, name: str, row: Any, col: Any, offset: Any, dtype: DTyp
     return _leaf(home._apply(name, **sizes, dtype=_dtype(dtype)), requires_grad)
 
 
-class CreationOps(FrequencyOps[Made]):
+class CreationOps(FrequencyOps[Made], WindowOps[Made]):
     """Ops without tensor inputs. A session inherits them; free functions call the current session's.
 
     ``requires_grad=True`` makes the new tensor a leaf that gradients are accumulated in; floating and complex types can.

@@ -9,6 +9,7 @@ from telegrad.contract.tensor.conversion import CastOps
 from telegrad.contract.tensor.counting import CountingOps
 from telegrad.contract.tensor.creation import LikeOps
 from telegrad.contract.tensor.decompositions import DecompositionOps
+from telegrad.contract.tensor.draws import DrawOps
 from telegrad.contract.tensor.elementwise import ElementwiseOps
 from telegrad.contract.tensor.factorisations import FactorisationOps
 from telegrad.contract.tensor.fft import FFTOps
@@ -17,6 +18,7 @@ from telegrad.contract.tensor.inplace import InPlaceOps
 from telegrad.contract.tensor.linalg import LinalgOps
 from telegrad.contract.tensor.losses import LossOps
 from telegrad.contract.tensor.nn import NNOps
+from telegrad.contract.tensor.numbers import NumberOps
 from telegrad.contract.tensor.parts import PartOps
 from telegrad.contract.tensor.quadrature import QuadratureOps
 from telegrad.contract.tensor.recurrent import RecurrentOps
@@ -55,6 +57,8 @@ class TensorOps(
     RecurrentOps,
     FFTOps,
     STFTOps,
+    NumberOps,
+    DrawOps,
     SpecialOps,
     InPlaceOps,
 ):

@@ -11,6 +11,7 @@ FAMILIES: Final = (
     *("counting", "scattering", "statistics"),
     *("linalg", "decompositions", "factorisations", "systems", "nn", "losses"),
     *("conv", "recurrent", "fft", "parts", "stft", "special"),
+    *("numbers", "draws", "signal"),
 )
 
 

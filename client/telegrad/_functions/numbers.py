@@ -1,0 +1,31 @@
+"""Numbers taken apart and put together, distances and random choices, as free functions."""
+
+# pyright: reportPrivateUsage=false
+# `complex` and `polar` are no methods of a tensor, as in PyTorch.
+
+from __future__ import annotations
+
+from telegrad._free import free
+from telegrad.contract.dtypes import Number
+from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.tensor.tensor import Tensor
+
+__all__ = ["complex", "dist", "frexp", "ldexp", "multinomial", "polar", "rsub"]
+
+complex = free(Tensor._complex, "real")  # noqa: A001 - PyTorch's name
+dist = free(Tensor.dist)
+frexp = free(Tensor.frexp)
+ldexp = free(Tensor.ldexp)
+multinomial = free(Tensor.multinomial)
+polar = free(Tensor._polar, "abs")
+
+
+def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
+    """``other - alpha * input``.
+
+    Shapes: [...], [...] -> broadcast; ``other`` may be a number. Raises: ArgumentTypeError where ``input`` is no tensor; DTypeError
+    for bool.
+    """
+    if not isinstance(input, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentTypeError(f"rsub(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    return input._apply("sub", other, input, alpha=alpha)  # type: ignore[no-any-return]
