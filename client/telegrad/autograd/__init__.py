@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+from telegrad.autograd import forward_ad as forward_ad
+from telegrad.autograd import functional as functional
 from telegrad.autograd.checks import gradcheck, gradgradcheck
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, GradcheckError
 from telegrad.contract.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
@@ -23,6 +25,8 @@ __all__ = [
     "GradcheckError",
     "backward",
     "enable_grad",
+    "forward_ad",
+    "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",

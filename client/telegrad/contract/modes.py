@@ -24,26 +24,27 @@ reset_mode: Callable[[Token[bool]], None] = _grad_enabled.reset
 """Restore what ``set_mode`` replaced."""
 
 
-class _GradMode:
-    """A context manager and decorator that sets the mode and restores what was before, on exceptions too."""
+class ModeManager:
+    """A context manager that is a decorator too: of functions, of coroutines, and of generators while their own code runs."""
 
-    def __init__(self, mode: bool) -> None:
-        self._mode = mode
-        self._tokens: list[Token[bool]] = []
-
-    def __enter__(self) -> None:
-        self._tokens.append(_grad_enabled.set(self._mode))
+    def __enter__(self) -> Any:
+        raise NotImplementedError
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        _grad_enabled.reset(self._tokens.pop())
+        raise NotImplementedError
+
+    def _again(self) -> ModeManager:
+        """A manager like this one, for one call of a decorated function."""
+        raise NotImplementedError
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        mode = self._mode
+        """Decorate ``function``."""
+        again = self._again
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
             async def coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
-                with _GradMode(mode):
+                with again():
                     return await function(*args, **kwargs)
 
             return cast(Callable[P, R], coroutine)
@@ -57,13 +58,13 @@ class _GradMode:
                 raised: BaseException | None = None
                 try:
                     while True:
-                        with _GradMode(mode):
+                        with again():
                             item = inner.send(send) if raised is None else inner.throw(raised)
                         send, raised = None, None
                         try:
                             send = yield item
                         except GeneratorExit:
-                            with _GradMode(mode):
+                            with again():
                                 inner.close()
                             raise
                         except BaseException as error:  # noqa: BLE001 - handed to the generator, which decides
@@ -75,10 +76,27 @@ class _GradMode:
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            with _GradMode(mode):
+            with again():
                 return function(*args, **kwargs)
 
         return wrapper
+
+
+class _GradMode(ModeManager):
+    """Sets the mode and restores what was before, on exceptions too."""
+
+    def __init__(self, mode: bool) -> None:
+        self._mode = mode
+        self._tokens: list[Token[bool]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_grad_enabled.set(self._mode))
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        _grad_enabled.reset(self._tokens.pop())
+
+    def _again(self) -> ModeManager:
+        return _GradMode(self._mode)
 
 
 class _WithoutArguments(_GradMode):

@@ -43,13 +43,14 @@ def positions_of(argnums: Any, count: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _chosen(args: tuple[Any, ...], argnums: Any) -> tuple[tuple[int, ...], Any]:
+def chosen(args: tuple[Any, ...], argnums: Any) -> tuple[tuple[int, ...], Any]:
     """Which arguments, and what is differentiated: one argument, or a tuple of them."""
     places = positions_of(argnums, len(args))
     return places, tuple([args[i] for i in places]) if isinstance(argnums, tuple) else args[places[0]]
 
 
-def _replaced(args: tuple[Any, ...], places: tuple[int, ...], values: Any, argnums: Any) -> list[Any]:
+def replaced(args: tuple[Any, ...], places: tuple[int, ...], values: Any, argnums: Any) -> list[Any]:
+    """The arguments with others in the place of those that are differentiated."""
     every = list(args)
     for i, value in zip(places, values if isinstance(argnums, tuple) else (values,), strict=True):
         every[i] = value
@@ -189,9 +190,9 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
 
     @functools.wraps(func, updated=())
     def wrapped(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        places, given = _chosen(args, argnums)
-        recorded = Recorded(lambda own: func(*_replaced(args, places, own, argnums), **kwargs), given)
-        value, aux = _with_aux(recorded.output, has_aux, "grad_and_value(f)(*args)")
+        places, given = chosen(args, argnums)
+        recorded = Recorded(lambda own: func(*replaced(args, places, own, argnums), **kwargs), given)
+        value, aux = with_aux(recorded.output, has_aux, "grad_and_value(f)(*args)")
         if not isinstance(value, Tensor):
             raise AutogradError(f"grad_and_value(f)(*args): Expected f(*args) to return a Tensor, got {type(value)}")
         if value.shape:
@@ -250,8 +251,8 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
             than the output.
     """
     recorded = Recorded(lambda own: func(*own), tuple(primals))
-    output, aux = _with_aux(recorded.output, has_aux, "vjp(f, *primals)")
-    results, structure = _tensors(output, "vjp(f, *primals)")
+    output, aux = with_aux(recorded.output, has_aux, "vjp(f, *primals)")
+    results, structure = tensors_of(output, "vjp(f, *primals)")
     for y in results:
         if not y.dtype.is_differentiable:
             raise AutogradError(
@@ -300,12 +301,12 @@ def jacrev(
 
     @functools.wraps(func, updated=())
     def wrapped(*args: Any) -> Any:
-        _refuse_complex("inputs", flatten(args)[0])
-        places, given = _chosen(args, argnums)
-        recorded = Recorded(lambda own: func(*_replaced(args, places, own, argnums)), given)
-        output, aux = _with_aux(recorded.output, has_aux, "vjp(f, *primals)")
-        results, structure = _tensors(output, "vjp(f, *primals)")
-        _refuse_complex("outputs", results)
+        refuse_complex("jacrev", "inputs", flatten(args)[0])
+        places, given = chosen(args, argnums)
+        recorded = Recorded(lambda own: func(*replaced(args, places, own, argnums)), given)
+        output, aux = with_aux(recorded.output, has_aux, "vjp(f, *primals)")
+        results, structure = tensors_of(output, "vjp(f, *primals)")
+        refuse_complex("jacrev", "outputs", results)
         rows = _rows(recorded, results, chunk_size)
         jacobian = build(structure, rows)
         return (jacobian, recorded.freed(aux)) if has_aux else jacobian
@@ -360,7 +361,8 @@ def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any
     return jacrev(jacrev(func, argnums), argnums)
 
 
-def _with_aux(output: Any, has_aux: bool, where: str) -> tuple[Any, Any]:
+def with_aux(output: Any, has_aux: bool, where: str) -> tuple[Any, Any]:
+    """What a function gave, and what it gave beside; refuses anything but a pair where there should be one."""
     if not has_aux:
         return output, None
     if not isinstance(output, tuple) or len(cast("tuple[Any, ...]", output)) != 2:
@@ -368,7 +370,7 @@ def _with_aux(output: Any, has_aux: bool, where: str) -> tuple[Any, Any]:
     return cast("tuple[Any, Any]", output)
 
 
-def _tensors(output: Any, where: str) -> tuple[list[Any], Any]:
+def tensors_of(output: Any, where: str) -> tuple[list[Any], Any]:
     """The tensors of a result, and its structure."""
     leaves, structure = flatten(output)
     if not leaves or (len(leaves) == 1 and leaves[0] is None):
@@ -379,10 +381,13 @@ def _tensors(output: Any, where: str) -> tuple[list[Any], Any]:
     return leaves, structure
 
 
-def _refuse_complex(what: str, leaves: Sequence[Any]) -> None:
+def refuse_complex(function: str, what: str, leaves: Sequence[Any]) -> None:
+    """Raise the error of complex numbers where a Jacobian is of real ones."""
     for i, x in enumerate(leaves):
         if isinstance(x, Tensor) and x.dtype.is_complex:
-            raise AutogradError(f"jacrev: Expected all {what} to be real but received complex tensor at flattened input idx: {i}")
+            raise AutogradError(
+                f"{function}: Expected all {what} to be real but received complex tensor at flattened input idx: {i}"
+            )
 
 
 def _free(tree: Any) -> Any:

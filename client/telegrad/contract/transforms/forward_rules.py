@@ -19,7 +19,7 @@ matrices.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 from telegrad.contract.dtypes import promote_pair
@@ -206,36 +206,47 @@ def slope(call: Call) -> Any:
     return total
 
 
+class Transposed:
+    """The Jacobian of recorded tensors, as a map of directions: its transpose, twice.
+
+    The product of a vector u with the Jacobian from the left, the gradient of <y, u>, is linear in u. The gradient by u of that
+    product's inner product with a direction is the Jacobian times the direction.
+    """
+
+    __slots__ = ("_nothing", "_pulled", "_vectors")
+
+    def __init__(self, roots: Sequence[Any], inputs: Sequence[Any]) -> None:
+        """Record the product from the left of ``roots``, which require grad, to ``inputs``. To be called while grad is enabled."""
+        self._vectors: list[Any] = []
+        for y in roots:
+            u = do("zeros_like", y)
+            u.requires_grad = True
+            self._vectors.append(u)
+        self._pulled = _grad(list(roots), list(inputs), self._vectors, create_graph=True)
+        # A product that is zero has no history of its own: what is added gives it one.
+        self._nothing: Any = _sum_of([u.sum() * 0 for u in self._vectors])
+
+    def push(self, tangents: Sequence[Any], *, create_graph: bool) -> tuple[Any, ...]:
+        """How the roots change along the direction ``tangents``, one for each input."""
+        with enable_grad():
+            total: Any = self._nothing
+            for g, t in zip(self._pulled, tangents, strict=True):
+                total = total + (g.conj() * t if g.dtype.is_complex else g * t).sum()
+            total = total.real if total.dtype.is_complex else total
+            return _grad([total], self._vectors, None, create_graph=create_graph)
+
+
 def double(call: Call) -> Any:
-    """The gradient, by ``u``, of the products of the op's vjp along ``u`` with the tangents."""
-    recording = call.recorded
+    """The general way, see ``Transposed``."""
     positions = [i for i, t in enumerate(call.tangents) if t is not None and call.differentiable(i)]
     with enable_grad():
         inputs = list(call.inputs)
         for i in positions:
             inputs[i] = _alias(inputs[i])
-        made = call.repeat(tuple(inputs))
-        results = many(made)
+        results = many(call.repeat(tuple(inputs)))
         smooth = [i for i, y in enumerate(results) if y.dtype.is_differentiable]
-        roots = [results[i] for i in smooth]
-        vectors: list[Any] = []
-        for y in roots:
-            u = do("zeros_like", y)
-            u.requires_grad = True
-            vectors.append(u)
-        pulled = _grad(roots, [inputs[i] for i in positions], vectors, create_graph=True)
-        # A vjp that is zero has no history of its own: what is added gives it one.
-        nothing = vectors[0].sum() * 0
-        for u in vectors[1:]:
-            nothing = nothing + u.sum() * 0
-        products: Any = None
-        for g, i in zip(pulled, positions, strict=True):
-            product = g.conj() * call.tangents[i] if g.dtype.is_complex else g * call.tangents[i]
-            product = product.sum()
-            products = product if products is None else products + product
-        total = products + nothing
-        total = total.real if total.dtype.is_complex else total
-        found = total.session.grad(total, vectors, retain_graph=True, create_graph=recording, materialize_grads=True)
+        transposed = Transposed([results[i] for i in smooth], [inputs[i] for i in positions])
+    found = transposed.push([call.tangents[i] for i in positions], create_graph=call.recorded)
     tangents: list[Any] = [None] * len(results)
     for i, t in zip(smooth, found, strict=True):
         tangents[i] = t
