@@ -199,8 +199,9 @@ def cond(A: T, p: float | str | None = None) -> T:
     x: Any = A
     if len(x.shape) < 2:
         raise ShapeError(f"linalg.cond: The input tensor A must have at least 2 dimensions, but it has shape {list(x.shape)}")
-    if isinstance(p, bool) or not (p is None or isinstance(p, (int, float, str))):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ArgumentTypeError(f"linalg_cond(): argument 'p' must be a number or str, not {type(p).__name__}")
+    given: Any = p
+    if isinstance(given, bool) or not (given is None or isinstance(given, (int, float, str))):
+        raise ArgumentTypeError(f"linalg_cond(): argument 'p' must be a number or str, not {type(given).__name__}")
     if p is None or p in (2, -2):
         if 0 in x.shape:
             values = x._svdvals()

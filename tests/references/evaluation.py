@@ -175,8 +175,8 @@ def _narrow(value: Any) -> Any:
 
 def order_of(sample: Sample) -> int:
     """Up to which order the sample is compared with the reference."""
-    if sample.random:
-        return 0
+    if sample.random or not (sample.gradient or sample.torch):
+        return 0  # nobody says what the gradient should be, and there may be none: of eigenvectors with free phases, say
     return 2 if sample.gradient and sample.second and is_wide(sample) else 1
 
 

@@ -23,7 +23,7 @@ def _symmetric(x: Array) -> Array:
 
 def _real_diagonal(x: Array) -> Array:
     """As Cholesky factors have it."""
-    return np.asarray(np.where(np.eye(x.shape[-1], dtype=bool), x.real, x))
+    return np.asarray(np.where(np.eye(x.shape[-1], dtype=bool), np.real(x), x))
 
 
 _SINGULAR = np.array([[1.0, 2.0], [2.0, 4.0]])

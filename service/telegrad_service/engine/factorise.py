@@ -71,7 +71,7 @@ def lu(x: Array) -> tuple[Array, Array, Array]:
         stop = min(start + BLOCK, k)
         for j in range(start, stop):
             column = a[:, j:, j]
-            size = abs(column.real) + abs(column.imag) if x.dtype.kind == "c" else abs(column)
+            size: Any = abs(np.real(column)) + abs(np.imag(column)) if x.dtype.kind == "c" else abs(column)
             chosen = size.argmax(-1) + j
             pivots[:, j] = chosen + 1
             if np.any(chosen != j):
@@ -122,7 +122,7 @@ def matrix_exponential(x: Array) -> Array:
     """Exp of square matrices, [..., n, n]: halved until small, approximated by a quotient of polynomials, squared back."""
     if not x.size:
         return x.copy()
-    wide = x.astype(np.complex128 if x.dtype.kind == "c" else np.float64, copy=False)
+    wide: Any = x.astype(np.complex128 if x.dtype.kind == "c" else np.float64, copy=False)
     norm = abs(wide).sum(-2).max(-1)
     with np.errstate(all="ignore"):
         halvings = np.ceil(np.log2(norm / _PADE_BOUND))

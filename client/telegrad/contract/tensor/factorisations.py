@@ -79,7 +79,8 @@ def _mode(mode: str) -> str:
 
 def _without_slope(parts: Any) -> PLU:
     """P, L and U, of which P is a constant wherever it does not jump."""
-    return PLU(parts[0].detach(), *parts[1:])
+    P, L, U = parts
+    return PLU(P.detach(), L, U)
 
 
 class SingularTriple(NamedTuple):
@@ -268,4 +269,4 @@ class FactorisationOps(TensorBase):
         for i in reversed(range(t.shape[-1])):
             v = below.narrow(-1, i, 1) + eye.narrow(1, i, 1)
             product = product - t.narrow(-1, i, 1).unsqueeze(-1) * (v @ (v.mH @ product))
-        return product  # type: ignore[no-any-return]
+        return product

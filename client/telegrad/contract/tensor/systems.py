@@ -84,7 +84,8 @@ class SystemOps(TensorBase):
         found = self._apply(
             "lstsq", self, b, rcond=_optional(rcond, (int, float), "rcond"), driver=_optional(driver, (str,), "driver")
         )
-        return LeastSquares(*found[:3], found[3].detach())
+        solution, residuals, rank, values = found
+        return LeastSquares(solution, residuals, rank, values.detach())
 
     @op(rules.matrix_rank, name="matrix_rank", namespace="linalg", differentiable=(), reason="a count has no slope")
     def _matrix_rank(self, atol: Self | Number | None = None, rtol: Self | Number | None = None, hermitian: bool = False) -> Self:

@@ -198,6 +198,7 @@ def _plu_gradient(g_lower: Any, g_upper: Any, P: Any, L: Any, U: Any) -> Any:
     lower, upper = first_rows(L, k), first_columns(U, k)
     below = F.matmul(adjoint(lower), first_rows(g_lower, k))
     above = F.matmul(first_columns(g_upper, k), adjoint(upper))
+    rest = further = None
     if m > k:
         rest = _last(g_lower, k, -2)
         above = above - F.matmul(adjoint(_last(L, k, -2)), rest)
@@ -207,9 +208,9 @@ def _plu_gradient(g_lower: Any, g_upper: Any, P: Any, L: Any, U: Any) -> Any:
     core = F.tril(below, diagonal=-1) + F.triu(above, diagonal=0)
     to_right = F.solve_triangular(adjoint(upper), core, upper=False, left=False)
     made = F.solve_triangular(adjoint(lower), to_right, upper=True, unitriangular=True)
-    if m > k:
+    if rest is not None:
         made = F.cat(made, F.solve_triangular(adjoint(upper), rest, upper=False, left=False), dim=made.ndim - 2)
-    if n > k:
+    if further is not None:
         beside = F.solve_triangular(adjoint(lower), further, upper=True, unitriangular=True)
         made = F.cat(made, beside, dim=made.ndim - 1)
     return F.matmul(P, made)

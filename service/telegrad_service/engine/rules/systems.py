@@ -98,10 +98,10 @@ def _threshold(largest: Array, sizes: tuple[int, ...], atol: Any, rtol: Any) -> 
     return np.asarray(np.maximum(0 if atol is None else atol, np.asarray(rtol) * largest))
 
 
-def _mirrored(x: Array) -> Array:
+def _mirrored(x: Array) -> Any:
     """The Hermitian matrix whose lower triangle is that of ``x``."""
     below = np.tril(x, -1)
-    diagonal = np.diagonal(x, axis1=-2, axis2=-1).real
+    diagonal = np.real(np.diagonal(x, axis1=-2, axis2=-1))
     return below + np.conjugate(below.swapaxes(-1, -2)) + diagonal[..., None] * np.eye(x.shape[-1], dtype=diagonal.dtype)
 
 
