@@ -54,10 +54,10 @@ types: dev ## check types: mypy, then pyright, both strict
 docs: $(VENV)/.ready-test ## run every code block of README and docs
 	$(PYTEST) tests/docs $(ARGS)
 
-openapi: $(VENV)/.ready-demo ## write openapi/openapi.json and openapi/ops.json anew
+openapi: $(VENV)/.ready-demo ## write openapi/*.json and docs/operators.md anew
 	$(PY) -m telegrad_service.api.export
 
-openapi-check: $(VENV)/.ready-demo ## fail where openapi/ is not what the code says
+openapi-check: $(VENV)/.ready-demo ## fail where openapi/ or docs/operators.md is not what the code says
 	$(PY) -m telegrad_service.api.export --check
 
 wheel: $(VENV)/.ready-test ## build the wheel into dist/ (the tests check what is in it)

@@ -9,7 +9,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from telegrad.contract.commands import COMMANDS
-from telegrad_service.api import catalogue, export
+from telegrad_service.api import catalogue, export, reference
 from telegrad_service.api.app import create_app, methods_of
 from telegrad_service.api.routes import ENDPOINTS
 
@@ -24,13 +24,13 @@ def test_the_document_is_valid_openapi_3_1():
 
 
 def test_the_exported_files_are_what_the_code_says():
-    assert export.drift(REPOSITORY / "openapi") == [], "run `make openapi` and commit the result"
+    assert export.drift(REPOSITORY) == [], "run `make openapi` and commit the result"
 
 
 def test_drift_is_shown_and_fails(tmp_path, capsys):
     assert export.main(["--folder", str(tmp_path)]) == 0
     assert export.main(["--check", "--folder", str(tmp_path)]) == 0
-    (tmp_path / "ops.json").write_text((tmp_path / "ops.json").read_text().replace('"add"', '"plus"', 1))
+    (tmp_path / "openapi" / "ops.json").write_text((tmp_path / "openapi" / "ops.json").read_text().replace('"add"', '"plus"', 1))
     capsys.readouterr()
 
     assert export.main(["--check", "--folder", str(tmp_path)]) == 1
@@ -41,7 +41,7 @@ def test_drift_is_shown_and_fails(tmp_path, capsys):
 
 
 def test_a_missing_file_is_drift(tmp_path):
-    assert len(export.drift(tmp_path)) == 2
+    assert len(export.drift(tmp_path)) == 3
 
 
 def test_the_service_answers_its_own_document(client):
@@ -103,3 +103,13 @@ def test_the_examples_of_bodies_are_accepted(client, example):
         path = endpoint.path.replace("/v1/sessions/{session}", example).replace("{tensor}", "x1")
         answer = client.request(endpoint.method, path, json=body)
         assert answer.status_code in endpoint.answers, (endpoint.operation, answer.text)
+
+
+def test_the_reference_shows_every_op_and_the_text_of_its_formulas():
+    page = reference.page()
+
+    for name in catalogue.public_ops():
+        assert f"\n### {name}\n" in page
+    assert "- Formula for other: `g * F.conjugate(self)`" in page
+    assert "- No gradient: " in page
+    assert "- Needs: scipy" in page
