@@ -1,4 +1,4 @@
-"""Writes what is read from the code, ``openapi/*.json`` and ``docs/operators.md``: ``python -m telegrad_service.api.export [--check]``."""
+"""Writes ``openapi/*.json`` and ``docs/operators.md`` from the code: ``python -m telegrad_service.api.export [--check]``."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m telegrad_service.api.export", description="Export the API's documents.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a file is not up to date")
     default = Path(__file__).resolve().parents[3]
-    parser.add_argument(
-        "--folder", type=Path, default=default, help="the folder that openapi/ and docs/ are in (default: the repository)"
-    )
+    parser.add_argument("--folder", type=Path, default=default, help="where openapi/ and docs/ are (default: the repository)")
     given = parser.parse_args(arguments)
     if given.check:
         found = drift(given.folder)

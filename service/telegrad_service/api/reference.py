@@ -22,11 +22,13 @@ _REPOSITORY: Final = Path(__file__).resolve().parents[3]
 _HEAD: Final = """\
 # Operators
 
-Written by `make openapi` from the op table and the engine's tables; do not edit. {count} ops, {differentiable} of them differentiable.
+Written by `make openapi` from the op table and the engine's tables; do not edit. {count} ops, {differentiable} of them
+differentiable.
 
-A signature gives the inputs, then the parameters by keyword, as `POST …/ops` takes them; `telegrad.x`, `Tensor.x` and `x_` beside it
-are the Python forms. *Formula* is the engine's own text: `g` is the gradient of the result, `F.x` is op `x`, and the same text serves
-higher derivatives. Where a formula has no short text, the function that computes it is named. *Needs* names an optional library.
+A signature gives the inputs, then the parameters by keyword, as `POST …/ops` takes them; `telegrad.x`, `Tensor.x` and `x_` below
+it are the Python forms. *Formula* is the engine's own text: `g` is the gradient of the result, `F.x` is op `x`, and the same text
+serves higher derivatives. Where a formula has no short text, the function that computes it is named. *Needs* names an optional
+library.
 """
 
 
@@ -48,7 +50,7 @@ def _lambdas(path: str) -> dict[tuple[int, tuple[str, ...]], str]:
 
 def _formula(function: Callable[..., Any]) -> str:
     """A formula's text: of a lambda its expression, of a function its name and what it is given."""
-    code = function.__code__  # type: ignore[attr-defined]
+    code = function.__code__
     names = code.co_varnames[: code.co_argcount]
     if function.__name__ == "<lambda>":
         text = _lambdas(code.co_filename).get((code.co_firstlineno, names))
