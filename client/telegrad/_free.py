@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.tensor.base import TensorBase
@@ -12,6 +13,9 @@ from telegrad.contract.tensor.base import TensorBase
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+_NUMPY_INPUTS: Final = ("x", "a", "x1")
+"""Numpy's names of the first tensor, which PyTorch takes for ``input``; as ``x2`` for ``other``."""
 
 
 def require_tensor(value: T, name: str) -> T:
@@ -22,19 +26,22 @@ def require_tensor(value: T, name: str) -> T:
 
 
 def free(method: Callable[P, R], first: str = "input") -> Callable[P, R]:
-    """``method`` as a function whose first argument is the tensor, by position or as ``input=`` (or as ``first=``).
+    """``method`` as a function whose first argument is the tensor, by position or as ``input=`` (or as ``first=``, or numpy's).
 
     Raises ArgumentTypeError where the first argument is no tensor.
     """
     name = getattr(method, "__name__", "function").lstrip("_")
+    takes_other = "other" in inspect.unwrap(method).__code__.co_varnames
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
         if not args:
-            given = first if first in kwargs else "input"
-            if given not in kwargs:
+            given = next((n for n in (first, "input", *_NUMPY_INPUTS) if n in kwargs), None)
+            if given is None:
                 raise ArgumentTypeError(f"{name}() missing 1 required argument: '{first}'")
             args = (kwargs.pop(given),)
+        if takes_other and "x2" in kwargs and "other" not in kwargs:
+            kwargs["other"] = kwargs.pop("x2")
         require_tensor(args[0], name)
         return method(*args, **kwargs)
 

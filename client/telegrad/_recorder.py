@@ -192,7 +192,7 @@ class Recorder:
         name = made._name = self.name()
         frame = sys._getframe(3)  # apply, _apply, the op's method, its caller
         if _files.get(frame.f_code.co_filename, True):
-            frame = users_frame(sys._getframe(1))
+            frame = users_frame(frame)
         queue = self.queue
         queue.append((op, names, parameters, (name,), grad, frame.f_code, frame.f_lasti))
         count = len(queue)

@@ -64,6 +64,16 @@ SAMPLES: list[Sample] = [
     *_each("combinations", "combinations", (rand(4),), (rand(4), 3), (rand(3), 1), (rand(2), 3), (rand(3), 2, True), (Z[0], 2)),
     *_each("combinations", "combinations", (rand(0), 2, True), (ints(3), 3, True), (bools(2),), (rand(2), 4, True)),
     Sample("combinations", (rand(4), 0), op="new_full", gradient=False),
+    # Numpy's names of dim and keepdim
+    Sample("Tensor.sum", (X,), {"axis": 0}, op="sum", note="axis"),
+    Sample("sum", (X,), {"axis": (0, 1), "keepdims": True}, op="sum", note="axis"),
+    Sample("max", (X,), {"axis": 1, "keepdims": True}, op="max.dim", note="axis"),
+    Sample("Tensor.argmax", (X,), {"axis": -1, "keepdims": True}, op="argmax", note="axis"),
+    Sample("softmax", (X,), {"axis": 0}, op="softmax", note="axis"),
+    Sample("Tensor.select", (X,), {"axis": 1, "index": 2}, op="select", note="axis"),
+    Sample("cat", ([X, X],), {"axis": 1}, op="cat", note="axis"),
+    Sample("fft.fft", (X,), {"axis": 0}, op="fft", note="axis"),
+    Sample("maximum", (X,), {"x2": X[:, ::-1].copy()}, op="maximum", note="axis"),
     # Positions
     *_each(
         "unravel_index", "unravel_index", (ints(3, low=0), (3, 4)), (ints(2, 2, low=0), [2, 1, 3]), (ints(), 7), (ints(0), (2,))
@@ -111,6 +121,7 @@ ERRORS: list[ErrorSample] = [
     ErrorSample("unravel_index", (rand(2), (3, 4)), error=TypeError, match="integer dtype"),
     ErrorSample("unravel_index", (ints(2), (3, -4)), error=ValueError, match="negative"),
     ErrorSample("unravel_index", (ints(2), (3, 0)), match="without elements", torch=True),
+    ErrorSample("Tensor.sum", (X,), {"dim": 0, "axis": 1}, error=TypeError, match="axis"),
     ErrorSample("tril_indices", (-1, 2), match="row must be non-negative"),
     ErrorSample("triu_indices", (2, -1), match="col must be non-negative"),
     ErrorSample("tril_indices", (2, 2), {"dtype": D("float32")}, error=NotImplementedError, match="not implemented"),

@@ -9,6 +9,7 @@ from telegrad._free import free, require_tensor
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import DTypeError
 from telegrad.contract.tensor.composite import atleast_1d, atleast_2d, atleast_3d, column_stack, dstack
+from telegrad.contract.tensor.numpy_names import with_numpy_names
 from telegrad.contract.tensor.tensor import Tensor
 
 T = TypeVar("T", bound=Tensor)
@@ -51,6 +52,7 @@ vdot = free(Tensor.vdot)
 vsplit = free(Tensor.vsplit)
 
 
+@with_numpy_names
 def var_mean(
     input: T,
     dim: int | Sequence[int] | bool | None = None,
@@ -63,6 +65,7 @@ def var_mean(
     return _spread_and_mean("var", input, dim, unbiased, keepdim, correction)
 
 
+@with_numpy_names
 def std_mean(
     input: T,
     dim: int | Sequence[int] | bool | None = None,

@@ -6,6 +6,7 @@ from typing import Any, TypeVar, overload
 
 from telegrad._free import free, require_tensor
 from telegrad.contract.tensor import TensorOps
+from telegrad.contract.tensor.numpy_names import with_numpy_names
 from telegrad.contract.tensor.reduce import ValuesIndices
 from telegrad.contract.tensor.tensor import Tensor
 
@@ -75,6 +76,7 @@ def max(input: T, dim: T) -> T: ...  # noqa: A001
 def max(input: T, *, other: T) -> T: ...  # noqa: A001
 
 
+@with_numpy_names
 def max(input: Any, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:  # noqa: A001
     """Largest element; or, along ``dim``, (values, indices); or, with another tensor, ``maximum``."""
     return require_tensor(input, "max").max(dim, keepdim, other=other)
@@ -96,6 +98,7 @@ def min(input: T, dim: T) -> T: ...  # noqa: A001
 def min(input: T, *, other: T) -> T: ...  # noqa: A001
 
 
+@with_numpy_names
 def min(input: Any, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:  # noqa: A001
     """Smallest element; or, along ``dim``, (values, indices); or, with another tensor, ``minimum``."""
     return require_tensor(input, "min").min(dim, keepdim, other=other)

@@ -7,7 +7,10 @@ from typing import TypeVar
 
 from telegrad._free import free, require_tensor
 from telegrad.contract.tensor import TensorOps
-from telegrad.contract.tensor.shape import broadcast_tensors, cat, concatenate, hstack, meshgrid, stack, vstack
+from telegrad.contract.tensor.numpy_names import with_numpy_names
+from telegrad.contract.tensor.shape import broadcast_tensors, concatenate, hstack, meshgrid, vstack
+from telegrad.contract.tensor.shape import cat as _cat
+from telegrad.contract.tensor.shape import stack as _stack
 from telegrad.contract.tensor.tensor import Tensor
 
 T = TypeVar("T", bound=TensorOps)
@@ -53,6 +56,7 @@ __all__ = [
     "vstack",
 ]
 
+cat = with_numpy_names(_cat)
 chunk = free(Tensor.chunk)
 concat = cat
 detach = free(Tensor.detach)
@@ -69,6 +73,7 @@ roll = free(Tensor.roll)
 select = free(Tensor.select)
 split_with_sizes = free(Tensor.split_with_sizes)
 squeeze = free(Tensor.squeeze)
+stack = with_numpy_names(_stack)
 swapaxes = free(Tensor.swapaxes)
 swapdims = free(Tensor.swapdims)
 t = free(Tensor.t)

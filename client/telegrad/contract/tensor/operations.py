@@ -19,6 +19,7 @@ from telegrad.contract.tensor.linalg import LinalgOps
 from telegrad.contract.tensor.losses import LossOps
 from telegrad.contract.tensor.nn import NNOps
 from telegrad.contract.tensor.numbers import NumberOps
+from telegrad.contract.tensor.numpy_names import accept_numpy_names
 from telegrad.contract.tensor.parts import PartOps
 from telegrad.contract.tensor.quadrature import QuadratureOps
 from telegrad.contract.tensor.recurrent import RecurrentOps
@@ -32,6 +33,7 @@ from telegrad.contract.tensor.systems import SystemOps
 from telegrad.contract.tensor.transcendental import TranscendentalOps
 
 
+@accept_numpy_names
 class TensorOps(
     ElementwiseOps,
     TranscendentalOps,
