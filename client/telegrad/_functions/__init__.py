@@ -8,6 +8,7 @@ from telegrad._functions.conversion import *
 from telegrad._functions.counting import *
 from telegrad._functions.creation import *
 from telegrad._functions.decompositions import *
+from telegrad._functions.distances import *
 from telegrad._functions.elementwise import *
 from telegrad._functions.index import *
 from telegrad._functions.linalg import *

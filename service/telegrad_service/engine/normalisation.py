@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def backward(
             of_weight += np.matmul(inverse, product).reshape(shape)
         if out is None:
             continue
-        # inverse * (g * weight - mean(g * weight) - normalised * mean(g * weight * normalised))
+        # With h = g * weight and z the normalised row, the gradient is h less its mean and its part along z, over the deviation.
         centred *= (np.matmul(product, w) * (inverse * inverse) / size)[:, None]
         centred += (np.matmul(h, w) / size)[:, None]
         np.subtract(h if weight is None else np.multiply(h, w, out=product), centred, out=centred)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from telegrad.contract.tensor.alignment import AlignmentOps
 from telegrad.contract.tensor.comparison import ComparisonOps
 from telegrad.contract.tensor.composite import CompositeOps
 from telegrad.contract.tensor.conv import ConvOps
@@ -24,7 +25,9 @@ from telegrad.contract.tensor.parts import PartOps
 from telegrad.contract.tensor.quadrature import QuadratureOps
 from telegrad.contract.tensor.recurrent import RecurrentOps
 from telegrad.contract.tensor.reduce import ReduceOps
+from telegrad.contract.tensor.resampling import ResamplingOps
 from telegrad.contract.tensor.scattering import ScatteringOps
+from telegrad.contract.tensor.sampling import SamplingOps
 from telegrad.contract.tensor.shape import ShapeOps
 from telegrad.contract.tensor.special import SpecialOps
 from telegrad.contract.tensor.statistics import StatisticsOps
@@ -57,6 +60,9 @@ class TensorOps(
     LossOps,
     ConvOps,
     RecurrentOps,
+    ResamplingOps,
+    SamplingOps,
+    AlignmentOps,
     FFTOps,
     STFTOps,
     NumberOps,

@@ -38,8 +38,8 @@ def _cell_rule(name: str, gates: int, *, memory: bool = False) -> Rule:
         for what, value, shape in wanted:
             if value is not None and value.shape != shape:
                 raise ShapeError(
-                    f"{name}(): {what} has shape {list(value.shape)}, expected {list(shape)} for {width} features and a hidden size "
-                    f"of {hidden}: mat1 and mat2 shapes cannot be multiplied"
+                    f"{name}(): {what} has shape {list(value.shape)}, expected {list(shape)} for {width} features and a hidden "
+                    f"size of {hidden}: mat1 and mat2 shapes cannot be multiplied"
                 )
         if not x.dtype.is_floating_point:
             raise UnsupportedDTypeError(

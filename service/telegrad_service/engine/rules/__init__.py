@@ -10,7 +10,7 @@ FAMILIES: Final = (
     *("reduce", "shape", "index"),
     *("counting", "scattering", "statistics"),
     *("linalg", "decompositions", "factorisations", "systems", "nn", "losses"),
-    *("conv", "recurrent", "fft", "parts", "stft", "special"),
+    *("conv", "recurrent", "resampling", "sampling", "alignment", "fft", "parts", "stft", "special"),
     *("numbers", "draws", "signal"),
 )
 

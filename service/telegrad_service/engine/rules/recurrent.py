@@ -90,7 +90,7 @@ def _lstm_tensors(of_hidden: Any, of_cell: Any, of_gates: Any, cx: Any, cell: An
     of_memory = of_cell + of_hidden * o * (1 - t * t)
     direct = F.cat(of_memory * candidate, of_memory * cx, of_memory * i, of_hidden * t, dim=1) + of_gates
     # The slope of a sigmoid s is s - s ** 2, that of a tanh 1 - s ** 2.
-    base = F.cat(i, f, F.astype(candidate == candidate, candidate), o, dim=1)
+    base = F.cat(i, f, candidate * 0 + 1, o, dim=1)
     return direct * (base - gates * gates), of_memory * f
 
 
