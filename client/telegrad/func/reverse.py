@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from telegrad.contract import checks
 from telegrad.contract.errors import ArgumentValueError, AutogradError
@@ -365,9 +365,11 @@ def with_aux(output: Any, has_aux: bool, where: str) -> tuple[Any, Any]:
     """What a function gave, and what it gave beside; refuses anything but a pair where there should be one."""
     if not has_aux:
         return output, None
-    if not isinstance(output, tuple) or len(cast("tuple[Any, ...]", output)) != 2:
+    pair: Any = output
+    if not isinstance(output, tuple) or len(pair) != 2:
         raise AutogradError(f"{where}: output of function f should be a tuple: (output, aux) if has_aux is True")
-    return cast("tuple[Any, Any]", output)
+    value, aux = pair
+    return value, aux
 
 
 def tensors_of(output: Any, where: str) -> tuple[list[Any], Any]:

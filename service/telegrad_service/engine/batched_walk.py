@@ -7,7 +7,6 @@ every formula does with ``create_graph``.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -18,8 +17,8 @@ from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms import batching
 from telegrad.contract.transforms.batched import ELEMENTWISE, Batched, VmapLevel, values_of
 from telegrad.contract.transforms.wrapper import entered
-from telegrad_service.engine.formulas import F
 from telegrad_service.engine.graph import Node, Walk
+from telegrad_service.engine.parts import Part
 
 _ = batching  # importing it fills the rules
 
@@ -53,6 +52,7 @@ def _index(index: Any, _: int) -> Any:
 SHIFTS: Final[dict[str, dict[str, Shift]]] = {
     **{name: {} for name in ("reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze", "expand")},
     **{name: {"dim": _dimensions} for name in ("sum", "mean")},
+    **{name: {"dim": _dimensions} for name in ("select", "narrow")},
     "transpose": {"dim0": _dimensions, "dim1": _dimensions},
     "permute": {"dims": _order},
     **{name: {"index": _index} for name in ("getitem", "_getitem_gradient")},
@@ -64,7 +64,7 @@ parameters, and how. Shapes of inputs and outputs get the number of vectors in f
 
 def _select_first(g: Any, saved: tuple[Any, ...]) -> tuple[Any, ...]:
     shape, index = saved
-    return (F._getitem_gradient(g, shape=(g.shape[0], *shape), index=(slice(None), index)),)
+    return (Part(g, (g.shape[0], *shape), (slice(None), index, ...)),)
 
 
 def _sum_to_size(g: Any, saved: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -180,6 +180,8 @@ class BatchedWalk(Walk):
     def _fit(self, gradient: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         if not self.create_graph:
             full = (self.count, *shape)
+            if gradient.__class__ is Part:
+                gradient = np.asarray(gradient)
             if gradient.shape != full:
                 gradient = _sum_rows(gradient, full)
             if gradient.dtype is not dtype and gradient.dtype != dtype:
@@ -199,34 +201,17 @@ class BatchedWalk(Walk):
         return gradient
 
     def _reach(self, node: Node, index: int, gradient: Any) -> None:
-        others = node.others
-        shape, dtype = (node.shape, node.dtype) if index == 0 or others is None else others[index - 1]
-        gradient = self._fit(gradient, shape, dtype)
-        number = node.number
-        entry = self.pending.get(number)
-        if entry is None:
-            gradients: list[Any] = [None] * (1 if others is None else 1 + len(others))
-            gradients[index] = gradient
-            self.pending[number] = (node, gradients, [False] * len(gradients))
-            heapq.heappush(self.heap, -number)
-            return
-        _, gradients, owned = entry
-        before = gradients[index]
-        if before is None:
-            gradients[index] = gradient
-        else:
-            gradients[index], owned[index] = self._add(before, gradient, owned[index])
+        if gradient.__class__ is not Part:  # of one vector and one element, the shapes say too little
+            others = node.others
+            gradient = self._fit(gradient, *((node.shape, node.dtype) if index == 0 or others is None else others[index - 1]))
+        super()._reach(node, index, gradient)
 
     def _reach_leaf(self, leaf: Tensor, gradient: Any) -> None:
-        key = id(leaf)
-        if self.restricted and key not in self.wanted_leaves:
+        if self.restricted and id(leaf) not in self.wanted_leaves:
             return
-        gradient = self._fit(gradient, leaf.array.shape, leaf.array.dtype)
-        reached = self.leaves.get(key)
-        if reached is None:
-            self.leaves[key] = [leaf, gradient, False]
-        else:
-            reached[1], reached[2] = self._add(reached[1], gradient, reached[2])
+        if gradient.__class__ is not Part:
+            gradient = self._fit(gradient, leaf.array.shape, leaf.array.dtype)
+        super()._reach_leaf(leaf, gradient)
 
     def _finish(self, accumulate: bool) -> None:
         # What retains its gradient gets the sum over the vectors, as if they came one after another.
