@@ -15,7 +15,13 @@ import pytest
 from tests.places import server_url
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "client" / "README.md", ROOT / "service" / "README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "docs" / "tutorial.md",
+    ROOT / "docs" / "transforms.md",
+    ROOT / "client" / "README.md",
+    ROOT / "service" / "README.md",
+]
 WRITTEN_URL = "http://127.0.0.1:8000"
 
 _BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
