@@ -73,6 +73,7 @@ SAMPLES: list[Sample] = [
     Sample("linalg.lstsq", (_RANK_ONE, rand(3, 2)), {"driver": "gelsd"}, op="lstsq", gradient=False, note="rank 1"),
     Sample("linalg.lstsq", (np.diag([1.0, 0.1]), rand(2, 2), 0.5), op="lstsq", gradient=False, note="rcond"),
     *[Sample("linalg.lstsq", (a, b), op="lstsq") for a, b in ((rand(4, 0), rand(4, 2)), (rand(0, 3), rand(0, 2)))],
+    Sample("linalg.lstsq", (rand(0, 4, 2), rand(0, 4, 3)), {"driver": "gelsd"}, op="lstsq"),
     *[
         Sample("linalg.matrix_rank", (x,), kwargs, op="matrix_rank", gradient=False)
         for x, kwargs in (
@@ -219,6 +220,7 @@ ERRORS: list[ErrorSample] = [
     ),
     ErrorSample("linalg.lstsq", (rand(4, 2), rand(5, 2)), match="input.size(-2) should match other.size(-2)"),
     ErrorSample("linalg.lstsq", (rand(4, 2), rand(4, 2)), {"driver": "other"}, match="parameter `driver` should be one of"),
+    ErrorSample("linalg.lstsq", (rand(4, 2), rand(3, 4, 2)), match="must be greater or equal to other.dim()"),
     ErrorSample("linalg.lstsq", (rand(4), rand(4)), match="at least 2 dimensions"),
     ErrorSample("linalg.lstsq", (rand(4, 2), rand(4, 1, dtype="float32")), match="same dtype"),
     ErrorSample("linalg.lstsq", (_RANK_ONE, rand(3, 1)), {"driver": "gels"}, match="full rank", torch=False),

@@ -219,6 +219,11 @@ def lstsq(inputs: Sequence[Any], p: Parameters) -> Outcome:
         raise ShapeError(f"{name}: input must have at least 2 dimensions, but it has shape {list(a.shape)}")
     if not b.shape:
         raise ShapeError(f"{name}: other must have at least 1 dimension, but it has none")
+    if not 0 <= len(a.shape) - len(b.shape) <= 1:
+        raise ShapeError(
+            f"{name}: input.dim() must be greater or equal to other.dim() and (input.dim() - other.dim()) <= 1, but they are "
+            f"{len(a.shape)} and {len(b.shape)}"
+        )
     check_floating(name, a)
     if a.dtype is not b.dtype:
         raise DTypeError(
@@ -238,12 +243,12 @@ def lstsq(inputs: Sequence[Any], p: Parameters) -> Outcome:
     lead = broadcast(tuple(batch), right[:-2])
     solution = Spec((*lead, n) if vectors else (*lead, n, right[-1]), a.dtype)
     real = to_real(a.dtype)
-    if driver in ("gelsd", "gelss") and m > n and a.size:
+    if driver in ("gelsd", "gelss") and m > n:
         raise UnknownShape(a.dtype, real, int64, real)  # residuals are left out unless every rank is full
     k = min(m, n)
-    residuals = Spec((*lead, right[-1]) if driver == "gels" and m > n and a.size else (0,), real)
-    rank = Spec((0,) if driver == "gels" and a.size else tuple(batch), int64)
-    values = Spec((*batch, k) if driver in ("gelsd", "gelss") and a.size else (0,), real)
+    residuals = Spec((*lead, right[-1]) if driver == "gels" and m > n else (0,), real)
+    rank = Spec((0,) if driver == "gels" else tuple(batch), int64)
+    values = Spec((*batch, k) if driver in ("gelsd", "gelss") else (0,), real)
     return Outcome((solution, residuals, rank, values), 16 * a.size * max(1, k), None, 4 * a.nbytes + 2 * b.nbytes)
 
 

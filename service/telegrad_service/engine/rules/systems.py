@@ -140,12 +140,8 @@ def _lstsq(self: Array, b: Array, rcond: float | None, driver: str | None) -> An
     right = b[..., None] if vectors else b
     m, n = self.shape[-2:]
     driver = driver or "gelsy"
-    batch = np.broadcast_shapes(self.shape[:-2], right.shape[:-2])
     u, s, vh = decompose(self, full_matrices=False)
     nothing = np.empty((0,), s.dtype)
-    if not self.size:
-        solution = np.zeros((*batch, n, right.shape[-1]), self.dtype)
-        return solution[..., 0] if vectors else solution, nothing, np.zeros(self.shape[:-2], np.int64), nothing
     limit = (np.finfo(s.dtype).eps * max(m, n) if rcond is None else rcond) * s[..., :1]
     counts = s > limit
     if driver == "gels" and not counts.all():
