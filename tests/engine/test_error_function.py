@@ -7,7 +7,11 @@ import math
 import numpy as np
 import pytest
 
+from telegrad_service.engine import error_function
 from telegrad_service.engine.error_function import LARGE, SMALL, erf, erfc
+from telegrad_service.engine.rules import load, transcendental
+
+load()
 
 # Dense near the seams, and out to where erfc leaves double precision's normal numbers.
 POINTS = np.concatenate(
@@ -35,3 +39,15 @@ def test_special_values(kind: str) -> None:
     assert erf(x).dtype == kind
     np.testing.assert_array_equal(erf(x), np.array([0, 1, -1, np.nan], kind))
     np.testing.assert_array_equal(erfc(x), np.array([1, 0, 2, np.nan], kind))
+
+
+@pytest.mark.parametrize("name", ["erf", "erfc"])
+@pytest.mark.parametrize(("kind", "precision"), [("float64", 4e-15), ("float32", 2e-6), ("float16", 1e-3)])
+def test_ours_and_scipys_agree(name: str, kind: str, precision: float) -> None:
+    pytest.importorskip("scipy")
+    points = POINTS[np.abs(POINTS) < 4].astype(kind)
+
+    made = getattr(transcendental, name)(points)
+
+    assert made.dtype == kind
+    np.testing.assert_allclose(made, getattr(error_function, name)(points), rtol=precision, atol=0)

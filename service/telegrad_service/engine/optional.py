@@ -11,6 +11,17 @@ from telegrad.contract.ops import OPS
 
 
 @functools.cache
+def installed(module: str) -> Any:
+    """``module`` of an optional library, or None where the library is not installed: for ops that only run faster with it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != module.partition(".")[0]:
+            raise  # the library is there, and lacks something of its own
+        return None
+
+
+@functools.cache
 def library(op: str, module: str) -> Any:
     """``module``, of the library that the row of ``op`` says it needs: ``library("igamma", "scipy.special").gammainc(a, x)``.
 
@@ -20,13 +31,11 @@ def library(op: str, module: str) -> Any:
     needs = OPS[op].needs
     if module.partition(".")[0] != needs:
         raise LookupError(f"op {op} uses {module}, but its row in the op table says that it needs {needs or 'nothing'}")
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] != needs:
-            raise  # the library is there, and lacks something of its own
-        name = op.removeprefix("special_")
+    found = installed(module)
+    if found is None:
+        name = op.removeprefix("_")
         raise LibraryMissingError(
             f"{name}() is computed by {needs}, which is not installed where it runs; there: pip install 'telegrad[{needs}]'",
             extra={"library": needs},
-        ) from None
+        )
+    return found

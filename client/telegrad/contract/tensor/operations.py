@@ -26,8 +26,8 @@ from telegrad.contract.tensor.quadrature import QuadratureOps
 from telegrad.contract.tensor.recurrent import RecurrentOps
 from telegrad.contract.tensor.reduce import ReduceOps
 from telegrad.contract.tensor.resampling import ResamplingOps
-from telegrad.contract.tensor.scattering import ScatteringOps
 from telegrad.contract.tensor.sampling import SamplingOps
+from telegrad.contract.tensor.scattering import ScatteringOps
 from telegrad.contract.tensor.shape import ShapeOps
 from telegrad.contract.tensor.special import SpecialOps
 from telegrad.contract.tensor.statistics import StatisticsOps

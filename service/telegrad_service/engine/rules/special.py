@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from telegrad.contract.errors import DerivativeMissingError
-from telegrad_service.engine.error_function import erfc
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.optional import library
+from telegrad_service.engine.rules.transcendental import erfc
 from telegrad_service.engine.table import Array, Kernel, derivative, kernel
 
 MODULE = "scipy.special"

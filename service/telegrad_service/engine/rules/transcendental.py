@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from telegrad_service.engine.error_function import erf, erfc
+from telegrad_service.engine import error_function
 from telegrad_service.engine.formulas import F, is_complex
-from telegrad_service.engine.table import Array, derivative, kernel
+from telegrad_service.engine.optional import installed
+from telegrad_service.engine.table import Array, Kernel, derivative, kernel
 
 for _name, _ufunc in (
     ("sqrt", np.sqrt),
@@ -107,6 +108,22 @@ derivative("sigmoid", self=lambda g, result: g * conj(result * (1 - result)))
 
 TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 
+
+def _error_function(name: str) -> Kernel:
+    """By scipy where it is installed: 3 to 100 times as fast as ours, and better in float32. They agree to some last bits."""
+    own: Kernel = getattr(error_function, name)
+
+    def compute(self: Any) -> Any:
+        special = installed("scipy.special")
+        if special is None:
+            return own(self)
+        made = getattr(special, name)(self)
+        return made.astype(self.dtype) if self.dtype != made.dtype else made  # float16 comes back as float32
+
+    return compute
+
+
+erf, erfc = _error_function("erf"), _error_function("erfc")
 kernel("erf", erf, ufunc=erf, ufunc_kinds="f")
 kernel("erfc", erfc, ufunc=erfc, ufunc_kinds="f")
 derivative("erf", self=lambda g, self: g * (TWO_OVER_ROOT_PI * F.exp(-(self * self))))
