@@ -11,7 +11,7 @@ PYTEST := $(PY) -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fix serve openapi bench soak clean format lint types docs openapi-check coverage wheel dev reference
+.PHONY: help demo test check fix serve openapi conformance bench soak clean format lint types docs openapi-check coverage wheel dev reference
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ openapi-check: $(VENV)/.ready-demo ## fail where openapi/ or docs/operators.md i
 
 wheel: $(VENV)/.ready-test ## build the wheel into dist/ (the tests check what is in it)
 	$(PY) -m hatchling build -t wheel
+
+conformance: $(VENV)/.ready-test ## compare every op's samples with PyTorch's answers; prints names, samples and passes per family
+	$(PYTEST) -q -p tests.conformance tests/engine/test_op_*.py $(ARGS)
 
 bench: reference $(VENV)/.ready-bench ## run the benchmarks (one of them: make bench ARGS=engine)
 	$(PY) -m benchmarks $(ARGS)
