@@ -1,7 +1,7 @@
 """What `make conformance` prints: per family of ops, how many names and samples there are and how many comparisons pass.
 
-A pytest plugin: ``pytest -p tests.conformance tests/engine/test_op_*.py``. A sample passes a column when all its comparisons of that
-kind do; one without a gradient, say, does not count there. Exits as pytest does, so one wrong value fails the run.
+A pytest plugin: ``pytest -p tests.conformance tests/engine/test_op_*.py``. A column counts comparisons of its
+kind, those passed and all; a sample without a gradient has none in some. Exits as pytest does, so one wrong value fails the run.
 """
 
 from __future__ import annotations
