@@ -86,7 +86,11 @@ def sum_wide(x: Array, dim: Dims, keepdim: bool) -> Any:
         axes = _axis(dim, x.ndim)
         gone = set(range(x.ndim)) if axes is None else {axes % x.ndim} if isinstance(axes, int) else {a % x.ndim for a in axes}
         width = math.prod(x.shape[x.ndim - len(gone) :])
-        if min(gone, default=0) == x.ndim - len(gone) and width >= 16 and (width <= 2 * _BLOCK or width % _BLOCK == 0):
+        if (
+            min(gone, default=0) == x.ndim - len(gone)
+            and width >= 16
+            and (width <= 2 * _BLOCK or width % _BLOCK == 0 or width == x.size)
+        ):
             shape = [1 if i in gone else n for i, n in enumerate(x.shape) if keepdim or i not in gone]
             return _sum_rows(x.reshape(-1, width)).reshape(shape)
     return reduced(np.add, x, dim, keepdim)
@@ -97,6 +101,9 @@ def _sum_rows(x: Array) -> Array:
     rows, width = x.shape
     if width <= 2 * _BLOCK:
         return np.asarray(np.einsum("ij->i", x))
+    rest = width % _BLOCK
+    if rest:  # of the only row there is
+        return np.asarray(_sum_rows(x[:, :-rest]) + np.add.reduce(x[:, -rest:], axis=1))
     blocks = np.einsum("ij->i", x.reshape(-1, _BLOCK)).reshape(rows, width // _BLOCK)
     return np.asarray(np.add.reduce(blocks, axis=1))
 
@@ -433,8 +440,10 @@ def _cumprod_backward(g: Any, self: Any, result: Any, dim: int) -> Any:
     if not self.shape or not self.shape[dim]:
         return g
     if _divides(self, result):
-        sums = np.flip(np.cumsum(np.flip(g * np.conjugate(result), dim), axis=dim), dim)
-        return np.divide(sums, np.conjugate(self))
+        sums = g * F.conjugate(result)  # one new array for all, as making one costs more than the arithmetic
+        backwards = np.flip(sums, dim)
+        np.add.accumulate(backwards, axis=dim, out=backwards)
+        return np.divide(sums, F.conjugate(self), out=sums)
     before = shifted(F.cumprod(self, dim=dim), dim, first=1)
     after = F.recurrence(g, F.conjugate(shifted(self, dim, last=0)), dim=dim, reverse=True)
     return F.conjugate(before) * after
@@ -508,7 +517,7 @@ def _prod_backward(g: Any, self: Any, result: Any, self_shape: Ints, dim: int | 
         return g
     if self.dtype == result.dtype and _divides(self, result):
         g, result = (with_reduced_dims(x, self_shape, dim, keepdim) for x in (g, result))
-        return g * np.conjugate(result) / np.conjugate(self)
+        return g * F.conjugate(result) / F.conjugate(self)
     if dim is None:
         flat, count = F.reshape(self, shape=(-1,)), math.prod(self_shape)
         return F.reshape(_prod_backward(g, flat, result, (count,), 0, False), shape=self_shape)
