@@ -64,6 +64,7 @@ SAMPLES: list[Sample] = [
 ERRORS: list[ErrorSample] = [
     ErrorSample("frexp", (ints(2),), error=RuntimeError, match="floating-point"),
     ErrorSample("ldexp", (rand(2), 2), error=TypeError, match="Tensor"),
+    ErrorSample("ldexp", (rand(2), bools(2)), error=NotImplementedError, match="not implemented"),
     ErrorSample("ldexp", (rand(2), rand(3)), error=RuntimeError, match="must match the size"),
     ErrorSample("Tensor.ldexp_", (ints(2), ints(2)), error=RuntimeError, match="can't be cast"),
     ErrorSample("complex", (rand(2), rand(2, dtype="float32")), error=RuntimeError, match="for second argument"),
@@ -73,6 +74,8 @@ ERRORS: list[ErrorSample] = [
     ErrorSample("polar", (rand(2), rand(3)), error=RuntimeError, match="must match the size"),
     ErrorSample("polar", (rand(2, dtype="float16"), rand(2, dtype="float16")), error=NotImplementedError, match="not implemented"),
     ErrorSample("dist", (ints(2), ints(2)), error=RuntimeError, match="floating point or complex"),
+    ErrorSample("dist", (rand(2), bools(2)), error=RuntimeError, match="bool tensor is not supported"),
+    ErrorSample("dist", (rand(0), rand(0), float("inf")), error=RuntimeError, match="empty"),
     ErrorSample("dist", (rand(2), rand(3)), error=RuntimeError, match="must match the size"),
     ErrorSample("dist", (rand(2), 1.0), error=TypeError, match="Tensor"),
     ErrorSample("rsub", (1, rand(2)), error=TypeError, match="Tensor"),

@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 from telegrad.contract import dtypes
 from telegrad.contract.errors import ArgumentTypeError, DTypeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Rule, Spec, op
+from telegrad.contract.reduce_rules import norm
 from telegrad.contract.shapes import broadcast, result_type
 from telegrad.contract.tensor.base import TensorBase
 
@@ -33,6 +34,8 @@ def _frexp(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
 
 def _ldexp(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     x, exponent = inputs
+    if x.dtype.is_floating_point and exponent.dtype is dtypes.bool_:
+        raise UnsupportedDTypeError('"ldexp" not implemented for exponents of type bool; convert them first, to int32 for example')
     dtype = dtypes.to_float(result_type(inputs))
     shape = broadcast(x.shape, exponent.shape)
     # Whole exponents stay so: shifting by them is exact where 2**exponent alone would overflow.
@@ -62,11 +65,11 @@ def _of_two_reals(name: str, flops: int) -> Rule:
 
 def _dist(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     dtype = result_type(inputs)
-    if not dtype.is_differentiable:
-        raise DTypeError(f"norm(): input dtype should be either floating point or complex. Got {dtype.name} instead.")
-    shape = broadcast(inputs[0].shape, inputs[1].shape)
-    size = math.prod(shape)
-    return Outcome((Spec((), dtypes.to_real(dtype)),), 10 * size, dtype, 2 * size * dtype.itemsize)
+    if any(x.dtype is dtypes.bool_ for x in inputs):
+        raise DTypeError("dist(): Subtraction, the `-` operator, with a bool tensor is not supported; convert it first")
+    difference = Spec(broadcast(inputs[0].shape, inputs[1].shape), dtype)
+    found = norm((difference,), {"p": p["p"], "dim": None, "keepdim": False, "dtype": None})
+    return found._replace(compute=dtype, scratch_bytes=found.scratch_bytes + 2 * difference.nbytes)
 
 
 class NumberOps(TensorBase):
