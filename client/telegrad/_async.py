@@ -115,6 +115,14 @@ class AsyncTensor(Handle):
 
         return self.shape[dimension(dim, self.ndim)]
 
+    def ndimension(self) -> int:
+        """``dim()`` under its older name."""
+        return len(self.shape)
+
+    def is_signed(self) -> bool:
+        """Whether the element type has negative numbers."""
+        return self.dtype.is_signed
+
     def is_floating_point(self) -> bool:
         """Whether the element type is a real floating-point type."""
         return self.dtype.is_floating_point
@@ -229,6 +237,14 @@ class AsyncTensor(Handle):
         if is_grad_enabled() and await self._requires_grad():
             raise AutogradError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return await self._read()
+
+    async def is_nonzero(self) -> bool:
+        """Whether the one element is not zero. Raises ShapeError for none or several."""
+        value = await self._read()
+        if value.size != 1:
+            what = "no values" if value.size == 0 else "more than one value"
+            raise ShapeError(f"Boolean value of Tensor with {what} is ambiguous; use any() or all()")
+        return bool(value.item())
 
     async def item(self) -> Any:
         """The value of a one-element tensor as a Python number. Raises ShapeError for any other number of elements."""

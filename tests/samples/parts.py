@@ -74,6 +74,20 @@ SAMPLES: list[Sample] = [
     Sample("cat", ([X, X],), {"axis": 1}, op="cat", note="axis"),
     Sample("fft.fft", (X,), {"axis": 0}, op="fft", note="axis"),
     Sample("maximum", (X,), {"x2": X[:, ::-1].copy()}, op="maximum", note="axis"),
+    # Other names of the same
+    *[
+        Sample(name, (ints(2, 3), ints(3, seed=1)), op=op, gradient=False)
+        for name, op in (
+            ("greater", "gt"),
+            ("Tensor.greater_equal", "ge"),
+            ("less", "lt"),
+            ("less_equal", "le"),
+            ("not_equal", "ne"),
+        )
+    ],
+    Sample("row_stack", ([rand(2), rand(2, seed=1)],), op="cat"),
+    *[Sample("is_signed", (x,), gradient=False) for x in (X, ints(2, dtype="uint8"), bools(1))],
+    *[Sample(f"Tensor.{name}", (ints(1, 1),), gradient=False) for name in ("is_nonzero", "ndimension")],
     # Positions
     *_each(
         "unravel_index", "unravel_index", (ints(3, low=0), (3, 4)), (ints(2, 2, low=0), [2, 1, 3]), (ints(), 7), (ints(0), (2,))

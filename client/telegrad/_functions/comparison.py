@@ -30,6 +30,8 @@ __all__ = [
     "fmax",
     "fmin",
     "ge",
+    "greater",
+    "greater_equal",
     "gt",
     "isclose",
     "isfinite",
@@ -39,6 +41,8 @@ __all__ = [
     "isposinf",
     "isreal",
     "le",
+    "less",
+    "less_equal",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -47,6 +51,7 @@ __all__ = [
     "maximum",
     "minimum",
     "ne",
+    "not_equal",
     "where",
 ]
 
@@ -63,6 +68,11 @@ clamp_min = free(Tensor.clamp_min)
 eq = free(Tensor.eq)
 equal = free(Tensor.equal)
 ge = free(Tensor.ge)
+greater = free(Tensor.greater)
+greater_equal = free(Tensor.greater_equal)
+less = free(Tensor.less)
+less_equal = free(Tensor.less_equal)
+not_equal = free(Tensor.not_equal)
 gt = free(Tensor.gt)
 isclose = free(Tensor.isclose)
 isfinite = free(Tensor.isfinite)

@@ -21,6 +21,7 @@ __all__ = [
     "is_complex",
     "is_floating_point",
     "is_nonzero",
+    "is_signed",
     "is_tensor",
     "nan",
     "newaxis",
@@ -50,6 +51,11 @@ def numel(input: Tensor) -> int:
 def is_floating_point(input: Tensor) -> bool:
     """Whether the element type is a real floating-point type."""
     return require_tensor(input, "is_floating_point").is_floating_point()
+
+
+def is_signed(input: Tensor) -> bool:
+    """Whether the element type has negative numbers."""
+    return require_tensor(input, "is_signed").is_signed()
 
 
 def is_complex(input: Tensor) -> bool:

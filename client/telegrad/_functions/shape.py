@@ -38,6 +38,7 @@ __all__ = [
     "ravel",
     "reshape",
     "roll",
+    "row_stack",
     "select",
     "split",
     "split_with_sizes",
@@ -70,6 +71,7 @@ moveaxis = free(Tensor.movedim)
 narrow = free(Tensor.narrow)
 ravel = free(Tensor.ravel)
 roll = free(Tensor.roll)
+row_stack = vstack
 select = free(Tensor.select)
 split_with_sizes = free(Tensor.split_with_sizes)
 squeeze = free(Tensor.squeeze)

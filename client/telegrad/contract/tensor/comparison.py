@@ -176,6 +176,26 @@ class ComparisonOps(TensorBase):
         """
         return self._apply("ge", self, other)
 
+    def greater(self, other: Self | Number) -> Self:
+        """``gt`` under numpy's name."""
+        return self._apply("gt", self, other)
+
+    def greater_equal(self, other: Self | Number) -> Self:
+        """``ge`` under numpy's name."""
+        return self._apply("ge", self, other)
+
+    def less(self, other: Self | Number) -> Self:
+        """``lt`` under numpy's name."""
+        return self._apply("lt", self, other)
+
+    def less_equal(self, other: Self | Number) -> Self:
+        """``le`` under numpy's name."""
+        return self._apply("le", self, other)
+
+    def not_equal(self, other: Self | Number) -> Self:
+        """``ne`` under numpy's name."""
+        return self._apply("ne", self, other)
+
     # Logic and bits ----------------------------------------------------------------------------------------------------------
 
     @op(_truth, differentiable=(), reason=STEP, inplace=True)

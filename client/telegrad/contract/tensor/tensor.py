@@ -207,6 +207,18 @@ class Tensor(TensorOps):
 
         return self.shape[dimension(dim, self.ndim)]
 
+    def ndimension(self) -> int:
+        """``dim()`` under its older name."""
+        return len(self.shape)
+
+    def is_signed(self) -> bool:
+        """Whether the element type has negative numbers."""
+        return self.dtype.is_signed
+
+    def is_nonzero(self) -> bool:
+        """Whether the one element is not zero; raises ShapeError for none or several."""
+        return bool(self)
+
     def is_floating_point(self) -> bool:
         """Whether the element type is a real floating-point type."""
         return self.dtype.is_floating_point
