@@ -136,7 +136,7 @@ def multi_margin_loss(
 
 
 def multilabel_margin_loss(input: T, target: T, *, reduction: str = "mean") -> T:
-    """Sum over right and wrong classes of ``max(0, 1 - score of the right one + score of the wrong one)``, over the classes' number.
+    """Sum over right and wrong classes of ``max(0, 1 - score of the right one + score of the wrong one)``, averaged.
 
     ``target`` lists each sample's classes, up to the first -1. Shapes: [N, C] twice (or [C]) -> [] (or [N]). Raises: ShapeError.
     """
@@ -259,6 +259,8 @@ def _drop_channels(name: str, input: Any, p: float, training: bool, inplace: boo
     x: Any = require_tensor(input, name)
     if not training or p == 0:
         return x
+    if p == 1:
+        return _written(x * 0, x, inplace)
     if len(x.shape) < 2:
         raise ShapeError("Feature dropout requires at least 2 dimensions in the input")
     single = len(x.shape) == batch_ranks[0]
@@ -311,6 +313,8 @@ def feature_alpha_dropout(input: T, p: float = 0.5, training: bool = False, inpl
     x = _floating("feature_alpha_dropout", input)
     if not training or p == 0:
         return x  # type: ignore[no-any-return]
+    if p == 1:
+        return _written(x * 0, x, inplace)  # type: ignore[no-any-return]
     if len(x.shape) < 2:
         raise ShapeError("Feature dropout requires at least 2 dimensions in the input")
     kept = x.new_full(_channel_shape(x), 1.0).dropout(p) * (1 - p)

@@ -35,9 +35,7 @@ def _ctc_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
     longest = max(target_lengths, default=0)
     if len(targets.shape) == 1:
         if targets.shape[0] != sum(target_lengths):
-            raise ShapeError(
-                f"Expected targets to have size {sum(target_lengths)}, the sum of target_lengths, got {targets.shape[0]}"
-            )
+            raise ShapeError(f"Expected targets of size {sum(target_lengths)}, the sum of target_lengths, got {targets.shape[0]}")
     elif len(targets.shape) != 2 or targets.shape[0] != batch or targets.shape[1] < longest:
         raise ShapeError(
             f"Expected targets of shape [{batch}, at least {longest}] or of one dimension, but got {list(targets.shape)}"

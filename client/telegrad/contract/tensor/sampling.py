@@ -55,6 +55,41 @@ def _grid_sample_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> O
     return Outcome((out,), 8 * corners * (out.size + grid.size), None, 8 * (out.nbytes + 2 * grid.nbytes))
 
 
+def _check_bag_weights(indices: Spec, weight: Spec, weights: Spec, mode: str) -> None:
+    if mode != "sum":
+        raise UnsupportedDTypeError(
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got "
+            f"mode='{mode}')"
+        )
+    if weights.shape != indices.shape:
+        raise ArgumentValueError(
+            f"embedding_bag: If per_sample_weights ({list(weights.shape)}) is not None, then it must have the same shape as "
+            f"the input ({list(indices.shape)})"
+        )
+    if weights.dtype is not weight.dtype:
+        raise DTypeError(
+            f"Expected tensor for argument 'weight' to have the same type as per_sample_weights: {weight.dtype.name} is not "
+            f"{weights.dtype.name}"
+        )
+
+
+def _bag_count(indices: Spec, offsets: Spec | None, include_last_offset: bool) -> int:
+    """How many bags there are."""
+    if len(indices.shape) == 2:
+        if offsets is not None:
+            raise ArgumentValueError("if input is 2D, then offsets has to be None, as input is treated as a mini-batch of bags")
+        return indices.shape[0]
+    if len(indices.shape) == 1:
+        if offsets is None:
+            raise ArgumentValueError("offsets has to be a 1D Tensor but got None")
+        if len(offsets.shape) != 1:
+            raise ArgumentValueError(f"offsets has to be a 1D Tensor, it has shape {list(offsets.shape)}")
+        if include_last_offset and not offsets.shape[0]:
+            raise ShapeError("include_last_offset: number of offsets should be at least 1")
+        return offsets.shape[0] - include_last_offset
+    raise ArgumentValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {len(indices.shape)}")
+
+
 def _embedding_bag_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
     indices, weight, offsets, weights = inputs
     mode = parameters["mode"]
@@ -65,40 +100,13 @@ def _embedding_bag_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) ->
     for name, x in (("input", indices), ("offsets", offsets)):
         if x is not None and x.dtype not in (dtypes.int64, dtypes.int32):
             raise DTypeError(
-                f"Expected tensor for argument '{name}' to have one of the following scalar types: Long, Int; but got {x.dtype.name}"
+                f"Expected tensor for argument '{name}' to have one of the scalar types: Long, Int; but got {x.dtype.name}"
             )
-    if len(indices.shape) == 2:
-        if offsets is not None:
-            raise ArgumentValueError("if input is 2D, then offsets has to be None, as input is treated as a mini-batch of bags")
-        bags = indices.shape[0]
-    elif len(indices.shape) == 1:
-        if offsets is None:
-            raise ArgumentValueError("offsets has to be a 1D Tensor but got None")
-        if len(offsets.shape) != 1:
-            raise ArgumentValueError(f"offsets has to be a 1D Tensor, it has shape {list(offsets.shape)}")
-        if parameters["include_last_offset"] and not offsets.shape[0]:
-            raise ShapeError("include_last_offset: number of offsets should be at least 1")
-        bags = offsets.shape[0] - bool(parameters["include_last_offset"])
-    else:
-        raise ArgumentValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {len(indices.shape)}")
+    bags = _bag_count(indices, offsets, parameters["include_last_offset"])
     if not weight.dtype.is_floating_point:
         raise UnsupportedDTypeError(f'"embedding_bag" not implemented for {weight.dtype.name}')
     if weights is not None:
-        if mode != "sum":
-            raise UnsupportedDTypeError(
-                "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got "
-                f"mode='{mode}')"
-            )
-        if weights.shape != indices.shape:
-            raise ArgumentValueError(
-                f"embedding_bag: If per_sample_weights ({list(weights.shape)}) is not None, then it must have the same shape as the "
-                f"input ({list(indices.shape)})"
-            )
-        if weights.dtype is not weight.dtype:
-            raise DTypeError(
-                f"Expected tensor for argument 'weight' to have the same type as per_sample_weights: {weight.dtype.name} is not "
-                f"{weights.dtype.name}"
-            )
+        _check_bag_weights(indices, weight, weights, mode)
     padding = parameters["padding_idx"]
     if padding is not None and not -weight.shape[0] <= padding < weight.shape[0]:
         raise ShapeError(f"padding_idx must be within the number of embeddings, which is {weight.shape[0]}, got {padding}")
@@ -128,7 +136,7 @@ def _cdist_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome
 
 
 def _cdist_gradient_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
-    g, a, b, _ = inputs
+    g, a = inputs[:2]
     shape = (*g.shape[:-2], *a.shape[-2:])
     return Outcome((Spec(shape, a.dtype),), 5 * g.size * a.shape[-1], None, g.nbytes * max(1, a.shape[-1]) * 2)
 
@@ -203,7 +211,7 @@ class SamplingOps(TensorBase):
     ) -> tuple[Self, Self, Self, Self]:
         """Sum, mean or maximum of the rows of ``weight`` that each bag of indices names.
 
-        A bag is a row of ``self``, or what lies between two ``offsets``. Besides the result: the bag of each index, the size of each
+        A bag is a row of ``self``, or what lies between two ``offsets``. Besides the result: each index's bag, the size of each
         bag, and for "max" the row that each maximum came from (-1: none). Row ``padding_idx`` counts in no bag. Shapes: [B, n], or
         [n] with [B] offsets -> [B, width]. Gradient: each row's share of g. Raises: IndexBoundsError, ShapeError, DTypeError.
         """

@@ -119,8 +119,10 @@ def _ctc_gradient(
         found[:, rows, states[:, s]] -= shares[:, :, s]
     found *= self.astype(np.float64)[:, None]
     found[np.arange(steps)[:, None] >= until] = 0
-    if zero_infinity:
-        found[:, np.isinf(losses)] = 0
+    impossible = np.isinf(losses)
+    if impossible.any():  # no alignment fits: as PyTorch, no number, or with zero_infinity no gradient
+        within = np.arange(steps)[:, None] < until[impossible]
+        found[:, impossible] = np.where(within, 0 if zero_infinity else np.nan, 0)[..., None]
     return found
 
 

@@ -281,9 +281,7 @@ def _starts(offsets: Array, size: int, include_last_offset: bool) -> Array:
     """Where the bags begin, once checked."""
     starts = offsets.astype(np.int64)
     if len(starts) and starts[0] != 0:
-        raise ShapeError(
-            "embedding_bag: offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0"
-        )
+        raise ShapeError("embedding_bag: offsets[0] has to be 0: the first bag has to start from position 0")
     if (np.diff(starts) < 0).any():
         raise ShapeError("embedding_bag: offsets must not decrease")
     if len(starts) and starts[-1] > size:
@@ -479,7 +477,8 @@ def _slope_of_long_norm(x: Any, size: Any, p: float, rest: tuple[int, ...]) -> A
     length = F.abs(x)
     if math.isinf(p):
         most = F.astype(length == size, length)
-        return F.sgn(x) * (most / F.sum(most, dim=rest, keepdim=True))
+        count = F.sum(most, dim=rest, keepdim=True)
+        return F.sgn(x) * (most / (count + (count == 0)))
     zero = length == 0
     return F.sgn(x) * F.where(zero, 0.0, (F.where(zero, 1.0, length) / size) ** (p - 1))
 
