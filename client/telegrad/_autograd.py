@@ -8,7 +8,7 @@ Shared by both kinds of session.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from telegrad._handle import Handle
@@ -23,6 +23,7 @@ from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected_grad, refuse_backward, running
 
 if TYPE_CHECKING:
+    from telegrad._hooks import Foreseen
     from telegrad._recorder import Recorder
 
 Question: TypeAlias = "tuple[Leaf, Reply]"
@@ -124,7 +125,10 @@ def backward(
         if known and tensor.history() is None:
             raise checks.input_without_grad(position)
     reach = Reach([t.history() for t in tensors])
-    if inputs is None:
+    foreseen = _foresee_backward(home, tensors, reach, inputs, create_graph)
+    if foreseen is not None:
+        pass  # it has told what it accumulates
+    elif inputs is None:
         _accumulate(home, reach, create_graph)
     else:
         for tensor in inputs:
@@ -139,9 +143,46 @@ def backward(
             retain_graph,
             create_graph,
             None if input_names is None else tuple(input_names),
+            () if foreseen is None else tuple(foreseen.callbacks),
         ),
+        touches=() if foreseen is None else tuple(foreseen.touches),
+        arrays=None if foreseen is None else foreseen.arrays,
         depth=3,
     )
+    if foreseen is not None and foreseen.error is not None:
+        raise foreseen.error
+
+
+def _foresee_backward(
+    home: Recorder, tensors: Sequence[Any], reach: Reach, inputs: Sequence[Any] | None, create_graph: bool
+) -> Foreseen | None:
+    """Call the hooks of a backward, if there are any; gradients are known in the order in which they come."""
+    if not home.hooked:
+        return None
+    for tensor in inputs or ():
+        if not isinstance(tensor.history(), Leaf):
+            _accumulate_into(home, tensor, reach, create_graph)
+    return _foresee(
+        home, tensors, reach, inputs, create_graph, lambda leaf: _reached(leaf, home.grad_epoch, home.grad_epoch, create_graph)
+    )
+
+
+def _foresee(
+    home: Recorder,
+    tensors: Sequence[Any],
+    reach: Reach,
+    inputs: Sequence[Any] | None,
+    create_graph: bool,
+    accumulated: Callable[[Leaf], None] | None,
+) -> Foreseen | None:
+    from telegrad._hooks import foresee  # only where there are hooks
+
+    for leaf in reach.retained():
+        leaf.settle(UNKNOWN, home.grad_epoch)  # a hook may ask for one in between
+    made = foresee(home, tensors, reach, inputs, create_graph=create_graph, accumulated=accumulated)
+    for leaf in reach.retained():
+        leaf.settle(UNKNOWN, home.grad_epoch)
+    return made
 
 
 def _accumulate(home: Recorder, reach: Reach, create_graph: bool) -> None:
@@ -228,7 +269,16 @@ def grad(
         if known and tensor.history() is None:
             raise checks.input_without_grad()
     reach = Reach([t.history() for t in outputs])
+    foreseen = _foresee(home, outputs, reach, inputs, create_graph, None) if home.hooked else None
+    if foreseen is not None and is_grads_batched:
+        raise AutogradError(
+            "is_grads_batched=True calls no hooks remotely: they would see one vector's gradients each; call grad once each"
+        )
     present = [True if materialize_grads else _is_reached(t, reach) for t in inputs]
+    if foreseen is not None and not materialize_grads:
+        present = [position in foreseen.captured for position in range(len(inputs))]
+    if foreseen is not None and foreseen.error is not None:
+        present, allow = [False] * len(inputs), True
     if not allow:
         # Each result exists or the whole command fails; it is sent at once where it surely fails.
         asks = may_wait and any(p is False for p in present)
@@ -262,10 +312,15 @@ def grad(
             is_grads_batched,
             materialize_grads,
             tuple([None if r is None else r._name for r in results]),
+            () if foreseen is None else tuple(foreseen.callbacks),
         ),
+        touches=() if foreseen is None else tuple(foreseen.touches),
+        arrays=None if foreseen is None else foreseen.arrays,
         reply=reply,
         depth=3,
     )
+    if foreseen is not None and foreseen.error is not None:
+        raise foreseen.error
     return tuple(results), reply
 
 

@@ -123,6 +123,7 @@ class Exchange:
         failed.
         """
         recorder = self.recorder
+        recorder.refuse_in_hook()
         entries = self._repeatable_if_possible(recorder.take())
         errors: list[TelegradError] = []
         if entries:

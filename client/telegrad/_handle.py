@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from telegrad._history import UNKNOWN, Described, Leaf, Node
@@ -13,6 +14,7 @@ from telegrad.contract.tensor.operations import TensorOps
 
 if TYPE_CHECKING:
     from telegrad._recorder import Recorder
+    from telegrad.contract.hooks import RemovableHandle
 
 
 class Extra:
@@ -87,6 +89,10 @@ class Handle(TensorOps):
             return self._spec.dtype
         return None if self._extra is None else self._extra.dtype
 
+    def known_shape(self) -> Shape | None:
+        """The sizes, or None."""
+        return None if self._spec is None else self._spec.shape
+
     def history(self) -> Any:
         """How the tensor was made, as far as known."""
         extra = self._extra
@@ -109,7 +115,7 @@ class Handle(TensorOps):
             else:
                 # Of a node that only the server has, nobody here knows whether it retains gradients.
                 unsure = node is UNKNOWN or isinstance(node, Described) or extra.asks
-                extra.leaf = Leaf(self._home.grad_epoch, UNKNOWN if unsure else None)
+                extra.leaf = Leaf(self._home, self._spec, UNKNOWN if unsure else None)
         return extra.leaf
 
     def link_view(self, source: Handle, *, keeps_history: bool) -> None:
@@ -137,10 +143,29 @@ class Handle(TensorOps):
                 self._node = Described(description["grad_fn"])
             elif description["requires_grad"]:
                 if extra.leaf is None:
-                    extra.leaf = Leaf(self._home.grad_epoch, UNKNOWN)
+                    extra.leaf = Leaf(self._home, self._spec, UNKNOWN)
                 self._node = extra.leaf
             else:
                 self._node = None
+
+    # Hooks -------------------------------------------------------------------------------------------------------------------
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
+        """Call ``hook(gradient)`` while a backward is recorded that comes by this tensor, with a handle for the gradient.
+
+        As in a local session, but the hook is called before the server has computed anything: it may compute with the gradient,
+        keep it, and return another one; its values are there after the backward. Raises AutogradError also for a tensor whose
+        history only the server knows.
+        """
+        from telegrad._hooks import register  # it needs the recorder, and the recorder this module
+
+        return register(self, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Any], None]) -> RemovableHandle:
+        """Call ``hook(tensor)`` while a backward is recorded that adds to the ``grad`` of this leaf; see ``register_hook``."""
+        from telegrad._hooks import register_accumulated  # it needs the recorder, and the recorder this module
+
+        return register_accumulated(self, hook)
 
     # Setting -----------------------------------------------------------------------------------------------------------------
 

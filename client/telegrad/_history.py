@@ -6,11 +6,27 @@ request. Where an outcome depends on what only the server knows, the answer is `
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from telegrad.contract.nodes import edge_positions, node_name, passes_gradient
-from telegrad.contract.ops import Op
+from telegrad.contract.errors import AutogradError
+from telegrad.contract.hooks import Hook, Hooks, RemovableHandle
+from telegrad.contract.nodes import delivery_order, edge_positions, node_name, passes_gradient
+from telegrad.contract.ops import Op, Spec
+
+if TYPE_CHECKING:
+    from telegrad._recorder import Foresight, Recorder
+
+_sequence: Final = itertools.count().__next__
+
+
+def _only_the_server(hook: Hook) -> AutogradError:
+    name = getattr(hook, "__name__", type(hook).__name__)
+    return AutogradError(
+        f"only the server has this node, so the hook '{name}' cannot be called for it here; use telegrad.local(), which calls "
+        "hooks as it goes"
+    )
 
 
 class Unknown:
@@ -44,14 +60,27 @@ class Leaf:
         gradient: None where there is none; PRESENT; UNKNOWN; or its handle.
         epoch: the recorder's ``grad_epoch`` that ``gradient`` was known at; an older one means unknown.
         recorded: whether the gradient may carry history itself (``create_graph``).
+        spec: shape and type of the tensor; None while the shape is unknown.
+        alive: see ``Recorder.hooked``.
+        hooks: what users registered; the slot is filled when first needed.
     """
 
-    __slots__ = ("__weakref__", "epoch", "gradient", "recorded")
+    hooks: Hooks
 
-    def __init__(self, epoch: int, gradient: Any = None) -> None:
+    __slots__ = ("__weakref__", "alive", "epoch", "gradient", "hooks", "recorded", "spec")
+
+    def __init__(self, home: Recorder, spec: Spec | None, gradient: Any = None) -> None:
         self.gradient: Any = gradient
-        self.epoch = epoch
+        self.epoch = home.grad_epoch
         self.recorded = False
+        self.spec = spec
+        self.alive = home.hooked
+
+    def hooks_here(self) -> Hooks:
+        """The hooks, made if need be."""
+        if getattr(self, "hooks", None) is None:
+            self.hooks = Hooks(self.alive)
+        return self.hooks
 
     def at(self, epoch: int) -> Any:
         """The gradient as known at ``epoch``."""
@@ -66,25 +95,72 @@ class Node:
     """The shadow of one recorded op; what ``grad_fn`` is on the client.
 
     Attributes:
-        op: the row of the op table.
+        plan: what was known of the call.
         edges: per input that needs a gradient: (input position, target, output index of the target).
         parameters: those that were given.
         count: how many inputs the call had.
-        rank: number of dimensions of the first output; -1 where unknown.
+        number: position in the order of making, which is that of the server's nodes.
         retained: the states of outputs that ``retain_grad`` was called on; None while there are none.
+        hooks: what users registered; the slot is filled when first needed.
     """
 
-    __slots__ = ("count", "edges", "op", "parameters", "rank", "retained")
+    hooks: Hooks
+
+    __slots__ = ("count", "edges", "hooks", "number", "parameters", "plan", "retained")
 
     def __init__(
-        self, op: Op, edges: Sequence[tuple[int, Target, int]], parameters: Mapping[str, Any], count: int, rank: int
+        self, plan: Foresight, edges: Sequence[tuple[int, Target, int]], parameters: Mapping[str, Any], count: int
     ) -> None:
-        self.op = op
+        self.plan = plan
         self.edges = edges
         self.parameters = parameters
         self.count = count
-        self.rank = rank
+        self.number = _sequence()
         self.retained: list[Leaf] | None = None
+
+    @property
+    def op(self) -> Op:
+        """The row of the op table."""
+        return self.plan.row
+
+    @property
+    def rank(self) -> int:
+        """Number of dimensions of the first output; -1 where unknown."""
+        return self.plan.rank
+
+    @property
+    def outputs(self) -> int | None:
+        """Number of outputs; None where it depends on what only the server knows."""
+        plan = self.plan
+        return 1 if plan.single else None if plan.outputs == (None,) else len(plan.outputs)
+
+    def spec(self, index: int) -> Spec | None:
+        """Shape and type of an output; None where unknown."""
+        outputs = self.plan.outputs
+        return outputs[index] if index < len(outputs) else None
+
+    def delivery(self) -> Sequence[int]:
+        """In which order gradients leave, as indexes of the edges."""
+        return delivery_order(self.op, [position for position, _, _ in self.edges])
+
+    def hooks_here(self) -> Hooks:
+        """The hooks, made if need be."""
+        if getattr(self, "hooks", None) is None:
+            self.hooks = Hooks(self.plan.alive)
+        return self.hooks
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dict for whatever users want to keep with the node."""
+        return self.hooks_here().metadata
+
+    def register_prehook(self, fn: Hook) -> RemovableHandle:
+        """Call ``fn(grad_outputs)`` before the node runs; see ``telegrad.autograd.graph.Node``."""
+        return self.hooks_here().before.add(fn)
+
+    def register_hook(self, fn: Hook) -> RemovableHandle:
+        """Call ``fn(grad_inputs, grad_outputs)`` after the node ran; see ``telegrad.autograd.graph.Node``."""
+        return self.hooks_here().after.add(fn)
 
     @property
     def exact(self) -> bool:
@@ -126,6 +202,14 @@ class Described:
         """Nothing known; ``session.graph(tensor)`` asks the server for the whole graph."""
         return ()
 
+    def register_prehook(self, fn: Hook) -> RemovableHandle:
+        """Refuse: nobody here knows when the node runs."""
+        raise _only_the_server(fn)
+
+    def register_hook(self, fn: Hook) -> RemovableHandle:
+        """Refuse: nobody here knows when the node runs."""
+        raise _only_the_server(fn)
+
     def __repr__(self) -> str:
         return f"<{self._name} object at {id(self):#x}>"
 
@@ -146,6 +230,19 @@ class AccumulateGrad:
     def next_functions(self) -> tuple[()]:
         """Nothing follows a leaf."""
         return ()
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dict for whatever users want to keep with the node."""
+        return self.leaf.hooks_here().metadata
+
+    def register_prehook(self, fn: Hook) -> RemovableHandle:
+        """Call ``fn(grad_outputs)`` before the gradient is added; see ``telegrad.autograd.graph.Node``."""
+        return self.leaf.hooks_here().before.add(fn)
+
+    def register_hook(self, fn: Hook) -> RemovableHandle:
+        """Call ``fn((), grad_outputs)`` after the gradient was added; see ``telegrad.autograd.graph.Node``."""
+        return self.leaf.hooks_here().after.add(fn)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AccumulateGrad) and other.leaf is self.leaf

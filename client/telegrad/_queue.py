@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import CodeType
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +20,8 @@ from telegrad.contract.commands import (
     Run,
     Set,
     encode_command,
+    inner_commands,
+    names_made,
 )
 from telegrad.contract.errors import TelegradError
 from telegrad.contract.ops import find
@@ -71,9 +73,10 @@ class Recorded:
         array: what a create carries.
         reply: where the result goes.
         applied: op, inputs, parameters, no outputs, grad mode.
+        arrays: what creates in callbacks carry, by buffer.
     """
 
-    __slots__ = ("applied", "array", "code", "command", "instruction", "reply", "touches")
+    __slots__ = ("applied", "array", "arrays", "code", "command", "instruction", "reply", "touches")
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class Recorded:
         array: codec.Array | None = None,
         reply: Reply | None = None,
         applied: tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool] | None = None,
+        arrays: Mapping[str, codec.Array] | None = None,
     ) -> None:
         self.command = command
         self.code = code
@@ -93,6 +97,7 @@ class Recorded:
         self.array = array
         self.reply = reply
         self.applied = applied
+        self.arrays = arrays
 
 
 Entry: TypeAlias = "Applied | Recorded"
@@ -125,8 +130,29 @@ def encode(entries: Sequence[Entry]) -> tuple[list[dict[str, Any]], dict[str, co
         else:
             if entry.array is not None and isinstance(entry.command, Create) and entry.command.buffer is not None:
                 arrays[entry.command.buffer] = entry.array
+            if entry.arrays:
+                arrays.update(entry.arrays)
             commands.append(encode_command(entry.command))
     return commands, arrays
+
+
+def commands_of(entries: Sequence[Entry]) -> tuple[tuple[Command, ...], dict[str, codec.Array]]:
+    """Entries as commands of a callback, and the arrays that these carry."""
+    commands: list[Command] = []
+    arrays: dict[str, codec.Array] = {}
+    for entry in entries:
+        command = entry.command if isinstance(entry, Recorded) else None
+        if command is None:
+            applied = entry.applied if isinstance(entry, Recorded) else entry[:5]
+            op, inputs, parameters, outputs, grad = applied  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+            commands.append(Apply(op, tuple(inputs), parameters, outputs or None, grad))
+            continue
+        if isinstance(entry, Recorded):
+            if entry.array is not None and isinstance(command, Create) and command.buffer is not None:
+                arrays[command.buffer] = entry.array
+            arrays.update(entry.arrays or {})
+        commands.append(command)
+    return tuple(commands), arrays
 
 
 def _encode_apply(op: str, inputs: Sequence[Any], parameters: dict[str, Any], outputs: Sequence[str], grad: bool) -> dict[str, Any]:
@@ -154,16 +180,7 @@ def outputs_of(entry: Entry) -> Iterable[str]:
     """Names that the entry would have made."""
     if not isinstance(entry, Recorded):
         return entry[3]
-    command = entry.command
-    if isinstance(command, Create):
-        return (command.id,)
-    if isinstance(command, Grad):
-        return [n for n in command.results or () if n is not None]
-    if isinstance(command, Set) and command.name is not None:
-        return (command.name,)
-    if isinstance(command, Run):
-        return command.outputs.values()
-    return ()
+    return () if entry.command is None else names_made(entry.command)
 
 
 def references_of(entry: Entry) -> Iterable[str]:
@@ -173,6 +190,20 @@ def references_of(entry: Entry) -> Iterable[str]:
     command = entry.command
     if command is None:
         return [v for v in entry.applied[1] if v.__class__ is str] if entry.applied else ()
+    return _references(command)
+
+
+def _references(command: Command) -> Iterable[str]:
+    if isinstance(command, (Backward, Grad)) and command.callbacks:
+        # What is made on the way is no reference.
+        made = set(names_made(command))
+        inner = [r for c in inner_commands(command) for r in _references(c)]
+        return [*_outer_references(command), *[r for r in inner if r.removesuffix(GRAD_SUFFIX) not in made]]
+    return _outer_references(command)
+
+
+def _outer_references(command: Command) -> Iterable[str]:
+    """References that a command needs, apart from its callbacks."""
     if isinstance(command, Apply):
         return [v for v in command.inputs if type(v) is str]
     if isinstance(command, Backward):
@@ -232,9 +263,17 @@ class Taint:
             self._failed.setdefault(name, error)
         if not isinstance(entry, Recorded):
             return
-        command = entry.command
-        if command is None and entry.applied is not None:
+        if entry.applied is not None:
             target = str(entry.applied[1][0])
+            self._changed.setdefault(self._roots.get(target, target), error)
+        elif entry.command is not None:
+            self._add(entry.command, error)
+
+    def _add(self, command: Command, error: TelegradError) -> None:
+        for inner in inner_commands(command):
+            self._add(inner, error)
+        if isinstance(command, Apply) and not command.outputs:  # in place, in a callback
+            target = str(command.inputs[0])
             self._changed.setdefault(self._roots.get(target, target), error)
         elif isinstance(command, Backward):
             self._backward = self._backward or error

@@ -13,19 +13,28 @@ import itertools
 import os
 import secrets
 import sys
+import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from telegrad import _defaults
 from telegrad._history import UNKNOWN, Leaf, Node
-from telegrad._queue import Recorded, Reply
+from telegrad._queue import Recorded, Reply, outputs_of
 from telegrad.contract import checks
 from telegrad.contract.commands import Command, Read, Release
-from telegrad.contract.errors import DependentError, SessionClosedError, SessionError, TelegradError, UnknownOpError
+from telegrad.contract.errors import (
+    AutogradError,
+    DependentError,
+    SessionClosedError,
+    SessionError,
+    TelegradError,
+    UnknownOpError,
+)
+from telegrad.contract.hooks import Alive
 from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import OPS, Op, Spec, UnknownShape, find
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, running
@@ -75,9 +84,10 @@ class Foresight:
         simple: of the usual kind: one new tensor of known shape, no view.
         spec: of the output of a simple op.
         rank: number of dimensions of the first output; -1 where unknown.
+        alive: see ``Recorder.hooked``.
     """
 
-    __slots__ = ("in_place", "outputs", "positions", "rank", "row", "simple", "single", "spec", "types")
+    __slots__ = ("alive", "in_place", "outputs", "positions", "rank", "row", "simple", "single", "spec", "types")
 
     def __init__(
         self,
@@ -86,7 +96,9 @@ class Foresight:
         types: tuple[Any, ...],
         positions: tuple[int, ...],
         in_place: bool,
+        alive: Alive,
     ) -> None:
+        self.alive = alive
         self.row = row
         self.outputs = outputs
         self.types = types
@@ -105,6 +117,9 @@ class Recorder:
     Attributes:
         session: the session they answer to.
         queue: what was recorded and not sent.
+        sink: where to record: ``queue``, or while a hook runs what becomes its callback.
+        capturing: the hook that runs, if any.
+        hooked: the tables of hooks, of all tensors and nodes of the session, that are not empty.
         released: names of collected handles.
         failed: names that no tensor has, because the command that would have made it failed; with the first failure.
         roots: from a view's name to the name of the tensor whose memory it shares.
@@ -132,6 +147,9 @@ class Recorder:
         self.tensor_class = tensor_class
         self.session = session
         self.queue: deque[Any] = deque()
+        self.sink = self.queue
+        self.capturing: Capture | None = None
+        self.hooked: Alive = weakref.WeakSet()
         self.released: deque[str] = deque()
         self.failed: dict[str, TelegradError] = {}
         self.roots: dict[str, str] = {}
@@ -193,7 +211,7 @@ class Recorder:
         frame = sys._getframe(3)  # apply, _apply, the op's method, its caller
         if _files.get(frame.f_code.co_filename, True):
             frame = users_frame(frame)
-        queue = self.queue
+        queue = self.sink
         queue.append((op, names, parameters, (name,), grad, frame.f_code, frame.f_lasti))
         count = len(queue)
         if count == 1 or not count % _defaults.RELEASE_COMMANDS:
@@ -202,6 +220,8 @@ class Recorder:
 
     def _tick(self, count: int) -> None:
         """What need not be looked at for every op."""
+        if self.capturing is not None:
+            return
         if self.released:
             self.release()
         if count == 1 or count >= self._limit:
@@ -263,12 +283,13 @@ class Recorder:
         )
         if any(isinstance(x, cls) and x._spec is None for x in inputs):
             count = len(row.outputs)
-            return Foresight(row, (None,) * count, (None,) * count, positions, in_place)
+            return Foresight(row, (None,) * count, (None,) * count, positions, in_place, self.hooked)
         try:
             outcome = row.rule(specs, full)
         except UnknownShape as signal:
-            return Foresight(row, (None,) * len(signal.dtypes), signal.dtypes, positions, in_place)
-        return Foresight(row, outcome.outputs, tuple([o.dtype for o in outcome.outputs]), positions, in_place)
+            return Foresight(row, (None,) * len(signal.dtypes), signal.dtypes, positions, in_place, self.hooked)
+        types = tuple([o.dtype for o in outcome.outputs])
+        return Foresight(row, outcome.outputs, types, positions, in_place, self.hooked)
 
     def is_ours(self, tensor: Any) -> bool:
         """Whether a tensor lives in this session."""
@@ -289,7 +310,7 @@ class Recorder:
         if not edges:
             return None
         # An input that may or may not require grad decides only where no other one surely does.
-        return Node(plan.row, edges, parameters, len(inputs), plan.rank) if certain else UNKNOWN
+        return Node(plan, edges, parameters, len(inputs)) if certain else UNKNOWN
 
     def _several(
         self,
@@ -370,6 +391,7 @@ class Recorder:
         *,
         touches: tuple[Any, ...] = (),
         array: Any = None,
+        arrays: Mapping[str, Any] | None = None,
         reply: Reply | None = None,
         depth: int = 2,
     ) -> None:
@@ -379,16 +401,19 @@ class Recorder:
             command: the command.
             touches: handles and leaves of which nothing is known any more if it fails.
             array: what a create carries.
+            arrays: what creates in callbacks carry.
             reply: where its result goes.
             depth: frames between the caller and this function, at least.
         """
         if array is not None:
             self.queued_bytes += array.nbytes
-        self.put(Recorded(command, *users_place(depth), touches=touches, array=array, reply=reply))
+        self.put(Recorded(command, *users_place(depth), touches=touches, array=array, arrays=arrays, reply=reply))
 
     def put(self, entry: Any) -> None:
         """Add to the queue."""
-        self.queue.append(entry)
+        self.sink.append(entry)
+        if self.capturing is not None:
+            return
         count = len(self.queue)
         if count == 1 or count >= self._limit or self.queued_bytes >= _defaults.FLUSH_BYTES:
             self._wake(max(count, self._limit) if self.queued_bytes >= _defaults.FLUSH_BYTES else count)
@@ -418,6 +443,7 @@ class Recorder:
 
     def read(self, reference: str, what: str) -> Reply:
         """Record a read; the reply holds what comes."""
+        self.refuse_in_hook()
         self.check(())
         reply = Reply()
         self.record(Read(reference, what, "buffer" if what == "value" else "json"), reply=reply, depth=3)
@@ -440,6 +466,25 @@ class Recorder:
             if self.is_ours(x):
                 self.check_name(x._name)
         self.attention = bool(self.failed)
+
+    def refuse_in_hook(self) -> None:
+        """Refuse to ask the server while a hook runs."""
+        if self.capturing is not None and self.capturing.thread == threading.get_ident():
+            raise self.capturing.refuse()
+
+    def abandon(self, entries: Sequence[Any], names: Sequence[str], cause: TelegradError) -> None:
+        """Entries that are never sent: what they would have made does not exist, what they would have changed is unknown."""
+        for name in (*names, *[n for entry in entries for n in outputs_of(entry)]):
+            self.failed.setdefault(name, cause)
+        self.attention = True
+        self.grad_epoch += 1
+        self.writes += 1
+        for entry in entries:
+            for touched in entry.touches if isinstance(entry, Recorded) else ():
+                if isinstance(touched, Leaf):
+                    touched.settle(UNKNOWN, self.grad_epoch)
+                else:
+                    touched.forget()
 
     def close(self) -> None:
         """Refuse everything from now on."""
@@ -471,6 +516,40 @@ def dependent(cause: TelegradError) -> DependentError:
     error = DependentError(f"this needs the result of a command that failed earlier: {type(cause).__name__}: {cause.detail}{where}")
     error.__cause__ = cause
     return error
+
+
+class Capture:
+    """While a hook runs: what it records is kept apart, and what it asks the server is refused.
+
+    Attributes:
+        thread: the thread that the hook runs in.
+        refusal: the error of a question, even if the hook has swallowed it.
+    """
+
+    def __init__(self, home: Recorder) -> None:
+        self._home = home
+        self._outer = (home.sink, home.capturing)
+        self.thread = threading.get_ident()
+        self.refusal: AutogradError | None = None
+
+    def begin(self) -> None:
+        """Record here."""
+        self._home.sink, self._home.capturing = deque(), self
+
+    def end(self) -> list[Any]:
+        """Record where it was recorded before; what was recorded here."""
+        entries = list(self._home.sink)
+        self._home.sink, self._home.capturing = self._outer
+        return entries
+
+    def refuse(self) -> AutogradError:
+        """The error of asking for what is not known yet."""
+        self.refusal = AutogradError(
+            "a hook is called while its backward is recorded, before the server computes anything: gradients have no values there. "
+            "Compute with the gradient, keep it and read it after the backward; for Python code that depends on values, use "
+            "telegrad.local(), which calls hooks as it goes"
+        )
+        return self.refusal
 
 
 def _add_parameters(key: list[Any], parameters: dict[str, Any]) -> bool:

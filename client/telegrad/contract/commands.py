@@ -12,11 +12,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar, Final, TypeAlias
 
-from telegrad.contract import kinds
+from telegrad.contract import callbacks, kinds
+from telegrad.contract.callbacks import Callback
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
 from telegrad.contract.kinds import Kind
 from telegrad.contract.ops import find
@@ -88,7 +89,11 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Backward:
-    """Accumulate gradients into the leaves, or into ``inputs`` only; the parameters are those of ``torch.autograd.backward``."""
+    """Accumulate gradients into the leaves, or into ``inputs`` only; the parameters are those of ``torch.autograd.backward``.
+
+    Attributes:
+        callbacks: what hooks do on the way, see ``Callback``.
+    """
 
     command: ClassVar[str] = "backward"
     tensors: tuple[str, ...]
@@ -96,6 +101,7 @@ class Backward:
     retain_graph: bool | None = None
     create_graph: bool = False
     inputs: tuple[str, ...] | None = None
+    callbacks: tuple[Callback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,7 @@ class Grad:
 
     Attributes:
         results: names of the gradients, one per input; null for one that is not wanted. The answer says which exist.
+        callbacks: what hooks do on the way, see ``Callback``.
     """
 
     command: ClassVar[str] = "grad"
@@ -116,6 +123,7 @@ class Grad:
     is_grads_batched: bool = False
     materialize_grads: bool = False
     results: tuple[str | None, ...] | None = None
+    callbacks: tuple[Callback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +315,17 @@ _REFERENCE_KIND: Final = _kind(REFERENCE_SCHEMA, _reference)
 _OPTIONAL_NAME: Final = _kind(_nullable(NAME_SCHEMA), _optional(_name))
 _MAP: Final = _kind(_NAME_MAP, _name_map, dict)
 
+
+def _decode_inner(value: Any) -> Command:
+    return decode_command(value)
+
+
+def _encode_inner(command: Command) -> dict[str, Any]:
+    return encode_command(command)
+
+
+_CALLBACKS: Final = callbacks.Form(_decode_inner, _encode_inner, _REFERENCE_KIND, _NAME_LIST, _MAYBE_REFERENCE_LIST).kind()
+
 FIELDS: Final[dict[str, dict[str, Kind]]] = {
     "create": {
         "id": _kind(NAME_SCHEMA, _name),
@@ -334,6 +353,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "retain_graph": _BOOL_OR_NULL,
         "create_graph": kinds.BOOL,
         "inputs": _OPTIONAL_REFERENCE_LIST,
+        "callbacks": _CALLBACKS,
     },
     "grad": {
         "outputs": _REFERENCE_LIST,
@@ -345,6 +365,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "is_grads_batched": kinds.BOOL,
         "materialize_grads": kinds.BOOL,
         "results": _NAME_LIST,
+        "callbacks": _CALLBACKS,
     },
     "set": {
         "tensor": _REFERENCE_KIND,
@@ -376,6 +397,32 @@ def _is_required(f: Field[Any]) -> bool:
 _REQUIRED: Final[dict[str, tuple[str, ...]]] = {
     name: tuple(f.name for f in fields(cls) if _is_required(f)) for name, cls in COMMANDS.items()
 }
+
+
+def names_made(command: Command) -> Iterator[str]:
+    """The names that a command gives to tensors, those in its callbacks included."""
+    if isinstance(command, Create):
+        yield command.id
+    elif isinstance(command, Set):
+        if command.name is not None:
+            yield command.name
+    elif isinstance(command, Run):
+        yield from command.outputs.values()
+    elif isinstance(command, Apply):
+        yield from (n for n in command.outputs or () if n is not None)
+    elif isinstance(command, (Backward, Grad)):
+        if isinstance(command, Grad):
+            yield from (n for n in command.results or () if n is not None)
+        yield from callbacks.names_bound(command.callbacks)
+        for inner in inner_commands(command):
+            yield from names_made(inner)
+
+
+def inner_commands(command: Command) -> Iterator[Command]:
+    """The commands in the callbacks of a command, not those in the callbacks of these."""
+    if isinstance(command, (Backward, Grad)):
+        for callback in command.callbacks:
+            yield from callback.commands
 
 
 def decode_command(value: Any) -> Command:

@@ -17,29 +17,33 @@ from telegrad.contract.ops import Shape
 Hook: TypeAlias = Callable[..., Any]
 
 _number: Final = itertools.count().__next__
-_alive: Final[weakref.WeakSet[HookTable]] = weakref.WeakSet()
+
+Alive: TypeAlias = "weakref.WeakSet[HookTable]"
+"""Tables with something in them, of whoever wants to know whether there are any."""
 
 
 class HookTable:
     """The hooks of one kind at one place, in order of registration."""
 
-    __slots__ = ("__weakref__", "_functions")
+    __slots__ = ("__weakref__", "_alive", "_functions")
 
-    def __init__(self) -> None:
+    def __init__(self, alive: Alive) -> None:
+        """Empty; in ``alive`` while it is not."""
         self._functions: dict[int, Hook] = {}
+        self._alive = alive
 
     def add(self, function: Hook) -> RemovableHandle:
         """Register ``function``, after those that are there."""
         number = _number()
         self._functions[number] = function
-        _alive.add(self)
+        self._alive.add(self)
         return RemovableHandle(self, number)
 
     def remove(self, number: int) -> None:
         """Take out what ``add`` numbered so; nothing if that is done."""
         self._functions.pop(number, None)
         if not self._functions:
-            _alive.discard(self)
+            self._alive.discard(self)
 
     def functions(self) -> tuple[Hook, ...]:
         """Those to call now; what a hook adds or removes counts from the next backward on."""
@@ -49,9 +53,36 @@ class HookTable:
         return len(self._functions)
 
 
-def any_hooks() -> bool:
-    """Whether any hook is registered in this process on anything that is alive; walks look for hooks only then."""
-    return len(_alive) > 0
+class Hooks:
+    """What is registered on one node, or on one leaf and its accumulation; in the engine and on the client.
+
+    Attributes:
+        tensor: by output index, in order of first registration: what sees the gradient before anything else does.
+        before: of the node: called with all gradients that arrived.
+        after: of the node: called with the gradients that it gives, and those that arrived.
+        accumulated: of a leaf: called with it when its ``grad`` is up to date.
+        metadata: the node's own dict for users.
+        owner: on the client, the handle of a leaf, where a hook wants to be given it.
+    """
+
+    __slots__ = ("_alive", "accumulated", "after", "before", "metadata", "owner", "tensor")
+
+    def __init__(self, alive: Alive) -> None:
+        self._alive = alive
+        self.tensor: dict[int, HookTable] = {}
+        self.before = HookTable(alive)
+        self.after = HookTable(alive)
+        self.accumulated = HookTable(alive)
+        self.metadata: dict[Any, Any] = {}
+        self.owner: Any = None
+
+    def of_output(self, index: int) -> HookTable:
+        """The hooks on output ``index``, of a leaf those on the leaf, which is 0."""
+        return self.tensor.setdefault(index, HookTable(self._alive))
+
+    def __bool__(self) -> bool:
+        """Whether anything is registered now."""
+        return bool(len(self.before) or len(self.after) or len(self.accumulated) or any(len(t) for t in self.tensor.values()))
 
 
 class RemovableHandle:

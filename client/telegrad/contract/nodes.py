@@ -85,6 +85,20 @@ def edge_positions(op: Op, positions: Sequence[int], count: int) -> list[int | N
     return found
 
 
+def delivery_order(op: Op, positions: Sequence[int]) -> Sequence[int]:
+    """In which order gradients leave a node, as indexes of its edges: as these stand, but ``linear`` serves its bias first, as the
+    ``addmm`` does that PyTorch makes of it.
+
+    Args:
+        op: the op.
+        positions: the inputs that need a gradient, in the order of the edges.
+    """
+    count = len(positions)
+    if op.name == "linear" and count and positions[-1] == len(op.inputs) - 1:
+        return [count - 1, *range(count - 1)]
+    return range(count)
+
+
 def passes_gradient(op: Op, parameters: Mapping[str, Any]) -> bool:
     """Whether anything comes out of the op's formulas: for the norm that counts non-zeros PyTorch gives not even zeros."""
     return op.name != "norm" or parameters.get("p") != 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,13 @@ from telegrad.contract.errors import (
     ShapeError,
     UnusedInputError,
 )
-from telegrad.contract.hooks import any_hooks
+from telegrad.contract.hooks import Hooks
 from telegrad.contract.modes import enable_grad, set_grad_enabled
 from telegrad.contract.tensor.shape import stack
 from telegrad_service.engine.batched_walk import BatchedWalk
 from telegrad_service.engine.graph import Walk, may_steal
-from telegrad_service.engine.hooks import HookedWalk
-from telegrad_service.engine.tensor import Tensor, spec_of
+from telegrad_service.engine.hooks import HookedWalk, any_hooks
+from telegrad_service.engine.tensor import Engine, Tensor, spec_of
 
 
 def backward(
@@ -31,8 +31,11 @@ def backward(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     inputs: Sequence[Tensor] | None = None,
+    hooks: Mapping[int, Hooks] | None = None,
 ) -> int:
     """Accumulate gradients into the leaves, or into ``inputs`` only; see ``telegrad.autograd.backward``.
+
+    ``hooks`` are called in place of those that are registered; they are found by the identity of a node or leaf.
 
     Returns the bytes of the gradients that it made, those that it added to existing ones not counted.
     """
@@ -46,12 +49,8 @@ def backward(
             raise checks.input_without_grad(position)
     for tensor in inputs or ():
         tensor.retain_grad()  # what PyTorch does with those that are no leaves
-    walk = _kind_of_walk()(
-        roots[0].home,
-        retain_graph=create_graph if retain_graph is None else retain_graph,
-        create_graph=create_graph,
-        wanted=inputs,
-    )
+    keep = create_graph if retain_graph is None else retain_graph
+    walk = _new_walk(roots[0].home, keep, create_graph, inputs, hooks)
     _walk(walk, roots, cotangents, accumulate=True)
     return walk.made_bytes
 
@@ -66,16 +65,24 @@ def grad(
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
+    hooks: Mapping[int, Hooks] | None = None,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of ``outputs`` with respect to ``inputs``, nothing accumulated; see ``telegrad.autograd.grad``."""
+    """Gradients of ``outputs`` with respect to ``inputs``, nothing accumulated; see ``telegrad.autograd.grad``.
+
+    ``hooks`` as in ``backward``.
+    """
     checks.check_materialize(allow_unused, materialize_grads)
     allow_unused = materialize_grads if allow_unused is None else allow_unused
     checks.check_grad_inputs(inputs, "grad")
     keep = create_graph if retain_graph is None else retain_graph
     if is_grads_batched:
+        if hooks is not None:
+            raise ArgumentValueError(
+                "is_grads_batched=True takes no callbacks: they would be called for every vector; call grad once each"
+            )
         found = _batched(outputs, inputs, grad_outputs, keep, create_graph, allow_unused)
     else:
-        found = _gradients(outputs, inputs, grad_outputs, keep, create_graph, allow_unused)
+        found = _gradients(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, hooks)
     if materialize_grads:
         return tuple(_zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True))
     return tuple(found)
@@ -92,6 +99,7 @@ def _gradients(
     retain_graph: bool,
     create_graph: bool,
     allow_unused: bool,
+    hooks: Mapping[int, Hooks] | None = None,
 ) -> list[Tensor | None]:
     """One walk; None for inputs that it did not reach."""
     roots, cotangents = _cotangents(outputs, grad_outputs, create_graph)
@@ -99,7 +107,7 @@ def _gradients(
         _check_tensor(tensor, f"inputs[{position}]", (*roots, tensor)[0])
         if not tensor.requires_grad:
             raise checks.input_without_grad()
-    walk = _kind_of_walk()(inputs[0].home, retain_graph=retain_graph, create_graph=create_graph, wanted=inputs)
+    walk = _new_walk(inputs[0].home, retain_graph, create_graph, inputs, hooks)
     _walk(walk, roots, cotangents, accumulate=False)
     return _results(inputs, lambda position: walk.captured.pop(position, None), cotangents, allow_unused)
 
@@ -133,9 +141,17 @@ def _results(
     return results
 
 
-def _kind_of_walk() -> type[Walk]:
-    """The walk that calls hooks where there may be some."""
-    return HookedWalk if any_hooks() else Walk
+def _new_walk(
+    home: Engine,
+    retain_graph: bool,
+    create_graph: bool,
+    wanted: Sequence[Tensor] | None,
+    hooks: Mapping[int, Hooks] | None,
+) -> Walk:
+    """The walk that calls hooks, where there may be some; otherwise the plain one."""
+    if hooks is None and not any_hooks():
+        return Walk(home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted)
+    return HookedWalk(home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted, hooks=hooks)
 
 
 def _walk(walk: Walk, roots: Sequence[Tensor], cotangents: Sequence[Any], *, accumulate: bool) -> None:

@@ -19,8 +19,7 @@ from telegrad_service.engine import quiet
 from telegrad_service.engine.table import Array, Plan
 
 if TYPE_CHECKING:
-    from telegrad.contract.hooks import Hook, RemovableHandle
-    from telegrad_service.engine.hooks import Hooks
+    from telegrad.contract.hooks import Hook, Hooks, RemovableHandle
     from telegrad_service.engine.tensor import Engine, Tensor
 
 sequence: Final = itertools.count(1).__next__

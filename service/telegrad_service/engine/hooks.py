@@ -7,14 +7,15 @@ is there, and nodes run even where nothing but None reached them, because their 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar
+import weakref
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from telegrad.contract import checks, modes
 from telegrad.contract.errors import SessionMismatchError
-from telegrad.contract.hooks import Hook, HookTable, RemovableHandle, check_replacement, check_replacements
-from telegrad.contract.nodes import edge_positions
+from telegrad.contract.hooks import Alive, Hook, Hooks, HookTable, RemovableHandle, check_replacement, check_replacements
+from telegrad.contract.nodes import delivery_order, edge_positions
+from telegrad.contract.schedule import LEAF, Schedule, enter_walk, leave_walk
 from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import Node, Walk, may_steal
 
@@ -27,70 +28,12 @@ Target: TypeAlias = "Node | Tensor"
 Gradients: TypeAlias = "list[Any]"
 """One per output; None where there is none."""
 
-_LEAVES_FIRST: Final = 2**63
-"""The rank of a leaf among what is ready: above every node's number, as PyTorch's accumulation nodes."""
+_alive: Final[Alive] = weakref.WeakSet()
 
 
-class Ready:
-    """What can run: highest rank first. A binary heap whose ties (leaves that become ready together) come in the very order in
-    which those of C++'s ``std::priority_queue`` do, which is the order that PyTorch's hooks are called in.
-    """
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, int]] = []
-
-    def __len__(self) -> int:
-        return len(self._heap)
-
-    def push(self, rank: int, key: int) -> None:
-        """Add ``key``."""
-        self._heap.append((rank, key))
-        self._rise(len(self._heap) - 1, (rank, key))
-
-    def pop(self) -> int:
-        """Take the first key."""
-        heap = self._heap
-        first, last = heap[0][1], heap.pop()
-        count = len(heap)
-        if not count:
-            return first
-        hole = 0
-        # The hole goes down to the bottom along the greater children, and the last entry rises from there.
-        while (child := 2 * hole + 2) <= count:
-            if child == count or heap[child][0] < heap[child - 1][0]:
-                child -= 1
-            heap[hole] = heap[child]
-            hole = child
-        self._rise(hole, last)
-        return first
-
-    def _rise(self, hole: int, entry: tuple[int, int]) -> None:
-        heap = self._heap
-        while hole and heap[(hole - 1) // 2][0] < entry[0]:
-            heap[hole] = heap[(hole - 1) // 2]
-            hole = (hole - 1) // 2
-        heap[hole] = entry
-
-
-class Hooks:
-    """What is registered on one node, or on one leaf and its accumulation.
-
-    Attributes:
-        tensor: by output index, in order of first registration: what sees the gradient before anything else does.
-        before: of the node: called with all gradients that arrived.
-        after: of the node: called with the gradients that it gives, and those that arrived.
-        accumulated: of a leaf: called with it when its ``grad`` is up to date.
-        metadata: the node's own dict for users.
-    """
-
-    __slots__ = ("accumulated", "after", "before", "metadata", "tensor")
-
-    def __init__(self) -> None:
-        self.tensor: dict[int, HookTable] = {}
-        self.before = HookTable()
-        self.after = HookTable()
-        self.accumulated = HookTable()
-        self.metadata: dict[Any, Any] = {}
+def any_hooks() -> bool:
+    """Whether any hook is registered on any node or leaf of the process; walks look for hooks only then."""
+    return len(_alive) > 0
 
 
 def hooks_of(target: Target) -> Hooks | None:
@@ -103,112 +46,98 @@ def hooks_for(target: Target) -> Hooks:
     """The hooks of a node or leaf, made if need be."""
     found = hooks_of(target)
     if found is None:
-        found = target.hooks = Hooks()
+        found = target.hooks = Hooks(_alive)
     return found
 
 
 def register(target: Target, index: int, hook: Hook) -> RemovableHandle:
     """Call ``hook`` with each gradient of output ``index``."""
-    return hooks_for(target).tensor.setdefault(index, HookTable()).add(hook)
-
-
-_walking: ContextVar[HookedWalk | None] = ContextVar("telegrad_walk", default=None)
-
-current_walk: Final[Callable[[], HookedWalk | None]] = _walking.get
-"""The innermost walk that is calling hooks now, in this thread and task."""
+    return hooks_for(target).of_output(index).add(hook)
 
 
 class HookedWalk(Walk):
     """A walk that calls hooks. See ``Walk`` for how it is used."""
 
-    def __init__(self, home: Engine, *, retain_graph: bool, create_graph: bool, wanted: Sequence[Tensor] | None) -> None:
+    def __init__(
+        self,
+        home: Engine,
+        *,
+        retain_graph: bool,
+        create_graph: bool,
+        wanted: Sequence[Tensor] | None,
+        hooks: Mapping[int, Hooks] | None = None,
+    ) -> None:
+        """Prepare a walk; ``hooks`` are those to call, by the identity of node or leaf, in place of what is registered there."""
         super().__init__(home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted)
         self.accumulate = False
+        self.given = hooks
         self.seeds: list[tuple[Target, int, Any]] = []
-        self.missing: dict[int, int] = {}
-        self.met = self.missing.keys()
-        self.arrived: dict[int, tuple[Target, Gradients, list[bool]]] = {}
-        self.ready = Ready()
+        self.arrived: dict[int, tuple[Gradients, list[bool]]] = {}
 
     def seed(self, root: Tensor, gradient: Any) -> None:
         """Start at ``root`` with ``gradient``."""
         self.seeds.append((root.current_node() or root, root.output_index, gradient))
 
-    def executes(self, tensor: Tensor) -> bool:
+    def comes_by(self, tensor: Tensor) -> bool:
         """Whether this walk comes by the tensor."""
-        return id(tensor.current_node() or tensor) in self.met
+        return self.schedule.comes_by(tensor.current_node() or tensor)
 
     def run(self, *, accumulate: bool) -> None:
         """See ``Walk.run``."""
         self.accumulate = accumulate
         mode = modes.set_mode(self.create_graph)
         token = quiet.enter()
-        outer = _walking.set(self)
+        outer = enter_walk(self)
         try:
-            self._count()
+            self.schedule = schedule = Schedule(
+                [target for target, _, _ in self.seeds],
+                lambda target: target.edges if isinstance(target, Node) else (),
+                lambda target: target.number if isinstance(target, Node) else LEAF,
+                self._goes_to,
+            )
             for target, index, gradient in self.seeds:
                 self._arrive(target, index, gradient)
             self.seeds.clear()
-            while len(self.ready):
-                target, gradients, owned = self.arrived.pop(self.ready.pop())
+            while schedule:
+                target = schedule.next()
+                gradients, owned = self.arrived.pop(id(target))
                 if isinstance(target, Node):
                     self._run_node(target, gradients)
                 else:
                     self._serve_leaf(target, gradients[0], owned[0])
         finally:
-            _walking.reset(outer)
+            leave_walk(outer)
             quiet.leave(token)
             modes.reset_mode(mode)
 
-    # What comes when ---------------------------------------------------------------------------------------------------------
+    def _hooks_of(self, target: Target) -> Hooks | None:
+        return hooks_of(target) if self.given is None else self.given.get(id(target))
 
     def _goes_to(self, target: Target) -> bool:
         if isinstance(target, Node):
             return self.needed is None or target.number in self.needed
         return not self.restricted or id(target) in self.wanted_leaves
 
-    def _count(self) -> None:
-        """How many gradients (or Nones) each node and leaf is to wait for."""
-        missing = self.missing
-        todo: list[Node] = []
-
-        def expect(target: Target) -> None:
-            if self._goes_to(target):
-                key = id(target)
-                before = missing.get(key, 0)
-                missing[key] = before + 1
-                if not before and isinstance(target, Node):
-                    todo.append(target)
-
-        for target, _, _ in self.seeds:
-            expect(target)
-        while todo:
-            for target in todo.pop().edges:
-                expect(target)
-
     def _arrive(self, target: Target, index: int, gradient: Any) -> None:
         if not self._goes_to(target):
             return
-        key = id(target)
-        entry = self.arrived.get(key)
+        entry = self.arrived.get(id(target))
         if entry is None:
             count = len(target.layouts) if isinstance(target, Node) else 1
-            entry = self.arrived[key] = (target, [None] * count, [False] * count)
+            entry = self.arrived[id(target)] = ([None] * count, [False] * count)
         if gradient is not None:
             gradient = self._fit(gradient, *_layout(target, index))
-            _, gradients, owned = entry
+            gradients, owned = entry
             if gradients[index] is None:
                 gradients[index] = gradient
             else:
                 gradients[index], owned[index] = self._add(gradients[index], gradient, owned[index])
-        self.missing[key] -= 1
-        if not self.missing[key]:
-            self.ready.push(target.number if isinstance(target, Node) else _LEAVES_FIRST, key)
+        self.schedule.arrived(target)
 
     # Nodes -------------------------------------------------------------------------------------------------------------------
 
     def _run_node(self, node: Node, gradients: Gradients) -> None:
-        hooks = hooks_of(node)
+        hooks = self._hooks_of(node)
         goes_on = self.needed is None or self.accumulate or self._leads_on(node, self.needed)
         if goes_on:
             self._capture(node, gradients)  # PyTorch gives those on the way out as they are before the hooks
@@ -224,8 +153,8 @@ class HookedWalk(Walk):
         values = self._differentiate(node, gradients)
         if hooks is not None and len(hooks.after):
             values = self._after(node, hooks.after, values, gradients)
-        for edge, value in enumerate(values):
-            self._arrive(node.edges[edge], node.indexes[edge], value)
+        for edge in delivery_order(node.plan.entry.op, node.plan.positions):
+            self._arrive(node.edges[edge], node.indexes[edge], values[edge])
 
     def _capture(self, node: Node, gradients: Gradients) -> None:
         for index, gradient in enumerate(gradients):
@@ -271,7 +200,7 @@ class HookedWalk(Walk):
     # Leaves ------------------------------------------------------------------------------------------------------------------
 
     def _serve_leaf(self, leaf: Tensor, gradient: Any, owned: bool) -> None:
-        hooks = hooks_of(leaf)
+        hooks = self._hooks_of(leaf)
         if hooks is not None:
             for table in hooks.tensor.values():
                 gradient = self._through(table, gradient)

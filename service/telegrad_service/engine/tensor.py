@@ -17,7 +17,7 @@ from telegrad.contract.errors import (
     SessionMismatchError,
     UnknownOpError,
 )
-from telegrad.contract.hooks import Hook, RemovableHandle, check_accumulates, check_hookable
+from telegrad.contract.hooks import Hook, Hooks, RemovableHandle, check_accumulates, check_hookable
 from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import OPS, Op, Outcome, Spec, UnknownShape, checked, find
 from telegrad.contract.session import BaseSession
@@ -26,7 +26,7 @@ from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, running
 from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import Node, Version
-from telegrad_service.engine.hooks import Hooks, hooks_for, register
+from telegrad_service.engine.hooks import hooks_for, register
 from telegrad_service.engine.table import ENTRIES, Array, Entry, Plan
 
 Step: TypeAlias = "tuple[str, dict[str, Any], int | None]"

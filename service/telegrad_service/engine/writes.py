@@ -8,11 +8,10 @@ import numpy as np
 
 from telegrad.contract import checks
 from telegrad.contract.errors import AutogradError, LeafError, UnknownOpError
-from telegrad.contract.hooks import any_hooks
 from telegrad.contract.modes import is_grad_enabled
 from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import Node
-from telegrad_service.engine.hooks import hooks_of
+from telegrad_service.engine.hooks import any_hooks, hooks_of
 from telegrad_service.engine.table import ENTRIES
 from telegrad_service.engine.tensor import (
     Chain,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from telegrad.contract import codec
-from telegrad.contract.commands import Apply, Command, Create, Grad, Release, Run, Set, encode_command
+from telegrad.contract.commands import Command, Create, Release, Run, encode_command, inner_commands, names_made
 from telegrad.contract.errors import ArgumentValueError
 
 
@@ -40,9 +40,9 @@ class Program:
         for index, command in enumerate(commands):
             if isinstance(command, Run):
                 raise ArgumentValueError("a program cannot run another program", extra={"failed": index})
-            if isinstance(command, Create) and command.buffer is not None:
+            if _takes_array(command):
                 raise ArgumentValueError("a program cannot take an array from a body; make it an input", extra={"failed": index})
-            names |= _made(command)
+            names.update(names_made(command))
             if isinstance(command, Release):
                 names -= set(command.tensors)
         text = codec.dump_json({"inputs": list(inputs), "commands": [encode_command(c) for c in commands]})
@@ -53,11 +53,7 @@ class Program:
         return {"id": self.id, "inputs": list(self.inputs), "commands": [encode_command(c) for c in self.commands]}
 
 
-def _made(command: Command) -> set[str]:
-    """The names that a command gives to tensors."""
+def _takes_array(command: Command) -> bool:
     if isinstance(command, Create):
-        return {command.id}
-    if isinstance(command, Set):
-        return set() if command.name is None else {command.name}
-    given = command.outputs if isinstance(command, Apply) else command.results if isinstance(command, Grad) else None
-    return {n for n in given or () if n is not None}
+        return command.buffer is not None
+    return any(_takes_array(inner) for inner in inner_commands(command))

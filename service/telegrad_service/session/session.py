@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from telegrad.contract import codec, modes
+from telegrad.contract.callbacks import names_bound
 from telegrad.contract.commands import (
     ABSENT,
     Apply,
@@ -26,6 +27,8 @@ from telegrad.contract.commands import (
     Run,
     Seed,
     Set,
+    inner_commands,
+    names_made,
 )
 from telegrad.contract.dtypes import as_dtype, from_numpy
 from telegrad.contract.errors import (
@@ -45,6 +48,7 @@ from telegrad_service.engine.table import ENTRIES
 from telegrad_service.engine.tensor import Engine, Tensor, compute
 from telegrad_service.engine.writes import apply_in_place
 from telegrad_service.session import usage
+from telegrad_service.session.callbacks import CallbackRun
 from telegrad_service.session.programs import Program
 from telegrad_service.session.quota import Quota
 
@@ -211,14 +215,30 @@ class Session:
         return {"outputs": wanted}
 
     def _backward(self, command: Backward, context: _Context) -> None:
-        added = autograd.backward(
-            self._many(command.tensors, context),
-            self._optional_many(command.grad_tensors, context),
-            retain_graph=command.retain_graph,
-            create_graph=command.create_graph,
-            inputs=None if command.inputs is None else self._many(command.inputs, context),
+        with self._callbacks(command, context) as callbacks:
+            added = autograd.backward(
+                self._many(command.tensors, context),
+                self._optional_many(command.grad_tensors, context),
+                retain_graph=command.retain_graph,
+                create_graph=command.create_graph,
+                inputs=None if command.inputs is None else self._many(command.inputs, context),
+                hooks=callbacks.hooks,
+            )
+            self._quota.hold(added, command.create_graph)
+
+    def _callbacks(self, command: Backward | Grad, context: _Context, results: Sequence[str | None] = ()) -> CallbackRun:
+        """The callbacks of a command. Raises for what can be refused before anything is done."""
+        made = [*names_bound(command.callbacks), *[name for inner in inner_commands(command) for name in names_made(inner)]]
+        if command.callbacks:
+            self._require_free([*results, *made], context)
+        return CallbackRun(
+            command.callbacks,
+            context.names,
+            made,
+            lambda reference: self._resolve(reference, context),
+            lambda inner: self._do(inner, context),
+            lambda nbytes: self._quota.hold(nbytes, False),
         )
-        self._quota.hold(added, command.create_graph)
 
     def _grad(self, command: Grad, context: _Context) -> dict[str, Any]:
         wanted = command.results
@@ -227,16 +247,19 @@ class Session:
         if len(wanted) > len(command.inputs):
             raise ArgumentValueError(f"grad has {len(command.inputs)} result(s), {len(wanted)} names were given")
         self._require_free(wanted, context)
-        found = autograd.grad(
-            self._many(command.outputs, context),
-            self._many(command.inputs, context),
-            self._optional_many(command.grad_outputs, context),
-            retain_graph=command.retain_graph,
-            create_graph=command.create_graph,
-            allow_unused=command.allow_unused,
-            is_grads_batched=command.is_grads_batched,
-            materialize_grads=command.materialize_grads,
-        )
+        found: Sequence[Tensor | None] = (None,) * len(command.inputs)
+        with self._callbacks(command, context, wanted) as callbacks:
+            found = autograd.grad(
+                self._many(command.outputs, context),
+                self._many(command.inputs, context),
+                self._optional_many(command.grad_outputs, context),
+                retain_graph=command.retain_graph,
+                create_graph=command.create_graph,
+                allow_unused=command.allow_unused,
+                is_grads_batched=command.is_grads_batched,
+                materialize_grads=command.materialize_grads,
+                hooks=callbacks.hooks,
+            )
         names: list[str | None] = []
         for name, tensor in zip(wanted, found, strict=False):
             if name is not None and tensor is not None:

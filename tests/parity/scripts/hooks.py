@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.parity.scripts.table import SCRIPTS, Script
+from tests.parity.scripts.table import Script, script
 from tests.parity.transcripts import attempt
 
-HOOK_SCRIPTS: dict[str, Script] = {}
+LOCAL_SCRIPTS: dict[str, Script] = {}
+"""What a server must refuse, because it depends on what is known only when the backward runs."""
 
 
-def script(function: Script) -> Script:
-    """Put a script into this module's table."""
-    assert function.__name__ not in SCRIPTS
-    HOOK_SCRIPTS[function.__name__] = function
+def local_script(function: Script) -> Script:
+    """Put a script into the table of those that run in this process only."""
+    LOCAL_SCRIPTS[function.__name__] = function
     return function
 
 
@@ -262,7 +262,7 @@ def hooks_under_create_graph(tg: Any) -> Any:
     return g, tg.autograd.grad(g, [x, u])
 
 
-@script
+@local_script
 def hooks_run_in_the_mode_of_the_backward(tg: Any) -> Any:
     log: list[Any] = []
     x = tg.tensor(2.0, requires_grad=True)
@@ -406,7 +406,7 @@ def hooks_of_nodes_see_what_is_wanted_only(tg: Any) -> Any:
     return log, found, y.grad, x.grad
 
 
-@script
+@local_script
 def hooks_of_a_first_gradient_and_of_a_second(tg: Any) -> Any:
     log: list[Any] = []
     x = leaf(tg, 2.0)
@@ -416,3 +416,51 @@ def hooks_of_a_first_gradient_and_of_a_second(tg: Any) -> Any:
     (g,) = tg.autograd.grad(y.sum(), x, create_graph=True)
     g.sum().backward()
     return log, x.grad
+
+
+@script
+def hooks_that_make_tensors_and_name_nothing(tg: Any) -> Any:
+    x = leaf(tg, 1.0, 2.0)
+    y = x * 3
+    y.register_hook(lambda g: g + tg.tensor([10.0, 20.0], dtype=tg.float64))
+    y.register_hook(lambda g: g.clamp(max=15.0))
+    x.register_hook(lambda g: g / g.norm())
+    y.sum().backward()
+    return x.grad
+
+
+@script
+def hooks_that_change_other_tensors(tg: Any) -> Any:
+    x = leaf(tg, 1.0, 2.0)
+    total = tg.zeros(2, dtype=tg.float64)
+    x.register_hook(lambda g: total.add_(g).mul_(1.0)[:0].sum() * 0 + g)
+    for _ in range(3):
+        (x * x).sum().backward()
+    return total, x.grad
+
+
+@script
+def hooks_on_a_network(tg: Any) -> Any:
+    log: list[Any] = []
+    weights = [(tg.arange(12, dtype=tg.float64).reshape(3, 4) - 5) / 7 + i for i in range(3)]
+    biases = [tg.full((3,), 0.1 * i, dtype=tg.float64) for i in range(3)]
+    for number, tensor in enumerate([*weights, *biases]):
+        tensor.requires_grad_(True)
+        tensor.register_post_accumulate_grad_hook(naming(log, f"parameter {number}"))
+    hidden = tg.ones(2, 4, dtype=tg.float64)
+    for number, (w, b) in enumerate(zip(weights, biases, strict=True)):
+        hidden = tg.cat([tg.nn.functional.linear(hidden, w, b).tanh(), tg.ones(2, 1, dtype=tg.float64)], dim=1)
+        hidden.register_hook(noting(log, f"layer {number}"))
+        hidden.grad_fn.register_prehook(naming(log, f"before {number}"))
+    hidden.pow(2).mean().backward()
+    return log, [t.grad for t in (*weights, *biases)]
+
+
+@script
+def hooks_that_leave_nothing_for_an_input(tg: Any) -> Any:
+    x, w = leaf(tg, 1.0, 2.0), leaf(tg, 3.0, 4.0)
+    y = x * w
+    y.grad_fn.register_hook(lambda gi, _go: (None, gi[1]))
+    s = y.sum()
+    refused = attempt(lambda: tg.autograd.grad(s, [x, w], retain_graph=True))
+    return refused, tg.autograd.grad(s, [x, w], allow_unused=True)

@@ -1,0 +1,166 @@
+"""Callbacks of a ``backward`` or ``grad``: commands that the engine's walk does where a hook would be called."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, MutableMapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias
+
+from telegrad.contract.callbacks import Callback
+from telegrad.contract.commands import Command
+from telegrad.contract.errors import ArgumentValueError, AutogradError, TelegradError
+from telegrad.contract.hooks import Alive, Hook, Hooks
+from telegrad_service.engine.graph import Node
+from telegrad_service.engine.hooks import Target
+from telegrad_service.engine.tensor import Tensor
+
+Place: TypeAlias = "tuple[Target, int]"
+"""A node or leaf, and an output of it."""
+
+_NOBODY: Final[Alive] = weakref.WeakSet()
+"""Who wants to know that there are callbacks: nobody, a walk is given its own."""
+
+
+class Stopped(Exception):  # noqa: N818 - no error
+    """A callback ended the backward."""
+
+
+class CallbackRun:
+    """The callbacks of one command as hooks, while it is done.
+
+    As a context manager it ends the command where a callback stops it, and takes back the names that were given if it fails.
+
+    Attributes:
+        hooks: for the engine's walk, by the identity of node or leaf; None where there are no callbacks.
+        stopped: whether a callback ended the walk.
+    """
+
+    def __init__(
+        self,
+        callbacks: Sequence[Callback],
+        names: MutableMapping[str, Tensor],
+        made: Sequence[str],
+        resolve: Callable[[str], Tensor],
+        do: Callable[[Command], object],
+        hold: Callable[[int], None],
+    ) -> None:
+        """Find the places.
+
+        Args:
+            callbacks: of the command.
+            names: what names mean; those of gradients are added.
+            made: the names that the callbacks and their commands give.
+            resolve: from a reference to its tensor.
+            do: does a command.
+            hold: is told the bytes of each gradient that gets a name.
+
+        Raises ArgumentValueError for a place that is not there, NotFoundError for an unknown tensor.
+        """
+        self._names = names
+        self._made = made
+        self._resolve = resolve
+        self._do = do
+        self._hold = hold
+        self.hooks: dict[int, Hooks] | None = {} if callbacks else None
+        self.stopped = False
+        self._places: list[Place] = []
+        for index, callback in enumerate(callbacks):
+            try:
+                self._add(index, callback)
+            except TelegradError as error:
+                error.extra.setdefault("callback", index)
+                raise
+
+    def _add(self, index: int, callback: Callback) -> None:
+        target, output = self._place(callback)
+        self._places.append((target, output))
+        if self.hooks is None:
+            return
+        hooks = self.hooks.setdefault(id(target), Hooks(_NOBODY))
+        leaf = isinstance(target, Tensor)
+        if callback.kind == "tensor":
+            count = len(target.layouts) if isinstance(target, Node) else 1
+            chosen = output if callback.output is None else callback.output
+            if chosen >= count:
+                raise ArgumentValueError(f"that node has {count} output(s), there is no number {chosen}")
+            hooks.of_output(chosen).add(self._function(index, callback))
+        elif callback.kind == "accumulated":
+            if not leaf:
+                raise ArgumentValueError("an accumulated callback needs a leaf; this is a tensor that an op made")
+            hooks.accumulated.add(self._function(index, callback))
+        else:
+            table = hooks.before if callback.kind == "before" else hooks.after
+            table.add(self._function(index, callback))
+
+    def _place(self, callback: Callback) -> Place:
+        on = callback.on
+        first = on if isinstance(on, str) else on[0]
+        if isinstance(first, int):
+            if first >= len(self._places):
+                raise ArgumentValueError(f"there is no earlier callback number {first}")
+            target, output = self._places[first]
+        else:
+            tensor = self._resolve(first)
+            if not tensor.requires_grad:
+                raise AutogradError("cannot register a hook on a tensor that doesn't require gradient")
+            target, output = tensor.current_node() or tensor, tensor.output_index
+        for position in () if isinstance(on, str) else on[1:]:
+            if not isinstance(target, Node) or position not in target.plan.positions:
+                raise ArgumentValueError(f"the path of the callback ends before input {position}: no gradient goes there")
+            node: Node = target
+            edge = node.plan.positions.index(int(position))
+            target, output = node.edges[edge], node.indexes[edge]
+        return target, output
+
+    def _function(self, index: int, callback: Callback) -> Hook:
+        """What the walk calls."""
+
+        def hook(*groups: Any) -> Any:
+            if callback.kind != "accumulated":
+                self._bind(callback.grads, groups[0])
+                if callback.kind == "after":
+                    self._bind(callback.arrived, groups[1])
+            at = 0
+            try:
+                for at, command in enumerate(callback.commands):  # noqa: B007 - the error says which one
+                    self._do(command)
+            except TelegradError as error:
+                error.extra.setdefault("callback", index)
+                error.extra.setdefault("command", at)
+                raise
+            if callback.stops:
+                raise Stopped
+            if callback.results is None:
+                return None
+            found = tuple([None if r is None else self._resolve(r) for r in callback.results])
+            if callback.kind != "tensor":
+                return found
+            if len(found) != 1:
+                raise ArgumentValueError(f"a tensor callback has one result, not {len(found)}")
+            return found[0]
+
+        hook.__name__ = f"callback {index}"
+        return hook
+
+    def _bind(self, names: Sequence[str | None], gradients: Any) -> None:
+        given: tuple[Any, ...] = gradients if isinstance(gradients, tuple) else (gradients,)
+        if len(names) > len(given):
+            raise ArgumentValueError(f"{len(names)} names were given for {len(given)} gradient(s)")
+        for name, gradient in zip(names, given, strict=False):
+            if name is None:
+                continue
+            if gradient is None:
+                raise AutogradError("a callback names a gradient that is not there: None arrived at that place")
+            self._names[name] = gradient
+            self._hold(gradient.array.nbytes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> bool:
+        self.stopped = isinstance(value, Stopped)
+        if value is not None and not self.stopped:
+            for name in self._made:
+                self._names.pop(name, None)
+        return self.stopped

@@ -1,0 +1,160 @@
+"""Hooks of remote tensors: called while the backward is recorded, sent as commands, refused where nothing is known."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import telegrad
+from telegrad.errors import AutogradError, DependentError
+from tests.parity.scripts.hooks import LOCAL_SCRIPTS, leaf
+from tests.places import open_session
+
+Session = telegrad.RemoteSession
+
+
+@pytest.fixture
+def session() -> Iterator[Any]:
+    with open_session("asgi") as opened:
+        yield opened
+
+
+def test_hooks_are_called_before_anything_is_sent(session: Any) -> None:
+    x = leaf(telegrad, 1.0, 2.0)
+    seen: list[Any] = []
+    x.register_hook(seen.append)
+    session.flush()
+    (x * x).sum().backward()
+
+    assert len(seen) == 1
+    assert (seen[0].shape, seen[0].dtype) == ((2,), telegrad.float64)
+    assert len(session._recorder.queue) == 3  # two ops and the backward, with what the hook did in it
+    assert seen[0].tolist() == [2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda g: g.item(), repr, lambda g: bool(g > 0), lambda g: g.numpy(), lambda g: g._version]
+)
+def test_asking_for_a_value_in_a_hook_is_refused(session: Any, ask: Any) -> None:
+    x = leaf(telegrad, 2.0)
+    y = x * 3
+    handle = y.register_hook(ask)
+
+    with pytest.raises(AutogradError, match=r"before the server computes anything.*telegrad\.local\(\)"):
+        y.backward()
+
+    handle.remove()
+    assert x.grad is None  # nothing was recorded
+    y.backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [3.0]
+
+
+def test_a_hook_that_swallows_the_refusal_is_refused_all_the_same(session: Any) -> None:
+    x = leaf(telegrad, 2.0)
+    made: list[Any] = []
+
+    def hook(g: Any) -> Any:
+        made.append(g * 2)
+        try:
+            return g * g.item()
+        except RuntimeError:
+            return None
+
+    x.register_hook(hook)
+    with pytest.raises(AutogradError, match="before the server computes anything"):
+        (x * 3).backward()
+    with pytest.raises(DependentError):
+        made[0].tolist()
+
+
+@pytest.mark.parametrize("name", LOCAL_SCRIPTS)
+def test_what_only_the_server_knows_is_refused(session: Any, name: str) -> None:
+    with pytest.raises(AutogradError, match=r"telegrad\.local\(\)"):
+        LOCAL_SCRIPTS[name](telegrad)
+
+
+def test_no_hook_on_a_tensor_that_only_the_server_knows(session: Any) -> None:
+    x = leaf(telegrad, 1.0, 2.0)
+    base = x * 2
+    base[0].mul_(3)
+    (g,) = telegrad.autograd.grad((x * x).sum(), x, create_graph=True)
+    for unknown in (base, g):
+        with pytest.raises(AutogradError, match="only the server knows"):
+            unknown.register_hook(print)
+    with pytest.raises(AutogradError, match="only the server has this node"):
+        base.grad_fn.register_hook(print)
+
+
+def test_backwards_elsewhere_need_no_knowledge_once_hooks_are_gone(session: Any) -> None:
+    x = leaf(telegrad, 1.0, 2.0)
+    handle = x.register_hook(lambda g: g)
+    base = x * 2
+    base[0].mul_(3)
+    with pytest.raises(AutogradError, match=r"handle\.remove\(\)"):
+        base.sum().backward()
+    handle.remove()
+    base.sum().backward()
+
+    assert x.grad is not None
+    assert x.grad.tolist() == [6.0, 2.0]
+
+
+def test_hooks_die_with_what_they_are_on(session: Any) -> None:
+    x = leaf(telegrad, 1.0)
+    y = x * 2
+    y.register_hook(print)
+    y.grad_fn.register_prehook(print)
+    assert len(session._recorder.hooked) == 2
+    del y
+    gc.collect()
+    assert not session._recorder.hooked
+
+
+def test_an_error_of_the_server_in_a_callback_leaves_no_names(session: Any) -> None:
+    x = leaf(telegrad, 1.0, -1.0)
+    made: list[Any] = []
+
+    def hook(g: Any) -> None:
+        made.append(telegrad.linalg.inv(telegrad.zeros(2, 2)) + g.sum())
+
+    handle = x.register_hook(hook)
+    (x * 3).sum().backward()
+    with pytest.raises(telegrad.errors.NumericalError):
+        session.flush()
+    handle.remove()
+    with pytest.raises(DependentError):
+        made[0].tolist()
+    (x * 5).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [5.0, 5.0]
+
+
+def test_a_callback_reaches_a_leaf_whose_handle_is_gone(session: Any) -> None:
+    seen: list[Any] = []
+
+    def make() -> Any:
+        x = leaf(telegrad, 1.0, 2.0)
+        x.register_hook(seen.append)
+        return (x * 3).exp().sum()
+
+    root = make()
+    gc.collect()
+    root.backward()
+
+    assert seen[0].tolist() == pytest.approx([60.25661, 1210.28638])
+
+
+def test_eager_sessions_call_hooks_too() -> None:
+    from tests.places import InProcess, application
+
+    with telegrad.connect("http://telegrad.test", transport=InProcess(*application()), eager=True):
+        x = leaf(telegrad, 1.0, 2.0)
+        x.register_hook(lambda g: g * 10)
+        (x * x).sum().backward()
+
+        assert x.grad is not None
+        assert x.grad.tolist() == [20.0, 40.0]
