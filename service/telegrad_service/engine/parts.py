@@ -16,7 +16,7 @@ Place = tuple[Any, ...]
 
 
 class Part:
-    """``array`` at ``place``, a basic numpy index that ends in an Ellipsis, of zeros of ``shape``.
+    """``array`` at ``place``, a basic numpy index with an Ellipsis, of zeros of ``shape``.
 
     It has an array's ``shape`` and ``dtype``, can be scaled as one, and becomes one by ``numpy.asarray``.
     """

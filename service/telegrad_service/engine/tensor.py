@@ -419,6 +419,9 @@ _MOST_CALLS: Final = 8192
 _ATOMS: Final = frozenset({bool, int, float, complex, str, type(None), DType})
 """Types whose values are equal only if they mean the same, once the type itself is compared too."""
 
+_INDEX: Final = _ATOMS | {slice, type(...)}
+"""Likewise in an index, where slices are of ints and None."""
+
 
 def _call_key(home: Engine, name: str, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """All that a rule sees of a call; None where that is too much to compare, or an input is none of this home's."""
@@ -439,7 +442,9 @@ def _call_key(home: Engine, name: str, inputs: Sequence[Any], parameters: Mappin
         if kind is tuple:
             kinds = tuple([v.__class__ for v in value])
             if not _ATOMS.issuperset(kinds):
-                return None
+                if not _INDEX.issuperset(kinds):
+                    return None
+                value = tuple([(v.start, v.stop, v.step) if v.__class__ is slice else v for v in value])
             key += (parameter, kinds, value)
         elif kind in _ATOMS:
             key += (parameter, kind, value)
