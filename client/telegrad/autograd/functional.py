@@ -13,6 +13,7 @@ from telegrad.contract.errors import ArgumentTypeError, AutogradError, Derivativ
 from telegrad.contract.modes import enable_grad, is_grad_enabled, set_grad_enabled
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.transforms.batched import do
+from telegrad.contract.transforms.wrapper import lifted, running
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
@@ -129,7 +130,8 @@ def _as_tuple(value: Any, what: str, name: str) -> tuple[bool, tuple[Tensor, ...
 
 def _alias(x: Tensor, create_graph: bool) -> Any:
     """What stands for an input: it requires grad, and with ``create_graph`` its history goes on at the input."""
-    made = do("view", x, shape=tuple(x.shape)) if create_graph else x.detach()
+    own = lifted(x, running())
+    made = do("view", own, shape=tuple(x.shape)) if create_graph else own.detach()
     if not made.requires_grad:
         made.requires_grad = True
     return made

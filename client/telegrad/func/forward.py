@@ -132,7 +132,7 @@ def _basis(primals: Sequence[Any]) -> list[Any]:
 
 def _split(rows: Any, primals: Sequence[Any]) -> list[Any]:
     """Of the changes of one result along all unit vectors, [directions, *result]: for each primal, [*result, *primal]."""
-    columns = do("movedim", rows, source=0, destination=-1)
+    columns = do("movedim", rows, source=(0,), destination=(-1,))
     before = 0
     made: list[Any] = []
     for x in primals:

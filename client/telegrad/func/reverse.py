@@ -353,14 +353,6 @@ def _basis(y: Any, offset: int, start: int, count: int) -> Any:
     return do("reshape", rows, shape=(count, *y.shape))
 
 
-def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
-    """A function that gives the matrix of second derivatives of ``func``: the Jacobian of ``jacrev(func)``.
-
-    Nested as the output, then twice as the argument; each has the shape [*output, *argument, *argument].
-    """
-    return jacrev(jacrev(func, argnums), argnums)
-
-
 def with_aux(output: Any, has_aux: bool, where: str) -> tuple[Any, Any]:
     """What a function gave, and what it gave beside; refuses anything but a pair where there should be one."""
     if not has_aux:

@@ -21,7 +21,7 @@ from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.transforms.batched import do
 from telegrad.contract.transforms.forward_rules import NEED_RESULT, Call, many, tangents_of
-from telegrad.contract.transforms.wrapper import Level, Wrapped, outside
+from telegrad.contract.transforms.wrapper import Level, Wrapped, lifted, outside, running
 
 _forward_enabled: ContextVar[bool] = ContextVar("telegrad_forward_enabled", default=True)
 
@@ -208,8 +208,9 @@ class Dual(Wrapped):
             if tangent is None:
                 return
             above = do("zeros_like", base.primal)
-        else:
-            above = above.clone()
+        if isinstance(tangent, Wrapped):
+            above = lifted(above, running()[: self.level.depth - 1])  # else there is nowhere to write it to
+        above = above.clone()
         view = do(op, above, **parameters)
         view = view if output is None else view[output]
         if tangent is None:
