@@ -215,9 +215,10 @@ for _name, _ignore in (("quantile", False), ("nanquantile", True)):
 
 def _log_of_sum(a: Array, b: Array) -> Array:
     """log(exp(a) + exp(b)) of complex numbers, from the one with the larger real part."""
-    first = a.real >= b.real
+    first = np.real(a) >= np.real(b)
     high, low = np.where(first, a, b), np.where(first, b, a)
-    return np.where(np.isneginf(low.real) | (np.isposinf(high.real)), high, high + np.log1p(np.exp(low - high)))
+    alone = np.isneginf(np.real(low)) | np.isposinf(np.real(high))
+    return np.where(alone, high, high + np.log1p(np.exp(low - high)))
 
 
 @kernel("logcumsumexp")
