@@ -122,7 +122,7 @@ class TranscendentalOps(TensorBase):
         """
         return self._apply("log10", self)
 
-    @op(_fractional, inplace=True)
+    @op(_fractional, inplace=True, node="Log1PBackward0")
     def log1p(self) -> Self:
         """``log(1 + self)``, exact near 0.
 
