@@ -133,12 +133,13 @@ derivative(
 
 def added(self: Array, a: Array, b: Array, beta: Any, alpha: Any) -> Any:
     """``beta * self + alpha * (a @ b)``."""
-    product = np.matmul(a, b)
+    product = np.matmul(a, b)  # nobody else holds it, so that it takes the rest without a copy
     if alpha != 1:
-        product = product * np.asarray(alpha).astype(a.dtype)
+        product *= np.asarray(alpha).astype(a.dtype)
     if beta == 0:
         return product  # NaN in self must not spread, as in PyTorch and BLAS
-    return product + (self if beta == 1 else self * np.asarray(beta).astype(a.dtype))
+    product += self if beta == 1 else self * np.asarray(beta).astype(a.dtype)
+    return product
 
 
 kernel("addmm", lambda self, mat1, mat2, beta, alpha: added(self, mat1, mat2, beta, alpha))

@@ -38,8 +38,8 @@ def _linear(self: Array, weight: Array, bias: Array | None) -> Any:
     product = matmul(self, weight.T)
     if bias is None:
         return product
-    if type(product) is np.ndarray and product.flags.owndata:
-        product += bias
+    if type(product) is np.ndarray and bias.ndim <= product.ndim:
+        product += bias  # made just now: nobody else holds it
         return product
     return product + bias
 
