@@ -382,7 +382,8 @@ class Walk:
             node = follower
 
     def _visit(self, node: Node, gradients: list[Any]) -> None:
-        if (node.retained is not None or self.needed is not None) and not self._note(node, gradients):
+        asked = node.retained is not None or (self.needed is not None and node.number in self.wanted_nodes)
+        if asked and not self._note(node, gradients):
             return
         plan = node.plan
         saved = self._saved(node)
@@ -523,31 +524,30 @@ class Walk:
 
     def _as_tensors(self, node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
         """The saved values as Tensors that carry their history, for a gradient of the gradient."""
-        home = self.home
-        plan = node.plan
-        edge_at = {position: edge for edge, position in enumerate(plan.positions)}
+        restored = node.plan.restored
+        if not restored:
+            return saved
+        wrap, edges, indexes = self.home.wrap, node.edges, node.indexes
 
-        def input_tensor(value: Any, position: int) -> Any:
+        def input_tensor(value: Any, edge: int | None) -> Any:
             if not isinstance(value, np.ndarray):
                 return value
             array = cast(Array, value)
-            edge = edge_at.get(position)
             if edge is None:
-                return home.wrap(array)
-            target = node.edges[edge]
-            return home.wrap(array, target, node.indexes[edge]) if isinstance(target, Node) else target
+                return wrap(array)
+            target = edges[edge]
+            return wrap(array, target, indexes[edge]) if isinstance(target, Node) else target
 
-        converted: list[Any] = []
-        for value, (kind, what) in zip(saved, plan.sources, strict=True):
+        converted: list[Any] = list(saved)
+        for position, kind, what, edge in restored:
+            value = saved[position]
             if kind == "input":
-                converted.append(input_tensor(value, what))
+                converted[position] = input_tensor(value, edge)
             elif kind == "inputs":
-                converted.append(tuple(input_tensor(v, what + i) for i, v in enumerate(value)))
-            elif kind == "output":
-                differentiable = value.dtype.kind in "fc"
-                converted.append(home.wrap(value, node, what) if differentiable else home.wrap(value))
+                edge_at = {position: edge for edge, position in enumerate(node.plan.positions)}
+                converted[position] = tuple(input_tensor(v, edge_at.get(what + i)) for i, v in enumerate(value))
             else:
-                converted.append(value)
+                converted[position] = wrap(value, node, what) if value.dtype.kind in "fc" else wrap(value)
         return tuple(converted)
 
 

@@ -181,12 +181,13 @@ class Plan:
         saved_outputs: indexes of outputs whose values are saved.
         saves: whether any value is saved, so that a second backward needs ``retain_graph``.
         zeros: a zero for each edge: the edges' indexes where all lead to first outputs.
+        restored: which saved values become Tensors for a gradient of the gradient: (position, kind, index, edge or None).
         record: what gives a result its node, written out for this plan (see ``fast``); None until first needed.
     """
 
     __slots__ = (
         *("collect", "count", "differentiate", "entry", "only", "positions", "saved_inputs", "saved_outputs", "saves"),
-        *("record", "sources", "targets", "zeros"),
+        *("record", "restored", "sources", "targets", "zeros"),
     )
 
     def __init__(self, row: Entry, mask: int, count: int) -> None:
@@ -231,6 +232,9 @@ class Plan:
         self.only = calls[0][0] if len(calls) == 1 and calls[0][2] else None
         self.collect = _compile_collect(self.sources)
         self.differentiate = _compile_differentiate(calls)
+        self.restored = tuple(
+            [(i, kind, what, edge_of.get(what)) for i, (kind, what) in enumerate(sources) if kind in ("input", "inputs", "output")]
+        )
         self.record: Callable[..., None] | None = None
 
 
