@@ -37,7 +37,8 @@ def _real(name: str, *, half: bool = True, whole: bool = True, flops: int = 50) 
 def _polygamma(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     if p["n"] < 0:
         raise ShapeError("polygamma(n, x) does not support negative n.")
-    return _real("polygamma")(inputs, p)
+    outcome = _real("polygamma")(inputs, p)
+    return outcome._replace(scratch_bytes=48 * outcome.outputs[0].size)  # half a dozen arrays of float64
 
 
 def _mvlgamma(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
@@ -46,7 +47,7 @@ def _mvlgamma(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     if p["p"] < 1:
         raise ShapeError("mvlgamma: p has to be greater than or equal to 1")
     outcome = _real("mvlgamma", flops=50 * p["p"])(inputs, p)
-    return outcome._replace(scratch_bytes=2 * outcome.outputs[0].nbytes)
+    return outcome._replace(scratch_bytes=64 * outcome.outputs[0].size)
 
 
 def _bessel(name: str, about: str) -> Callable[[F], F]:

@@ -118,10 +118,27 @@ def _zeta(self: Any, other: Any) -> Any:
 derivative("zeta", self=_refused("zeta", "self"), other=lambda g, self, other: g * -self * F.zeta(self + 1, other))
 
 
-def _trigamma(op: str, x: Array) -> Any:
-    """Slope of digamma, of negative numbers by reflection: pi**2 / sin(pi * x)**2 - trigamma(1 - x)."""
+BERNOULLI = (7 / 6, -691 / 2730, 5 / 66, -1 / 30, 1 / 42, -1 / 30, 1 / 6)
+"""Bernoulli's numbers of even order, 14 down to 2."""
+
+
+def _trigamma(x: Array) -> Any:
+    """Slope of digamma: eight terms of its sum, then the asymptotic series of the rest, whose error is below 2e-15 there.
+
+    Below 0.5 by reflection: pi**2 / sin(pi * x)**2 - trigamma(1 - x). Source: Abramowitz and Stegun, 6.4.6, 6.4.7, 6.4.12.
+    scipy's way, by zeta, takes several times as long.
+    """
     low = x < 0.5
-    made = library(op, MODULE).zeta(2, np.where(low, 1 - x, x))
+    z = np.where(low, 1 - x, x)
+    made = np.zeros_like(z)
+    for _ in range(8):
+        made += 1 / (z * z)
+        z = z + 1
+    square = 1 / (z * z)
+    series = np.zeros_like(z)
+    for number in BERNOULLI:
+        series = series * square + number
+    made += (1 + series * square) / z + 0.5 * square
     return np.where(low, (math.pi / np.sin(math.pi * x)) ** 2 - made, made)
 
 
@@ -130,7 +147,7 @@ def _polygamma(op: str, x: Array, n: int) -> Any:
     if n == 0:
         made = library(op, MODULE).psi(x)
     elif n == 1:
-        made = _trigamma(op, x)
+        made = _trigamma(x)
     else:
         factorial = library(op, MODULE).gamma(n + 1.0)
         made = (1 if n % 2 else -1) * factorial * _hurwitz(op, float(n + 1), x)
