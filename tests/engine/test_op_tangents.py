@@ -116,6 +116,12 @@ def disagrees_with_itself(sample: Sample) -> bool:
         return True
     if sample.op == "cholesky_inverse" or sample.call == "triangular_solve":
         return True  # moved also by the triangle that is not read
+    if sample.op == "scatter_reduce" and any(type(a) is str and a == "prod" for a in sample.args):
+        return True  # none at all
+    if sample.op == "logcumsumexp" and 0 in arrays[0].shape:
+        return True  # looks for the largest of nothing
+    if sample.op == "median" and sample.note == "nan":
+        return True  # NaN, where its backward shares evenly among the elements that are
     return "dtype" in sample.kwargs and "norm" in sample.op
 
 
