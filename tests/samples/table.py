@@ -10,6 +10,7 @@ import pytest
 from tests.samples import (
     ErrorSample,
     Sample,
+    alignment,
     comparison,
     conv,
     conversion,
@@ -23,11 +24,15 @@ from tests.samples import (
     index,
     linalg,
     losses,
+    margins,
     nn,
     normalisation,
     numbers,
     parts,
+    recurrent,
     reduce,
+    resampling,
+    sampling,
     scattering,
     shape,
     signal,
@@ -65,6 +70,11 @@ FAMILIES = (
     numbers,
     draws,
     signal,
+    alignment,
+    margins,
+    recurrent,
+    resampling,
+    sampling,
 )
 
 SAMPLES: list[Sample] = [sample for family in FAMILIES for sample in family.SAMPLES]
