@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from telegrad._history import UNKNOWN, Described, Leaf, Node
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DType
+from telegrad.contract.errors import AutogradError
 from telegrad.contract.ops import Shape, Spec
 from telegrad.contract.tensor.operations import TensorOps
 
@@ -166,6 +167,15 @@ class Handle(TensorOps):
         from telegrad._hooks import register_accumulated  # it needs the recorder, and the recorder this module
 
         return register_accumulated(self, hook)
+
+    def _gradient_edge(self) -> tuple[Any, int, Any]:
+        """See ``telegrad.autograd.graph.get_gradient_edge``."""
+        from telegrad._hooks import edge_of  # it needs the recorder, and the recorder this module
+
+        return edge_of(self)
+
+    def _increment_version(self) -> None:
+        raise AutogradError("a remote tensor's memory is the server's alone, so that nobody can change it behind telegrad's back")
 
     # Setting -----------------------------------------------------------------------------------------------------------------
 

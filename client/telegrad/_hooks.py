@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from telegrad._history import UNKNOWN, Leaf, Node, Reach
+from telegrad._history import UNKNOWN, AccumulateGrad, Leaf, Node, Reach
 from telegrad._queue import Entry, Recorded, commands_of
 from telegrad._recorder import Capture
 from telegrad.contract import checks, modes
@@ -69,6 +69,14 @@ def register_accumulated(tensor: Handle, hook: Hook) -> RemovableHandle:
     hooks = history.hooks_here()
     hooks.owner = tensor  # hooks are called with it, whoever else still has it
     return hooks.accumulated.add(hook)
+
+
+def edge_of(tensor: Handle) -> tuple[Node | AccumulateGrad, int, Handle]:
+    """The place in the graph where the tensor's gradient is computed, and the tensor, which the server knows by name."""
+    history = _known_history(tensor)
+    if isinstance(history, Leaf):
+        return AccumulateGrad(history), 0, tensor
+    return history, 0 if tensor._extra is None else tensor._extra.index, tensor
 
 
 def _known_history(tensor: Handle) -> Node | Leaf:
@@ -163,9 +171,9 @@ class Foreseen:
             self._parents.setdefault(id(follower), (target, position))
         return [follower for _, follower, _ in target.edges]
 
-    def comes_by(self, tensor: Handle) -> bool:
-        """Whether the backward comes by the tensor."""
-        return self._schedule.comes_by(tensor.history())
+    def comes_by(self, node: Any) -> bool:
+        """Whether the backward comes by the node, or the accumulation of a leaf."""
+        return self._schedule.comes_by(node.leaf if isinstance(node, AccumulateGrad) else node)
 
     def run(self) -> None:
         """Call the hooks. What one of them raises is kept in ``error``, and the backward ends there.

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from telegrad.autograd import forward_ad as forward_ad
 from telegrad.autograd import functional as functional
+from telegrad.autograd import graph
 from telegrad.autograd.checks import gradcheck, gradgradcheck
+from telegrad.autograd.graph import GradientEdge, as_tensors
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, GradcheckError
 from telegrad.contract.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from telegrad.contract.session import one_or_many
@@ -30,6 +32,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "graph",
     "is_grad_enabled",
     "no_grad",
     "set_grad_enabled",
@@ -37,16 +40,17 @@ __all__ = [
 
 
 def backward(
-    tensors: Tensor | Sequence[Tensor],
+    tensors: Tensor | GradientEdge | Sequence[Tensor | GradientEdge],
     grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    inputs: Tensor | Sequence[Tensor] | dict[str, Tensor] | None = None,
+    inputs: Tensor | GradientEdge | Sequence[Tensor | GradientEdge] | dict[str, Tensor] | None = None,
 ) -> None:
     """Add the gradients of ``tensors`` to the ``grad`` of the leaves that they depend on.
 
     Args:
-        tensors: what to differentiate.
+        tensors: what to differentiate: tensors, or places in the graph (``graph.GradientEdge``), which may stand for tensors
+            here and in ``inputs``.
         grad_tensors: the vector of the vector-Jacobian product for each of ``tensors``, of its shape; None for one that
             is a real scalar, which starts with 1.
         retain_graph: keep what the graph saved, so that it can be walked again; as ``create_graph`` unless given.
@@ -59,7 +63,7 @@ def backward(
         GraphFreedError: the graph was freed by an earlier walk.
         VersionError: a saved value was changed in place since.
     """
-    roots = one_or_many(tensors, "tensors")
+    roots = as_tensors(tensors, "tensors")
     vectors = None if grad_tensors is None else one_or_many(grad_tensors, "grad_tensors")
     wanted = None if inputs is None else _wanted(inputs, "backward")
     if wanted is not None and not wanted:
@@ -70,7 +74,7 @@ def backward(
 
 @overload
 def grad(
-    outputs: Tensor | Sequence[Tensor],
+    outputs: Tensor | GradientEdge | Sequence[Tensor | GradientEdge],
     inputs: dict[str, Tensor],
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
@@ -83,8 +87,8 @@ def grad(
 
 @overload
 def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
+    outputs: Tensor | GradientEdge | Sequence[Tensor | GradientEdge],
+    inputs: Tensor | GradientEdge | Sequence[Tensor | GradientEdge],
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -95,8 +99,8 @@ def grad(
 
 
 def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor] | dict[str, Tensor],
+    outputs: Tensor | GradientEdge | Sequence[Tensor | GradientEdge],
+    inputs: Tensor | GradientEdge | Sequence[Tensor | GradientEdge] | dict[str, Tensor],
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -107,7 +111,8 @@ def grad(
     """The gradients of ``outputs`` with respect to ``inputs``, summed over the outputs; no ``grad`` is touched.
 
     Args:
-        outputs: what to differentiate.
+        outputs: what to differentiate: tensors, or places in the graph (``graph.GradientEdge``), which may stand for tensors
+            here and in ``inputs``.
         inputs: with respect to these, leaves or not. A dict of tensors gives a dict of gradients under the same keys.
         grad_outputs: the vector of the vector-Jacobian product for each output; None for one that is a real scalar.
         retain_graph: keep what the graph saved, so that it can be walked again; as ``create_graph`` unless given.
@@ -125,7 +130,7 @@ def grad(
         Otherwise as ``backward``.
     """
     wanted = _wanted(inputs, "grad")
-    roots = one_or_many(outputs, "outputs")
+    roots = as_tensors(outputs, "outputs")
     vectors = None if grad_outputs is None else one_or_many(grad_outputs, "grad_outputs")
     found = _session(roots or wanted, "outputs").grad(
         roots,
@@ -140,16 +145,16 @@ def grad(
     return dict(zip(inputs, found, strict=True)) if isinstance(inputs, dict) else found
 
 
-def _wanted(inputs: Tensor | Sequence[Tensor] | dict[str, Tensor], function: str) -> list[Tensor]:
+def _wanted(inputs: Tensor | GradientEdge | Sequence[Tensor | GradientEdge] | dict[str, Tensor], function: str) -> list[Tensor]:
     """The tensors of ``inputs``, whatever holds them."""
     if isinstance(inputs, dict):
-        return list(inputs.values())
+        return as_tensors(list(inputs.values()), "inputs")
     if isinstance(inputs, Mapping):
         raise ArgumentTypeError(
             f"`inputs` argument to `{function}()` must be a dict, not {type(inputs).__name__}. Other Mapping types are "
             "not supported."
         )
-    return one_or_many(inputs, "inputs")
+    return as_tensors(inputs, "inputs")
 
 
 def _session(tensors: Sequence[Any], argument: str) -> BaseSession:

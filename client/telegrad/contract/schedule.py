@@ -113,8 +113,8 @@ class Schedule:
 class Walking(Protocol):
     """A backward that calls hooks, or one that is foreseen."""
 
-    def comes_by(self, tensor: Any) -> bool:
-        """Whether it comes by the tensor."""
+    def comes_by(self, node: Any) -> bool:
+        """Whether it comes by the node, or the accumulation of a leaf."""
         ...
 
 

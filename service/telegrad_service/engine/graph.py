@@ -129,6 +129,15 @@ class Node:
         """A dict for whatever users want to keep with the node."""
         return _hooks_for(self).metadata
 
+    def stand_in(self, index: int) -> Tensor:
+        """A tensor without values of its own in the place of output ``index``."""
+        end: Any = self
+        while isinstance(end, Node):
+            end = end.edges[0]
+        shape, dtype = self.layouts[index]
+        made: Tensor = end.home.wrap(np.broadcast_to(np.zeros((), dtype), shape), self, index)
+        return made
+
     def register_prehook(self, fn: Hook) -> RemovableHandle:
         """Call ``fn(grad_outputs)`` before the node runs; see ``telegrad.autograd.graph.Node``."""
         return _hooks_for(self).before.add(fn)
@@ -168,6 +177,10 @@ class AccumulateGrad:
     def metadata(self) -> dict[Any, Any]:
         """A dict for whatever users want to keep with the node."""
         return _hooks_for(self.variable).metadata
+
+    def stand_in(self, _index: int) -> Tensor:
+        """The leaf."""
+        return self.variable
 
     def register_prehook(self, fn: Hook) -> RemovableHandle:
         """Call ``fn(grad_outputs)`` before the gradient is added; see ``telegrad.autograd.graph.Node``."""

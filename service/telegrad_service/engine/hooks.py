@@ -17,7 +17,7 @@ from telegrad.contract.hooks import Alive, Hook, Hooks, HookTable, RemovableHand
 from telegrad.contract.nodes import delivery_order, edge_positions
 from telegrad.contract.schedule import LEAF, Schedule, enter_walk, leave_walk
 from telegrad_service.engine import quiet
-from telegrad_service.engine.graph import Node, Walk, may_steal
+from telegrad_service.engine.graph import AccumulateGrad, Node, Walk, may_steal
 
 if TYPE_CHECKING:
     from telegrad_service.engine.tensor import Engine, Tensor
@@ -78,9 +78,9 @@ class HookedWalk(Walk):
         """Start at ``root`` with ``gradient``."""
         self.seeds.append((root.current_node() or root, root.output_index, gradient))
 
-    def comes_by(self, tensor: Tensor) -> bool:
-        """Whether this walk comes by the tensor."""
-        return self.schedule.comes_by(tensor.current_node() or tensor)
+    def comes_by(self, node: Any) -> bool:
+        """Whether this walk comes by the node, or the accumulation of a leaf."""
+        return self.schedule.comes_by(node.variable if isinstance(node, AccumulateGrad) else node)
 
     def run(self, *, accumulate: bool) -> None:
         """See ``Walk.run``."""

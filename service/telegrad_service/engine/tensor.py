@@ -25,7 +25,7 @@ from telegrad.contract.tensor.tensor import GraphNode
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, running
 from telegrad_service.engine import quiet
-from telegrad_service.engine.graph import Node, Version
+from telegrad_service.engine.graph import AccumulateGrad, Node, Version
 from telegrad_service.engine.hooks import hooks_for, register
 from telegrad_service.engine.table import ENTRIES, Array, Entry, Plan
 
@@ -202,6 +202,13 @@ class Tensor(AbstractTensor):
         check_hookable(self.requires_grad)
         check_accumulates(self.is_leaf)
         return hooks_for(self).accumulated.add(hook)
+
+    def _gradient_edge(self) -> tuple[Any, int, Any]:
+        node = self.current_node()
+        return (AccumulateGrad(self), 0, None) if node is None else (node, self.output_index, None)
+
+    def _increment_version(self) -> None:
+        self.shared_version()[0] += 1
 
     @property
     def _version(self) -> int:

@@ -464,3 +464,43 @@ def hooks_that_leave_nothing_for_an_input(tg: Any) -> Any:
     s = y.sum()
     refused = attempt(lambda: tg.autograd.grad(s, [x, w], retain_graph=True))
     return refused, tg.autograd.grad(s, [x, w], allow_unused=True)
+
+
+@script
+def multi_hooks_of_all_and_of_any(tg: Any) -> Any:
+    log: list[Any] = []
+    a, b, c, d = (leaf(tg, float(i)) for i in range(1, 5))
+    y = a * b
+    handle = tg.autograd.graph.register_multi_grad_hook([y, a, b, c, d], lambda gradients: log.append(list(gradients)))
+    b.register_hook(naming(log, "b"))
+    (y + c).backward(retain_graph=True)
+    log.append("some")
+    (y + c * d).backward(inputs=[a, b], retain_graph=True)
+    handle.remove()
+    y.backward(retain_graph=True)
+    log.append("any")
+    with tg.autograd.graph.register_multi_grad_hook([a, b, c, d], noting(log, "first"), mode="any"):
+        (y + c).backward()
+        (d * 2).backward()
+    (d * 2).backward()
+    refused = attempt(lambda: tg.autograd.graph.register_multi_grad_hook([a], print, mode="first"))
+    return log, refused
+
+
+@script
+def edges_stand_for_tensors(tg: Any) -> Any:
+    graph = tg.autograd.graph
+    x = leaf(tg, 2.0)
+    y = x * 3
+    z = y * y
+    of_x, of_y, of_z = (graph.get_gradient_edge(t) for t in (x, y, z))
+    two = tg.tensor([2.0], dtype=tg.float64)
+    found = [
+        tg.autograd.grad(z, [of_y, of_x], grad_outputs=two, retain_graph=True),
+        tg.autograd.grad(of_z, x, grad_outputs=two, retain_graph=True),
+        tg.autograd.grad((of_z,), (of_x, of_y), grad_outputs=[two], retain_graph=True),
+    ]
+    tg.autograd.backward(of_z, grad_tensors=two, inputs=[of_x])
+    refused = attempt(lambda: graph.get_gradient_edge(two))
+    nodes = [isinstance(n, graph.Node) for n in (of_x.node, of_y.node, x, None)]
+    return found, x.grad, refused, nodes, of_y.node is y.grad_fn, of_x.node == y.grad_fn.next_functions[0][0], of_y.output_nr

@@ -122,6 +122,14 @@ class Tensor(TensorOps):
         """
         raise NotImplementedError
 
+    def _gradient_edge(self) -> tuple[Any, int, Any]:
+        """The fields of the ``GradientEdge`` of a tensor that requires grad."""
+        raise NotImplementedError
+
+    def _increment_version(self) -> None:
+        """See ``telegrad.autograd.graph.increment_version``."""
+        raise NotImplementedError
+
     def numpy(self) -> npt.NDArray[Any]:
         """The values as a numpy array.
 
