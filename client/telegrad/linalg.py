@@ -13,11 +13,13 @@ from telegrad._free import free
 from telegrad._linalg_composite import cond, cross, diagonal, matrix_rank, multi_dot, pinv, tensorinv, tensorsolve, vander, vecdot
 from telegrad.contract.dtypes import DTypeLike
 from telegrad.contract.errors import ArgumentTypeError, ShapeError
+from telegrad.contract.errors import NumericalError as LinAlgError
 from telegrad.contract.shapes import dimension, ints
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = [
+    "LinAlgError",
     "cholesky",
     "cholesky_ex",
     "cond",
@@ -83,8 +85,34 @@ slogdet = free(Tensor.slogdet, "A")
 solve = free(Tensor._solve, "A")
 solve_ex = free(Tensor._solve_ex, "A")
 solve_triangular = free(Tensor._solve_triangular)
-svd = free(Tensor._svd, "A")
-svdvals = free(Tensor._svdvals, "A")
+
+
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
+    """Singular value decomposition ``U @ diag(S) @ Vh``, singular values descending.
+
+    Shapes: [..., m, n] -> [..., m, m], [..., k], [..., n, n], k = min(m, n), or [..., m, k] and [..., k, n] without
+    ``full_matrices``. Raises: NumericalError; ShapeError for a ``driver``, a choice that only GPUs have.
+    """
+    _require(A, "svd")
+    _refuse_driver("svd", driver)
+    return A._svd(full_matrices)
+
+
+def svdvals(A: T, *, driver: str | None = None) -> T:
+    """Singular values, descending.
+
+    Shapes: [..., m, n] -> [..., min(m, n)]. Raises: NumericalError; ShapeError for a ``driver``, a choice that only GPUs have.
+    """
+    _require(A, "svdvals")
+    _refuse_driver("svdvals", driver)
+    return A._svdvals()
+
+
+def _refuse_driver(name: str, driver: Any) -> None:
+    if driver is not None:
+        raise ShapeError(
+            f"torch.linalg.{name}: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend; leave it out"
+        )
 
 
 def norm(

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DType, DTypeLike, Number
-from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Shape
 from telegrad.contract.shapes import dimension, integer, ints
 from telegrad.contract.tensor.base import TensorBase
@@ -188,6 +188,12 @@ class CompositeOps(TensorBase):
         if not self.shape or self.shape[at] != 3 or other.shape[at] != 3:
             sizes = f"Got {list(self.shape)} and {list(other.shape)}"
             raise ShapeError(f"linalg.cross: inputs dimension {dim} must have length 3. {sizes}")
+        if self.dtype.category == 0:
+            raise UnsupportedDTypeError('"cross" not implemented for bool; convert it first, for example with .to(telegrad.int64)')
+        if self.dtype is not other.dtype:
+            raise DTypeError(
+                f"linalg.cross: expected scalar type {self.dtype.name} but found {other.dtype.name}; convert one with .to(...)"
+            )
 
         def turned(x: Self, by: int) -> Self:
             return self._apply("roll", x, shifts=(-by,), dims=(at,))
