@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import telegrad
 from telegrad.autograd import GradcheckError, gradcheck, gradgradcheck
 from telegrad.contract.tensor.tensor import Tensor
+from telegrad.contract.transforms.dual import Dual
 from telegrad_service.engine.table import ENTRIES
 
 
@@ -197,3 +199,58 @@ def test_no_grad_is_left_behind():
     gradcheck(lambda a: a.exp(), x)
 
     assert x.grad is None
+
+
+# Forward mode ----------------------------------------------------------------------------------------------------------------
+
+
+def tangent_off(x: Tensor) -> Tensor:
+    """``2 x``, with gradients of 2 and tangents of 2.5."""
+    return x * 2.5 - x.detach() * 0.5 if isinstance(x, Dual) else x * 2
+
+
+@pytest.mark.parametrize("fast_mode", [False, True])
+def test_forward_mode_is_checked(fast_mode: bool) -> None:
+    x = variable(2, 3)
+    y = variable(3)
+    z = variable(2, dtype="complex128")
+    settings: Any = {"check_forward_ad": True, "check_batched_forward_grad": True, "fast_mode": fast_mode}
+
+    assert gradcheck(lambda a, b: ((a * b).sin(), a @ b), (x, y), **settings)
+    assert gradcheck(lambda a: (a * a.exp(), a.abs(), a.real * 2), (z,), **settings)
+    assert gradcheck(lambda a: a.exp(), (y,), check_forward_ad=True, check_backward_ad=False)
+
+
+@pytest.mark.parametrize("fast_mode", [False, True])
+def test_wrong_tangents_are_found(fast_mode: bool) -> None:
+    x = variable(3)
+
+    assert gradcheck(tangent_off, (x,), fast_mode=fast_mode)
+    with pytest.raises(GradcheckError, match="computed with forward mode mismatch for output 0"):
+        gradcheck(tangent_off, (x,), check_forward_ad=True, fast_mode=fast_mode)
+
+
+@pytest.mark.parametrize("fast_mode", [False, True])
+def test_tangents_of_gradients_are_checked(fast_mode: bool) -> None:
+    x = variable(3)
+    settings: Any = {"check_fwd_over_rev": True, "gen_non_contig_grad_outputs": True, "fast_mode": fast_mode}
+
+    assert gradgradcheck(lambda a: (a.cumprod(0) * a).softmax(0), (x,), **settings)
+    assert gradgradcheck(lambda a: a.sin() * a, (x,), check_rev_over_rev=False, **settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"check_backward_ad": False},
+        {"check_backward_ad": False, "check_forward_ad": True, "check_batched_grad": True},
+        {"check_batched_forward_grad": True},
+    ],
+)
+def test_checks_that_make_no_sense_are_refused_as_in_the_reference(settings: dict[str, bool]) -> None:
+    x = telegrad.ones(2, dtype=telegrad.float64, requires_grad=True)
+
+    with pytest.raises(AssertionError, match="True"):
+        gradcheck(telegrad.exp, (x,), **settings)
+    with pytest.raises(AssertionError, match="check_fwd_over_rev or check_rev_over_rev"):
+        gradgradcheck(telegrad.exp, (x,), check_rev_over_rev=False)

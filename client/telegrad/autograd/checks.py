@@ -1,4 +1,4 @@
-"""``gradcheck`` and ``gradgradcheck``: gradients against central differences, with PyTorch's parameters."""
+"""``gradcheck`` and ``gradgradcheck``: gradients and tangents against central differences, with PyTorch's parameters."""
 
 from __future__ import annotations
 
@@ -8,20 +8,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from telegrad.autograd.jacobians import Problem, Real, as_tuple, components
+from telegrad.autograd.jacobians import Problem, Real, as_tuple, components, from_components, to_components
 from telegrad.contract import dtypes
-from telegrad.contract.errors import ArgumentValueError, GradcheckError
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, GradcheckError
 from telegrad.contract.tensor.tensor import Tensor
 
 
 class _Tolerances(NamedTuple):
-    """What the checks of one call share; see ``gradcheck``."""
+    """How far results may be apart; see ``gradcheck``."""
 
     eps: float
     atol: float
     rtol: float
     nondet: float
     check_dtypes: bool
+
+
+class _Wanted(NamedTuple):
+    """What one call checks; see ``gradcheck``."""
+
+    undefined: bool
+    batched: bool
+    batched_forward: bool
+    forward: bool
+    backward: bool
+    fast: bool
 
 
 def gradcheck(
@@ -36,10 +47,14 @@ def gradcheck(
     check_undefined_grad: bool = True,
     check_grad_dtypes: bool = False,
     check_batched_grad: bool = False,
+    check_batched_forward_grad: bool = False,
+    check_forward_ad: bool = False,
+    check_backward_ad: bool = True,
     fast_mode: bool = False,
+    masked: bool | None = None,
 ) -> bool:
     """Compare the gradients of ``func`` with finite differences, for every input that requires grad and every output
-    that does.
+    that does; with ``check_forward_ad``, its tangents in forward mode too.
 
     Complex inputs and outputs are checked component by component, in PyTorch's convention. Each evaluation gets new
     tensors, so ``func`` must use its arguments and not the same tensors from outside.
@@ -57,8 +72,13 @@ def gradcheck(
         check_undefined_grad: check that an output without a vector counts as one with a vector of zeros.
         check_grad_dtypes: check that each gradient has its input's type.
         check_batched_grad: check that ``grad(..., is_grads_batched=True)`` gives what one vector after another gives.
+        check_batched_forward_grad: check that ``vmap`` over directions gives what one direction after another gives.
+        check_forward_ad: check the Jacobian that forward mode gives.
+        check_backward_ad: check the Jacobian that backward gives.
         fast_mode: compare along one random direction per input and output, instead of the full Jacobians. The full ones
             are computed after a disagreement, to name the elements.
+        masked: how PyTorch treats the unspecified elements of sparse tensors; tensors here are dense, so that None, True and
+            False come to the same.
 
     Returns:
         True if all agree.
@@ -66,21 +86,36 @@ def gradcheck(
     Raises:
         GradcheckError: a disagreement; the message names the output, the input and the largest difference.
         ArgumentValueError: no input requires grad.
+        AssertionError: nothing to check, or a batched check of a mode that is not checked, as in PyTorch.
     """
+    _require(check_forward_ad or check_backward_ad, "Expected at least one of check_forward_ad or check_backward_ad to be True")
+    _require(check_backward_ad or not check_batched_grad, "Setting check_batched_grad=True requires check_backward_ad to be True")
+    _require(
+        check_forward_ad or not check_batched_forward_grad,
+        "Setting check_batched_forward_grad=True requires check_forward_ad to be True",
+    )
+    _check_masked(masked)
+    wanted = _Wanted(
+        check_undefined_grad, check_batched_grad, check_batched_forward_grad, check_forward_ad, check_backward_ad, fast_mode
+    )
     try:
-        _check(
-            func,
-            as_tuple(inputs),
-            _Tolerances(eps, atol, rtol, nondet_tol, check_grad_dtypes),
-            check_undefined_grad=check_undefined_grad,
-            check_batched_grad=check_batched_grad,
-            fast_mode=fast_mode,
-        )
+        _check(func, as_tuple(inputs), _Tolerances(eps, atol, rtol, nondet_tol, check_grad_dtypes), wanted)
     except GradcheckError:
         if raise_exception:
             raise
         return False
     return True
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        # PyTorch's class for it, which has no place among the errors of calls.
+        raise AssertionError(message)
+
+
+def _check_masked(masked: object) -> None:
+    if masked is not None and not isinstance(masked, bool):
+        raise ArgumentTypeError(f"masked must be a bool or None, not {type(masked).__name__}")
 
 
 def gradgradcheck(
@@ -91,12 +126,16 @@ def gradgradcheck(
     eps: float = 1e-6,
     atol: float = 1e-5,
     rtol: float = 1e-3,
+    gen_non_contig_grad_outputs: bool = False,
     raise_exception: bool = True,
     nondet_tol: float = 0.0,
     check_undefined_grad: bool = True,
     check_grad_dtypes: bool = False,
     check_batched_grad: bool = False,
+    check_fwd_over_rev: bool = False,
+    check_rev_over_rev: bool = True,
     fast_mode: bool = False,
+    masked: bool = False,
 ) -> bool:
     """Compare the gradients of ``func``'s gradients with finite differences, with respect to ``inputs`` and
     ``grad_outputs``.
@@ -109,24 +148,34 @@ def gradgradcheck(
         eps: as in ``gradcheck``, which does the work.
         atol: as in ``gradcheck``.
         rtol: as in ``gradcheck``.
+        gen_non_contig_grad_outputs: draw vectors whose elements do not lie side by side in memory.
         raise_exception: as in ``gradcheck``.
         nondet_tol: as in ``gradcheck``.
         check_undefined_grad: as in ``gradcheck``.
         check_grad_dtypes: as in ``gradcheck``.
         check_batched_grad: as in ``gradcheck``.
+        check_fwd_over_rev: check the gradients' tangents in forward mode.
+        check_rev_over_rev: check the gradients' gradients.
         fast_mode: as in ``gradcheck``.
+        masked: as in ``gradcheck``.
 
     Raises:
         GradcheckError: a disagreement.
         ArgumentValueError: no input requires grad, or no output does.
+        AssertionError: nothing to check, as in PyTorch.
     """
+    _require(
+        check_fwd_over_rev or check_rev_over_rev, "Expected at least one of check_fwd_over_rev or check_rev_over_rev to be True"
+    )
+    _require(check_rev_over_rev or not check_batched_grad, "Setting check_batched_grad=True requires check_rev_over_rev to be True")
+    _check_masked(masked)
     arguments = as_tuple(inputs)
     variables = [i for i, x in enumerate(arguments) if isinstance(x, Tensor) and x.requires_grad]
     if grad_outputs is None:
         outputs = Problem(func, arguments).outputs
         if not outputs:
             raise ArgumentValueError("gradgradcheck expects at least one output that requires gradient")
-        vectors = tuple(_random_vectors(outputs))
+        vectors = tuple(_random_vectors(outputs, apart=gen_non_contig_grad_outputs))
     else:
         vectors = as_tuple(grad_outputs)
     count = len(arguments)
@@ -148,30 +197,27 @@ def gradgradcheck(
         check_undefined_grad=check_undefined_grad,
         check_grad_dtypes=check_grad_dtypes,
         check_batched_grad=check_batched_grad,
+        check_forward_ad=check_fwd_over_rev,
+        check_backward_ad=check_rev_over_rev,
         fast_mode=fast_mode,
+        masked=masked,
     )
 
 
-def _random_vectors(outputs: Sequence[Tensor]) -> list[Tensor]:
+def _random_vectors(outputs: Sequence[Tensor], *, apart: bool) -> list[Tensor]:
     random = np.random.default_rng(0)
     made: list[Tensor] = []
     for y in outputs:
-        values = random.uniform(-1, 1, y.shape)
+        shape = (*y.shape, 2) if apart else y.shape
+        values = random.uniform(-1, 1, shape)
         if y.is_complex():
-            values = values + 1j * random.uniform(-1, 1, y.shape)
-        made.append(y.session.tensor(np.asarray(values, y.dtype.numpy), dtype=y.dtype, requires_grad=True))
+            values = values + 1j * random.uniform(-1, 1, shape)
+        vector = y.session.tensor(np.asarray(values, y.dtype.numpy), dtype=y.dtype)
+        made.append((vector.select(-1, 0) if apart else vector).requires_grad_())
     return made
 
 
-def _check(
-    func: Callable[..., Any],
-    inputs: tuple[Any, ...],
-    tolerances: _Tolerances,
-    *,
-    check_undefined_grad: bool,
-    check_batched_grad: bool,
-    fast_mode: bool,
-) -> None:
+def _check(func: Callable[..., Any], inputs: tuple[Any, ...], tolerances: _Tolerances, wanted: _Wanted) -> None:
     variables = [(i, x) for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
     if not variables:
         raise ArgumentValueError(
@@ -187,21 +233,28 @@ def _check(
                 stacklevel=4,
             )
     problem = Problem(func, inputs)
+    if wanted.backward:
+        _check_backward(problem, tolerances, wanted)
+    if wanted.forward:
+        _check_forward(problem, tolerances, wanted)
+
+
+def _check_backward(problem: Problem, tolerances: _Tolerances, wanted: _Wanted) -> None:
     _check_constant_outputs(problem, tolerances)
     for output in range(len(problem.differentiable)):
-        if fast_mode and not _agrees_in_a_direction(problem, output, tolerances):
+        if wanted.fast and not _agrees_in_a_direction(problem, output, tolerances):
             _compare(problem, output, tolerances)
             raise GradcheckError(
                 f"Gradients of output {problem.differentiable[output]} disagree along a random direction, while each "
                 "element of the "
                 "Jacobian agrees: the difference is spread over many elements, each within atol"
             )
-        if not fast_mode:
+        if not wanted.fast:
             _compare(problem, output, tolerances)
         _check_multiplied(problem, output)
-        if check_batched_grad:
+        if wanted.batched:
             _check_batched(problem, output, tolerances)
-    if check_undefined_grad:
+    if wanted.undefined:
         _check_undefined(problem, tolerances)
 
 
@@ -236,7 +289,7 @@ def _compare(problem: Problem, output: int, tolerances: _Tolerances) -> None:
         (numerical,) = problem.numerical(variable, np.eye(components(x)), tolerances.eps, outputs=[place])
         close = np.isclose(first.T, numerical, rtol=tolerances.rtol, atol=tolerances.atol, equal_nan=True)
         if not close.all():
-            raise GradcheckError(_difference(problem, variable, output, numerical, first.T, close))
+            raise GradcheckError(_difference(problem, variable, place, numerical, first.T, close))
         _check_repeatable(problem, variable, output, first, second, tolerances)
 
 
@@ -263,14 +316,14 @@ def _direction(random: np.random.Generator, count: int) -> Real:
     return direction / max(float(np.linalg.norm(direction)), 1e-300)
 
 
-def _difference(problem: Problem, variable: int, output: int, numerical: Real, analytical: Real, close: Any) -> str:
+def _difference(problem: Problem, variable: int, place: int, numerical: Real, analytical: Real, close: Any, mode: str = "") -> str:
     """The message of a disagreement: which, how many, how large, and the worst element."""
     gap = np.where(close, 0.0, np.abs(numerical - analytical))
     gap[np.isnan(gap)] = np.inf
     row, column = (int(k) for k in np.unravel_index(int(np.argmax(gap)), gap.shape))
-    x, y = problem.variables[variable], problem.outputs[output]
+    x, y = problem.variables[variable], problem.results[place]
     return (
-        f"Jacobian mismatch for output {problem.differentiable[output]} with respect to input "
+        f"Jacobian {mode}mismatch for output {place} with respect to input "
         f"{problem.places[variable]}: "
         f"{int((~close).sum())} of {close.size} derivatives disagree. Largest: d output{_element(y, column)} / d "
         f"input{_element(x, row)}, "
@@ -326,6 +379,70 @@ def _check_batched(problem: Problem, output: int, tolerances: _Tolerances) -> No
             raise GradcheckError(
                 f"Batched gradient mismatch for output {problem.differentiable[output]} with respect to input "
                 f"{problem.places[variable]}: largest difference {np.max(np.abs(together - expected)):.6g}"
+            )
+
+
+def _check_forward(problem: Problem, tolerances: _Tolerances, wanted: _Wanted) -> None:
+    """Forward mode against differences: every element, or along one random direction."""
+    places = [i for i, y in enumerate(problem.results) if isinstance(y, Tensor) and y.dtype.is_differentiable]
+    for variable, x in enumerate(problem.variables):
+        count = components(x)
+        every = np.eye(count)
+        directions = _direction(np.random.default_rng(variable), count)[None] if wanted.fast else every
+        if not _agrees_forward(problem, variable, directions, places, tolerances, raises=not wanted.fast):
+            _agrees_forward(problem, variable, every, places, tolerances, raises=True)
+            raise GradcheckError(
+                f"Tangents for input {problem.places[variable]} disagree along a random direction, while each element of the "
+                "Jacobian computed with forward mode agrees: the difference is spread over many elements, each within atol"
+            )
+        if wanted.undefined and len(problem.variables) > 1:
+            row = _direction(np.random.default_rng(variable), count)[None]
+            alone = problem.forward(variable, row, outputs=places)
+            beside_zeros = problem.forward(variable, row, outputs=places, zeros=True)
+            for place, a, b in zip(places, alone, beside_zeros, strict=True):
+                if not np.allclose(a, b, rtol=tolerances.rtol, atol=tolerances.atol, equal_nan=True):
+                    raise GradcheckError(
+                        f"Expected forward mode to handle inputs without tangents: output {place} changes otherwise with input "
+                        f"{problem.places[variable]} alone than beside tangents of zeros for the other inputs"
+                    )
+        if wanted.batched_forward:
+            _check_batched_forward(problem, variable, places, tolerances)
+
+
+def _agrees_forward(
+    problem: Problem, variable: int, directions: Real, places: Sequence[int], tolerances: _Tolerances, *, raises: bool
+) -> bool:
+    """Whether forward mode gives what differences give along ``directions``, for all outputs."""
+    measured = problem.numerical(variable, directions, tolerances.eps, outputs=places)
+    found = problem.forward(variable, directions, outputs=places)
+    # Along a direction every element of the Jacobian may be off by atol, and so their sum by this much.
+    atol = tolerances.atol * float(np.abs(directions).sum(axis=1).max(initial=0.0))
+    for place, numerical, analytical in zip(places, measured, found, strict=True):
+        close = np.isclose(analytical, numerical, rtol=tolerances.rtol, atol=atol, equal_nan=True)
+        if not close.all():
+            if raises:
+                raise GradcheckError(
+                    _difference(problem, variable, place, numerical, analytical, close, "computed with forward mode ")
+                )
+            return False
+    return True
+
+
+def _check_batched_forward(problem: Problem, variable: int, places: Sequence[int], tolerances: _Tolerances) -> None:
+    """Three random directions at once must give what they give one by one."""
+    import telegrad
+
+    x = problem.variables[variable]
+    rows = np.random.default_rng(variable).uniform(-1, 1, (3, components(x)))
+    one_by_one = problem.forward(variable, rows, outputs=places)
+    batch = telegrad.stack([x.session.tensor(from_components(row, x.shape, x.dtype), dtype=x.dtype) for row in rows])
+    together = telegrad.vmap(lambda t: tuple(problem.pushed(variable, t, places)))(batch)
+    for place, expected, found in zip(places, one_by_one, together, strict=True):
+        values = to_components(found.detach().numpy()).reshape(expected.shape)
+        if not np.allclose(values, expected, rtol=tolerances.rtol, atol=tolerances.atol, equal_nan=True):
+            raise GradcheckError(
+                f"Batched tangent mismatch for output {place} with respect to input {problem.places[variable]}: largest "
+                f"difference {np.max(np.abs(values - expected)):.6g}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Jacobians of a function of tensors, by central differences and by ``grad``, as real matrices.
+"""Jacobians of a function of tensors, by central differences, by ``grad`` and by forward mode, as real matrices.
 
 A complex element counts as two real components, real part first, on both sides. For a real output ``L`` and a complex
 input ``z = a + ib`` PyTorch's gradient is ``dL/da + i dL/db``, so its two components are exactly the two real
@@ -19,6 +19,9 @@ from telegrad.contract.dtypes import DType, to_real
 from telegrad.contract.errors import GradcheckError
 from telegrad.contract.modes import no_grad
 from telegrad.contract.tensor.tensor import Tensor
+from telegrad.contract.transforms.batched import do
+from telegrad.contract.transforms.dual import Dual, ForwardLevel, make_dual
+from telegrad.contract.transforms.wrapper import entered
 
 Real = npt.NDArray[np.float64]
 
@@ -99,15 +102,58 @@ class Problem:
             np.concatenate(row) if row else np.zeros((0, components(self.results[i]))) for row, i in zip(rows, outputs, strict=True)
         ]
 
-    def _outputs_at(self, variable: int, numbers: Real, outputs: Sequence[int]) -> list[Tensor]:
-        place = self.places[variable]
+    def forward(self, variable: int, directions: Real, *, outputs: Sequence[int], zeros: bool = False) -> list[Real]:
+        """Derivatives along ``directions``, as ``numerical`` gives them, by forward mode.
+
+        Args:
+            variable: position among ``variables``.
+            directions: one direction a row.
+            outputs: positions among ``results``.
+            zeros: give the other variables tangents of zeros instead of none.
+        """
+        x = self.variables[variable]
+        rows: list[list[Real]] = [[] for _ in outputs]
+        for begin in range(0, len(directions), POINTS_PER_READ):
+            chunk = directions[begin : begin + POINTS_PER_READ]
+            tangents = [x.session.tensor(from_components(row, x.shape, x.dtype), dtype=x.dtype) for row in chunk]
+            found = [self.pushed(variable, t, outputs, zeros=zeros) for t in tangents]
+            for row, values in zip(rows, zip(*found, strict=True), strict=True):
+                row.append(_read(values))
+        return [
+            np.concatenate(row) if row else np.zeros((0, components(self.results[i]))) for row, i in zip(rows, outputs, strict=True)
+        ]
+
+    def pushed(self, variable: int, tangent: Tensor, outputs: Sequence[int], *, zeros: bool = False) -> list[Tensor]:
+        """How ``outputs`` change along the direction ``tangent`` of one variable."""
+        level = ForwardLevel(functional=False)
+        with entered(level):
+            moved = self._fresh()
+            for i in self.places:
+                if i == self.places[variable]:
+                    moved[i] = make_dual(level, moved[i], tangent)
+                elif zeros:
+                    moved[i] = make_dual(level, moved[i], do("zeros_like", moved[i].detach()))
+            results = as_tuple(self.function(*moved))
+            found: list[Tensor] = []
+            for i in outputs:
+                y = results[i]
+                t = y.tangent if isinstance(y, Dual) and y.level is level else None
+                found.append(do("zeros_like", self.results[i].detach()) if t is None else t.detach())
+            return found
+
+    def _fresh(self) -> list[Any]:
+        """The inputs, with new leaves in the place of the variables: a function may change its arguments in place."""
         moved: list[Any] = list(self.inputs)
         for i in self.places:
-            # New leaves for all, so that a function which changes its arguments in place meets the same values each
-            # time.
             x = self.inputs[i]
-            values = from_components(numbers, x.shape, x.dtype) if i == place else x.detach().numpy()
-            moved[i] = x.session.tensor(values, dtype=x.dtype, requires_grad=True)
+            moved[i] = x.session.tensor(x.detach().numpy(), dtype=x.dtype, requires_grad=True)
+        return moved
+
+    def _outputs_at(self, variable: int, numbers: Real, outputs: Sequence[int]) -> list[Tensor]:
+        place = self.places[variable]
+        moved = self._fresh()
+        x = self.inputs[place]
+        moved[place] = x.session.tensor(from_components(numbers, x.shape, x.dtype), dtype=x.dtype, requires_grad=True)
         results = as_tuple(self.function(*moved))
         for i in outputs:
             before = self.results[i]
