@@ -343,9 +343,9 @@ def _check_strategy(strategy: str, hint: str = "") -> None:
 def _rows_apart(point: _Point, index: int, output: Any) -> list[Any]:
     """The Jacobian of one output to each input: a walk for each element."""
     rows: list[list[Any]] = [[] for _ in point.inputs]
-    flat = output.reshape(-1)
+    flat = output.reshape(-1) if output.shape else output
     for j in range(output.numel()):
-        found = _grad([flat[j]], point.inputs, create_graph=point.create_graph)
+        found = _grad([flat[j] if output.shape else output], point.inputs, create_graph=point.create_graph)
         for i, (g, x) in enumerate(zip(found, point.inputs, strict=True)):
             if point.strict and g is None:
                 raise AutogradError(f"Output {index} of the user-provided function is independent of input {i}. {_NOT_STRICT}.")
@@ -360,7 +360,7 @@ def _rows_apart(point: _Point, index: int, output: Any) -> list[Any]:
 def _stacked(rows: Sequence[Any], output: Any, x: Any) -> Any:
     if not rows:
         raise ShapeError("stack expects a non-empty TensorList: an output of the function has no elements to differentiate")
-    return do("stack", *rows, dim=0).reshape((*output.shape, *x.shape))
+    return do("stack", *rows, dim=0).reshape((*output.shape, *x.shape)) if output.shape else rows[0]
 
 
 def _rows_together(point: _Point, _: int, output: Any) -> list[Any]:
