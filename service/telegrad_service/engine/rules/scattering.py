@@ -132,8 +132,8 @@ def _prod_parts(g: Any, self: Any, index: Any, part: Any, result: Any, dim: int,
 def _extreme_parts(g: Any, self: Any, index: Any, part: Any, result: Any, dim: int, include_self: bool) -> Any:
     own = F.astype(self == result, g)
     equal = F.astype(part == F.gather(result, index, dim=dim), g)
-    counted = own if include_self else F.scatter(own, index, 0, dim=dim)
-    ties = F.scatter_add(counted, index, equal, dim=dim)
+    # PyTorch counts a place's own value that happens to equal the result also where it was left out.
+    ties = F.scatter_add(own, index, equal, dim=dim)
     share = g / F.where(ties == 0, 1.0, ties)
     return own * share, lambda: equal * F.gather(share, index, dim=dim)
 
