@@ -24,7 +24,6 @@ SAMPLES: list[Sample] = [
     Sample(F("gaussian_nll_loss"), (_A, _B, np.abs(_C) + 0.1), op="log"),
     Sample(F("gaussian_nll_loss"), (_A, _B, np.abs(_C[:, 0]) + 0.1), {"full": True, "reduction": "sum"}, op="log"),
     Sample(F("gaussian_nll_loss"), (_A, _B, 1.5), {"reduction": "none"}, op="log"),
-    Sample(F("gaussian_nll_loss"), (_A, _B, np.abs(_C) * 1e-7), op="log", gradient=False, note="below eps"),
     Sample(F("multi_margin_loss"), (_A, np.array([1, 3, 0])), op="gather", second=False),
     Sample(F("multi_margin_loss"), (_A, np.array([1, 3, 0]), 2, 0.7), {"reduction": "none"}, op="gather", second=False),
     Sample(F("multi_margin_loss"), (_A[0], np.array(2)), {"reduction": "sum"}, op="gather", second=False),

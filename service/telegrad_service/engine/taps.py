@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -18,29 +18,29 @@ class Taps(NamedTuple):
     """A sparse matrix by its rows, filled up to the longest.
 
     Attributes:
-        index: [rows, longest] columns.
+        columns: [rows, longest]: which columns.
         weight: [rows, longest] float64.
-        count: [rows] how many of each row count.
-        columns: number of columns.
+        used: [rows]: how many of each row count.
+        width: number of columns.
     """
 
-    index: Array
+    columns: Array
     weight: Array
-    count: Array
-    columns: int
+    used: Array
+    width: int
 
     def transposed(self) -> Taps:
         """The transposed matrix."""
-        inside = np.arange(self.index.shape[1]) < self.count[:, None]
+        inside = np.arange(self.columns.shape[1]) < self.used[:, None]
         rows, _ = np.nonzero(inside)
-        return collect(self.index[inside], rows, self.weight[inside], self.columns, len(self.count))
+        return collect(self.columns[inside], rows, self.weight[inside], self.width, len(self.used))
 
-    def dense(self, dtype: np.dtype) -> Array:  # type: ignore[type-arg]
+    def dense(self, dtype: np.dtype[Any]) -> Array:
         """The matrix in full."""
-        full = np.zeros((len(self.count), self.columns))
-        inside = np.arange(self.index.shape[1]) < self.count[:, None]
+        full = np.zeros((len(self.used), self.width))
+        inside = np.arange(self.columns.shape[1]) < self.used[:, None]
         rows, _ = np.nonzero(inside)
-        np.add.at(full, (rows, self.index[inside]), self.weight[inside])
+        np.add.at(full, (rows, self.columns[inside]), self.weight[inside])
         return full.astype(dtype)
 
 
@@ -140,25 +140,25 @@ def taps(source: int, target: int, mode: str, align: bool, scale: float | None, 
 def along(x: Array, axis: int, matrix: Taps) -> Array:
     """The matrix applied to each line of ``x`` along ``axis``."""
     lead, rest = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-    height, longest = matrix.index.shape
+    height, longest = matrix.columns.shape
     shape = (*x.shape[:axis], height, *x.shape[axis + 1 :])
-    single = longest == 1 and bool((matrix.weight[:, 0] == 1).all()) and bool((matrix.count == 1).all())
+    single = longest == 1 and bool((matrix.weight[:, 0] == 1).all()) and bool((matrix.used == 1).all())
     if single:
-        return np.take(x, matrix.index[:, 0], axis=axis)
+        return np.take(x, matrix.columns[:, 0], axis=axis)
     if not longest or not x.size:
         return np.zeros(shape, x.dtype)
     # A product meets every point with a weight of zero, which makes NaN of infinity.
-    if (matrix.columns <= DENSE or rest == 1 or longest > DENSE) and math.isfinite(float(x.sum())):
+    if (matrix.width <= DENSE or rest == 1 or longest > DENSE) and math.isfinite(float(x.sum())):
         full = matrix.dense(x.dtype)
-        flat = x.reshape(lead, matrix.columns, rest)
+        flat = x.reshape(lead, matrix.width, rest)
         product = np.matmul(flat[:, :, 0], full.T) if rest == 1 else np.matmul(full, flat)
-        return product.reshape(shape)
-    flat = x.reshape(lead, matrix.columns, rest)
+        return np.asarray(product.reshape(shape))
+    flat = x.reshape(lead, matrix.width, rest)
     result = np.zeros((lead, height, rest), x.dtype)
     for k in range(longest):
-        rows = np.flatnonzero(matrix.count > k)
+        rows = np.flatnonzero(matrix.used > k)
         chosen: slice | Array = slice(None) if rows.size == height else rows
-        part = flat[:, matrix.index[chosen, k]]
+        part = flat[:, matrix.columns[chosen, k]]
         part *= matrix.weight[chosen, k].astype(x.dtype)[:, None]
         result[:, chosen] += part
     return result.reshape(shape)

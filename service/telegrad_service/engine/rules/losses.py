@@ -316,6 +316,7 @@ def _by_blocks(x: Array, target: Array, ignore_index: int) -> tuple[Array, Array
     """Scores and target classes as [N, C] and [N], or [N, C, rest] and [N, rest]; which samples count; slices with their index."""
     cells, kept = _cells(x.shape, target, ignore_index)
     scores, classes = _as_classes(x), cells[1]
+    where: list[tuple[slice, Any]]
     if scores.shape[2] == 1:
         scores, classes = scores[:, :, 0], classes[:, 0]
         where = [(block, (np.arange(block.stop - block.start), classes[block])) for block in blocks(*scores.shape)]

@@ -21,7 +21,7 @@ from telegrad_service.engine.table import Array, joint_derivative, kernel
 
 
 def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
-    product = np.matmul(wide(x), wide(weight).T)
+    product: Array = np.matmul(wide(x), wide(weight).T)
     if bias is not None:
         product += bias
     return product
@@ -122,7 +122,7 @@ def _lstm_arrays(
 def _lstm_gradient(
     g: Any, self: Any, hx: Any, cx: Any, w_ih: Any, w_hh: Any, cell: Any, gates: Any, needs: tuple[bool, ...]
 ) -> tuple[Any, ...]:
-    differentiate = _lstm_arrays if g[0].__class__ is np.ndarray else _lstm_tensors
+    differentiate: Any = _lstm_arrays if g[0].__class__ is np.ndarray else _lstm_tensors
     into, of_cx = differentiate(*g, cx, cell, gates, hx.shape[1])
     of_self, of_hx, *rest = _through_products(into, into, self, hx, w_ih, w_hh, (*needs[:2], *needs[3:]))
     return of_self, of_hx, of_cx if needs[2] else None, *rest

@@ -220,8 +220,10 @@ def _fold(self: Array, output_size: Sequence[int], **parameters: Any) -> Array:
     sizes = [n + 2 * p for n, p in zip(size, where.low, strict=True)]
     total = np.zeros((batch.shape[0], channels, *sizes), batch.dtype)
     for place, index in offsets(where):
-        total[index] += columns[(slice(None), slice(None), *place)]
-    result = total[(..., *[slice(p, p + n) for n, p in zip(size, where.low, strict=True)])]
+        at: Any = (slice(None), slice(None), *place)
+        total[index] += columns[at]
+    middle: Any = (..., *[slice(p, p + n) for n, p in zip(size, where.low, strict=True)])
+    result = total[middle]
     return np.ascontiguousarray(result if self.ndim == 3 else result[0])
 
 

@@ -467,7 +467,7 @@ def _renorm_gradient(g: Any, self: Any, p: float, dim: int, maxnorm: float) -> A
 
 
 def _is_complex(x: Any) -> bool:
-    return x.dtype.kind == "c" if x.__class__ is np.ndarray else x.dtype.is_complex
+    return bool(x.dtype.kind == "c" if x.__class__ is np.ndarray else x.dtype.is_complex)
 
 
 def _slope_of_long_norm(x: Any, size: Any, p: float, rest: tuple[int, ...]) -> Any:
