@@ -319,7 +319,7 @@ def _embedding_bag_gradient(
     if len(needs) > 1 and needs[1]:
         of_weights = F.reshape(F.sum(each * F.embedding(flat, weight), dim=(1,)), shape=tuple(self.shape))
     if per_sample_weights is not None:
-        each = each * F.unsqueeze(F.reshape(per_sample_weights, shape=(each.shape[0],)), dim=1)
+        each = each * F.unsqueeze(F.reshape(per_sample_weights, shape=(math.prod(self.shape),)), dim=1)
     return F._embedding_gradient(each, flat, count=count, padding_idx=None) if needs[0] else None, of_weights
 
 
