@@ -274,23 +274,29 @@ derivative(
 
 
 def _tanh_argument(x: Any) -> Any:
-    return TANH_SCALE * (x + TANH_CUBE * (x * x * x))
+    return (TANH_SCALE * TANH_CUBE * (x * x) + TANH_SCALE) * x
 
 
 @kernel("gelu")
 def _gelu(self: Array, approximate: str) -> Any:
     x = wide(self)
     if approximate == "tanh":
-        return 0.5 * x * (1 + np.tanh(_tanh_argument(x)))
+        t = np.asarray(_tanh_argument(x))
+        np.tanh(t, out=t)
+        t += 1
+        t *= 0.5
+        t *= x
+        return t
     return 0.5 * x * (1 + F.erf(x * ROOT_HALF))
 
 
 def _gelu_gradient(g: Any, self: Any, approximate: str) -> Any:
     if approximate == "none":
         return g * (0.5 * (1 + F.erf(self * ROOT_HALF)) + self * (DENSITY * F.exp(-0.5 * (self * self))))
-    t = F.tanh(_tanh_argument(self))
-    slope = TANH_SCALE * (1 + 3 * TANH_CUBE * (self * self))
-    return g * (0.5 * (1 + t) + 0.5 * self * ((1 - t * t) * slope))
+    # u = c * (x + k * x ** 3), so that x times its slope, c * (x + 3 * k * x ** 3), is 3 * u - 2 * c * x.
+    u = _tanh_argument(self)
+    t = F.tanh(u)
+    return g * (((1 - t * t) * (3 * u - 2 * TANH_SCALE * self) + (1 + t)) * 0.5)
 
 
 derivative("gelu", self=_gelu_gradient)
