@@ -29,11 +29,7 @@ SMOOTH = [
     sample
     for sample in VARYING
     if sample.gradient and sample.differences and is_wide(sample) and (sample.op not in OPS or OPS[sample.op].differentiable)
-<<<<<<< tests/engine/test_op_tangents.py
     if sample.op not in ONCE
-=======
-    if sample.op != "ctc_loss"  # a tangent takes a derivative of the gradient, which that has not, as in PyTorch
->>>>>>> /tmp/tg/forward/theirs.py
 ]
 COMPARED = [sample for sample in VARYING if sample.torch and not sample.random]
 
