@@ -314,7 +314,7 @@ def _embedding_bag_gradient(
     each = F.embedding(owner, of_result) * F.unsqueeze(F.astype(bags >= 0, of_result), dim=1)
     if mode == "mean":
         share = F.astype(F.clamp(sizes, 1, None), of_result)
-        each = each / F.unsqueeze(F.reshape(F.embedding(owner, F.unsqueeze(share, dim=1)), shape=(each.shape[0],)), dim=1)
+        each = each / F.unsqueeze(F.reshape(F.embedding(owner, F.unsqueeze(share, dim=1)), shape=(math.prod(self.shape),)), dim=1)
     of_weights = None
     if len(needs) > 1 and needs[1]:
         of_weights = F.reshape(F.sum(each * F.embedding(flat, weight), dim=(1,)), shape=tuple(self.shape))
