@@ -70,7 +70,7 @@ class VmapLevel(Level):
             return self.same(lambda: do(op, *inputs, **parameters) if inputs else home._apply(op, **parameters))
         with outside(self):
             if inputs:
-                return Batched._wrapped(self, RULES[op](Call(self, op, tuple([self._rows_of(x) for x in inputs]), parameters)))
+                return Batched._wrapped(self, Call(self, op, tuple([self._rows_of(x) for x in inputs]), parameters).run())
             row = OPS[op]
             if "size" in row.parameters:
                 return Batched(self, home._apply(op, **{**parameters, "size": (self.size, *parameters["size"])}))
@@ -290,11 +290,21 @@ class Call:
     def run(self) -> Any:
         """All rows: by the op's rule, or one after another. Raises what one row would raise, for what is wrong with a row."""
         found = RULES.get(self.name)
+        if found is None and self.row.random:
+            return self._draw_rows()
         if found is None:
             return by_rows(self)
         try:
             return found(self)
         except UnknownShape:
+            return by_rows(self)
+
+    def _draw_rows(self) -> Any:
+        """A random op without a rule: each row draws."""
+        self.level.check_randomness()
+        if self.level.randomness == "same":
+            raise AutogradError("Vmap does not currently support same randomness with a batched tensor input")
+        with outside(self.level):
             return by_rows(self)
 
     @property

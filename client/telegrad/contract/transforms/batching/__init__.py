@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from telegrad.contract.transforms.batching import elementwise, index, linalg, nn, reduce, shape
+from telegrad.contract.transforms.batching import elementwise, index, linalg, nn, reduce, shape, transposes
 
-__all__ = ["elementwise", "index", "linalg", "nn", "reduce", "shape"]
+__all__ = ["elementwise", "index", "linalg", "nn", "reduce", "shape", "transposes"]

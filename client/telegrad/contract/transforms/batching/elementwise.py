@@ -9,13 +9,14 @@ from telegrad.contract.ops import OPS
 from telegrad.contract.transforms.batched import ELEMENTWISE, Call, aligned, do, rule
 from telegrad.contract.transforms.wrapper import outside
 
-FAMILIES = ("elementwise", "transcendental", "comparison")
+FAMILIES = ("elementwise", "transcendental", "comparison", "special")
 """All ops of these broadcast their tensors and know no dimensions, unless they have a parameter ``dim``."""
 
 ELEMENTWISE.update(name for name, op in OPS.items() if op.family in FAMILIES and "dim" not in op.parameters)
 ELEMENTWISE.update(("to", "clone", "conj", "real", "imag", "angle", "contiguous", "detach"))
 ELEMENTWISE.update(("relu", "leaky_relu", "elu", "hardtanh", "gelu", "silu", "softplus", "logsigmoid"))
 ELEMENTWISE.update(("zeros_like", "ones_like", "full_like"))
+ELEMENTWISE.update(("frexp", "ldexp", "complex", "polar", "view_as_complex", "view_as_real", "_as_complex"))
 
 
 def _as_one(call: Call, position: int, rank: int) -> Any:

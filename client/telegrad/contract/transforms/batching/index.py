@@ -138,12 +138,60 @@ def gather(call: Call) -> Any:
     return call.shaped(do(call.name, _vectors(call, 0), _vectors(call, 1), dim=moved(dim)))
 
 
-@rule("scatter", "scatter_add")
+@rule("scatter", "scatter_add", "scatter_reduce")
 def scatter(call: Call) -> Any:
     """Written by an index of the same rank."""
     _ = call.outcome
+    p = call.parameters
     source = _vectors(call, 2) if hasattr(call.specs[2], "shape") else call.values[2]
-    return call.shaped(do(call.name, _vectors(call, 0), _vectors(call, 1), source, dim=moved(call.parameters["dim"])))
+    return call.shaped(do(call.name, _vectors(call, 0), _vectors(call, 1), source, **{**p, "dim": moved(p["dim"])}))
+
+
+@rule("select_scatter", "slice_scatter")
+def scatter_part(call: Call) -> Any:
+    """Written into a part."""
+    _ = call.outcome
+    p = call.parameters
+    return do(call.name, call.rows(0), call.rows(1), **{**p, "dim": moved(p["dim"])})
+
+
+@rule("diagonal_scatter")
+def scatter_diagonal(call: Call) -> Any:
+    """Written into a diagonal."""
+    _ = call.outcome
+    p = call.parameters
+    return do(call.name, call.rows(0), call.rows(1), **{**p, "dim1": moved(p["dim1"]), "dim2": moved(p["dim2"])})
+
+
+@rule("unfold")
+def unfold(call: Call) -> Any:
+    """Windows along a dimension, a view."""
+    _ = call.outcome
+    p = call.parameters
+    if not call.rank():
+        return by_rows(call)
+    return do("unfold", call.rows(0), **{**p, "dimension": moved(p["dimension"])})
+
+
+@rule("view.dtype")
+def as_other_type(call: Call) -> Any:
+    """The bits as another type."""
+    _ = call.outcome
+    return do("view.dtype", call.rows(0), **call.parameters) if call.rank() else by_rows(call)
+
+
+@rule("bucketize")
+def bucketize(call: Call) -> Any:
+    """Places among boundaries that are the same for all rows."""
+    _ = call.outcome
+    return by_rows(call) if call.batched[1] else do("bucketize", *call.values, **call.parameters)
+
+
+@rule("isin")
+def isin(call: Call) -> Any:
+    """Whether each element is among some that are the same for all rows."""
+    _ = call.outcome
+    return by_rows(call) if call.batched[1] else do("isin", *call.values, **call.parameters)
 
 
 def _along(call: Call, shape: tuple[int, ...], dim: int) -> Any:

@@ -74,14 +74,17 @@ def trace(call: Call) -> Any:
     return do("sum", do("diagonal", call.rows(0), offset=0, dim1=1, dim2=2), dim=(1,))
 
 
-@rule("svd", "svdvals", "inv", "det", "slogdet", "logdet", "cholesky", "eigh", "eigvalsh", "_cofactors")
+@rule(
+    *("svd", "svdvals", "inv", "det", "slogdet", "logdet", "cholesky", "eigh", "eigvalsh", "_cofactors", "cholesky_ex", "inv_ex"),
+    *("lu_factor", "lu_factor_ex", "lu", "qr", "geqrf", "eig", "eigvals", "matrix_exp", "cholesky_inverse"),
+)
 def decomposition(call: Call) -> Any:
     """Ops on the last two dimensions."""
     _ = call.outcome
     return results(call, do(call.name, call.rows(0), **call.parameters))
 
 
-@rule("solve")
+@rule("solve", "solve_ex")
 def solve(call: Call) -> Any:
     """Systems; vectors on the right side as columns, so that none is taken for a matrix."""
     _ = call.outcome
@@ -91,7 +94,40 @@ def solve(call: Call) -> Any:
         b = do("unsqueeze", b, dim=-1)
         ranks[1] += 1
     rank = max(ranks)
-    return call.shaped(do("solve", aligned(a, rank), aligned(b, rank), left=call.parameters["left"]))
+    return results(call, do(call.name, aligned(a, rank), aligned(b, rank), **call.parameters))
+
+
+@rule("lu_solve")
+def factored(call: Call) -> Any:
+    """Systems whose matrix was factorised."""
+    _ = call.outcome
+    rank = max(call.rank(0), call.rank(1) + 1, call.rank(2))
+    lu, pivots, b = (aligned(call.rows(i), r) for i, r in enumerate((rank, rank - 1, rank)))
+    return call.shaped(do("lu_solve", lu, pivots, b, **call.parameters))
+
+
+@rule("solve_triangular", "cholesky_solve", "cdist")
+def pair(call: Call) -> Any:
+    """Ops on the last two dimensions of two tensors, whose other dimensions broadcast."""
+    _ = call.outcome
+    rank = max(call.rank(0), call.rank(1))
+    return call.shaped(do(call.name, aligned(call.rows(0), rank), aligned(call.rows(1), rank), **call.parameters))
+
+
+@rule("lu_unpack")
+def unpack(call: Call) -> Any:
+    """A factorisation taken apart."""
+    _ = call.outcome
+    return results(call, do("lu_unpack", call.rows(0), call.rows(1), **call.parameters))
+
+
+@rule("pinv", "matrix_rank")
+def with_tolerances(call: Call) -> Any:
+    """Singular values cut at tolerances, which are numbers; tensors of them differ from matrix to matrix."""
+    _ = call.outcome
+    if any(hasattr(spec, "shape") for spec in call.specs[1:]):
+        return by_rows(call)
+    return results(call, do(call.name, call.rows(0), *call.values[1:], **call.parameters))
 
 
 @rule("einsum")

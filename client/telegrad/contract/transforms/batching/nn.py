@@ -71,11 +71,50 @@ def convolution(call: Call) -> Any:
     return call.shaped(do("transpose", made, dim0=0, dim1=1))
 
 
-@rule("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d")
+@rule(
+    *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
+    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+    *("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
+)
 def pool(call: Call) -> Any:
     """Rows as more samples."""
     _ = call.outcome
     return results(call, do(call.name, _folded(call, int(call.name[-2]) + 2), **call.parameters))
+
+
+@rule("interpolate", "_resample", "unfold.blocks", "fold", "channel_shuffle", "grid_sample")
+def sampled(call: Call) -> Any:
+    """Rows as more samples."""
+    _ = call.outcome
+    inputs: list[Any] = []
+    for i, spec in enumerate(call.specs):
+        shape = spec.shape
+        if len(shape) < {"unfold.blocks": 4, "fold": 3}.get(call.name, 0):
+            inputs.append(call.rows(i))
+        else:
+            inputs.append(do("reshape", call.rows(i), shape=(call.size * shape[0], *shape[1:])))
+    return call.shaped(do(call.name, *inputs, **call.parameters))
+
+
+@rule("pixel_shuffle", "pixel_unshuffle")
+def pixels(call: Call) -> Any:
+    """The last dimensions rearranged."""
+    _ = call.outcome
+    return do(call.name, call.rows(0), **call.parameters)
+
+
+@rule("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
+def cell(call: Call) -> Any:
+    """One step of a recurrent network whose weights are the same for all rows: rows as more samples."""
+    _ = call.outcome
+    states = 3 if call.name == "lstm_cell" else 2
+    if any(call.batched[states:]):
+        return by_rows(call)
+    values: list[Any] = list(call.values)
+    for i in range(states):
+        shape = call.specs[i].shape
+        values[i] = do("reshape", call.rows(i), shape=(call.size * shape[0], *shape[1:])) if len(shape) > 1 else call.rows(i)
+    return results(call, do(call.name, *values, **call.parameters))
 
 
 @rule("pad")

@@ -74,6 +74,7 @@ def along(call: Call) -> Any:
 
 ALONG_ONE = (
     *("max.dim", "min.dim", "cumsum", "cumprod", "cummax", "cummin", "softmax", "log_softmax", "sort", "argsort", "topk"),
+    *("median.dim", "nanmedian.dim", "mode", "kthvalue", "logcumsumexp"),
     *("fft", "ifft", "rfft", "irfft", "hfft", "ihfft"),
 )
 rule(*ALONG_ONE)(along)
