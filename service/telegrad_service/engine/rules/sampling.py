@@ -309,14 +309,14 @@ def _embedding_bag_gradient(
     count = weight.shape[0]
     flat = F.reshape(self, shape=(math.prod(self.shape),))
     if not math.prod(of_result.shape[:1]):
-        return F.zeros(of_result, tuple(weight.shape)), None if len(needs) < 2 or not needs[1] else per_sample_weights * 0
+        return F.zeros(of_result, tuple(weight.shape)), None if not any(needs[1:]) else per_sample_weights * 0
     owner = F.clamp(bags, 0, None)
     each = F.embedding(owner, of_result) * F.unsqueeze(F.astype(bags >= 0, of_result), dim=1)
     if mode == "mean":
         share = F.astype(F.clamp(sizes, 1, None), of_result)
         each = each / F.unsqueeze(F.reshape(F.embedding(owner, F.unsqueeze(share, dim=1)), shape=(math.prod(self.shape),)), dim=1)
     of_weights = None
-    if len(needs) > 1 and needs[1]:
+    if any(needs[1:]):
         of_weights = F.reshape(F.sum(each * F.embedding(flat, weight), dim=(1,)), shape=tuple(self.shape))
     if per_sample_weights is not None:
         each = each * F.unsqueeze(F.reshape(per_sample_weights, shape=(math.prod(self.shape),)), dim=1)
