@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from telegrad.contract.modes import set_grad_enabled as set_grad_enabled
     from telegrad.contract.session import BaseSession
     from telegrad.contract.tensor.tensor import Tensor as Tensor
+    from telegrad.contract.watching import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled
+    from telegrad.contract.watching import is_anomaly_enabled as is_anomaly_enabled
     from telegrad.func.batching import vmap as vmap
 
     # Under another name, an import alone makes nothing public to type checkers.
@@ -78,6 +80,8 @@ _NAMES: dict[str, tuple[str, str]] = {
     "long": ("telegrad.contract.dtypes", "int64"),
     "short": ("telegrad.contract.dtypes", "int16"),
     "enable_grad": ("telegrad.contract.modes", "enable_grad"),
+    "is_anomaly_check_nan_enabled": ("telegrad.contract.watching", "is_anomaly_check_nan_enabled"),
+    "is_anomaly_enabled": ("telegrad.contract.watching", "is_anomaly_enabled"),
     "is_grad_enabled": ("telegrad.contract.modes", "is_grad_enabled"),
     "local": ("telegrad._current", "local"),
     "no_grad": ("telegrad.contract.modes", "no_grad"),

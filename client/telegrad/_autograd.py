@@ -21,6 +21,7 @@ from telegrad.contract.errors import ArgumentTypeError, AutogradError, LeafError
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected_grad, refuse_backward, running
+from telegrad.contract.watching import is_anomaly_enabled
 
 if TYPE_CHECKING:
     from telegrad._hooks import Foreseen
@@ -104,6 +105,14 @@ def _check_roots(home: Recorder, tensors: Sequence[Any], vectors: Sequence[Any] 
     return names, None if vectors is None else vector_names, known
 
 
+def _refuse_anomaly_mode() -> None:
+    if is_anomaly_enabled():
+        raise AutogradError(
+            "anomaly mode watches backwards of this process, not those of a server; run the script in telegrad.local() to find the "
+            "line, or leave detect_anomaly()"
+        )
+
+
 def backward(
     home: Recorder,
     tensors: Sequence[Any],
@@ -115,6 +124,7 @@ def backward(
     """Record a backward, and know which gradients there are then."""
     if running():
         refuse_backward()
+    _refuse_anomaly_mode()
     checks.check_grad_inputs(inputs, "backward")
     if not tensors:
         return
@@ -254,6 +264,7 @@ def grad(
         )
         if made is not NOT_REDIRECTED:
             return made, None
+    _refuse_anomaly_mode()
     checks.check_materialize(allow_unused, materialize_grads)
     checks.check_grad_inputs(inputs, "grad")
     allow = materialize_grads if allow_unused is None else allow_unused

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from telegrad import _defaults
 from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Recorded, Reply, outputs_of
-from telegrad.contract import checks
+from telegrad.contract import checks, watching
 from telegrad.contract.commands import Command, Read, Release
 from telegrad.contract.errors import (
     AutogradError,
@@ -297,6 +297,8 @@ class Recorder:
 
     def link(self, plan: Foresight, inputs: Sequence[Any], parameters: dict[str, Any]) -> Any:
         """The history that a recorded op gives its outputs."""
+        if watching.watchers:
+            _refuse_packing()
         edges: list[tuple[int, Any, int]] = []
         certain = False
         for position in plan.positions:
@@ -550,6 +552,14 @@ class Capture:
             "telegrad.local(), which calls hooks as it goes"
         )
         return self.refusal
+
+
+def _refuse_packing() -> None:
+    if watching.current_packing() is not None:
+        raise AutogradError(
+            "saved_tensors_hooks packs tensors of this process; what a remote op saves stays on its server. Use telegrad.local() "
+            "within, or leave the context before you record"
+        )
 
 
 def _add_parameters(key: list[Any], parameters: dict[str, Any]) -> bool:

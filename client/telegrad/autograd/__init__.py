@@ -19,6 +19,7 @@ from telegrad.contract.modes import enable_grad, is_grad_enabled, no_grad, set_g
 from telegrad.contract.session import one_or_many
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
+from telegrad.contract.watching import detect_anomaly, set_detect_anomaly
 
 if TYPE_CHECKING:
     from telegrad.contract.session import BaseSession
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GradcheckError",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "forward_ad",
     "functional",
@@ -35,6 +37,7 @@ __all__ = [
     "graph",
     "is_grad_enabled",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
 

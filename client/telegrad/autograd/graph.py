@@ -14,13 +14,16 @@ from telegrad.contract.hooks import RemovableHandle, check_hookable
 from telegrad.contract.schedule import Walking, current_walk
 from telegrad.contract.session import one_or_many
 from telegrad.contract.tensor.tensor import Tensor
+from telegrad.contract.watching import disable_saved_tensors_hooks, saved_tensors_hooks
 
 __all__ = [
     "GradientEdge",
     "Node",
+    "disable_saved_tensors_hooks",
     "get_gradient_edge",
     "increment_version",
     "register_multi_grad_hook",
+    "saved_tensors_hooks",
 ]
 
 _NODE: Final = ("name", "next_functions", "metadata", "register_hook", "register_prehook")
@@ -48,8 +51,9 @@ class Node(abc.ABC):
         """Call ``fn(grad_inputs, grad_outputs)`` after the node has run, in every backward or grad that runs it.
 
         Args:
-            fn: gets the gradients that the node gives, one for each of ``next_functions`` (None where there is none), and those
-                that it was given, one for each output. It may return a tuple of as many gradients in place of the first ones, or None.
+            fn: gets the gradients that the node gives, one for each of ``next_functions`` (None where there is none), and
+                those that it was given, one for each output. It may return a tuple of as many gradients in place of the first
+                ones, or None.
 
         Returns a handle whose ``remove()`` takes the hook out again.
         """

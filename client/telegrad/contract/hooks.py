@@ -63,9 +63,11 @@ class Hooks:
         accumulated: of a leaf: called with it when its ``grad`` is up to date.
         metadata: the node's own dict for users.
         owner: on the client, the handle of a leaf, where a hook wants to be given it.
+        stack: in anomaly mode, the lines that led to the node.
+        parent: in anomaly mode, the node whose gradient was computed when this one was recorded.
     """
 
-    __slots__ = ("_alive", "accumulated", "after", "before", "metadata", "owner", "tensor")
+    __slots__ = ("_alive", "accumulated", "after", "before", "metadata", "owner", "parent", "stack", "tensor")
 
     def __init__(self, alive: Alive) -> None:
         self._alive = alive
@@ -75,6 +77,8 @@ class Hooks:
         self.accumulated = HookTable(alive)
         self.metadata: dict[Any, Any] = {}
         self.owner: Any = None
+        self.stack: str | None = None
+        self.parent: Any = None
 
     def of_output(self, index: int) -> HookTable:
         """The hooks on output ``index``, of a leaf those on the leaf, which is 0."""

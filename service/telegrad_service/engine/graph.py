@@ -425,7 +425,7 @@ class Walk:
             )
         if node.guards:
             self._check_guards(node)
-        return self._as_tensors(node, saved) if self.create_graph else saved
+        return tensors_of_saved(self.home, node, saved) if self.create_graph else saved
 
     def _send(self, node: Node, edge: int, gradient: Any) -> None:
         target = node.edges[edge]
@@ -535,33 +535,34 @@ class Walk:
                     f"version {then} instead. Hint: clone() the tensor before changing it in place, or change it after backward()."
                 )
 
-    def _as_tensors(self, node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The saved values as Tensors that carry their history, for a gradient of the gradient."""
-        restored = node.plan.restored
-        if not restored:
-            return saved
-        wrap, edges, indexes = self.home.wrap, node.edges, node.indexes
 
-        def input_tensor(value: Any, edge: int | None) -> Any:
-            if not isinstance(value, np.ndarray):
-                return value
-            array = cast(Array, value)
-            if edge is None:
-                return wrap(array)
-            target = edges[edge]
-            return wrap(array, target, indexes[edge]) if isinstance(target, Node) else target
+def tensors_of_saved(home: Engine, node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The saved values as Tensors that carry their history, for a gradient of the gradient."""
+    restored = node.plan.restored
+    if not restored:
+        return saved
+    wrap, edges, indexes = home.wrap, node.edges, node.indexes
 
-        converted: list[Any] = list(saved)
-        for position, kind, what, edge in restored:
-            value = saved[position]
-            if kind == "input":
-                converted[position] = input_tensor(value, edge)
-            elif kind == "inputs":
-                edge_at = {position: edge for edge, position in enumerate(node.plan.positions)}
-                converted[position] = tuple(input_tensor(v, edge_at.get(what + i)) for i, v in enumerate(value))
-            else:
-                converted[position] = wrap(value, node, what) if value.dtype.kind in "fc" else wrap(value)
-        return tuple(converted)
+    def input_tensor(value: Any, edge: int | None) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        array = cast(Array, value)
+        if edge is None:
+            return wrap(array)
+        target = edges[edge]
+        return wrap(array, target, indexes[edge]) if isinstance(target, Node) else target
+
+    converted: list[Any] = list(saved)
+    for position, kind, what, edge in restored:
+        value = saved[position]
+        if kind == "input":
+            converted[position] = input_tensor(value, edge)
+        elif kind == "inputs":
+            edge_at = {position: edge for edge, position in enumerate(node.plan.positions)}
+            converted[position] = tuple(input_tensor(v, edge_at.get(what + i)) for i, v in enumerate(value))
+        else:
+            converted[position] = wrap(value, node, what) if value.dtype.kind in "fc" else wrap(value)
+    return tuple(converted)
 
 
 def sum_to_shape(array: Array, shape: tuple[int, ...]) -> Array:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+import numpy as np
 
 from telegrad.contract import checks, modes
-from telegrad.contract.errors import SessionMismatchError
-from telegrad.contract.hooks import Alive, Hook, Hooks, HookTable, RemovableHandle, check_replacement, check_replacements
+from telegrad.contract.errors import ArgumentTypeError, NumericalError, SessionMismatchError
+from telegrad.contract.hooks import Hook, Hooks, HookTable, RemovableHandle, check_replacement, check_replacements
 from telegrad.contract.nodes import delivery_order, edge_positions
 from telegrad.contract.schedule import LEAF, Schedule, enter_walk, leave_walk
+from telegrad.contract.watching import is_anomaly_check_nan_enabled, is_anomaly_enabled, warn_of_anomaly, warn_user
 from telegrad_service.engine import quiet
-from telegrad_service.engine.graph import AccumulateGrad, Node, Walk, may_steal
+from telegrad_service.engine.graph import AccumulateGrad, Node, Walk, may_steal, tensors_of_saved
 
 if TYPE_CHECKING:
     from telegrad_service.engine.tensor import Engine, Tensor
@@ -28,12 +31,23 @@ Target: TypeAlias = "Node | Tensor"
 Gradients: TypeAlias = "list[Any]"
 """One per output; None where there is none."""
 
-_alive: Final[Alive] = weakref.WeakSet()
+_alive: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+
+class Packed:
+    """What a hook made of a saved array, and the hook that makes a tensor of it again."""
+
+    __slots__ = ("__weakref__", "kept", "unpack")
+
+    def __init__(self, kept: Any, unpack: Hook) -> None:
+        self.kept = kept
+        self.unpack = unpack
+        _alive.add(self)
 
 
 def any_hooks() -> bool:
-    """Whether any hook is registered on any node or leaf of the process; walks look for hooks only then."""
-    return len(_alive) > 0
+    """Whether there are hooks on any node, leaf or saved tensor of the process, or anomaly mode is on: plain walks know neither."""
+    return len(_alive) > 0 or is_anomaly_enabled()
 
 
 def hooks_of(target: Target) -> Hooks | None:
@@ -73,6 +87,7 @@ class HookedWalk(Walk):
         self.given = hooks
         self.seeds: list[tuple[Target, int, Any]] = []
         self.arrived: dict[int, tuple[Gradients, list[bool]]] = {}
+        self.running: Node | None = None
 
     def seed(self, root: Tensor, gradient: Any) -> None:
         """Start at ``root`` with ``gradient``."""
@@ -101,10 +116,16 @@ class HookedWalk(Walk):
             while schedule:
                 target = schedule.next()
                 gradients, owned = self.arrived.pop(id(target))
-                if isinstance(target, Node):
-                    self._run_node(target, gradients)
-                else:
-                    self._serve_leaf(target, gradients[0], owned[0])
+                try:
+                    if isinstance(target, Node):
+                        self.running = target
+                        self._run_node(target, gradients)
+                    else:
+                        self._serve_leaf(target, gradients[0], owned[0])
+                except Exception:
+                    if is_anomaly_enabled():
+                        _warn_of(target)
+                    raise
         finally:
             leave_walk(outer)
             quiet.leave(token)
@@ -181,9 +202,28 @@ class HookedWalk(Walk):
                 target = node.edges[edge]
                 if edge >= 0 and value is not None and self._goes_to(target):
                     values[edge] = self._fit(value, *_layout(target, node.indexes[edge]))
+            if is_anomaly_enabled() and is_anomaly_check_nan_enabled():
+                _refuse_nan(node, values)
         if plan.saves and not self.retain_graph:
             node.saved = None
         return values
+
+    def _saved(self, node: Node) -> tuple[Any, ...]:
+        saved = node.saved
+        if saved is None or not any(isinstance(v, (Packed, tuple)) for v in saved):
+            return super()._saved(node)
+        if node.guards:
+            self._check_guards(node)
+        arrays = _unpacked(saved)
+        if not self.create_graph:
+            return arrays
+        tensors: list[Any] = list(tensors_of_saved(self.home, node, arrays))
+        for position, array in enumerate(arrays):
+            if isinstance(array, np.ndarray) and tensors[position].array is not array:
+                # The history is the leaf's, the value is what was unpacked.
+                tensors[position] = made = tensors[position].clone()
+                made.array = array
+        return tuple(tensors)
 
     def _after(self, node: Node, table: HookTable, values: list[Any], gradients: Gradients) -> list[Any]:
         """The gradients per edge after the node's hooks, which see one per input."""
@@ -271,3 +311,47 @@ class HookedWalk(Walk):
 def _layout(target: Target, index: int) -> tuple[Any, Any]:
     """Shape and type of what arrives there."""
     return target.layouts[index] if isinstance(target, Node) else (target.array.shape, target.array.dtype)
+
+
+def _unpacked(value: Any) -> Any:
+    """The arrays of packed values; other values as they are."""
+    if isinstance(value, tuple):
+        return tuple([_unpacked(v) for v in cast("tuple[Any, ...]", value)])
+    if not isinstance(value, Packed):
+        return value
+    found = value.unpack(value.kept)
+    array = getattr(found, "array", None)
+    if not isinstance(array, np.ndarray):
+        raise ArgumentTypeError(
+            f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(found).__name__}"
+        )
+    return array
+
+
+def _refuse_nan(node: Node, values: Sequence[Any]) -> None:
+    plan = node.plan
+    for number, position in enumerate(edge_positions(plan.entry.op, plan.positions, plan.count)):
+        value = None if position is None else values[plan.positions.index(position)]
+        if value is not None and np.isnan(value if isinstance(value, np.ndarray) else value.array).any():
+            raise NumericalError(f"Function '{node.name()}' returned nan values in its {number}th output.")
+
+
+def _warn_of(target: Target) -> None:
+    """Say where the node was recorded whose gradient could not be computed, and what that computed if it was a gradient itself."""
+    if not isinstance(target, Node):
+        warn_of_anomaly("AccumulateGrad", None)
+        return
+    hooks = hooks_of(target)
+    warn_of_anomaly(target.name(), None if hooks is None else hooks.stack)
+    while hooks is not None and hooks.parent is not None:
+        parent = hooks.parent
+        hooks = hooks_of(parent)
+        stack = None if hooks is None else hooks.stack
+        warn_user(
+            f"Previous calculation was induced by {parent.name()}. "
+            + (
+                f"Traceback of forward call that induced the previous calculation:\n{stack}"
+                if stack
+                else "No forward pass information available. Enable detect anomaly during forward pass for more information."
+            )
+        )

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from telegrad.contract import checks, dtypes
+from telegrad.contract import checks, dtypes, watching
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import (
     ArgumentTypeError,
@@ -28,6 +28,7 @@ from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import AccumulateGrad, Node, Version
 from telegrad_service.engine.hooks import hooks_for, register
 from telegrad_service.engine.table import ENTRIES, Array, Entry, Plan
+from telegrad_service.engine.watch import look_at
 
 Step: TypeAlias = "tuple[str, dict[str, Any], int | None]"
 """One view op: its name, its parameters, and which output where it has several."""
@@ -374,7 +375,7 @@ def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: Sequence[
         guards += (version, version[0])
     values = [o.array for o in outputs]
     first = values[0]
-    return Node(
+    made = Node(
         plan,
         parameters,
         plan.collect(arrays, values, parameters),
@@ -385,6 +386,9 @@ def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: Sequence[
         tuple(guards),
         tuple([(a.shape, a.dtype) for a in values[1:]]) if len(values) > 1 else None,
     )
+    if watching.watchers:
+        look_at(made, outputs[0].home)
+    return made
 
 
 def spec_of(tensor: Tensor) -> Spec:

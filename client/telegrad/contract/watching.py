@@ -1,0 +1,199 @@
+"""What looks at every node as it is recorded: anomaly mode and hooks on saved tensors. Off unless somebody asks, and free then.
+
+Also who wrote the line that led here: warnings and tracebacks are about users' lines, not telegrad's.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar, Token
+from types import FrameType, TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+from telegrad.contract.errors import AutogradError
+
+_OURS: Final = ("telegrad", "telegrad_service", "")
+"""Packages whose frames are not the user's; functions that telegrad writes out at run time have no package."""
+
+
+def _users_frames() -> Iterator[FrameType]:
+    """The frames of the stack outside telegrad, innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] not in _OURS:
+            yield frame
+        frame = frame.f_back
+
+
+def users_stack() -> str:
+    """The lines that led here, telegrad's own left out, as tracebacks show them."""
+    frames = [(frame, frame.f_lineno) for frame in _users_frames()]
+    return "".join(traceback.StackSummary.extract(iter(reversed(frames))).format())
+
+
+def warn_user(message: str) -> None:
+    """Warn (UserWarning) at the innermost line outside telegrad."""
+    level = 1
+    frame: FrameType | None = sys._getframe(0)
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _OURS:
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, UserWarning, stacklevel=level)
+
+
+# Whether anybody looks -------------------------------------------------------------------------------------------------------
+
+watchers = 0
+"""How many ask for new nodes to be looked at, anywhere in the process; not to be changed from outside."""
+
+_listeners: Final[list[Callable[[], None]]] = []
+
+
+def when_watching_begins(listener: Callable[[], None]) -> None:
+    """Call ``listener`` whenever nodes begin to be looked at."""
+    _listeners.append(listener)
+
+
+def _watch(change: int) -> None:
+    global watchers  # noqa: PLW0603 - a module's attribute is what recording can look at for next to nothing
+    watchers += change
+    if watchers == change == 1:
+        for listener in _listeners:
+            listener()
+
+
+# Anomaly mode ----------------------------------------------------------------------------------------------------------------
+
+
+class _Anomaly:
+    """The mode of the whole process, as in PyTorch."""
+
+    enabled = False
+    check_nan = True
+
+
+def is_anomaly_enabled() -> bool:
+    """Whether anomaly mode is on."""
+    return _Anomaly.enabled
+
+
+def is_anomaly_check_nan_enabled() -> bool:
+    """Whether anomaly mode, once on, looks for NaN in gradients."""
+    return _Anomaly.check_nan
+
+
+def _set_anomaly(mode: bool, check_nan: bool) -> None:
+    if mode != _Anomaly.enabled:
+        _watch(1 if mode else -1)
+    _Anomaly.enabled, _Anomaly.check_nan = mode, check_nan
+
+
+class set_detect_anomaly:  # noqa: N801 - PyTorch's name
+    """Switch anomaly mode at once; as a context manager, restore at the end what was before.
+
+    In anomaly mode every recorded op remembers the lines that led to it; a backward that fails warns with those of the op whose
+    gradient it was computing, and a gradient with NaN in it fails.
+    """
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        self._before = (_Anomaly.enabled, _Anomaly.check_nan)
+        _set_anomaly(bool(mode), bool(check_nan))
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        _set_anomaly(*self._before)
+
+
+class detect_anomaly:  # noqa: N801 - PyTorch's name
+    """Anomaly mode within, see ``set_detect_anomaly``. ``check_nan=False`` lets gradients be NaN. Warns that it costs time."""
+
+    def __init__(self, check_nan: bool = True) -> None:
+        self._check_nan = bool(check_nan)
+        self._before: list[tuple[bool, bool]] = []
+        warn_user(
+            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for debugging."
+        )
+
+    def __enter__(self) -> None:
+        self._before.append((_Anomaly.enabled, _Anomaly.check_nan))
+        _set_anomaly(True, self._check_nan)
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        _set_anomaly(*self._before.pop())
+
+
+def warn_of_anomaly(name: str, stack: str | None) -> None:
+    """Say which recorded call the backward was at when it failed."""
+    if stack is None:
+        warn_user(
+            f"Error detected in {name}. No forward pass information available. Enable detect anomaly during forward pass for more "
+            "information."
+        )
+    else:
+        warn_user(f"Error detected in {name}. Traceback of forward call that caused the error:\n{stack}")
+
+
+# Saved tensors ---------------------------------------------------------------------------------------------------------------
+
+
+class Packing(NamedTuple):
+    """The two functions of ``saved_tensors_hooks``."""
+
+    pack: Callable[[Any], Any]
+    unpack: Callable[[Any], Any]
+
+
+_packing: ContextVar[Packing | None] = ContextVar("telegrad_packing", default=None)
+_disabled: ContextVar[str | None] = ContextVar("telegrad_packing_disabled", default=None)
+
+current_packing: Callable[[], Packing | None] = _packing.get
+"""The hooks on saved tensors of this thread and task, if any."""
+
+
+class saved_tensors_hooks:  # noqa: N801 - PyTorch's name
+    """Within, what ops save for backward goes through ``pack_hook``, and through ``unpack_hook`` when backward needs it.
+
+    Only the innermost pair counts. For tensors of this process; an op on remote tensors that would record is refused within.
+
+    Args:
+        pack_hook: gets each saved tensor, in ``no_grad``; what it returns is kept in place of it. It must not change its input.
+        unpack_hook: gets that, and returns a tensor like the one that was saved.
+    """
+
+    def __init__(self, pack_hook: Callable[[Any], Any], unpack_hook: Callable[[Any], Any]) -> None:
+        self.pack_hook = pack_hook
+        self.unpack_hook = unpack_hook
+        self._tokens: list[Token[Packing | None]] = []
+
+    def __enter__(self) -> Self:
+        message = _disabled.get()
+        if message is not None:
+            raise AutogradError(message)
+        self._tokens.append(_packing.set(Packing(self.pack_hook, self.unpack_hook)))
+        _watch(1)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        _watch(-1)
+        _packing.reset(self._tokens.pop())
+
+
+class disable_saved_tensors_hooks:  # noqa: N801 - PyTorch's name
+    """Within, ``saved_tensors_hooks`` raises AutogradError with this message, and so does entering it where some are active."""
+
+    def __init__(self, error_message: str) -> None:
+        self._message = error_message
+        self._tokens: list[Token[str | None]] = []
+
+    def __enter__(self) -> None:
+        if _packing.get() is not None:
+            raise AutogradError(self._message)
+        self._tokens.append(_disabled.set(self._message))
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        _disabled.reset(self._tokens.pop())

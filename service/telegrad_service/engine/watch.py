@@ -1,0 +1,58 @@
+"""New nodes under watch: anomaly mode gives them the lines that led to them, hooks on saved tensors pack what they keep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from telegrad.contract.errors import AutogradError
+from telegrad.contract.modes import no_grad
+from telegrad.contract.schedule import current_walk
+from telegrad.contract.watching import Packing, current_packing, is_anomaly_enabled, users_stack
+from telegrad_service.engine.graph import Node, tensors_of_saved
+from telegrad_service.engine.hooks import HookedWalk, Packed, hooks_for
+
+if TYPE_CHECKING:
+    from telegrad_service.engine.tensor import Engine
+
+
+def look_at(node: Node, home: Engine) -> None:
+    """A node was recorded while somebody watches."""
+    if is_anomaly_enabled():
+        hooks = hooks_for(node)
+        hooks.stack = users_stack()
+        walk = current_walk()
+        hooks.parent = walk.running if isinstance(walk, HookedWalk) else None
+    packing = current_packing()
+    if packing is not None:
+        _pack(node, home, packing)
+
+
+def _pack(node: Node, home: Engine, packing: Packing) -> None:
+    """Put in place of every saved tensor what the hook makes of it."""
+
+    def packed(array: Any, tensor: Any) -> Any:
+        if not isinstance(array, np.ndarray) or not hasattr(tensor, "array"):
+            return array
+        version = tensor.shared_version()
+        before = version[0]
+        with no_grad():
+            kept = packing.pack(tensor)
+        if version[0] != before:
+            raise AutogradError(
+                "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook cannot be "
+                "modified by in-place operations as this can lead to unexpected side-effects; return a changed clone() instead."
+            )
+        return Packed(kept, packing.unpack)
+
+    saved: tuple[Any, ...] = () if node.saved is None else node.saved
+    values: list[Any] = []
+    for value, tensor in zip(saved, tensors_of_saved(home, node, saved), strict=True):
+        if isinstance(value, tuple) and isinstance(tensor, tuple):
+            pairs: Any = zip(value, tensor, strict=True)  # pyright: ignore[reportUnknownArgumentType] - narrowed from Any
+            values.append(tuple([packed(v, t) for v, t in pairs]))
+        else:
+            values.append(packed(value, tensor))
+    node.saved = tuple(values)
+    node.guards = ()  # whether a change of the original matters is the hook's business
