@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -168,6 +170,15 @@ def test_every_op_has_a_rule_for_its_tangent(name: str) -> None:
 def test_ops_without_second_derivative_refuse_tangents(engine: Telegrad, sample: Sample) -> None:
     with pytest.raises(NotImplementedError):
         tangents(engine, sample)
+
+
+def test_rules_are_made_of_ops_that_travel() -> None:
+    """A rule runs where the tensors are not: it may use no op that only the engine makes, except on such an op itself."""
+    source = inspect.getsource(forward_rules)
+    used = set(re.findall(r'do\("([^"]+)"', source))
+
+    assert used
+    assert not [name for name in used if OPS[name].namespace == "internal"]
 
 
 def test_rules_name_ops_only() -> None:

@@ -543,11 +543,6 @@ def _inverse(call: Call) -> Any:
     return -(y @ call.tangents[0] @ y)
 
 
-def _determinant(call: Call) -> Any:
-    """The sum of cofactor times change (Jacobi's formula), right for singular matrices too."""
-    return (do("_cofactors", call.inputs[0]).conj() * call.tangents[0]).sum(dim=(-2, -1))
-
-
 def _cholesky(call: Call) -> Any:
     """``L phi(L^-1 t L^-H)``, phi being the lower triangle with half of the diagonal; of the upper factor, its adjoint."""
     upper = call.parameters["upper"]
@@ -619,7 +614,6 @@ RULES: Final[dict[str, Rule]] = {
     "var": _variance,
     "std": _deviation,
     "norm": _norm,
-    "det": _determinant,
     "cholesky": _cholesky,
     "cholesky_ex": _cholesky_ex,
     "nansum": _sum_without_nan,
