@@ -17,7 +17,7 @@ from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms import batching
 from telegrad.contract.transforms.batched import ELEMENTWISE, Batched, VmapLevel, values_of
 from telegrad.contract.transforms.wrapper import entered
-from telegrad_service.engine.graph import Node, Walk
+from telegrad_service.engine.graph import Node, Walk, tensors_of_saved
 from telegrad_service.engine.parts import Part
 
 _ = batching  # importing it fills the rules
@@ -166,7 +166,7 @@ class BatchedWalk(Walk):
         wrap, level = self.home.wrap, self.level
         batched = [Batched(level, wrap(self._zeros(node, i) if x is None else x)) for i, x in enumerate(gradients)]
         g: Any = batched[0] if len(batched) == 1 else tuple(batched)
-        made = node.plan.differentiate(g, self._as_tensors(node, saved))
+        made = node.plan.differentiate(g, tensors_of_saved(self.home, node, saved))
         return tuple([self._array(x) for x in made])
 
     def _array(self, x: Any) -> Any:
