@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn, TypeAlias
 
 from telegrad.contract import checks
-from telegrad.contract.dtypes import DType, bool_
+from telegrad.contract.dtypes import DType, bool_, int64
 from telegrad.contract.errors import ArgumentError, AutogradError, ShapeError
 from telegrad.contract.modes import is_grad_enabled, no_grad
 from telegrad.contract.ops import OPS, Op, Outcome, Shape, Spec, UnknownShape, checked, find
@@ -342,6 +342,11 @@ def do(name: str, *inputs: Any, **parameters: Any) -> Any:
     raise LookupError(f"{name} needs a tensor")
 
 
+def counted(like: Any, count: int) -> Any:
+    """0, 1, 2, ... where ``like`` lives, which need not be a session that users see."""
+    return like._apply("arange", start=0, end=count, dtype=int64)
+
+
 def aligned(value: Any, rank: int) -> Any:
     """Rows with ones put in front of their dimensions until they have ``rank`` of them."""
     shape = value.shape
@@ -499,7 +504,7 @@ def _rows_apart(level: VmapLevel, vectors: Any, is_grads_batched: bool) -> Any:
     several = v.shape[0]
     rest = v.shape[2:]
     v = v._apply("unsqueeze", v, dim=1)  # [several, 1, row, ...]
-    own = v.session.eye(size, dtype=bool_)
+    own = v._apply("eye", n=size, dtype=bool_)
     own = own._apply("reshape", own, shape=(1, size, size, *(1,) * len(rest)))
     apart = v._apply("where", own, v, 0)
     return apart._apply("reshape", apart, shape=(several * size, size, *rest))
@@ -509,4 +514,4 @@ def _swapped(value: Any) -> Any:
     return value._apply("transpose", value, dim0=0, dim1=1)
 
 
-__all__ = ["ELEMENTWISE", "RULES", "Batched", "Call", "VmapLevel", "aligned", "by_rows", "do", "rule", "values_of"]
+__all__ = ["ELEMENTWISE", "RULES", "Batched", "Call", "VmapLevel", "aligned", "by_rows", "counted", "do", "rule", "values_of"]

@@ -13,7 +13,7 @@ FAMILIES = ("elementwise", "transcendental", "comparison", "special")
 """All ops of these broadcast their tensors and know no dimensions, unless they have a parameter ``dim``."""
 
 ELEMENTWISE.update(name for name, op in OPS.items() if op.family in FAMILIES and "dim" not in op.parameters)
-ELEMENTWISE.update(("to", "clone", "conj", "real", "imag", "angle", "contiguous", "detach"))
+ELEMENTWISE.update(("to", "clone", "conj", "real", "imag", "angle", "contiguous", "detach", "data"))
 ELEMENTWISE.update(("relu", "leaky_relu", "elu", "hardtanh", "gelu", "silu", "softplus", "logsigmoid"))
 ELEMENTWISE.update(("zeros_like", "ones_like", "full_like"))
 ELEMENTWISE.update(("frexp", "ldexp", "complex", "polar", "view_as_complex", "view_as_real", "_as_complex"))

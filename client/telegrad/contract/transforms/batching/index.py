@@ -9,7 +9,7 @@ from telegrad.contract.errors import ArgumentValueError, AutogradError
 from telegrad.contract.indexing import MASKS, Resolved, placement, resolve
 from telegrad.contract.kinds import TensorSlot
 from telegrad.contract.shapes import broadcast, dimension
-from telegrad.contract.transforms.batched import Call, aligned, by_rows, do, rule, values_of
+from telegrad.contract.transforms.batched import Call, aligned, by_rows, counted, do, rule, values_of
 from telegrad.contract.transforms.batching.reduce import at_least_1d, moved
 
 DYNAMIC = "vmap: We do not support batching operators that can support dynamic shape."
@@ -19,7 +19,7 @@ DYNAMIC = "vmap: We do not support batching operators that can support dynamic s
 def numbers(call: Call, *shape: int) -> Any:
     """The number of each row, in that shape."""
     first: Any = next(v for v, b in zip(call.values, call.batched, strict=True) if b)
-    return do("reshape", first.session.arange(call.size), shape=shape)
+    return do("reshape", counted(first, call.size), shape=shape)
 
 
 # Brackets --------------------------------------------------------------------------------------------------------------------

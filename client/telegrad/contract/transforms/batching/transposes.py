@@ -8,7 +8,7 @@ from typing import Any
 from telegrad.contract.indexing import MASKS, placement, resolve
 from telegrad.contract.kinds import TensorSlot
 from telegrad.contract.shapes import broadcast
-from telegrad.contract.transforms.batched import Call, aligned, by_rows, do, rule
+from telegrad.contract.transforms.batched import Call, aligned, by_rows, counted, do, rule
 from telegrad.contract.transforms.batching.index import numbers
 from telegrad.contract.transforms.batching.reduce import moved
 
@@ -105,7 +105,7 @@ def view_embed(call: Call) -> Any:
     size = tuple(p["size"])
     count = math.prod(size)
     g = call.rows(0)
-    places = do("reshape", g.session.arange(count), shape=size)
+    places = do("reshape", counted(g, count), shape=size)
     for name, parameters, output in p["chain"]:
         made = do("reshape" if name == "view" else name, places, **parameters)
         places = made if output is None else made[output]
