@@ -515,7 +515,8 @@ class Walk:
             for position in positions:
                 self.captured[position] = gradient
             if accumulate:
-                self.made_bytes += leaf.accumulate_grad(gradient, may_keep=owned or may_steal(gradient))
+                may_keep = owned or may_steal(gradient)  # asked first: as an argument, the call would hold it too
+                self.made_bytes += leaf.accumulate_grad(gradient, may_keep=may_keep)
         for tensor, gradient in self.retained:
             self.made_bytes += tensor.accumulate_grad(gradient, in_place=False)
 
