@@ -468,6 +468,37 @@ def set_grad(tensor: Any, value: Any) -> None:
     home.record(Set(name, grad=value_name), touches=(leaf,), depth=4)
 
 
+def set_data(tensor: Any, value: Any) -> None:
+    """Record an assignment to ``data``."""
+    home = tensor._home
+    name, value_name = name_of(home, tensor, "tensor"), name_of(home, value, "data")
+    history, dtype = tensor.history(), value.known_dtype()
+    if dtype is not None:
+        checks.check_data(history is not None and history is not UNKNOWN, dtype)
+    extra = tensor.extra()
+    extra.base, extra.dtype = None, dtype
+    tensor._spec = value._spec
+    if extra.leaf is not None:
+        extra.leaf.spec = value._spec
+    home.roots[tensor._name] = home.roots.get(value_name, value_name)
+    home.writes += 1
+    home.record(Set(name, data=value_name), touches=(tensor,), depth=5)
+
+
+def detach_in_place(tensor: Any) -> None:
+    """Record that a tensor leaves its history. Whether it is a view, the server knows for certain."""
+    home = tensor._home
+    name = name_of(home, tensor, "tensor")
+    extra = tensor.extra()
+    leaf = tensor.leaf()
+    if isinstance(tensor._node, Node) and tensor._node.retained and leaf in tensor._node.retained:
+        tensor._node.retained.remove(leaf)
+    tensor._node = UNKNOWN if extra.base is not None else None
+    extra.index = 0
+    home.leaves.pop(tensor._name, None)
+    home.record(Set(name, detach=True), touches=(tensor,), depth=5)
+
+
 def retain_grad(tensor: Any) -> None:
     """Record that backward keeps the gradient of a non-leaf."""
     home = tensor._home

@@ -174,6 +174,16 @@ class Handle(TensorOps):
 
         return edge_of(self)
 
+    def _take_data(self, value: Any) -> None:
+        from telegrad._autograd import set_data  # it needs this module
+
+        set_data(self, value)
+
+    def _cut_history(self) -> None:
+        from telegrad._autograd import detach_in_place  # it needs this module
+
+        detach_in_place(self)
+
     def _increment_version(self) -> None:
         raise AutogradError("a remote tensor's memory is the server's alone, so that nobody can change it behind telegrad's back")
 

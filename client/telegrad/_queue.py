@@ -26,9 +26,9 @@ from telegrad.contract.commands import (
 from telegrad.contract.errors import TelegradError
 from telegrad.contract.ops import find
 
-Applied: TypeAlias = "tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool, CodeType, int]"
-"""An op that makes new tensors: op, inputs as on the wire, parameters, output names, grad mode, and the place of the call. A bare
-tuple, because making one takes 30 ns and there is one per op."""
+Applied: TypeAlias = "tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool, str | None, CodeType, int]"
+"""An op that makes new tensors: op, inputs as on the wire, parameters, output names, grad mode, scope, and the place of the call. A
+bare tuple, because making one takes 30 ns and there is one per op."""
 
 GRAD_SUFFIX: Final = ".grad"
 
@@ -72,7 +72,7 @@ class Recorded:
         touches: handles and leaves of which nothing is known if the command is not done.
         array: what a create carries.
         reply: where the result goes.
-        applied: op, inputs, parameters, no outputs, grad mode.
+        applied: op, inputs, parameters, no outputs, grad mode, scope.
         arrays: what creates in callbacks carry, by buffer.
     """
 
@@ -87,7 +87,7 @@ class Recorded:
         touches: tuple[Any, ...] = (),
         array: codec.Array | None = None,
         reply: Reply | None = None,
-        applied: tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool] | None = None,
+        applied: tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool, str | None] | None = None,
         arrays: Mapping[str, codec.Array] | None = None,
     ) -> None:
         self.command = command
@@ -105,7 +105,7 @@ Entry: TypeAlias = "Applied | Recorded"
 
 def place(entry: Entry) -> str:
     """Where the user recorded it: file, line, function and the line's text."""
-    code, instruction = (entry.code, entry.instruction) if isinstance(entry, Recorded) else (entry[5], entry[6])
+    code, instruction = (entry.code, entry.instruction) if isinstance(entry, Recorded) else (entry[6], entry[7])
     line = code.co_firstlineno
     for start, end, number in code.co_lines():
         if start <= instruction < end and number is not None:
@@ -124,7 +124,7 @@ def encode(entries: Sequence[Entry]) -> tuple[list[dict[str, Any]], dict[str, co
     arrays: dict[str, codec.Array] = {}
     for entry in entries:
         if not isinstance(entry, Recorded):
-            commands.append(_encode_apply(entry[0], entry[1], entry[2], entry[3], entry[4]))
+            commands.append(_encode_apply(entry[0], entry[1], entry[2], entry[3], entry[4], entry[5]))
         elif entry.command is None:
             commands.append(_encode_apply(*entry.applied))  # type: ignore[misc]  # pyright: ignore[reportOptionalIterable]
         else:
@@ -143,9 +143,9 @@ def commands_of(entries: Sequence[Entry]) -> tuple[tuple[Command, ...], dict[str
     for entry in entries:
         command = entry.command if isinstance(entry, Recorded) else None
         if command is None:
-            applied = entry.applied if isinstance(entry, Recorded) else entry[:5]
-            op, inputs, parameters, outputs, grad = applied  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
-            commands.append(Apply(op, tuple(inputs), parameters, outputs or None, grad))
+            applied = entry.applied if isinstance(entry, Recorded) else entry[:6]
+            op, inputs, parameters, outputs, grad, scope = applied  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+            commands.append(Apply(op, tuple(inputs), parameters, outputs or None, grad, scope))
             continue
         if isinstance(entry, Recorded):
             if entry.array is not None and isinstance(command, Create) and command.buffer is not None:
@@ -155,7 +155,9 @@ def commands_of(entries: Sequence[Entry]) -> tuple[tuple[Command, ...], dict[str
     return tuple(commands), arrays
 
 
-def _encode_apply(op: str, inputs: Sequence[Any], parameters: dict[str, Any], outputs: Sequence[str], grad: bool) -> dict[str, Any]:
+def _encode_apply(
+    op: str, inputs: Sequence[Any], parameters: dict[str, Any], outputs: Sequence[str], grad: bool, scope: str | None
+) -> dict[str, Any]:
     """What ``encode_command(Apply(...))`` gives, without making the Apply."""
     command: dict[str, Any] = {"command": "apply", "op": op}
     command["inputs"] = [v if v.__class__ is str or v is None else kinds.encode_number(v) for v in inputs]
@@ -165,6 +167,8 @@ def _encode_apply(op: str, inputs: Sequence[Any], parameters: dict[str, Any], ou
         command["outputs"] = list(outputs)
     if not grad:
         command["grad_enabled"] = False
+    if scope is not None:
+        command["scope"] = scope
     return command
 
 
@@ -211,7 +215,7 @@ def _outer_references(command: Command) -> Iterable[str]:
     if isinstance(command, Grad):
         return [*command.outputs, *command.inputs, *[v for v in command.grad_outputs or () if v is not None]]
     if isinstance(command, Set):
-        return [command.tensor, command.grad] if isinstance(command.grad, str) else [command.tensor]
+        return [n for n in (command.tensor, command.grad, command.data) if isinstance(n, str)]
     if isinstance(command, Read):
         return [command.tensor]
     if isinstance(command, Run):
@@ -277,5 +281,5 @@ class Taint:
             self._changed.setdefault(self._roots.get(target, target), error)
         elif isinstance(command, Backward):
             self._backward = self._backward or error
-        elif isinstance(command, Set) and (command.requires_grad is not None or command.grad is not ABSENT or command.retain_grad):
+        elif isinstance(command, Set) and command.changes:
             self._changed.setdefault(self._roots.get(command.tensor, command.tensor), error)

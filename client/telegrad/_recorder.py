@@ -37,6 +37,7 @@ from telegrad.contract.errors import (
 from telegrad.contract.hooks import Alive
 from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import OPS, Op, Spec, UnknownShape, find
+from telegrad.contract.scope import active, current_scope
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, running
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class Recorder:
         if _files.get(frame.f_code.co_filename, True):
             frame = users_frame(frame)
         queue = self.sink
-        queue.append((op, names, parameters, (name,), grad, frame.f_code, frame.f_lasti))
+        queue.append((op, names, parameters, (name,), grad, current_scope() if active else None, frame.f_code, frame.f_lasti))
         count = len(queue)
         if count == 1 or not count % _defaults.RELEASE_COMMANDS:
             self._tick(count)
@@ -343,9 +344,9 @@ class Recorder:
             if index:
                 output.extra().index = index
             if row.view:
-                output.link_view(inputs[0], keeps_history=row.name != "detach")
+                output.link_view(inputs[0], keeps_history=row.name not in ("detach", "data"))
             made.append(output)
-        self.put((op, names, parameters, tuple([m._name for m in made]), grad, *users_place(2)))
+        self.put((op, names, parameters, tuple([m._name for m in made]), grad, current_scope(), *users_place(2)))
         return made[0] if plan.single else tuple(made)
 
     def _apply_in_place(
@@ -368,7 +369,7 @@ class Recorder:
             if node is not None or history is not None or view:
                 self._rewrite_history(target, plan, node, view)
         self.writes += 1
-        self.put(Recorded(None, *place, touches=(target,), applied=(op, names, parameters, (), grad)))
+        self.put(Recorded(None, *place, touches=(target,), applied=(op, names, parameters, (), grad, current_scope())))
         return target
 
     def _rewrite_history(self, target: Any, plan: Foresight, node: Any, view: bool) -> None:

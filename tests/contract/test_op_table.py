@@ -143,7 +143,20 @@ def test_every_op_has_a_summary_that_is_a_sentence() -> None:
     assert missing(n for n, row in PUBLIC.items() if not re.match(r"[^\n]+[.`)\]]$", row.doc.split("\n\n")[0])) == []
 
 
-ONLY_METHODS = {"contiguous", "copy", "expand", "getitem", "index", "new_full", "repeat", "sum_to_size", "to", "unfold", "view"}
+ONLY_METHODS = {
+    "contiguous",
+    "copy",
+    "data",
+    "expand",
+    "getitem",
+    "index",
+    "new_full",
+    "repeat",
+    "sum_to_size",
+    "to",
+    "unfold",
+    "view",
+}
 """What only makes sense on a tensor is no free function in PyTorch either."""
 
 
@@ -190,8 +203,8 @@ def in_place_methods() -> dict[str, Callable[..., Any]]:
     }
 
 
-NO_OP_IN_PLACE = {"requires_grad", "zero"}
-"""A setting, and a form of ``fill_``."""
+NO_OP_IN_PLACE = {"detach", "requires_grad", "zero"}
+"""Settings, and a form of ``fill_``."""
 
 
 def test_every_in_place_op_has_its_method_and_the_other_way_round() -> None:

@@ -49,6 +49,7 @@ def test_inputs_stay_and_results_share_their_version_exactly_with_their_memory(e
         for output in outputs:
             if output is not tensor and output.array.size:
                 shared = output.version is not None and output.version is tensor.version
+                shared = shared or sample.op == "data"  # the alias whose changes nobody counts
                 assert shared == np.may_share_memory(output.array, tensor.array)
 
 

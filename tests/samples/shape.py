@@ -88,6 +88,7 @@ SAMPLES: list[Sample] = [
     *_each("tile", "repeat", (X, (2,)), (X, (2, 1, 1)), (X, (2, 2))),
     Sample("Tensor.contiguous", (X,), op="contiguous"),
     Sample("Tensor.detach", (X,), op="detach", gradient=False),
+    Sample("Tensor.data.__get__", (X,), op="data", gradient=False),
     *_each("permute", "permute", (CUBE, (2, 0, 1)), (CUBE, (-1, 1, 0)), (rand(), ()), (rand(3), (0,)), (complexes(2, 2), (1, 0))),
     *_each("Tensor.permute", "permute", (CUBE, 1, 2, 0), (X, (1, 0))),
     *_each(

@@ -111,6 +111,15 @@ def check_assigned_grad(tensor: Spec, gradient: Spec) -> None:
         )
 
 
+def check_data(requires_grad: bool, dtype: DType) -> None:
+    """Refuse data of a type that has no gradients for a tensor that needs them."""
+    if requires_grad and not dtype.is_differentiable:
+        raise DTypeError("data set to a tensor that requires gradients must be floating point or complex dtype")
+
+
+CUT_VIEW: Final = "Can't detach views in-place. Use detach() instead: a view's history is that of the tensor it is a view of."
+
+
 def check_vectors(count: int, vectors: Sequence[Any]) -> None:
     """Refuse another number of vectors than of tensors to differentiate."""
     if len(vectors) != count:

@@ -21,6 +21,7 @@ from telegrad.contract.callbacks import Callback
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
 from telegrad.contract.kinds import Kind
 from telegrad.contract.ops import find
+from telegrad.contract.scope import MAX_PATH_LENGTH, checked_path
 
 importlib.import_module("telegrad.contract.tensor")  # fills the op table
 
@@ -77,6 +78,7 @@ class Apply:
         outputs: names of the results, null for one that is not wanted; fewer than results leaves the rest unnamed. An
             in-place op has no new tensor; a name given to it becomes another name of the changed one.
         grad_enabled: false records no history, as inside ``torch.no_grad()``.
+        scope: the part of the graph that the op belongs to, a name or several joined by ``/``; pictures group by it.
     """
 
     command: ClassVar[str] = "apply"
@@ -85,6 +87,7 @@ class Apply:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str | None, ...] | None = None
     grad_enabled: bool = True
+    scope: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,8 @@ class Set:
         grad: null clears the accumulated gradient; a reference assigns that tensor.
         retain_grad: true keeps the gradient of a non-leaf.
         name: another name for the tensor, for example for ``x.grad``.
+        data: the tensor whose memory, shape and dtype this one gets; history and gradient stay.
+        detach: true makes it a leaf that does not require grad; not of a view.
     """
 
     command: ClassVar[str] = "set"
@@ -144,6 +149,13 @@ class Set:
     grad: str | _Absent | None = ABSENT
     retain_grad: bool | None = None
     name: str | None = None
+    data: str | None = None
+    detach: bool | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes the tensor, and does not only name it."""
+        return (self.requires_grad, self.retain_grad, self.data, self.detach) != (None,) * 4 or self.grad is not ABSENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +358,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "parameters": _kind({"type": "object"}, _mapping, dict),
         "outputs": _NAME_LIST,
         "grad_enabled": kinds.BOOL,
+        "scope": _kind(_nullable({"type": "string", "minLength": 1, "maxLength": MAX_PATH_LENGTH}), _optional(checked_path)),
     },
     "backward": {
         "tensors": _REFERENCE_LIST,
@@ -373,6 +386,8 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "grad": _kind(_nullable(REFERENCE_SCHEMA), _optional(_reference)),
         "retain_grad": _BOOL_OR_NULL,
         "name": _OPTIONAL_NAME,
+        "data": _kind(_nullable(REFERENCE_SCHEMA), _optional(_reference)),
+        "detach": _BOOL_OR_NULL,
     },
     "read": {
         "tensor": _REFERENCE_KIND,

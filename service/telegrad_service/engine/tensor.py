@@ -211,6 +211,25 @@ class Tensor(AbstractTensor):
     def _increment_version(self) -> None:
         self.shared_version()[0] += 1
 
+    def contiguous(self) -> Tensor:
+        """See ``TensorOps.contiguous``."""
+        return self if self.array.flags.c_contiguous and not running() else cast(Tensor, self._apply("contiguous", self))
+
+    def _take_data(self, value: Any) -> None:
+        self._same_home(value)
+        checks.check_data(self.requires_grad, value.dtype)
+        if self.base is not None:
+            self.current_node()  # what it is now; what is written from now on, the base does not have
+            self.base = None
+        self.array = value.array
+
+    def _cut_history(self) -> None:
+        if self.base is not None:
+            raise AutogradError(checks.CUT_VIEW)
+        if self.node is not None:
+            self.node.release(self.output_index, self)
+        self.node, self.output_index, self.tracks = None, 0, False
+
     @property
     def _version(self) -> int:
         return 0 if self.version is None else self.version[0]
@@ -611,6 +630,8 @@ def _link_views(
             apart = (t.array is not array and mine is None) or not np.may_share_memory(t.array, array)
             if apart and t.array.size:
                 continue  # reshape had to copy; without elements there is nothing to copy, and history matters alone
+        if entry.op.name == "data":
+            continue  # nobody notices what is written there
         t.version = source.shared_version()
         if entry.op.name == "detach":
             continue

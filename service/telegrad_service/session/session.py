@@ -6,6 +6,7 @@ the session as it was. A batch has prefix semantics: the first command that fail
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ from telegrad.contract.errors import (
 )
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import find
+from telegrad.contract.scope import at_scope
 from telegrad_service.engine import autograd
 from telegrad_service.engine.rules import load
 from telegrad_service.engine.table import ENTRIES
@@ -57,6 +59,8 @@ load()
 Names = MutableMapping[str, Tensor]
 
 GRAD_SUFFIX: Final = ".grad"
+
+_NO_SCOPE: Final = contextlib.nullcontext()
 
 # Memory that an answer takes while it is made: a number as a Python object and as text, and a description.
 _JSON_NUMBER_BYTES: Final = 64
@@ -200,10 +204,11 @@ class Session:
             self._require_room(1 if count is None else count)
         token = modes.set_mode(command.grad_enabled)
         try:
-            if in_place:
-                made: Any = apply_in_place(self.engine, op.name, inputs, dict(command.parameters))
-            else:
-                made = compute(self.engine, ENTRIES[op.name], inputs, {**op.defaults, **command.parameters}, call)
+            with _NO_SCOPE if command.scope is None else at_scope(command.scope):
+                if in_place:
+                    made: Any = apply_in_place(self.engine, op.name, inputs, dict(command.parameters))
+                else:
+                    made = compute(self.engine, ENTRIES[op.name], inputs, {**op.defaults, **command.parameters}, call)
         finally:
             modes.reset_mode(token)
         outputs = made if isinstance(made, tuple) else (made,)
@@ -279,6 +284,11 @@ class Session:
             gradient = self._resolve(command.grad, context)
         if command.retain_grad is False:
             raise ArgumentValueError("retain_grad can only be switched on")
+        if command.detach is False:
+            raise ArgumentValueError("detach can only be asked for: a tensor does not get its history back")
+        if command.data is not None or command.detach:
+            self._set_memory_or_history(command, tensor, context)
+            return
         # The steps that can be refused come first; each refuses before it changes anything.
         before = tensor.tracks
         if command.requires_grad is not None:
@@ -293,6 +303,15 @@ class Session:
             raise
         if command.name is not None:
             context.names[command.name] = tensor
+
+    def _set_memory_or_history(self, command: Set, tensor: Any, context: _Context) -> None:
+        """``data`` and ``detach`` change so much that each is a command of its own, as each is a statement in a script."""
+        if command != Set(command.tensor, data=command.data, detach=command.detach) or (command.data and command.detach):
+            raise ArgumentValueError("data and detach are set alone; send what else is to be set as commands of their own")
+        if command.data is not None:
+            tensor.data = self._resolve(command.data, context)
+        else:
+            tensor.detach_()
 
     def _read(self, command: Read, context: _Context) -> dict[str, Any]:
         tensor = self._find(command.tensor, context)

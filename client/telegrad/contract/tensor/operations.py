@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from telegrad.contract.tensor.alias import AliasOps
 from telegrad.contract.tensor.alignment import AlignmentOps
 from telegrad.contract.tensor.comparison import ComparisonOps
 from telegrad.contract.tensor.composite import CompositeOps
@@ -45,6 +46,7 @@ class TensorOps(
     LikeOps,
     ReduceOps,
     ShapeOps,
+    AliasOps,
     PartOps,
     CompositeOps,
     IndexOps,

@@ -7,7 +7,7 @@ from typing import Final
 
 FAMILIES: Final = (
     *("creation", "elementwise", "transcendental", "comparison", "conversion"),
-    *("reduce", "shape", "index"),
+    *("reduce", "shape", "alias", "index"),
     *("counting", "scattering", "statistics"),
     *("linalg", "decompositions", "factorisations", "systems", "nn", "losses"),
     *("conv", "recurrent", "resampling", "sampling", "alignment", "fft", "parts", "stft", "special"),
