@@ -189,6 +189,7 @@ class AsyncTensor(Handle):
                 await self.session.wait_for(reply)
             _autograd.learn_grads(self._home, questions)
             found = _autograd.known_grad(self, resolved=True)
+        _autograd.warn_if_never_there(self, found)
         return cast("AsyncTensor | None", found)
 
     @property

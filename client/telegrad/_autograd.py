@@ -21,7 +21,7 @@ from telegrad.contract.errors import ArgumentTypeError, AutogradError, LeafError
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected_grad, refuse_backward, running
-from telegrad.contract.watching import is_anomaly_enabled
+from telegrad.contract.watching import is_anomaly_enabled, warn_of_cycle, warn_of_no_grad
 
 if TYPE_CHECKING:
     from telegrad._hooks import Foreseen
@@ -146,6 +146,8 @@ def backward(
         for leaf in reach.retained():
             leaf.settle(UNKNOWN, home.grad_epoch)
     home.writes += 1
+    if create_graph:
+        warn_of_cycle()
     home.record(
         Backward(
             tuple(names),
@@ -443,6 +445,13 @@ def known_grad(tensor: Any, *, resolved: bool = False) -> Any:
     leaf.settle(handle, home.grad_epoch)
     home.record(Set(f"{tensor._name}.grad", name=name), touches=(leaf,), depth=4)
     return handle
+
+
+def warn_if_never_there(tensor: Any, found: Any) -> None:
+    """Warn where a gradient was asked for that no backward will leave, as far as that is known without asking."""
+    history, extra = tensor.history(), tensor._extra
+    if found is None and isinstance(history, Node) and (extra is None or extra.leaf not in (history.retained or ())):
+        warn_of_no_grad()
 
 
 def set_grad(tensor: Any, value: Any) -> None:

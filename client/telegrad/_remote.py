@@ -103,6 +103,7 @@ class Tensor(Handle, AbstractTensor):
         if found is UNKNOWN:
             self.session.resolve_grads(self)
             found = _autograd.known_grad(self, resolved=True)
+        _autograd.warn_if_never_there(self, found)
         return cast("Tensor | None", found)
 
     @grad.setter

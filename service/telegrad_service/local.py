@@ -9,6 +9,7 @@ from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, Sess
 from telegrad.contract.session import BaseSession, one_or_many
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected_grad, refuse_backward, running
+from telegrad.contract.watching import warn_of_cycle
 from telegrad_service import process, settings
 from telegrad_service.engine import autograd
 from telegrad_service.engine.picture import describe_graph, draw
@@ -57,6 +58,8 @@ class LocalSession(BaseSession):
         """Accumulate gradients; see ``telegrad.autograd.backward``."""
         if running():
             refuse_backward()
+        if create_graph:
+            warn_of_cycle()
         autograd.backward(
             one_or_many(tensors, "tensors"),
             None if grad_tensors is None else one_or_many(grad_tensors, "grad_tensors"),

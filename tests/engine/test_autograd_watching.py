@@ -13,7 +13,7 @@ import telegrad
 from telegrad.contract import watching
 from tests.parity.scripts.hooks import leaf
 from tests.parity.transcripts import Failure, attempt, disagreements
-from tests.places import open_session
+from tests.places import PLACES, open_session
 from tests.references.sides import HAS_TORCH, torch_side
 
 Script = Callable[[Any], Any]
@@ -198,6 +198,29 @@ def test_gradients_of_gradients_name_both_lines() -> None:
     assert len(texts) == 3
     assert re.search(r"(?s)Previous calculation was induced by PowBackward0.*the second line\n$", texts[1])
     assert re.search(r"(?s)Previous calculation was induced by PowBackward0.*the first line\n$", texts[2])
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_pytorch_warns_of_around_backward(place: str) -> None:
+    with open_session(place):
+        x = leaf(telegrad, 2.0)
+        y = x * x
+        with pytest.warns(UserWarning, match="reference cycle") as seen:
+            y.backward(create_graph=True)
+        assert seen[0].filename == __file__
+        with pytest.warns(UserWarning, match="not a leaf Tensor") as seen:
+            assert y.grad is None
+        assert seen[0].filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            telegrad.autograd.grad(x * x, x, create_graph=True)
+            assert x.grad is not None
+            z = x * 2
+            z.retain_grad()
+            assert z.grad is None
+            assert x.detach().grad is None
+            z.backward()
+            assert z.grad is not None
 
 
 @pytest.mark.parametrize("mode", ["anomaly", "packing"])

@@ -44,6 +44,24 @@ def warn_user(message: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=level)
 
 
+def warn_of_cycle() -> None:
+    """Of a backward with ``create_graph``: the gradient's history leads to the leaf whose ``grad`` it is."""
+    warn_user(
+        "Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which can "
+        "cause a memory leak. We recommend using autograd.grad when creating the graph to avoid this. If you have to use this "
+        "function, make sure to reset the .grad fields of your parameters to None after use to break the cycle and avoid the leak."
+    )
+
+
+def warn_of_no_grad() -> None:
+    """Of reading ``grad`` where backward will never leave one."""
+    warn_user(
+        "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be populated "
+        "during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the "
+        "non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead."
+    )
+
+
 # Whether anybody looks -------------------------------------------------------------------------------------------------------
 
 watchers = 0

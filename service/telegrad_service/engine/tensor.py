@@ -162,7 +162,14 @@ class Tensor(AbstractTensor):
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient accumulated so far, or None."""
+        """The gradient accumulated so far, or None. Warns where there will never be one: of a non-leaf that retains none."""
+        if self._grad is None and (self.node is not None or self.base is not None) and not (self.is_leaf or self.retains_grad):
+            watching.warn_of_no_grad()
+        return self._grad
+
+    @property
+    def gradient(self) -> Tensor | None:
+        """``grad`` for those who only look, without a warning."""
         return self._grad
 
     @grad.setter
