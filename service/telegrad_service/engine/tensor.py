@@ -168,7 +168,7 @@ class Tensor(AbstractTensor):
         return self._grad
 
     @property
-    def gradient(self) -> Tensor | None:
+    def kept_gradient(self) -> Tensor | None:
         """``grad`` for those who only look, without a warning."""
         return self._grad
 

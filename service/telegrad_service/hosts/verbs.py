@@ -196,7 +196,7 @@ def _apply(session: Session, work: Work) -> Answer:
 
 def _backward(session: Session, work: Work) -> Answer:
     session.apply(decode_fields(Backward, _object(session, work)))
-    leaves = [n for n, t in session.names.items() if t.requires_grad and t.gradient is not None and t.is_leaf]
+    leaves = [n for n, t in session.names.items() if t.requires_grad and t.kept_gradient is not None and t.is_leaf]
     return _json({"leaves": leaves})
 
 

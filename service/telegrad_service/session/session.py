@@ -409,7 +409,7 @@ class Session:
         if reference.endswith(GRAD_SUFFIX):
             owner = context.names.get(reference[: -len(GRAD_SUFFIX)])
             if owner is not None:
-                return owner.gradient
+                return owner.kept_gradient
         raise NotFoundError("the session has no tensor of that name")
 
     def _resolve(self, reference: str, context: _Context) -> Tensor:
@@ -518,7 +518,7 @@ def describe(name: str, tensor: Tensor) -> dict[str, Any]:
         "requires_grad": tensor.requires_grad,
         "is_leaf": node is None,
         "grad_fn": None if node is None else node.name(),
-        "has_grad": tensor.gradient is not None,
+        "has_grad": tensor.kept_gradient is not None,
         "retains_grad": tensor.retains_grad,
         "version": tensor._version,
         "nbytes": tensor.array.nbytes,

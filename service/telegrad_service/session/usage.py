@@ -32,7 +32,7 @@ def count(tensors: Iterable[Tensor]) -> Held:
         seen.add(id(item))
         if isinstance(item, Tensor):
             _add(buffers, item.array)
-            todo.extend(x for x in (item.node, item.base, item.gradient) if x is not None)
+            todo.extend(x for x in (item.node, item.base, item.kept_gradient) if x is not None)
             continue
         nodes += 1
         todo.extend(item.edges)
