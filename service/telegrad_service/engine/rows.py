@@ -16,13 +16,14 @@ WIDE: Final = 128
 """From this many columns on, adding row after row beats a segmented sum: six times at a thousand."""
 
 
-def add_rows(table: Array, rows: Array, values: Array) -> None:
+def add_rows(table: Array, rows: Array, values: Array, *, empty: bool = False) -> None:
     """``table[rows[i]] += values[i]`` for every i, repeats included, in place.
 
     Args:
         table: [count, width], or [count].
         rows: [n] integers in [0, count).
         values: [n, width], or [n], of the table's type.
+        empty: the table holds zeros only, so that the first value of each row may be written instead of added.
     """
     if not rows.size or not values.size:
         return
@@ -37,7 +38,10 @@ def add_rows(table: Array, rows: Array, values: Array) -> None:
     ordered = rows[order]
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     if starts.size == rows.size:
-        table[rows] += values
+        if empty:
+            table[rows] = values
+        else:
+            table[rows] += values
         return
     counts = np.diff(starts, append=rows.size)
     if int(counts.max()) > FEW and width >= WIDE:
@@ -49,6 +53,11 @@ def add_rows(table: Array, rows: Array, values: Array) -> None:
         table[ordered[starts]] += np.add.reduceat(values[order], starts, axis=0)
         return
     repeat = 0
+    if empty:
+        table[ordered[starts]] = values[order[starts]]
+        repeat = 1
+        left = counts > repeat
+        starts, counts = starts[left] + 1, counts[left]
     while starts.size:
         table[ordered[starts]] += values[order[starts]]
         repeat += 1

@@ -82,7 +82,7 @@ derivative(
 def _embedding_gradient(self: Array, indices: Array, count: int, padding_idx: int | None) -> Any:
     width = self.shape[-1]
     table = np.zeros((count, width), self.dtype)
-    add_rows(table, indices.reshape(-1), self.reshape(indices.size, width))
+    add_rows(table, indices.reshape(-1), self.reshape(indices.size, width), empty=True)
     if padding_idx is not None:
         table[padding_idx] = 0
     return table
