@@ -227,6 +227,19 @@ def test_too_much_arithmetic_is_refused(client, at):
     assert problem["predicted"] >= 10**13
 
 
+def test_many_vectors_are_counted_before_they_are_walked(client, at):
+    commands = [
+        {"command": "create", "id": "w", "data": [1.0] * 100, "requires_grad": True},
+        {"command": "apply", "op": "sum", "inputs": ["w"], "outputs": ["total"]},
+        {"command": "apply", "op": "expand", "inputs": ["x"], "parameters": {"size": [10**9]}, "outputs": ["vectors"]},
+        {"command": "grad", "outputs": ["total"], "inputs": ["w"], "grad_outputs": ["vectors"], "is_grads_batched": True},
+    ]
+
+    problem = assert_problem(client.post(f"{at}/batch", json={"commands": commands}), status=422, code="limit")
+
+    assert (problem["limit"], problem["failed"], problem["predicted"]) == ("max_tensor_bytes", 3, 4 * 100 * 10**9)
+
+
 def test_sessions_are_counted(client):
     made = [client.post("/v1/sessions") for _ in range(3)]
     assert [m.status_code for m in made] == [201] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -257,6 +258,25 @@ def _one_by_one(
             present = [t for t in column if t is not None]
             results.append(stack(present) if present else None)
     return results
+
+
+def largest_on_the_way(roots: Sequence[Tensor]) -> int:
+    """Bytes of the largest value in the graph of ``roots``: what one gradient takes at most on its way."""
+    largest = max((t.array.size * t.array.itemsize for t in roots), default=0)
+    seen: set[int] = set()
+    todo: list[Any] = [node for t in roots if (node := t.current_node()) is not None]
+    while todo:
+        node = todo.pop()
+        if node.number in seen:
+            continue
+        seen.add(node.number)
+        for target in node.edges:
+            if isinstance(target, Tensor):
+                largest = max(largest, target.array.size * target.array.itemsize)
+            else:
+                largest = max(largest, *(math.prod(shape) * dtype.itemsize for shape, dtype in target.layouts))
+                todo.append(target)
+    return largest
 
 
 def reaches_others(roots: Sequence[Tensor], leaves: Sequence[Tensor]) -> bool:

@@ -253,6 +253,8 @@ class Session:
             raise ArgumentValueError(f"grad has {len(command.inputs)} result(s), {len(wanted)} names were given")
         self._require_free(wanted, context)
         found: Sequence[Tensor | None] = (None,) * len(command.inputs)
+        if command.is_grads_batched:
+            self._admit_vectors(command, context)
         with self._callbacks(command, context, wanted) as callbacks:
             found = autograd.grad(
                 self._many(command.outputs, context),
@@ -272,6 +274,14 @@ class Session:
             names.append(name if tensor is not None else None)
         self._quota.hold(sum(t.array.nbytes for t in found if t is not None), command.create_graph)
         return {"present": [t is not None for t in found], "results": names}
+
+    def _admit_vectors(self, command: Grad, context: _Context) -> None:
+        """Foresee what many vectors at once need: a gradient of every value on the way, as often as there are vectors."""
+        vectors = [v for v in self._optional_many(command.grad_outputs, context) or () if v is not None]
+        count = max((v.array.shape[0] for v in vectors if v.array.ndim), default=0)
+        sizes = [count * x.array.size * x.array.itemsize for x in self._many(command.inputs, context)]
+        scratch = count * autograd.largest_on_the_way(self._many(command.outputs, context))
+        self._quota.admit("grad with is_grads_batched", sizes, scratch=scratch)
 
     def _set(self, command: Set, context: _Context) -> None:
         tensor = self._resolve(command.tensor, context)
