@@ -134,6 +134,12 @@ class Node:
         plan = self.plan
         return 1 if plan.single else None if plan.outputs == (None,) else len(plan.outputs)
 
+    def differentiates(self, index: int) -> bool:
+        """Whether an output can have a gradient, as far as known."""
+        types = self.plan.types
+        dtype = types[index] if index < len(types) else None
+        return dtype is None or bool(dtype.is_differentiable)
+
     def spec(self, index: int) -> Spec | None:
         """Shape and type of an output; None where unknown."""
         outputs = self.plan.outputs

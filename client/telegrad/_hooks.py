@@ -237,8 +237,9 @@ class Foreseen:
                 "how many outputs this op has depends on values that only the server has, so hooks on its node cannot be called "
                 "here; use telegrad.local(), which calls hooks as it goes"
             )
-        specs = [node.spec(index) for index in range(count)]
-        present = [arrived.get(index, False) for index in range(count)]
+        numbers = [index for index in range(count) if node.differentiates(index)]
+        specs = [node.spec(index) for index in numbers]
+        present = [arrived.get(index, False) for index in numbers]
         found = self._through_all(hooks.before, "before", node, present, specs)
         flows = any(found) and passes_gradient(node.op, node.parameters)
         edge_at = {position: (target, index) for position, target, index in node.edges}

@@ -35,8 +35,8 @@ class Callback:
             all gradients that arrived at the node, and ``after`` those that it gives to its inputs; ``accumulated`` comes when the
             gradient was added to that of the leaf. Those of one kind and place are called in the order in which they are listed.
         output: which output's gradient a ``tensor`` callback sees; left out, the one that ``on`` leads to.
-        grads: names for the gradients that it sees: one for ``tensor``, one for each output for ``before``, one for each of the
-            node's ``next_functions`` for ``after``; null where it does not need one. Left out, none is needed.
+        grads: names for the gradients that it sees: one for ``tensor``, one for each output that can have one for ``before``,
+            one for each of the node's ``next_functions`` for ``after``; null where it does not need one. Left out, none is needed.
         arrived: for ``after``, names for the gradients that arrived at the node, likewise.
         commands: what it does, in order; anything but ``read``, ``release`` and ``run``.
         results: references to the gradients to go on with in place of those that it sees, null for zeros where there are several

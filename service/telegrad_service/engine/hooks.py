@@ -170,7 +170,10 @@ class HookedWalk(Walk):
             self._capture(node, gradients)
             return
         if hooks is not None and len(hooks.before):
-            gradients = list(self._through_all(hooks.before, tuple(gradients), ()))
+            numbers = _differentiable(node)
+            found = self._through_all(hooks.before, tuple([gradients[i] for i in numbers]), ())
+            for index, gradient in zip(numbers, found, strict=True):
+                gradients[index] = gradient
         values = self._differentiate(node, gradients)
         if hooks is not None and len(hooks.after):
             values = self._after(node, hooks.after, values, gradients)
@@ -231,8 +234,9 @@ class HookedWalk(Walk):
         positions = edge_positions(plan.entry.op, plan.positions, plan.count)
         edges = [None if p is None else plan.positions.index(p) for p in positions]
         given = tuple([None if e is None else values[e] for e in edges])
+        arrived = tuple([gradients[i] for i in _differentiable(node)])
         found = list(values)
-        for edge, value in zip(edges, self._through_all(table, given, (tuple(gradients),)), strict=True):
+        for edge, value in zip(edges, self._through_all(table, given, (arrived,)), strict=True):
             if edge is not None:
                 found[edge] = value
         return found
@@ -306,6 +310,11 @@ class HookedWalk(Walk):
         from telegrad_service.engine.tensor import Tensor as EngineTensor  # it needs the graph, and this module
 
         return EngineTensor
+
+
+def _differentiable(node: Node) -> list[int]:
+    """The outputs whose gradients the node's hooks see: not the positions that ``max`` gives beside its values, say."""
+    return [index for index, (_, dtype) in enumerate(node.layouts) if dtype.kind in "fc"]
 
 
 def _layout(target: Target, index: int) -> tuple[Any, Any]:

@@ -504,3 +504,15 @@ def edges_stand_for_tensors(tg: Any) -> Any:
     refused = attempt(lambda: graph.get_gradient_edge(two))
     nodes = [isinstance(n, graph.Node) for n in (of_x.node, of_y.node, x, None)]
     return found, x.grad, refused, nodes, of_y.node is y.grad_fn, of_x.node == y.grad_fn.next_functions[0][0], of_y.output_nr
+
+
+@script
+def hooks_of_nodes_do_not_see_what_has_no_gradient(tg: Any) -> Any:
+    log: list[Any] = []
+    x = leaf(tg, 1.0, 3.0, 2.0)
+    values = x.max(0).values
+    values.grad_fn.register_prehook(noting(log, "before"))
+    values.grad_fn.register_prehook(lambda go: (go[0] * 2,))
+    values.grad_fn.register_hook(noting(log, "after"))
+    values.backward()
+    return log, x.grad
