@@ -37,6 +37,16 @@ _STILL: Final = [0]
 
 Record = Callable[..., None]
 
+IN_PLACE: Final = {
+    "add_": "add",
+    "sub_": "sub",
+    "mul_": "mul",
+    "__iadd__": "add",
+    "__isub__": "sub",
+    "__imul__": "mul",
+}
+"""Methods that write one ufunc of both sides into the first: what optimisers are made of."""
+
 _installed: set[str] = set()
 
 
@@ -47,6 +57,8 @@ def install() -> None:
     _installed.update(ENTRIES)
     for method, name in OPERATORS.items():
         setattr(Tensor, method, _binary(ENTRIES[name], getattr(Tensor, method)))
+    for method, name in IN_PLACE.items():
+        setattr(Tensor, method, _in_place(ENTRIES[name], getattr(Tensor, method)))
     for entry in ENTRIES.values():
         op = entry.op
         if entry.ufunc is not None and len(op.inputs) == 1 and not op.parameters and len(op.outputs) == 1:
@@ -207,5 +219,48 @@ def _unary(entry: Entry, general: Callable[..., Any]) -> Callable[[Tensor], Any]
             result.tracks = False
         return result
 
+    method.__name__, method.__doc__ = general.__name__, general.__doc__
+    return method
+
+
+def _in_place(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
+    """For two tensors of one shape and real floating type, where nothing is recorded."""
+    ufunc: Any = entry.ufunc
+    scaled = "alpha" in entry.op.parameters and not general.__name__.startswith("__")
+    enter, leave = quiet.enter, quiet.leave
+
+    def write(self: Tensor, other: Any, alpha: float = 1) -> Tensor | None:
+        a = self.array
+        dtype = a.dtype
+        if (
+            (dtype is not _DOUBLE and dtype is not _SINGLE)
+            or self.base is not None
+            or other.__class__ is not Tensor
+            or other.array.dtype is not dtype
+            or other.array.shape != a.shape
+            or other.home is not self.home
+            or not a.flags.writeable
+            or ((self.tracks or other.tracks or other.base is not None) and is_grad_enabled())
+            or (alpha.__class__ is not int and alpha.__class__ is not float)
+        ):
+            return None
+        b = other.array
+        token = enter()
+        try:
+            ufunc(a, b if alpha == 1 else b * alpha, out=a)
+        finally:
+            leave(token)
+        self.shared_version()[0] += 1
+        return self
+
+    def with_alpha(self: Tensor, other: Any, *, alpha: Any = 1) -> Any:
+        written = write(self, other, alpha)
+        return general(self, other, alpha=alpha) if written is None else written
+
+    def plain(self: Tensor, other: Any) -> Any:
+        written = write(self, other)
+        return general(self, other) if written is None else written
+
+    method = with_alpha if scaled else plain
     method.__name__, method.__doc__ = general.__name__, general.__doc__
     return method

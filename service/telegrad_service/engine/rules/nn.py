@@ -228,9 +228,11 @@ def only_where(condition: Any, g: Any) -> Any:
     return F.where(condition, g, 0.0)
 
 
-@kernel("relu", in_place=lambda target: np.maximum(target, 0, out=target))
 def _relu(self: Array) -> Any:
     return np.maximum(self, 0)
+
+
+kernel("relu", _relu, ufunc=_relu, ufunc_kinds="f", in_place=lambda target: np.maximum(target, 0, out=target))
 
 
 # `not <=` lets the gradient pass where the value is NaN, as in PyTorch.
@@ -302,9 +304,11 @@ def _gelu_gradient(g: Any, self: Any, approximate: str) -> Any:
 derivative("gelu", self=_gelu_gradient)
 
 
-@kernel("silu")
 def _silu(self: Array) -> Any:
     return self * F.sigmoid(self)
+
+
+kernel("silu", _silu, ufunc=_silu)
 
 
 def _silu_gradient(g: Any, self: Any) -> Any:
