@@ -233,7 +233,12 @@ class Session:
 
     def _callbacks(self, command: Backward | Grad, context: _Context, results: Sequence[str | None] = ()) -> CallbackRun:
         """The callbacks of a command. Raises for what can be refused before anything is done."""
-        made = [*names_bound(command.callbacks), *[name for inner in inner_commands(command) for name in names_made(inner)]]
+        inner = list(inner_commands(command))
+        if len(inner) > self.limits.max_commands:
+            raise refuse(
+                "the callbacks", len(inner), self.limits.max_commands, "max_commands", unit="commands", hint="do less in hooks"
+            )
+        made = [*names_bound(command.callbacks), *[name for c in inner for name in names_made(c)]]
         if command.callbacks:
             self._require_free([*results, *made], context)
         return CallbackRun(
