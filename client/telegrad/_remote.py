@@ -30,6 +30,7 @@ from telegrad.contract.ops import Shape, Spec
 from telegrad.contract.session import BaseSession, one_or_many
 from telegrad.contract.tensor.tensor import GraphNode
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
+from telegrad.contract.transforms.wrapper import adopted, running, settled
 
 if TYPE_CHECKING:
     from telegrad.contract.codec import Array
@@ -187,7 +188,7 @@ class RemoteSession(BaseSession):
 
     def _create(self, array: Any, requires_grad: bool) -> Tensor:
         made: Tensor = _autograd.create(self._recorder, array, requires_grad)
-        return made
+        return adopted(made) if running() else made
 
     def _wake(self, count: int) -> None:
         if count >= self._limit:
@@ -213,11 +214,11 @@ class RemoteSession(BaseSession):
         """Accumulate gradients; see ``telegrad.autograd.backward``."""
         _autograd.backward(
             self._recorder,
-            one_or_many(tensors, "tensors"),
-            None if grad_tensors is None else one_or_many(grad_tensors, "grad_tensors"),
+            settled(one_or_many(tensors, "tensors"), all_of_them=True),
+            None if grad_tensors is None else settled(one_or_many(grad_tensors, "grad_tensors"), all_of_them=True),
             retain_graph,
             create_graph,
-            None if inputs is None else one_or_many(inputs, "inputs"),
+            None if inputs is None else settled(one_or_many(inputs, "inputs"), all_of_them=True),
         )
 
     def grad(
@@ -234,9 +235,9 @@ class RemoteSession(BaseSession):
         """Gradients as new tensors; see ``telegrad.autograd.grad``. Waits only where which of them exist is not known here."""
         results, reply = _autograd.grad(
             self._recorder,
-            one_or_many(outputs, "outputs"),
-            one_or_many(inputs, "inputs"),
-            None if grad_outputs is None else one_or_many(grad_outputs, "grad_outputs"),
+            settled(one_or_many(outputs, "outputs")),
+            settled(one_or_many(inputs, "inputs")),
+            None if grad_outputs is None else settled(one_or_many(grad_outputs, "grad_outputs")),
             retain_graph=retain_graph,
             create_graph=create_graph,
             allow_unused=allow_unused,

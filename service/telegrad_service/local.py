@@ -8,7 +8,7 @@ from typing import Any, Self
 from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, SessionMismatchError
 from telegrad.contract.session import BaseSession, one_or_many
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
-from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected_grad, refuse_backward, running
+from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, adopted, redirected_grad, refuse_backward, running, settled
 from telegrad.contract.watching import warn_of_cycle
 from telegrad_service import process, settings
 from telegrad_service.engine import autograd
@@ -38,7 +38,7 @@ class LocalSession(BaseSession):
         made = self._engine.wrap(array)
         if requires_grad:
             made.requires_grad = True
-        return made
+        return adopted(made) if running() else made
 
     def manual_seed(self, seed: int) -> Self:
         """Restart the session's random generator."""
@@ -61,11 +61,11 @@ class LocalSession(BaseSession):
         if create_graph:
             warn_of_cycle()
         autograd.backward(
-            one_or_many(tensors, "tensors"),
-            None if grad_tensors is None else one_or_many(grad_tensors, "grad_tensors"),
+            settled(one_or_many(tensors, "tensors"), all_of_them=True),
+            None if grad_tensors is None else settled(one_or_many(grad_tensors, "grad_tensors"), all_of_them=True),
             retain_graph=retain_graph,
             create_graph=create_graph,
-            inputs=None if inputs is None else one_or_many(inputs, "inputs"),
+            inputs=None if inputs is None else settled(one_or_many(inputs, "inputs"), all_of_them=True),
         )
 
     def grad(
@@ -80,9 +80,9 @@ class LocalSession(BaseSession):
         materialize_grads: bool = False,
     ) -> tuple[Any, ...]:
         """Gradients as new tensors; see ``telegrad.autograd.grad``."""
-        roots = one_or_many(outputs, "outputs")
-        wanted = one_or_many(inputs, "inputs")
-        vectors = None if grad_outputs is None else one_or_many(grad_outputs, "grad_outputs")
+        roots = settled(one_or_many(outputs, "outputs"))
+        wanted = settled(one_or_many(inputs, "inputs"))
+        vectors = None if grad_outputs is None else settled(one_or_many(grad_outputs, "grad_outputs"))
         settings: Any = {
             "retain_graph": retain_graph,
             "create_graph": create_graph,

@@ -92,6 +92,21 @@ def tangents_that_require_grad(tg: Any) -> Any:
 
 
 @script
+def backward_beside_tangents(tg: Any) -> Any:
+    forward = tg.autograd.forward_ad
+    leaf = point(tg).requires_grad_()
+    with forward.dual_level():
+        own = tg.tensor([1.0, 2.0, 3.0], dtype=tg.float64, requires_grad=True)
+        y = forward.make_dual(leaf, direction(tg)) ** 2 * own
+        y.backward(tg.ones(3, dtype=tg.float64), retain_graph=True)
+        written = tg.tensor([0.0, 0.0], dtype=tg.float64)
+        written[0] = y[1].detach() * forward.make_dual(direction(tg), direction(tg))[0]
+        parts = forward.unpack_dual(written)
+    tg.autograd.backward([y], [point(tg)], retain_graph=True)
+    return leaf.grad, own.grad, tg.autograd.grad(y, leaf, direction(tg)), parts
+
+
+@script
 def what_dual_levels_refuse(tg: Any) -> Any:
     forward = tg.autograd.forward_ad
     x, t = point(tg), direction(tg)

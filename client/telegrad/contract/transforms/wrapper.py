@@ -283,6 +283,28 @@ def redirected_grad(outputs: Sequence[Any], inputs: Sequence[Any], grad_outputs:
     return wrapper._differentiate(outputs, inputs, grad_outputs, **settings)
 
 
+def adopted(made: Any) -> Any:
+    """A tensor that a session has made from data, as the innermost running transform that adopts such tensors wants it."""
+    for level in reversed(running()):
+        if level.adopts():
+            return level.adopted(made)
+    return made
+
+
+def settled(tensors: Sequence[Any], *, all_of_them: bool = False) -> Sequence[Any]:
+    """Tensors with those that outlived their ``dual_level()`` as what they are now, without tangents.
+
+    With ``all_of_them`` those of a running one too: what ``backward`` sees, which knows no tangents.
+    """
+    return [_settled(x, all_of_them) for x in tensors] if any(isinstance(x, Wrapped) for x in tensors) else tensors
+
+
+def _settled(x: Any, all_of_them: bool) -> Any:
+    while isinstance(x, Wrapped) and not x.level.functional and (all_of_them or x.level.over):
+        x = x._held()
+    return x
+
+
 def refuse_backward() -> None:
     """Raise the error of ``backward`` inside a function's transform, on whatever tensors; nothing inside a ``dual_level()``."""
     if not any(level.functional for level in running()):
