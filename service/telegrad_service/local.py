@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+from telegrad.contract.custom import Backward
 from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, SessionMismatchError
 from telegrad.contract.session import BaseSession, one_or_many
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, adopted, redirected_grad, refuse_backward, running, settled
 from telegrad.contract.watching import warn_of_cycle
 from telegrad_service import process, settings
-from telegrad_service.engine import autograd
+from telegrad_service.engine import autograd, custom
 from telegrad_service.engine.picture import describe_graph, draw
 from telegrad_service.engine.rules import load
 from telegrad_service.engine.tensor import Engine, Tensor
@@ -98,6 +99,23 @@ class LocalSession(BaseSession):
 
     def _reaches_others(self, roots: Sequence[Any], leaves: Sequence[Any]) -> bool:
         return autograd.reaches_others(roots, leaves)
+
+    def _attach(
+        self,
+        backward: Backward,
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        flows: Sequence[bool],
+        dirty: Sequence[bool],
+        saved: Sequence[Any],
+    ) -> list[Any]:
+        return custom.attach(self._engine, backward, inputs, outputs, flows, dirty, saved)
+
+    def _keep_output(self, tensor: Any) -> Callable[[], Any]:
+        return custom.keep_output(tensor)
+
+    def _written(self, tensor: Any) -> int:
+        return int(tensor._version)
 
     def graph(self, root: AbstractTensor, format: str = "json") -> Any:
         """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``."""

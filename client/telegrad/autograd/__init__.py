@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from telegrad.autograd import forward_ad as forward_ad
+from telegrad.autograd import function as function
 from telegrad.autograd import functional as functional
 from telegrad.autograd import graph
 from telegrad.autograd.checks import gradcheck, gradgradcheck
+from telegrad.autograd.function import Function
 from telegrad.autograd.graph import GradientEdge, as_tensors
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, GradcheckError
 from telegrad.contract.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
     from telegrad.contract.session import BaseSession
 
 __all__ = [
+    "Function",
     "GradcheckError",
     "backward",
     "detect_anomaly",
     "enable_grad",
     "forward_ad",
+    "function",
     "functional",
     "grad",
     "gradcheck",

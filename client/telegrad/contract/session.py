@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from telegrad.contract.tensor.creation import CreationOps
 
 if TYPE_CHECKING:
+    from telegrad.contract.custom import Backward
     from telegrad.contract.tensor.tensor import Tensor
 
 _current: ContextVar[BaseSession | None] = ContextVar("telegrad_session", default=None)
@@ -54,6 +55,37 @@ class BaseSession(CreationOps["Tensor"]):
 
     def _reaches_others(self, roots: Sequence[Any], leaves: Sequence[Any]) -> bool:
         """Whether the graph of ``roots`` leads to any leaf but ``leaves``, or may do so."""
+        raise NotImplementedError
+
+    def _attach(
+        self,
+        backward: Backward,
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        flows: Sequence[bool],
+        dirty: Sequence[bool],
+        saved: Sequence[Any],
+    ) -> list[Any]:
+        """Make ``outputs`` the results of one node whose gradients ``backward`` computes.
+
+        Args:
+            backward: what the node does.
+            inputs: all tensors that went in; at least one of them requires grad.
+            outputs: what came out, computed without history; None in the place of what is no tensor.
+            flows: per output, whether gradients come from it.
+            dirty: per output, whether it is an input that was written to.
+            saved: the tensors that ``backward`` keeps; the node is freed by a walk if there are any.
+
+        Returns the outputs with their history: the same tensors, but a view where an input is returned as it is.
+        """
+        raise NotImplementedError
+
+    def _keep_output(self, tensor: Any) -> Callable[[], Any]:
+        """What gives ``tensor`` again, values and history, and does not keep its node alive, of which it is an output."""
+        raise NotImplementedError
+
+    def _written(self, tensor: Any) -> int | None:
+        """How often the tensor's memory was written to; None where only a server can tell."""
         raise NotImplementedError
 
     def graph(self, root: Tensor, format: str = "json") -> Any:

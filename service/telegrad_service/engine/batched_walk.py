@@ -164,7 +164,8 @@ class BatchedWalk(Walk):
     def _with_tensors(self, node: Node, gradients: list[Any], saved: tuple[Any, ...]) -> Any:
         """The node's formulas on ``Batched`` tensors, their results as arrays."""
         wrap, level = self.home.wrap, self.level
-        batched = [Batched(level, wrap(self._zeros(node, i) if x is None else x)) for i, x in enumerate(gradients)]
+        filled = [self._zeros(node, i) if x is None else x for i, x in enumerate(gradients)]
+        batched = [None if x is None else Batched(level, wrap(x)) for x in filled]
         g: Any = batched[0] if len(batched) == 1 else tuple(batched)
         made = node.plan.differentiate(g, tensors_of_saved(self.home, node, saved))
         return tuple([self._array(x) for x in made])
@@ -221,6 +222,8 @@ class BatchedWalk(Walk):
         super()._finish(accumulate)
 
     def _zeros(self, node: Node, index: int) -> Any:
+        if not node.plan.fills:
+            return None
         shape, dtype = node.layouts[index]
         return self.home.wrap(np.zeros(shape, dtype)) if self.create_graph else np.zeros((self.count, *shape), dtype)
 

@@ -521,6 +521,9 @@ class Walk:
             self.made_bytes += tensor.accumulate_grad(gradient, in_place=False)
 
     def _zeros(self, node: Node, index: int) -> Any:
+        """What takes the place of a gradient that is missing."""
+        if not node.plan.fills:
+            return None
         array = np.zeros(*node.layouts[index])
         return self.home.wrap(array) if self.create_graph else array
 

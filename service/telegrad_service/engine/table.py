@@ -183,7 +183,10 @@ class Plan:
         zeros: a zero for each edge: the edges' indexes where all lead to first outputs.
         restored: which saved values become Tensors for a gradient of the gradient: (position, kind, index, edge or None).
         record: what gives a result its node, written out for this plan (see ``fast``); None until first needed.
+        fills: whether missing gradients of outputs are zeros to ``differentiate``; only users' functions may want None.
     """
+
+    fills: bool = True
 
     __slots__ = (
         *("collect", "count", "differentiate", "entry", "only", "positions", "saved_inputs", "saved_outputs", "saves"),

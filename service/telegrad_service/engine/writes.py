@@ -78,7 +78,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
     version = target.shared_version()
     version[0] += 1
     if tracking:
-        _replace_history(home, target, result)
+        replace_history(home, target, result)
     return target
 
 
@@ -96,6 +96,14 @@ def _check_in_place_history(target: Tensor) -> None:
                 raise LeafError(f"A view is being modified inplace with grad mode enabled. {several}")
             name = node.name().removesuffix("Backward0")
             raise LeafError(f"Output {target.output_index} of {name} is a view and is being modified inplace. {several}")
+        if not target.recorded and target.node is not None:
+            name = target.node.name().removesuffix("Backward")
+            raise AutogradError(
+                f"Output {target.output_index} of {name} is a view and is being modified inplace. This view was created inside a "
+                "custom Function (or because an input was returned as-is) and the autograd logic to handle view+inplace would "
+                "override the custom backward associated with the custom Function, leading to incorrect gradients. This behavior "
+                "is forbidden. You can fix this by cloning the output of the custom Function."
+            )
         if not target.recorded:
             raise LeafError(
                 "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that "
@@ -141,7 +149,7 @@ def _own_saved_target(node: Node, target: Tensor) -> None:
         node.guards = tuple([g for at in range(0, len(guards), 2) if guards[at] is not version for g in guards[at : at + 2]])
 
 
-def _replace_history(home: Engine, target: Tensor, result: Tensor) -> None:
+def replace_history(home: Engine, target: Tensor, result: Tensor) -> None:
     """After a write: the target's history is the result's, and through a view also the base's."""
     version = target.shared_version()
     node = result.node

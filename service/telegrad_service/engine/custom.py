@@ -1,0 +1,145 @@
+"""Nodes that run Python functions of users: their plan, and how results of other ops become theirs."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from telegrad.contract import checks
+from telegrad.contract.custom import Backward, custom_op
+from telegrad.contract.errors import AutogradError, LeafError, SessionMismatchError
+from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
+from telegrad_service.engine.graph import Node
+from telegrad_service.engine.table import Entry, Plan
+from telegrad_service.engine.tensor import Engine, Tensor, apply
+from telegrad_service.engine.writes import replace_history
+
+
+class CustomPlan(Plan):
+    """The plan of custom nodes of one name: the node saves the ``Backward`` to run, and what that needs."""
+
+    __slots__ = ("fills",)
+
+    def __init__(self, name: str, positions: tuple[int, ...], count: int, saves: bool, fills: bool) -> None:
+        self.entry = Entry(custom_op(name))
+        self.count = count
+        self.positions = positions
+        edge_of = {position: edge for edge, position in enumerate(positions)}
+        self.targets = tuple([edge_of.get(position, -1) for position in range(count)])
+        self.zeros = (0,) * len(positions)
+        self.sources = ()
+        self.saved_inputs = self.saved_outputs = self.restored = ()
+        self.saves = saves
+        self.fills = fills
+        self.only = self.record = None
+        self.differentiate = _differentiate
+
+
+_plan = functools.lru_cache(maxsize=4096)(CustomPlan)
+
+
+def _differentiate(g: Any, saved: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Run the node. Arrays become tensors for the function, and its results arrays, unless the walk is one of tensors."""
+    backward, home = saved[0], saved[1]
+    gradients: tuple[Any, ...] = g if isinstance(g, tuple) else (g,)
+    if any(isinstance(x, AbstractTensor) for x in gradients):
+        return tuple(backward.run(gradients))
+    shown = tuple([None if x is None else home.wrap(x) for x in gradients])
+    made: list[Any] = []
+    for tensor in backward.run(shown):
+        if tensor is not None and getattr(tensor, "home", None) is not home:
+            raise SessionMismatchError(checks.OTHER_SESSION)
+        made.append(None if tensor is None else tensor.array)
+    return tuple(made)
+
+
+def attach(
+    home: Engine,
+    backward: Backward,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor | None],
+    flows: Sequence[bool],
+    dirty: Sequence[bool],
+    saved: Sequence[Tensor],
+) -> list[Tensor | None]:
+    """Make ``outputs`` the results of one node with edges to ``inputs``. To be called while nothing is recorded.
+
+    Args:
+        home: where all belong.
+        backward: what the node does.
+        inputs: all tensors that it was given; at least one of them requires grad.
+        outputs: its results, None where one is no tensor.
+        flows: per output, whether gradients come from it.
+        dirty: per output, whether it is an input that was written to.
+        saved: what ``backward`` holds for its run.
+
+    Returns:
+        The outputs with their history; where an output is an input that was not written to, a view in its place.
+
+    Raises SessionMismatchError for tensors of another session, LeafError for a leaf that was written to.
+    """
+    for tensor in (*inputs, *outputs):
+        if tensor is not None and getattr(tensor, "home", None) is not home:
+            raise SessionMismatchError(checks.OTHER_SESSION)
+    edges: list[Any] = []
+    indexes: list[int] = []
+    positions = tuple([i for i, x in enumerate(inputs) if x.requires_grad])
+    for position in positions:
+        x = inputs[position]
+        edges.append(x.current_node() or x)
+        indexes.append(x.output_index)
+    layouts = [((0,), np.dtype(np.float32)) if t is None else (t.array.shape, t.array.dtype) for t in outputs]
+    node = Node(
+        _plan(backward.name, positions, len(inputs), bool(saved), backward.materialize),
+        {},
+        (backward, home, tuple([t.array for t in saved])),
+        tuple(edges),
+        tuple(indexes),
+        *layouts[0],
+        (),
+        tuple(layouts[1:]) if len(layouts) > 1 else None,
+    )
+    taken = {id(x) for x in inputs}
+    made = list(outputs)
+    for index, tensor in enumerate(outputs):
+        if tensor is None or not flows[index]:
+            continue
+        if dirty[index]:
+            _rebase(home, tensor, node, index, len(outputs))
+        else:
+            if id(tensor) in taken or tensor.requires_grad:
+                tensor = made[index] = apply(home, "view", (tensor,), {"shape": tensor.array.shape}, track=False)
+            tensor.node, tensor.output_index, tensor.tracks = node, index, True
+            taken.add(id(tensor))
+    return made
+
+
+def _rebase(home: Engine, tensor: Tensor, node: Node, index: int, count: int) -> None:
+    """Give an input that was written to its new history, and its base with it."""
+    if tensor.requires_grad and tensor.is_leaf:
+        raise LeafError("a leaf Variable that requires grad has been used in an in-place operation.")
+    if tensor.base is not None and count > 1:
+        raise AutogradError(
+            "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot return more than "
+            "one Tensor. Clone the input first, or make two Functions of it: one that writes and returns a single Tensor, and one "
+            "for the rest."
+        )
+    replace_history(home, tensor, Tensor(home, tensor.array, node, index))
+
+
+def keep_output(tensor: Tensor) -> Callable[[], Tensor]:
+    """What gives a tensor with the values and the history of ``tensor``, an output of a node that holds it: no reference cycle."""
+    home, array, version, index = tensor.home, tensor.array, tensor.shared_version(), tensor.output_index
+    node = tensor.current_node()
+    reference = None if node is None else weakref.ref(node)
+
+    def restored() -> Tensor:
+        made = Tensor(home, array, None if reference is None else reference(), index)
+        made.version = version
+        return made
+
+    return restored
