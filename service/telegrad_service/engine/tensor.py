@@ -538,10 +538,13 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
         find(name)
         raise UnknownOpError(f"op {name} has no kernel in this engine")
     op = entry.op
-    inputs = checks.plain_inputs(inputs)
-    checks.plain_parameters(parameters)
-    call = foresee(home, op, inputs, parameters)
-    return compute(home, entry, inputs, {**op.defaults, **parameters}, call, track=track)
+    call = known_call(home, op, inputs, parameters)
+    if call is None:
+        inputs = checks.plain_inputs(inputs)
+        checks.plain_parameters(parameters)
+        call = foresee(home, op, inputs, parameters)
+    full: Any = {**op.defaults, **parameters} if parameters else op.defaults
+    return compute(home, entry, inputs, full, call, track=track)
 
 
 def compute(
@@ -567,16 +570,12 @@ def compute(
             values = entry.kernel(*arrays, **full)
     finally:
         quiet.leave(token)
-    single = not isinstance(values, (tuple, list))
-    tensors: list[Tensor] = []
-    made: Sequence[Any] = (values,) if single else cast("Sequence[Any]", values)
     types = call.types
-    for i, value in enumerate(made):
-        if value.__class__ is not np.ndarray:
-            value = np.asarray(value)
-        if types is not None and value.dtype is not types[i] and value.dtype != types[i]:
-            value = value.astype(types[i])
-        tensors.append(Tensor(home, value))
+    single = not isinstance(values, (tuple, list))
+    if single:
+        tensors = [Tensor(home, _of_type(values, types and types[0]))]
+    else:
+        tensors = [Tensor(home, _of_type(v, types and types[i])) for i, v in enumerate(cast("Sequence[Any]", values))]
     if op.view:
         _link_views(entry, inputs[0], arrays[0], tensors, full, single)
     if op.differentiable and (is_grad_enabled() if track is None else track):
@@ -587,16 +586,24 @@ def compute(
                 mask |= bit
             bit += bit
         if mask:
-            differentiable = [t.array.dtype.kind in _FLOATING for t in tensors]
-            if any(differentiable):
+            differentiable = [(i, t) for i, t in enumerate(tensors) if t.array.dtype.kind in _FLOATING]
+            if differentiable:
                 # The saved originals, not the converted copies: conversion is repeated by the formula's own promotion,
                 # memory is not.
                 originals = [x.array if x.__class__ is Tensor else x for x in inputs] if call.converts else arrays
                 node = make_node(entry.plan(mask, len(inputs)), inputs, originals, tensors, full)
-                for index, t in enumerate(tensors):
-                    if differentiable[index]:
-                        t.node, t.output_index, t.tracks = node, index, True
+                for index, t in differentiable:
+                    t.node, t.output_index, t.tracks = node, index, True
     return tensors[0] if single else tuple(tensors)
+
+
+def _of_type(value: Any, dtype: np.dtype[Any] | None) -> Array:
+    """What a kernel gave, as an array of the type that the rule foresaw."""
+    if value.__class__ is not np.ndarray:
+        value = np.asarray(value)
+    if dtype is not None and value.dtype is not dtype and value.dtype != dtype:
+        value = value.astype(dtype)
+    return cast(Array, value)
 
 
 def check_inputs(home: Engine, op: Op, inputs: Sequence[Any]) -> None:
