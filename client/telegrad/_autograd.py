@@ -21,7 +21,7 @@ from telegrad.contract.errors import ArgumentTypeError, AutogradError, LeafError
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected_grad, refuse_backward, running
-from telegrad.contract.watching import is_anomaly_enabled, warn_of_cycle, warn_of_no_grad
+from telegrad.contract.watching import is_anomaly_check_nan_enabled, is_anomaly_enabled, warn_of_cycle, warn_of_no_grad
 
 if TYPE_CHECKING:
     from telegrad._hooks import Foreseen
@@ -105,12 +105,11 @@ def _check_roots(home: Recorder, tensors: Sequence[Any], vectors: Sequence[Any] 
     return names, None if vectors is None else vector_names, known
 
 
-def _refuse_anomaly_mode() -> None:
-    if is_anomaly_enabled():
-        raise AutogradError(
-            "anomaly mode watches backwards of this process, not those of a server; run the script in telegrad.local() to find the "
-            "line, or leave detect_anomaly()"
-        )
+def _anomaly() -> str | None:
+    """What the server is to watch for."""
+    if not is_anomaly_enabled():
+        return None
+    return "nan" if is_anomaly_check_nan_enabled() else "errors"
 
 
 def backward(
@@ -124,7 +123,6 @@ def backward(
     """Record a backward, and know which gradients there are then."""
     if running():
         refuse_backward()
-    _refuse_anomaly_mode()
     checks.check_grad_inputs(inputs, "backward")
     if not tensors:
         return
@@ -134,6 +132,8 @@ def backward(
         known = known and tensor.history() is not UNKNOWN
         if known and tensor.history() is None:
             raise checks.input_without_grad(position)
+    anomaly = _anomaly()
+    roots = () if anomaly is None else tuple([t.history() for t in tensors])
     reach = Reach([t.history() for t in tensors])
     foreseen = _foresee_backward(home, tensors, reach, inputs, create_graph)
     if foreseen is not None:
@@ -156,7 +156,9 @@ def backward(
             create_graph,
             None if input_names is None else tuple(input_names),
             () if foreseen is None else tuple(foreseen.callbacks),
+            anomaly,
         ),
+        roots=roots,
         touches=() if foreseen is None else tuple(foreseen.touches),
         arrays=None if foreseen is None else foreseen.arrays,
         depth=3,
@@ -266,7 +268,6 @@ def grad(
         )
         if made is not NOT_REDIRECTED:
             return made, None
-    _refuse_anomaly_mode()
     checks.check_materialize(allow_unused, materialize_grads)
     checks.check_grad_inputs(inputs, "grad")
     allow = materialize_grads if allow_unused is None else allow_unused
@@ -281,6 +282,8 @@ def grad(
         known = known and tensor.history() is not UNKNOWN
         if known and tensor.history() is None:
             raise checks.input_without_grad()
+    anomaly = _anomaly()
+    roots = () if anomaly is None else tuple([t.history() for t in outputs])
     reach = Reach([t.history() for t in outputs])
     foreseen = _foresee(home, outputs, reach, inputs, create_graph, None) if home.hooked else None
     if foreseen is not None and is_grads_batched:
@@ -326,7 +329,9 @@ def grad(
             materialize_grads,
             tuple([None if r is None else r._name for r in results]),
             () if foreseen is None else tuple(foreseen.callbacks),
+            anomaly,
         ),
+        roots=roots,
         touches=() if foreseen is None else tuple(foreseen.touches),
         arrays=None if foreseen is None else foreseen.arrays,
         reply=reply,

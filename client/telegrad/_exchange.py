@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import quote
 
-from telegrad._history import UNKNOWN, Leaf
+from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Entry, Recorded, Taint, encode, place
 from telegrad._recorder import Recorder, dependent
 from telegrad._retries import Retries, error_of, member, parse, problem_of, send
@@ -19,6 +19,7 @@ from telegrad.contract import codec
 from telegrad.contract.commands import Apply, Backward, Create, Grad, Read, Release
 from telegrad.contract.errors import NotFoundError, TelegradError, TransportError, UnavailableError
 from telegrad.contract.limits import Limits
+from telegrad.contract.watching import warn_of_anomaly
 
 
 class Exchange:
@@ -198,6 +199,8 @@ class Exchange:
     def _fail(self, entry: Entry, error: TelegradError, taint: Taint, errors: list[TelegradError]) -> None:
         """This entry was refused with ``error``."""
         error.add_note(place(entry))
+        if isinstance(entry, Recorded) and entry.roots:
+            _warn_of_node(entry.roots, error)
         if isinstance(entry, Recorded) and isinstance(entry.command, Release):
             return  # a name that somebody else took away: nothing the script could mind
         self._drop(entry, error, taint)
@@ -250,6 +253,19 @@ class Exchange:
                     continue
             kept.append(entry)
         self.recorder.put_back(kept)
+
+
+def _warn_of_node(roots: Sequence[Any], error: TelegradError) -> None:
+    """In anomaly mode: say where the node was recorded that the error came from, which the server tells by the way to it."""
+    told = error.extra.get("node")
+    if not isinstance(told, dict):
+        return
+    way = cast("dict[str, Any]", told)
+    at: Any = roots[way["root"]] if way.get("root") in range(len(roots)) else None
+    for position in way.get("path", ()):
+        at = next((target for p, target, _ in at.edges if p == position), None) if isinstance(at, Node) else None
+    hooks = getattr(at, "hooks", None)
+    warn_of_anomaly(str(way.get("name")), None if hooks is None else hooks.stack)
 
 
 def _request(path: str, batch: Sequence[Entry]) -> Request:

@@ -74,9 +74,10 @@ class Recorded:
         reply: where the result goes.
         applied: op, inputs, parameters, no outputs, grad mode, scope.
         arrays: what creates in callbacks carry, by buffer.
+        roots: of a backward in anomaly mode, the histories that it starts at.
     """
 
-    __slots__ = ("applied", "array", "arrays", "code", "command", "instruction", "reply", "touches")
+    __slots__ = ("applied", "array", "arrays", "code", "command", "instruction", "reply", "roots", "touches")
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Recorded:
         reply: Reply | None = None,
         applied: tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool, str | None] | None = None,
         arrays: Mapping[str, codec.Array] | None = None,
+        roots: Sequence[Any] = (),
     ) -> None:
         self.command = command
         self.code = code
@@ -98,6 +100,7 @@ class Recorded:
         self.reply = reply
         self.applied = applied
         self.arrays = arrays
+        self.roots = roots
 
 
 Entry: TypeAlias = "Applied | Recorded"

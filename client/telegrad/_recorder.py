@@ -313,7 +313,12 @@ class Recorder:
         if not edges:
             return None
         # An input that may or may not require grad decides only where no other one surely does.
-        return Node(plan, edges, parameters, len(inputs)) if certain else UNKNOWN
+        if not certain:
+            return UNKNOWN
+        node = Node(plan, edges, parameters, len(inputs))
+        if watching.watchers and watching.is_anomaly_enabled():
+            node.hooks_here().stack = watching.users_stack()
+        return node
 
     def _several(
         self,
@@ -395,6 +400,7 @@ class Recorder:
         touches: tuple[Any, ...] = (),
         array: Any = None,
         arrays: Mapping[str, Any] | None = None,
+        roots: Sequence[Any] = (),
         reply: Reply | None = None,
         depth: int = 2,
     ) -> None:
@@ -405,12 +411,13 @@ class Recorder:
             touches: handles and leaves of which nothing is known any more if it fails.
             array: what a create carries.
             arrays: what creates in callbacks carry.
+            roots: of a backward in anomaly mode, the histories that it starts at.
             reply: where its result goes.
             depth: frames between the caller and this function, at least.
         """
         if array is not None:
             self.queued_bytes += array.nbytes
-        self.put(Recorded(command, *users_place(depth), touches=touches, array=array, arrays=arrays, reply=reply))
+        self.put(Recorded(command, *users_place(depth), touches=touches, array=array, arrays=arrays, roots=roots, reply=reply))
 
     def put(self, entry: Any) -> None:
         """Add to the queue."""

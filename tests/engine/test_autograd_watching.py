@@ -13,7 +13,7 @@ import telegrad
 from telegrad.contract import watching
 from tests.parity.scripts.hooks import leaf
 from tests.parity.transcripts import Failure, attempt, disagreements
-from tests.places import PLACES, open_session
+from tests.places import PLACES, REMOTE, open_session
 from tests.references.sides import HAS_TORCH, torch_side
 
 Script = Callable[[Any], Any]
@@ -223,15 +223,40 @@ def test_what_pytorch_warns_of_around_backward(place: str) -> None:
             assert z.grad is not None
 
 
-@pytest.mark.parametrize("mode", ["anomaly", "packing"])
-def test_a_server_refuses_what_watches_this_process(mode: str) -> None:
+@pytest.mark.parametrize("place", REMOTE)
+def test_a_server_tells_which_node_it_was_and_the_client_which_line(place: str) -> None:
+    with open_session(place) as session, telegrad.autograd.set_detect_anomaly(True):
+        x = leaf(telegrad, 1.0)
+        inner = x - 1
+        y = inner.sqrt()  # this very line
+        root = (y * 0 + inner).sum()
+        root.backward()
+        with (
+            pytest.warns(
+                UserWarning, match=r"(?s)Error detected in SqrtBackward0.*y = inner\.sqrt\(\)  # this very line\n$"
+            ) as seen,
+            pytest.raises(telegrad.errors.NumericalError, match="Function 'SqrtBackward0' returned nan values in its 0th output"),
+        ):
+            session.flush()
+        assert seen[0].filename == __file__
+        with telegrad.autograd.set_detect_anomaly(True, check_nan=False):
+            z = x.exp()
+            z.backward()
+            z.backward()
+            with (
+                pytest.warns(UserWarning, match=r"(?s)Error detected in ExpBackward0.*z = x\.exp\(\)\n$"),
+                pytest.raises(telegrad.errors.GraphFreedError),
+            ):
+                session.flush()
+
+
+def test_a_server_refuses_to_pack_tensors_by_functions() -> None:
     graph = telegrad.autograd.graph
     with open_session("asgi"):
         x = leaf(telegrad, 1.0)
         y = x * 2
-        watch: Any = telegrad.autograd.set_detect_anomaly(True) if mode == "anomaly" else graph.saved_tensors_hooks(repr, repr)
-        with watch, pytest.raises(telegrad.errors.AutogradError, match=r"telegrad\.local\(\)"):
-            (y * x if mode == "packing" else y).backward()
+        with graph.saved_tensors_hooks(repr, repr), pytest.raises(telegrad.errors.AutogradError, match=r"telegrad\.local\(\)"):
+            y * x  # pyright: ignore[reportUnusedExpression]
         y.backward()
 
         assert x.grad is not None

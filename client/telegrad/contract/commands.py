@@ -96,6 +96,8 @@ class Backward:
 
     Attributes:
         callbacks: what hooks do on the way, see ``Callback``.
+        anomaly: watch the walk: an error names the node that it came from, by the positions of inputs that lead to it from a root;
+            with ``nan``, a gradient that has NaN in it is an error.
     """
 
     command: ClassVar[str] = "backward"
@@ -105,6 +107,7 @@ class Backward:
     create_graph: bool = False
     inputs: tuple[str, ...] | None = None
     callbacks: tuple[Callback, ...] = ()
+    anomaly: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,8 @@ class Grad:
     Attributes:
         results: names of the gradients, one per input; null for one that is not wanted. The answer says which exist.
         callbacks: what hooks do on the way, see ``Callback``.
+        anomaly: watch the walk: an error names the node that it came from, by the positions of inputs that lead to it from a root;
+            with ``nan``, a gradient that has NaN in it is an error.
     """
 
     command: ClassVar[str] = "grad"
@@ -127,6 +132,7 @@ class Grad:
     materialize_grads: bool = False
     results: tuple[str | None, ...] | None = None
     callbacks: tuple[Callback, ...] = ()
+    anomaly: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +333,8 @@ _REFERENCE_KIND: Final = _kind(REFERENCE_SCHEMA, _reference)
 _OPTIONAL_NAME: Final = _kind(_nullable(NAME_SCHEMA), _optional(_name))
 _MAP: Final = _kind(_NAME_MAP, _name_map, dict)
 
+_ANOMALY: Final = _kind({"enum": ["errors", "nan", None]}, _optional(_one_of("errors", "nan")))
+
 
 def _decode_inner(value: Any) -> Command:
     return decode_command(value)
@@ -367,6 +375,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "create_graph": kinds.BOOL,
         "inputs": _OPTIONAL_REFERENCE_LIST,
         "callbacks": _CALLBACKS,
+        "anomaly": _ANOMALY,
     },
     "grad": {
         "outputs": _REFERENCE_LIST,
@@ -379,6 +388,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "materialize_grads": kinds.BOOL,
         "results": _NAME_LIST,
         "callbacks": _CALLBACKS,
+        "anomaly": _ANOMALY,
     },
     "set": {
         "tensor": _REFERENCE_KIND,

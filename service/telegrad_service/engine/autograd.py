@@ -33,10 +33,12 @@ def backward(
     create_graph: bool = False,
     inputs: Sequence[Tensor] | None = None,
     hooks: Mapping[int, Hooks] | None = None,
+    anomaly: str | None = None,
 ) -> int:
     """Accumulate gradients into the leaves, or into ``inputs`` only; see ``telegrad.autograd.backward``.
 
-    ``hooks`` are called in place of those that are registered; they are found by the identity of a node or leaf.
+    ``hooks`` are called in place of those that are registered; they are found by the identity of a node or leaf. For ``anomaly``
+    see ``HookedWalk``.
 
     Returns the bytes of the gradients that it made, those that it added to existing ones not counted.
     """
@@ -51,7 +53,7 @@ def backward(
     for tensor in inputs or ():
         tensor.retain_grad()  # what PyTorch does with those that are no leaves
     keep = create_graph if retain_graph is None else retain_graph
-    walk = _new_walk(roots[0].home, keep, create_graph, inputs, hooks)
+    walk = _new_walk(roots[0].home, keep, create_graph, inputs, hooks, anomaly)
     _walk(walk, roots, cotangents, accumulate=True)
     return walk.made_bytes
 
@@ -67,10 +69,11 @@ def grad(
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
     hooks: Mapping[int, Hooks] | None = None,
+    anomaly: str | None = None,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of ``outputs`` with respect to ``inputs``, nothing accumulated; see ``telegrad.autograd.grad``.
 
-    ``hooks`` as in ``backward``.
+    ``hooks`` and ``anomaly`` as in ``backward``.
     """
     checks.check_materialize(allow_unused, materialize_grads)
     allow_unused = materialize_grads if allow_unused is None else allow_unused
@@ -81,9 +84,9 @@ def grad(
             raise ArgumentValueError(
                 "is_grads_batched=True takes no callbacks: they would be called for every vector; call grad once each"
             )
-        found = _batched(outputs, inputs, grad_outputs, keep, create_graph, allow_unused)
+        found = _batched(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, anomaly)
     else:
-        found = _gradients(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, hooks)
+        found = _gradients(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, hooks, anomaly)
     if materialize_grads:
         return tuple(_zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True))
     return tuple(found)
@@ -101,6 +104,7 @@ def _gradients(
     create_graph: bool,
     allow_unused: bool,
     hooks: Mapping[int, Hooks] | None = None,
+    anomaly: str | None = None,
 ) -> list[Tensor | None]:
     """One walk; None for inputs that it did not reach."""
     roots, cotangents = _cotangents(outputs, grad_outputs, create_graph)
@@ -108,7 +112,7 @@ def _gradients(
         _check_tensor(tensor, f"inputs[{position}]", (*roots, tensor)[0])
         if not tensor.requires_grad:
             raise checks.input_without_grad()
-    walk = _new_walk(inputs[0].home, retain_graph, create_graph, inputs, hooks)
+    walk = _new_walk(inputs[0].home, retain_graph, create_graph, inputs, hooks, anomaly)
     _walk(walk, roots, cotangents, accumulate=False)
     return _results(inputs, lambda position: walk.captured.pop(position, None), cotangents, allow_unused)
 
@@ -148,11 +152,12 @@ def _new_walk(
     create_graph: bool,
     wanted: Sequence[Tensor] | None,
     hooks: Mapping[int, Hooks] | None,
+    anomaly: str | None,
 ) -> Walk:
     """The walk that calls hooks, where there may be some; otherwise the plain one."""
-    if hooks is None and not any_hooks():
+    if hooks is None and anomaly is None and not any_hooks():
         return Walk(home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted)
-    return HookedWalk(home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted, hooks=hooks)
+    return HookedWalk(home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted, hooks=hooks, anomaly=anomaly)
 
 
 def _walk(walk: Walk, roots: Sequence[Tensor], cotangents: Sequence[Any], *, accumulate: bool) -> None:
@@ -207,6 +212,7 @@ def _batched(
     retain_graph: bool,
     create_graph: bool,
     allow_unused: bool,
+    anomaly: str | None,
 ) -> list[Tensor | None]:
     """The gradients for each row of the vectors, stacked along a new first dimension."""
     given = list(grad_outputs or ())
@@ -223,8 +229,8 @@ def _batched(
         raise ArgumentValueError(
             f"Expected all tensors to have the same size in the mapped dimension, got sizes {counts} for the mapped dimension"
         )
-    if any_hooks():
-        return _one_by_one(outputs, inputs, vectors, retain_graph, create_graph, allow_unused)
+    if any_hooks() or anomaly is not None:
+        return _one_by_one(outputs, inputs, vectors, retain_graph, create_graph, allow_unused, anomaly)
     for index, output in enumerate(outputs):
         if not output.requires_grad:
             raise checks.root_without_grad(index)
@@ -244,6 +250,7 @@ def _one_by_one(
     retain_graph: bool,
     create_graph: bool,
     allow_unused: bool,
+    anomaly: str | None,
 ) -> list[Tensor | None]:
     """A walk for each vector, because hooks take the gradients of one."""
     count = vectors[0].array.shape[0]
@@ -251,7 +258,7 @@ def _one_by_one(
     for row in range(count):
         keep = retain_graph or row < count - 1
         parts: list[Tensor | None] = [v.select(0, row) for v in vectors]
-        rows.append(_gradients(outputs, inputs, parts, keep, create_graph, allow_unused))
+        rows.append(_gradients(outputs, inputs, parts, keep, create_graph, allow_unused, None, anomaly))
     results: list[Tensor | None] = []
     with set_grad_enabled(create_graph):
         for column in zip(*rows, strict=True):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 import numpy as np
 
 from telegrad.contract import checks, modes
-from telegrad.contract.errors import ArgumentTypeError, NumericalError, SessionMismatchError
+from telegrad.contract.errors import ArgumentTypeError, NumericalError, SessionMismatchError, TelegradError
 from telegrad.contract.hooks import Hook, Hooks, HookTable, RemovableHandle, check_replacement, check_replacements
 from telegrad.contract.nodes import delivery_order, edge_positions
 from telegrad.contract.schedule import LEAF, Schedule, enter_walk, leave_walk
@@ -80,11 +80,24 @@ class HookedWalk(Walk):
         create_graph: bool,
         wanted: Sequence[Tensor] | None,
         hooks: Mapping[int, Hooks] | None = None,
+        anomaly: str | None = None,
     ) -> None:
-        """Prepare a walk; ``hooks`` are those to call, by the identity of node or leaf, in place of what is registered there."""
+        """Prepare a walk.
+
+        Args:
+            home: see ``Walk``.
+            retain_graph: see ``Walk``.
+            create_graph: see ``Walk``.
+            wanted: see ``Walk``.
+            hooks: those to call, by the identity of node or leaf, in place of what is registered there.
+            anomaly: ``errors`` names the node where an error came from, in ``extra``; ``nan`` also makes NaN an error.
+        """
         super().__init__(home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted)
         self.accumulate = False
         self.given = hooks
+        self.anomaly = anomaly
+        self.warns = is_anomaly_enabled() and home.watched
+        self.check_nan = anomaly == "nan" or (self.warns and is_anomaly_check_nan_enabled())
         self.seeds: list[tuple[Target, int, Any]] = []
         self.arrived: dict[int, tuple[Gradients, list[bool]]] = {}
         self.running: Node | None = None
@@ -112,7 +125,8 @@ class HookedWalk(Walk):
             )
             for target, index, gradient in self.seeds:
                 self._arrive(target, index, gradient)
-            self.seeds.clear()
+            if self.anomaly is None:
+                self.seeds.clear()
             while schedule:
                 target = schedule.next()
                 gradients, owned = self.arrived.pop(id(target))
@@ -122,14 +136,36 @@ class HookedWalk(Walk):
                         self._run_node(target, gradients)
                     else:
                         self._serve_leaf(target, gradients[0], owned[0])
-                except Exception:
-                    if is_anomaly_enabled():
+                except Exception as error:
+                    if self.warns:
                         _warn_of(target)
+                    if self.anomaly is not None and isinstance(error, TelegradError):
+                        error.extra.setdefault("node", self._way_to(target))
                     raise
         finally:
             leave_walk(outer)
             quiet.leave(token)
             modes.reset_mode(mode)
+
+    def _way_to(self, end: Target) -> dict[str, Any]:
+        """Which root, and which inputs from there, lead to a node or leaf, and what it is called."""
+        name = end.name() if isinstance(end, Node) else "AccumulateGrad"
+        ways: dict[int, tuple[int, ...]] = {}
+        todo: list[Target] = []
+        for root, (target, _, _) in enumerate(self.seeds):
+            if ways.setdefault(id(target), (root,)) == (root,):
+                todo.append(target)
+        while todo:
+            target = todo.pop()
+            if target is end:
+                root, *path = ways[id(target)]
+                return {"name": name, "root": root, "path": path}
+            if isinstance(target, Node):
+                for position, follower in zip(target.plan.positions, target.edges, strict=True):
+                    if id(follower) not in ways:
+                        ways[id(follower)] = (*ways[id(target)], position)
+                        todo.append(follower)
+        return {"name": name}
 
     def _hooks_of(self, target: Target) -> Hooks | None:
         return hooks_of(target) if self.given is None else self.given.get(id(target))
@@ -205,7 +241,7 @@ class HookedWalk(Walk):
                 target = node.edges[edge]
                 if edge >= 0 and value is not None and self._goes_to(target):
                     values[edge] = self._fit(value, *_layout(target, node.indexes[edge]))
-            if is_anomaly_enabled() and is_anomaly_check_nan_enabled():
+            if self.check_nan:
                 _refuse_nan(node, values)
         if plan.saves and not self.retain_graph:
             node.saved = None

@@ -45,11 +45,13 @@ _FLOATING: Final = frozenset("fc")
 class Engine:
     """What the tensors of one session share: the random generator and the session they answer to."""
 
-    __slots__ = ("__weakref__", "generator", "session")
+    __slots__ = ("__weakref__", "generator", "session", "watched")
 
     def __init__(self, session: Any = None) -> None:
         self.generator = np.random.Generator(np.random.PCG64())
         self.session = session
+        # Anomaly mode is a mode of the user's process: a service that runs there too has clients with modes of their own.
+        self.watched = isinstance(session, BaseSession)
 
     def seed(self, seed: int) -> None:
         """Restart the generator; the same seed gives the same draws in every place."""

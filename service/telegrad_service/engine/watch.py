@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def look_at(node: Node, home: Engine) -> None:
     """A node was recorded while somebody watches."""
-    if is_anomaly_enabled():
+    if is_anomaly_enabled() and home.watched:
         hooks = hooks_for(node)
         hooks.stack = users_stack()
         walk = current_walk()

@@ -228,6 +228,7 @@ class Session:
                 create_graph=command.create_graph,
                 inputs=None if command.inputs is None else self._many(command.inputs, context),
                 hooks=callbacks.hooks,
+                anomaly=command.anomaly,
             )
             self._quota.hold(added, command.create_graph)
 
@@ -271,6 +272,7 @@ class Session:
                 is_grads_batched=command.is_grads_batched,
                 materialize_grads=command.materialize_grads,
                 hooks=callbacks.hooks,
+                anomaly=command.anomaly,
             )
         names: list[str | None] = []
         for name, tensor in zip(wanted, found, strict=False):
