@@ -9,7 +9,6 @@ from typing import Any, Final, TypeAlias
 
 from telegrad.contract import codec, kinds
 from telegrad.contract.commands import (
-    ABSENT,
     Apply,
     Backward,
     Command,

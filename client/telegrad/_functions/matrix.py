@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from telegrad._free import free, require_tensor
 from telegrad._linalg_composite import multi_dot
+from telegrad.contract import notices
 from telegrad.contract.errors import ShapeError
 from telegrad.contract.shapes import integer
 from telegrad.contract.tensor.shape import cat
@@ -53,6 +54,7 @@ def chain_matmul(*matrices: T) -> T:
 
     Shapes: [n, m], [m, ...], ..., [..., p] -> [n, p]. Raises: ShapeError for what is no matrix, or for none.
     """
+    notices.deprecated("chain_matmul")
     for x in matrices:
         require_tensor(x, "chain_matmul")
         if len(x.shape) != 2:

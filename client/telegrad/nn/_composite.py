@@ -12,6 +12,8 @@ from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.comparison import where as choose
 from telegrad.contract.tensor.losses import check_reduction
 from telegrad.contract.tensor.tensor import Tensor
+from telegrad.contract.watching import warn_user
+from telegrad.nn._arguments import with_older_arguments
 
 T = TypeVar("T", bound=Tensor)
 
@@ -153,6 +155,7 @@ def pairwise_distance(x1: T, x2: T, p: float = 2.0, eps: float = 1e-6, keepdim: 
     return (_tensor("pairwise_distance", x1) - x2 + eps).norm(p, -1, keepdim)  # type: ignore[no-any-return]
 
 
+@with_older_arguments
 def margin_ranking_loss(input1: T, input2: T, target: T, margin: float = 0, *, reduction: str = "mean") -> T:
     """``max(0, margin - target * (input1 - input2))``: ``target`` is 1 where the first should rank higher, else -1."""
     check_reduction(reduction)
@@ -163,6 +166,7 @@ def margin_ranking_loss(input1: T, input2: T, target: T, margin: float = 0, *, r
     return _reduced((-target * (x - input2) + margin).clamp_min(0), reduction)  # type: ignore[no-any-return]
 
 
+@with_older_arguments
 def hinge_embedding_loss(input: T, target: T, margin: float = 1.0, *, reduction: str = "mean") -> T:
     """The distance where ``target`` is 1, ``max(0, margin - distance)`` where it is -1."""
     check_reduction(reduction)
@@ -172,12 +176,14 @@ def hinge_embedding_loss(input: T, target: T, margin: float = 1.0, *, reduction:
     return _reduced(loss, reduction)  # type: ignore[no-any-return]
 
 
+@with_older_arguments
 def soft_margin_loss(input: T, target: T, *, reduction: str = "mean") -> T:
     """``log(1 + exp(-target * input))``, with targets of 1 and -1."""
     check_reduction(reduction)
     return _reduced((-target * _tensor("soft_margin_loss", input)).exp().log1p(), reduction)  # type: ignore[no-any-return]
 
 
+@with_older_arguments
 def kl_div(input: T, target: T, *, reduction: str = "mean", log_target: bool = False) -> T:
     """``target * (log(target) - input)``: how far the probabilities ``target`` are from the logarithms ``input``.
 
@@ -185,6 +191,11 @@ def kl_div(input: T, target: T, *, reduction: str = "mean", log_target: bool = F
     """
     if reduction != "batchmean":
         check_reduction(reduction)
+    if reduction == "mean":
+        warn_user(
+            "reduction: 'mean' divides the total loss by both the batch size and the support size. 'batchmean' divides only by the "
+            "batch size, and aligns with the KL div math definition."
+        )
     x, wanted = _tensor("kl_div", input), _tensor("kl_div", target)
     loss = wanted.exp() * (wanted - x) if log_target else wanted.xlogy(wanted) - wanted * x
     if reduction == "batchmean":
@@ -192,6 +203,7 @@ def kl_div(input: T, target: T, *, reduction: str = "mean", log_target: bool = F
     return _reduced(loss, reduction)  # type: ignore[no-any-return]
 
 
+@with_older_arguments
 def poisson_nll_loss(
     input: T, target: T, log_input: bool = True, full: bool = False, *, eps: float = 1e-8, reduction: str = "mean"
 ) -> T:
@@ -208,6 +220,7 @@ def poisson_nll_loss(
     return _reduced(loss, reduction)  # type: ignore[no-any-return]
 
 
+@with_older_arguments
 def triplet_margin_loss(
     anchor: T,
     positive: T,

@@ -19,6 +19,8 @@ from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.comparison import where as choose
 from telegrad.contract.tensor.losses import check_reduction
 from telegrad.contract.tensor.tensor import Tensor
+from telegrad.contract.watching import warn_user
+from telegrad.nn._arguments import with_older_arguments
 from telegrad.nn._composite import SELU_ALPHA, SELU_SCALE, pairwise_distance
 
 T = TypeVar("T", bound=Tensor)
@@ -38,6 +40,7 @@ def _floating(name: str, value: Any) -> Any:
 # Losses ------------------------------------------------------------------------------------------------------------------------
 
 
+@with_older_arguments
 def cosine_embedding_loss(input1: T, input2: T, target: T, margin: float = 0, *, reduction: str = "mean") -> T:
     """``1 - cosine`` where ``target`` is 1, ``max(0, cosine - margin)`` where it is -1.
 
@@ -97,6 +100,7 @@ def gaussian_nll_loss(input: T, target: T, var: T | float, full: bool = False, e
     return _reduced(loss, reduction)  # type: ignore[no-any-return]
 
 
+@with_older_arguments
 def multi_margin_loss(
     input: T, target: T, p: int = 1, margin: float = 1.0, weight: T | None = None, *, reduction: str = "mean"
 ) -> T:
@@ -135,6 +139,7 @@ def multi_margin_loss(
     return _reduced(loss, reduction)  # type: ignore[no-any-return]
 
 
+@with_older_arguments
 def multilabel_margin_loss(input: T, target: T, *, reduction: str = "mean") -> T:
     """Sum over right and wrong classes of ``max(0, 1 - score of the right one + score of the wrong one)``, averaged.
 
@@ -165,6 +170,7 @@ def multilabel_margin_loss(input: T, target: T, *, reduction: str = "mean") -> T
     return _reduced(loss, reduction)  # type: ignore[no-any-return]
 
 
+@with_older_arguments
 def multilabel_soft_margin_loss(input: T, target: T, weight: T | None = None, *, reduction: str = "mean") -> T:
     """Mean over classes of the cross entropy between ``target``, zeros and ones, and the sigmoid of the scores.
 
@@ -280,12 +286,30 @@ def dropout1d(input: T, p: float = 0.5, training: bool = True, inplace: bool = F
 
 def dropout2d(input: T, p: float = 0.5, training: bool = True, inplace: bool = False) -> T:
     """Zero whole channels (dimension 1) of images [N, C, H, W] with probability ``p``, scale the rest by ``1 / (1 - p)``."""
+    ndim = len(require_tensor(input, "dropout2d").shape)
+    if ndim not in (3, 4):
+        _warn_of_dimensions("dropout2d", ndim, 2)
+    elif ndim == 3:
+        warn_user(
+            "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired - input is "
+            "interpreted as shape (N, C, L). Use dropout1d to say so."
+        )
     return _drop_channels("dropout2d", input, p, training, inplace, (-1, 4))  # type: ignore[no-any-return]
 
 
 def dropout3d(input: T, p: float = 0.5, training: bool = True, inplace: bool = False) -> T:
     """Zero whole channels of volumes [N, C, D, H, W] (or [C, D, H, W]) with probability ``p``, scale the rest."""
+    ndim = len(require_tensor(input, "dropout3d").shape)
+    if ndim not in (4, 5):
+        _warn_of_dimensions("dropout3d", ndim, 3)
     return _drop_channels("dropout3d", input, p, training, inplace, (4, 5))  # type: ignore[no-any-return]
+
+
+def _warn_of_dimensions(name: str, ndim: int, spatial: int) -> None:
+    warn_user(
+        f"{name}: Received a {ndim}-D input to {name}, which is deprecated: it drops whole channels of inputs with {spatial} "
+        f"spatial dimensions, a channel and perhaps a batch dimension ({spatial + 1}D or {spatial + 2}D). Use dropout for others."
+    )
 
 
 def _alpha(x: Any, kept: Any, p: float) -> Any:
@@ -339,7 +363,8 @@ def gumbel_softmax(logits: T, tau: float = 1, hard: bool = False, eps: float = 1
 
     ``eps`` has no effect, as in PyTorch. Source: Jang et al. (2017), arXiv:1611.01144.
     """
-    del eps
+    if eps != 1e-10:
+        warn_user("`eps` parameter is deprecated and has no effect.")
     x = _floating("gumbel_softmax", logits)
     # Minus the logarithm of an exponential variable is Gumbel's; 1 - u keeps the logarithm finite.
     noise = -(-(1 - x.detach().rand_like()).log()).log()

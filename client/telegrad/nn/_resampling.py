@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from telegrad._free import free, require_tensor
+from telegrad.contract import notices
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, ShapeError
 from telegrad.contract.resampling import adaptive_sizes, check_mode, output_sizes
 from telegrad.contract.shapes import ints
@@ -87,6 +88,7 @@ def upsample(
     align_corners: bool | None = None,
 ) -> T:
     """``interpolate`` by its older name."""
+    notices.deprecated("nn.functional.upsample")
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 

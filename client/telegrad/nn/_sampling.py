@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from telegrad._free import free, require_tensor
+from telegrad.contract import notices
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DerivativeMissingError, ShapeError
 from telegrad.contract.shapes import ints
 from telegrad.contract.tensor.base import TensorBase
@@ -23,6 +24,8 @@ pdist = free(Tensor._pdist)
 
 def grid_sample(input: T, grid: T, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None) -> T:
     """The input at the points of ``grid``; see ``Tensor._grid_sample``. ``align_corners`` is False by default."""
+    if align_corners is None:
+        notices.default_corners("grid_sample and affine_grid")
     return require_tensor(input, "grid_sample")._grid_sample(grid, mode, padding_mode, bool(align_corners))
 
 
@@ -40,6 +43,8 @@ def affine_grid(theta: T, size: Sequence[int], align_corners: bool | None = None
         raise DerivativeMissingError(
             f"affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively. Got size {tuple(sizes)}."
         )
+    if align_corners is None:
+        notices.default_corners("grid_sample and affine_grid")
     count = len(sizes) - 2
     if len(maps.shape) != 3 or tuple(maps.shape[1:]) != (count, count + 1):
         raise ArgumentValueError(

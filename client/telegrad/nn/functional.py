@@ -11,6 +11,7 @@ from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTyp
 from telegrad.contract.shapes import broadcast
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
+from telegrad.nn._arguments import log_softmax, softmax, softmin, with_older_arguments
 from telegrad.nn._composite import (
     celu,
     glu,
@@ -200,31 +201,29 @@ T = TypeVar("T", bound=Tensor)
 avg_pool1d = free(Tensor.avg_pool1d)
 avg_pool2d = free(Tensor.avg_pool2d)
 avg_pool3d = free(Tensor.avg_pool3d)
-binary_cross_entropy = free(Tensor.binary_cross_entropy)
-binary_cross_entropy_with_logits = free(Tensor.binary_cross_entropy_with_logits)
+binary_cross_entropy = with_older_arguments(free(Tensor.binary_cross_entropy))
+binary_cross_entropy_with_logits = with_older_arguments(free(Tensor.binary_cross_entropy_with_logits))
 conv1d = free(Tensor.conv1d)
 conv2d = free(Tensor.conv2d)
 conv3d = free(Tensor.conv3d)
 conv_transpose1d = free(Tensor.conv_transpose1d)
 conv_transpose2d = free(Tensor.conv_transpose2d)
 conv_transpose3d = free(Tensor.conv_transpose3d)
-cross_entropy = free(Tensor.cross_entropy)
+cross_entropy = with_older_arguments(free(Tensor.cross_entropy))
 gelu = free(Tensor.gelu)
-huber_loss = free(Tensor.huber_loss)
-l1_loss = free(Tensor.l1_loss)
+huber_loss = with_older_arguments(free(Tensor.huber_loss))
+l1_loss = with_older_arguments(free(Tensor.l1_loss))
 layer_norm = free(Tensor.layer_norm)
 leaky_relu_ = free(Tensor.leaky_relu_)
 linear = free(Tensor.linear)
-log_softmax = free(Tensor.log_softmax)
 logsigmoid = free(Tensor.logsigmoid)
-mse_loss = free(Tensor.mse_loss)
-nll_loss = free(Tensor.nll_loss)
+mse_loss = with_older_arguments(free(Tensor.mse_loss))
+nll_loss = with_older_arguments(free(Tensor.nll_loss))
 one_hot = free(Tensor.one_hot)
 pad = free(Tensor.pad)
 relu_ = free(Tensor.relu_)
 sigmoid = free(Tensor.sigmoid)
-smooth_l1_loss = free(Tensor.smooth_l1_loss)
-softmax = free(Tensor.softmax)
+smooth_l1_loss = with_older_arguments(free(Tensor.smooth_l1_loss))
 softplus = free(Tensor.softplus)
 tanh = free(Tensor.tanh)
 
@@ -266,11 +265,6 @@ def elu(input: T, alpha: Number = 1.0, inplace: bool = False) -> T:
 def silu(input: T, inplace: bool = False) -> T:
     """The element times its sigmoid; into the tensor itself if ``inplace``."""
     return _tensor("silu", input).silu_() if inplace else _tensor("silu", input).silu()
-
-
-def softmin(input: T, dim: int, dtype: object = None) -> T:
-    """``softmax`` of the negated tensor."""
-    return (-_tensor("softmin", input)).softmax(dim, dtype)  # type: ignore[arg-type]
 
 
 def normalize(input: T, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from tests.parity.scripts.table import script
@@ -36,7 +37,7 @@ def a_detached_alias_raises_where_data_does_not(tg: Any) -> Any:
 
 @script
 def gradient_descent_by_data(tg: Any) -> Any:
-    w = tg.tensor([1.0, -2.0], dtype=tg.float64, requires_grad=True)
+    w: Any = tg.tensor([1.0, -2.0], dtype=tg.float64, requires_grad=True)
     for _ in range(3):
         if w.grad is not None:
             w.grad.zero_()
@@ -81,7 +82,7 @@ def data_that_cannot_be_assigned(tg: Any) -> Any:
         x.data = value
         return x
 
-    found = [attempt(lambda v=v: set_data(v)) for v in (3, None, tg.zeros(2, dtype=tg.int64))]
+    found = [attempt(partial(set_data, v)) for v in (3, None, tg.zeros(2, dtype=tg.int64))]
     return [f.builtins for f in found], x
 
 
@@ -105,4 +106,4 @@ def detaching_a_view_in_place(tg: Any) -> Any:
     def cut(t: Any) -> Any:
         return t.detach_()
 
-    return [type(attempt(lambda t=t: cut(t))).__name__ for t in (x[:1], y[:1], tg.ones(2)[:1])]
+    return [type(attempt(partial(cut, t))).__name__ for t in (x[:1], y[:1], tg.ones(2)[:1])]

@@ -35,7 +35,7 @@ class AliasOps(TensorBase):
 
     @data.setter
     def data(self, value: TensorBase) -> None:
-        if not isinstance(value, TensorBase):
+        if not isinstance(value, TensorBase):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentTypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         self._take_data(value)
 

@@ -14,6 +14,7 @@ from telegrad.contract.ops import Shape
 from telegrad.contract.shapes import dimension, integer, ints
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.shape import cat, sequence_of_tensors
+from telegrad.contract.watching import warn_user
 
 T = TypeVar("T", bound=TensorBase)
 
@@ -179,6 +180,10 @@ class CompositeOps(TensorBase):
     def cross(self, other: Self, dim: int | None = None) -> Self:
         """Cross product of vectors of 3 along ``dim``, by default the first dimension of size 3. Other sizes broadcast."""
         if dim is None:
+            warn_user(
+                "Using torch.cross without specifying the dim arg is deprecated: it takes the first dimension of size 3. Give dim, "
+                "or use telegrad.linalg.cross, which takes the last."
+            )
             if 3 not in self.shape:
                 raise ShapeError("no dimension of size 3 in input")
             dim = self.shape.index(3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from telegrad.contract import dtypes
+from telegrad.contract import dtypes, notices
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import DTypeError, ShapeError
 from telegrad.contract.literal import check_fits
@@ -75,6 +75,7 @@ class ConversionOps(TensorBase):
         wanted: DType = like.dtype if hasattr(like, "_apply") else as_dtype(like)
         if wanted is self.dtype and not copy:
             return self
+        notices.discards_imaginary(self, wanted)
         return self._apply("to", self, dtype=wanted)
 
     def type_as(self, other: Self) -> Self:

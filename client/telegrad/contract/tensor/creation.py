@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from telegrad.contract import creation_rules as rules
+from telegrad.contract import notices
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import ArgumentTypeError, DTypeError
 from telegrad.contract.literal import array_of, is_numpy_scalar
@@ -83,6 +84,8 @@ class CreationOps(FrequencyOps[Made], WindowOps[Made]):
         """
         if type(requires_grad) is not bool:
             raise ArgumentTypeError(f"tensor(): argument 'requires_grad' must be bool, not {type(requires_grad).__name__}")
+        if isinstance(data, TensorBase):
+            notices.copied_tensor()
         array = array_of(data, _dtype(dtype))
         if requires_grad and array.dtype.kind not in "fc":
             raise DTypeError("Only Tensors of floating point and complex dtype can require gradients")

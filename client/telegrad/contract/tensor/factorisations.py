@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Self
 
 from telegrad.contract import linalg_rules as rules
+from telegrad.contract import notices
 from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
 from telegrad.contract.ops import op
 from telegrad.contract.reduce_rules import flag
@@ -220,14 +221,17 @@ class FactorisationOps(TensorBase):
 
     def cholesky(self, upper: bool = False) -> Self:
         """``linalg.cholesky``."""
+        notices.deprecated("cholesky")
         return self._apply("cholesky", self, upper=flag(upper, "upper"))
 
     def qr(self, some: bool = True) -> Any:
         """``linalg.qr``, reduced or, without ``some``, complete."""
+        notices.deprecated("qr")
         return self._qr("reduced" if flag(some, "some") else "complete")
 
     def lu(self, pivot: bool = True, get_infos: bool = False) -> Any:
         """``linalg.lu_factor_ex`` without, or with ``get_infos``, the third of its results."""
+        notices.deprecated("lu")
         factors = self._lu_factor_ex(pivot=pivot)
         return factors if flag(get_infos, "get_infos") else LU(*factors[:2])
 

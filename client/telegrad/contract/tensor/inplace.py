@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Self
 
+from telegrad.contract import notices
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import DTypeError
 from telegrad.contract.shapes import integer
@@ -397,6 +398,7 @@ class InPlaceOps(TensorBase):
 
     def copy_(self, src: Self) -> Self:
         """``copy`` in place."""
+        notices.discards_imaginary(src, self.dtype)
         return self._apply("copy_", self, src)
 
     # linalg ------------------------------------------------------------------------------------------------------------------

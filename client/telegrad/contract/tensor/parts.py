@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
+from telegrad.contract import notices
 from telegrad.contract import shape_parts_rules as rules
 from telegrad.contract.dtypes import DType, DTypeLike, as_dtype
 from telegrad.contract.errors import ArgumentTypeError, ShapeError
@@ -84,7 +85,7 @@ class PartOps(TensorBase):
     @property
     def H(self) -> Self:  # noqa: N802 - PyTorch's name
         """``adjoint()`` of a single matrix; raises ShapeError for more dimensions."""
-        if len(self.shape) > 2:
+        if len(self.shape) not in (0, 2):
             raise ShapeError(
                 f"tensor.H is only supported on matrices (2-D tensors). Got {len(self.shape)}-D tensor. For batches of matrices, "
                 "consider using tensor.mH"
@@ -94,6 +95,8 @@ class PartOps(TensorBase):
     def _adjoint(self, name: str) -> Self:
         if len(self.shape) == 1:
             raise ShapeError(f"{name} is only supported on matrices or batches of matrices. Got 1-D tensor.")
+        if not self.shape:
+            notices.scalar_transposed(name)
         turned = self._apply("transpose", self, dim0=-2, dim1=-1) if self.shape else self
         return self._apply("conj", turned) if self.dtype.is_complex else turned
 

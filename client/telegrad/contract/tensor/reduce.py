@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 
+from telegrad.contract import notices
 from telegrad.contract import reduce_rules as rules
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import ArgumentTypeError, DimensionError
@@ -112,7 +113,10 @@ class ReduceOps(TensorBase):
         ``correction`` is 1 by default; ``unbiased=False`` is ``correction=0``. ``x.var(False)`` gives ``unbiased`` alone.
         Shapes: [..., n, ...] -> [...]. dtype: complex gives real. Gradient: g * 2 * (self - mean) / (n - correction).
         """
-        return self._apply("var", self, **_spread_parameters(dim, unbiased, keepdim, correction))
+        parameters = _spread_parameters(dim, unbiased, keepdim, correction)
+        made: Self = self._apply("var", self, **parameters)
+        notices.freedom("var", self, parameters["dim"], 0 if parameters["unbiased"] is False else correction)
+        return made
 
     @op(rules.spread)
     def std(
@@ -127,7 +131,10 @@ class ReduceOps(TensorBase):
 
         Shapes: [..., n, ...] -> [...]. Gradient: g * (self - mean) / ((n - correction) * result), 0 where the result is 0.
         """
-        return self._apply("std", self, **_spread_parameters(dim, unbiased, keepdim, correction))
+        parameters = _spread_parameters(dim, unbiased, keepdim, correction)
+        made: Self = self._apply("std", self, **parameters)
+        notices.freedom("std", self, parameters["dim"], 0 if parameters["unbiased"] is False else correction)
+        return made
 
     @op(rules.norm, node="LinalgVectorNorm")
     def norm(

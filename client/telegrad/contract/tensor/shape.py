@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self, TypeAlias, TypeVar, cast, overload
 
+from telegrad.contract import notices
 from telegrad.contract import shape_rules as rules
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from telegrad.contract.ops import Shape, SizeByName, op
 from telegrad.contract.shapes import broadcast, integer, ints, optional_ints, same, size_argument
 from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.watching import warn_user
 
 T = TypeVar("T", bound=TensorBase)
 
@@ -199,11 +201,15 @@ class ShapeOps(TensorBase):
     @property
     def T(self) -> Self:  # noqa: N802 - PyTorch's name
         """Dimensions in reverse order."""
+        notices.reversed_dimensions(len(self.shape))
         return self._apply("permute", self, dims=tuple(range(len(self.shape)))[::-1])
 
     @property
     def mT(self) -> Self:  # noqa: N802 - PyTorch's name
-        """The last two dimensions swapped. Raises ShapeError for fewer than two."""
+        """The last two dimensions swapped; a tensor of none as it is. Raises ShapeError for one dimension."""
+        if not self.shape:
+            notices.scalar_transposed("Tensor.mT")
+            return self
         if len(self.shape) < 2:
             raise ShapeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {len(self.shape)}-D tensor.")
         return self._apply("transpose", self, dim0=-2, dim1=-1)
@@ -414,7 +420,7 @@ def vstack(tensors: Sequence[T]) -> T:
     return cat(parts, dim=0)
 
 
-def meshgrid(*tensors: T | Sequence[T], indexing: str = "ij") -> tuple[T, ...]:
+def meshgrid(*tensors: T | Sequence[T], indexing: str | None = None) -> tuple[T, ...]:
     """The coordinates of a grid, a tensor for each vector: element [i, j, ...] of the first is the first vector's element i.
 
     Shapes: [n], [m], ... -> [n, m, ...] each, views; with ``indexing="xy"`` the first two dimensions change places. Raises:
@@ -424,6 +430,9 @@ def meshgrid(*tensors: T | Sequence[T], indexing: str = "ij") -> tuple[T, ...]:
     if isinstance(given, (tuple, list)) and not given:
         raise ShapeError("meshgrid expects a non-empty TensorList")
     found: list[Any] = list(sequence_of_tensors(given, "meshgrid"))
+    if indexing is None:
+        warn_user('torch.meshgrid: pass the indexing argument, "ij" (as by default here and in PyTorch) or "xy" (as in numpy).')
+        indexing = "ij"
     if indexing not in ("ij", "xy"):
         raise ShapeError('torch.meshgrid: indexing must be one of "xy" or "ij"')
     for tensor in found:

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from telegrad.contract import notices
 from telegrad.contract import statistics_rules as rules
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
@@ -157,7 +158,10 @@ class StatisticsOps(TensorBase):
 
     def cov(self, *, correction: int = 1, fweights: Self | None = None, aweights: Self | None = None) -> Self:
         """Covariances of variables in rows, observed in columns; over n - ``correction``, weighted by f- and aweights."""
-        return self._apply("cov", self, fweights, aweights, correction=integer(correction, "correction"))
+        made: Self = self._apply("cov", self, fweights, aweights, correction=integer(correction, "correction"))
+        if fweights is None and aweights is None:
+            notices.observations(self, correction)
+        return made
 
     @op(rules.correlation)
     def corrcoef(self) -> Self:
@@ -166,7 +170,9 @@ class StatisticsOps(TensorBase):
         Shapes: [v, n] -> [v, v]; [n] -> []. Gradient: that of ``cov`` over the product of the deviations.
         Raises: ShapeError, DTypeError.
         """
-        return self._apply("corrcoef", self)
+        made: Self = self._apply("corrcoef", self)
+        notices.observations(self, 1)
+        return made
 
 
 def _middle(name: str, x: TensorBase, dim: Any, keepdim: Any) -> Any:

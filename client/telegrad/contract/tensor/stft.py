@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from telegrad.contract import notices
 from telegrad.contract import stft_rules as rules
 from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.ops import op
@@ -52,6 +53,8 @@ class STFTOps(TensorBase):
         Shapes: [..., k] -> [..., frequencies, frames], or [..., frequencies, frames, 2]; at most one dimension in front.
         Gradient: the adjoint of each step, both to the signal and to the window. Raises: ShapeError, DTypeError.
         """
+        if window is None:
+            notices.no_window("stft")
         return self._apply(
             "stft",
             self,
@@ -90,6 +93,8 @@ class STFTOps(TensorBase):
         weight.
         Source: Griffin and Lim (1984), Signal estimation from modified short-time Fourier transform.
         """
+        if window is None:
+            notices.no_window("istft")
         return self._apply(
             "istft",
             self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Self
 
 from telegrad.contract import linalg_rules as rules
+from telegrad.contract import notices
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.ops import op
@@ -162,6 +163,7 @@ class SystemOps(TensorBase):
         """The X of ``A @ X = self`` for a triangular A, or of ``A^T @ X = self``, and a copy of A; the older form of
         ``linalg.solve_triangular``.
         """
+        notices.deprecated("triangular_solve")
         matrix: Any = A
         matrix = matrix.mT if transpose else matrix
         solution = matrix._solve_triangular(self, upper=flag(upper, "upper") != transpose, unitriangular=unitriangular)
