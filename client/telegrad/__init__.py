@@ -46,7 +46,10 @@ if TYPE_CHECKING:
     from telegrad.contract.modes import is_grad_enabled as is_grad_enabled
     from telegrad.contract.modes import no_grad as no_grad
     from telegrad.contract.modes import set_grad_enabled as set_grad_enabled
+    from telegrad.contract.scope import scope as scope
     from telegrad.contract.session import BaseSession
+    from telegrad.contract.summary import Summary as Summary
+    from telegrad.contract.summary import summary as summary
     from telegrad.contract.tensor.tensor import Tensor as Tensor
     from telegrad.contract.watching import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled
     from telegrad.contract.watching import is_anomaly_enabled as is_anomaly_enabled
@@ -65,6 +68,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     "AsyncTensor": ("telegrad._async", "AsyncTensor"),
     "RemoteSession": ("telegrad._remote", "RemoteSession"),
     "Session": ("telegrad.contract.session", "BaseSession"),
+    "Summary": ("telegrad.contract.summary", "Summary"),
     "Tensor": ("telegrad.contract.tensor.tensor", "Tensor"),
     "TelegradError": ("telegrad.contract.errors", "TelegradError"),
     "bool": ("telegrad.contract.dtypes", "bool_"),
@@ -85,7 +89,9 @@ _NAMES: dict[str, tuple[str, str]] = {
     "is_grad_enabled": ("telegrad.contract.modes", "is_grad_enabled"),
     "local": ("telegrad._current", "local"),
     "no_grad": ("telegrad.contract.modes", "no_grad"),
+    "scope": ("telegrad.contract.scope", "scope"),
     "set_grad_enabled": ("telegrad.contract.modes", "set_grad_enabled"),
+    "summary": ("telegrad.contract.summary", "summary"),
     "vmap": ("telegrad.func.batching", "vmap"),
 } | {
     name: ("telegrad.contract.dtypes", name)

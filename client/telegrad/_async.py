@@ -29,6 +29,7 @@ from telegrad.contract.errors import ArgumentTypeError, AutogradError, SessionEr
 from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import Shape
 from telegrad.contract.session import BaseSession, make_current, one_or_many, reset_current
+from telegrad.contract.summary import Summary
 from telegrad.contract.tensor.creation import CreationOps
 from telegrad.contract.tensor.tensor import GraphNode
 
@@ -403,12 +404,19 @@ class AsyncSession(CreationOps[AsyncTensor]):
                 await self._run(self._exchange.flush())
         return reply
 
-    async def graph(self, root: AsyncTensor, format: str = "json") -> Any:
-        """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``."""
+    async def graph(self, root: AsyncTensor, format: str = "json", *, max_nodes: int | None = None, collapse: bool = True) -> Any:
+        """The autograd graph that leads to ``root``; see ``BaseSession.graph``."""
         name = _autograd.name_of(self._recorder, root, "root")
         async with self._sending:
             await self._run(self._exchange.flush())
-            return await self._run(self._exchange.graph(name, format))
+            return await self._run(self._exchange.graph(name, format, max_nodes, collapse))
+
+    async def summary(self, root: AsyncTensor) -> Summary:
+        """What the graph that leads to ``root`` holds; see ``telegrad.summary``."""
+        name = _autograd.name_of(self._recorder, root, "root")
+        async with self._sending:
+            await self._run(self._exchange.flush())
+            return await self._run(self._exchange.summary(name))
 
     async def flush(self) -> None:
         """Send what is recorded and wait until it is applied. Raises the first error of the recorded commands."""

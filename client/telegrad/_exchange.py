@@ -8,18 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Entry, Recorded, Taint, encode, place
 from telegrad._recorder import Recorder, dependent
 from telegrad._retries import Retries, error_of, member, parse, problem_of, send
-from telegrad._transport import NotSent, Procedure, Request
+from telegrad._transport import NotSent, Procedure, Request, Response
 from telegrad.contract import codec
 from telegrad.contract.commands import Apply, Backward, Create, Grad, Read, Release
-from telegrad.contract.errors import NotFoundError, TelegradError, TransportError, UnavailableError
-from telegrad.contract.limits import Limits
+from telegrad.contract.errors import (
+    ArgumentTypeError,
 from telegrad.contract.watching import warn_of_anomaly
+    ArgumentValueError,
+    NotFoundError,
+    TelegradError,
+    TransportError,
+    UnavailableError,
+)
+from telegrad.contract.limits import Limits
+from telegrad.contract.summary import Summary
 
 
 class Exchange:
@@ -78,16 +86,34 @@ class Exchange:
             if not isinstance(error, NotFoundError):  # gone is what was wanted
                 raise error
 
-    def graph(self, reference: str, format: str) -> Procedure[Any]:
+    def graph(self, reference: str, format: str, max_nodes: int | None, collapse: bool) -> Procedure[Any]:
         """The picture of a graph; see ``BaseSession.graph``."""
-        path = f"{self._path(self._opened())}/graph?root={quote(reference, safe='')}&format={quote(format, safe='')}&names=false"
-        try:
-            response = yield from send(Request("GET", path, accept="*/*", repeatable=True), self.retries)
-        except NotSent as signal:
-            raise signal.error from signal.error.__cause__
+        if type(format) is not str or type(collapse) is not bool or (max_nodes is not None and type(max_nodes) is not int):
+            raise ArgumentTypeError("format must be str, max_nodes must be int and collapse must be bool")
+        if max_nodes is not None and max_nodes < 1:
+            raise ArgumentValueError(f"max_nodes must be at least 1, not {max_nodes}")
+        query = {"root": reference, "format": format, "names": "false", "collapse": "true" if collapse else "false"}
+        if max_nodes is not None:
+            query["max_nodes"] = str(max_nodes)
+        response = yield from self._get(f"graph?{urlencode(query)}")
         if response.status >= 400 or format == "json":
             return parse(response)
         return response.body.decode()
+
+    def summary(self, reference: str) -> Procedure[Summary]:
+        """What a graph holds; see ``telegrad.summary``."""
+        response = yield from self._get(f"graph/summary?{urlencode({'root': reference})}")
+        return Summary.from_dict(parse(response))
+
+    def _get(self, what: str) -> Procedure[Response]:
+        """Ask for something of the session, whatever form it comes in."""
+        try:
+            response = yield from send(
+                Request("GET", f"{self._path(self._opened())}/{what}", accept="*/*", repeatable=True), self.retries
+            )
+        except NotSent as signal:
+            raise signal.error from signal.error.__cause__
+        return response
 
     def _path(self, id: str) -> str:
         return f"/v1/sessions/{quote(id, safe='')}"

@@ -28,6 +28,7 @@ from telegrad.contract.errors import AutogradError, SessionError, TelegradError
 from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import Shape, Spec
 from telegrad.contract.session import BaseSession, one_or_many
+from telegrad.contract.summary import Summary
 from telegrad.contract.tensor.tensor import GraphNode
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms.wrapper import adopted, running, settled
@@ -280,12 +281,19 @@ class RemoteSession(BaseSession):
         self.flush()
         _autograd.learn_grads(self._recorder, questions)
 
-    def graph(self, root: AbstractTensor, format: str = "json") -> Any:
-        """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``."""
+    def graph(self, root: AbstractTensor, format: str = "json", *, max_nodes: int | None = None, collapse: bool = True) -> Any:
+        """The autograd graph that leads to ``root``; see ``BaseSession.graph``."""
         name = _autograd.name_of(self._recorder, root, "root")
         self.flush()
         with self._sending:
-            return self._run(self._exchange.graph(name, format))
+            return self._run(self._exchange.graph(name, format, max_nodes, collapse))
+
+    def summary(self, root: AbstractTensor) -> Summary:
+        """What the graph that leads to ``root`` holds; see ``telegrad.summary``."""
+        name = _autograd.name_of(self._recorder, root, "root")
+        self.flush()
+        with self._sending:
+            return self._run(self._exchange.summary(name))
 
     def flush(self) -> None:
         """Send what is recorded and wait until it is applied. Raises the first error of the recorded commands."""

@@ -8,13 +8,15 @@ from typing import Any, Self
 from telegrad.contract.custom import Backward
 from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, SessionMismatchError
 from telegrad.contract.session import BaseSession, one_or_many
+from telegrad.contract.summary import Summary
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, adopted, redirected_grad, refuse_backward, running, settled
 from telegrad.contract.watching import warn_of_cycle
 from telegrad_service import process, settings
 from telegrad_service.engine import autograd, custom
-from telegrad_service.engine.picture import describe_graph, draw
+from telegrad_service.engine.picture import MAX_PICTURE_NODES, describe_graph, draw
 from telegrad_service.engine.rules import load
+from telegrad_service.engine.summary import summarise
 from telegrad_service.engine.tensor import Engine, Tensor
 
 load()
@@ -117,13 +119,21 @@ class LocalSession(BaseSession):
     def _written(self, tensor: Any) -> int:
         return int(tensor._version)
 
-    def graph(self, root: AbstractTensor, format: str = "json") -> Any:
-        """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``."""
+    def graph(self, root: AbstractTensor, format: str = "json", *, max_nodes: int | None = None, collapse: bool = True) -> Any:
+        """The autograd graph that leads to ``root``; see ``BaseSession.graph``."""
+        most = MAX_PICTURE_NODES if max_nodes is None else max_nodes
+        return draw(describe_graph(self._root(root), max_nodes=most, collapse=collapse), format)
+
+    def summary(self, root: AbstractTensor) -> Summary:
+        """What the graph that leads to ``root`` holds; see ``telegrad.summary``."""
+        return summarise(self._root(root))
+
+    def _root(self, root: AbstractTensor) -> Tensor:
         if not isinstance(root, Tensor):
             raise ArgumentTypeError(f"root must be a Tensor, not {type(root).__name__}")
         if root.home is not self._engine:
             raise SessionMismatchError("root lives in another session; ask that session for its graph")
-        return draw(describe_graph(root), format)
+        return root
 
     def close(self) -> None:
         """Refuse new tensors; those that exist stay readable, their memory is freed with them."""

@@ -130,7 +130,7 @@ def test_boxes_do_not_overlap_and_lie_inside(loss):
         assert x >= 0
         assert x + w <= float(tree.get("width"))
         assert y + h <= float(tree.get("height"))
-        assert all(y != v or x + w <= u or u + width <= x for u, v, width, _ in boxes[i + 1 :])
+        assert all(y + h <= v or v + height <= y or x + w <= u or u + width <= x for u, v, width, height in boxes[i + 1 :])
 
 
 @pytest.mark.parametrize("format", ["dot", "mermaid", "svg"])
@@ -138,7 +138,7 @@ def test_a_cut_picture_says_so_and_keeps_what_is_near_the_root(format):
     y = telegrad.ones((), requires_grad=True)
     for _ in range(50):
         y = y.exp()
-    found = describe_graph(y.sin(), max_nodes=10)
+    found = describe_graph(y.sin(), max_nodes=10, collapse=False)
 
     text = draw(found, format)
 
@@ -166,7 +166,7 @@ def test_names_are_escaped_everywhere():
     (label,) = re.findall(r't1 \[label="((?:[^"\\]|\\.)*)", fillcolor="#[0-9a-f]{6}"\];', dot)
     assert '\\"&\\\\n' in label
     line = next(s for s in mermaid.splitlines() if s.startswith("  t1["))
-    assert re.fullmatch(r'  t1\["[\w .,#;-]*<br/>[\w .,#;-]*"\]:::leaf', line)
+    assert re.fullmatch(r'  t1\["[\w .,#;-]*(<br/>[\w .,#;-]*){2}"\]:::leaf', line)
     assert all("\x00" not in text for text in (svg, dot, mermaid))
 
 
@@ -175,19 +175,24 @@ def test_a_graph_of_100000_nodes_is_described_without_recursion():
     for _ in range(100_000):
         y = y + 1
 
-    assert describe_graph(y)["omitted"] == 100_001 - 500
+    assert describe_graph(y, collapse=False)["omitted"] == 100_001 - 500
+    found = describe_graph(y)
+    assert (found["collapsed"], found["omitted"]) == (99_999, 0)
+    assert found["groups"][0]["times"] == 99_999
 
 
 def test_layers_put_every_edge_downwards():
     edges = [("a", "b"), ("b", "c"), ("a", "c"), ("d", "c"), ("e", "b")]
 
-    layers = place_in_layers(["c", "b", "d", "a", "e"], edges)
+    layers, routes = place_in_layers(["c", "b", "d", "a", "e"], edges)
 
     row = {key: i for i, layer in enumerate(layers) for key in layer}
     assert all(row[upper] < row[lower] for upper, lower in edges)
     assert layers[-1] == ["c"]
     assert row["d"] == row["b"]
-    assert place_in_layers([], []) == []
+    assert [(route.source, route.target) for route in routes] == edges
+    assert [len(route.points) for route in routes] == [0, 0, 1, 0, 0]  # from a to c past the layer of b
+    assert place_in_layers([], []) == ([], [])
 
 
 def test_a_local_session_draws_its_graphs(loss):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from telegrad.contract.tensor.creation import CreationOps
 
 if TYPE_CHECKING:
+    from telegrad.contract.summary import Summary
     from telegrad.contract.custom import Backward
     from telegrad.contract.tensor.tensor import Tensor
 
@@ -88,8 +89,22 @@ class BaseSession(CreationOps["Tensor"]):
         """How often the tensor's memory was written to; None where only a server can tell."""
         raise NotImplementedError
 
-    def graph(self, root: Tensor, format: str = "json") -> Any:
-        """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``."""
+    def graph(self, root: Tensor, format: str = "json", *, max_nodes: int | None = None, collapse: bool = True) -> Any:
+        """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``.
+
+        Args:
+            root: the tensor whose history to show.
+            format: one of the four.
+            max_nodes: boxes shown at most: nodes, leaves and groups; 500 by default, and no more on a server that permits no more.
+            collapse: in a graph with more nodes and leaves, let a group stand for a repeated sequence of ops, or for a scope; what
+                is still too much is left out, farthest from the root first. A picture says what it does not show.
+
+        Raises ArgumentTypeError and ArgumentValueError for what is no tensor of this session, no format, no number of boxes.
+        """
+        raise NotImplementedError
+
+    def summary(self, root: Tensor) -> Summary:
+        """What the graph that leads to ``root`` holds; see ``telegrad.summary``."""
         raise NotImplementedError
 
     def flush(self) -> None:

@@ -180,17 +180,54 @@ def _graph() -> Schema:
         "outputs": _list(_object(typed)),
         "saved_bytes": _INTEGER,
         "freed": _BOOLEAN,
+        "scope": _nullable(_STRING),
+    }
+    group = {
+        "id": _STRING,
+        "kind": {"enum": ["repeat", "scope"]},
+        "scope": {**_nullable(_STRING), "description": "what its nodes have in common, with # for numbers that differ"},
+        "times": {**_INTEGER, "description": "how often the sequence of ops comes"},
+        "ops": {"type": "object", "additionalProperties": _INTEGER, "description": "how many of each op, each time"},
+        "nodes": _INTEGER,
+        "leaves": {**_INTEGER, "description": "leaves that stand in it, used nowhere else"},
+        "freed": {**_INTEGER, "description": "nodes whose saved values are gone"},
+        "outputs": {**_list(_object(typed)), "description": "of its last node"},
+        "saved_bytes": _INTEGER,
     }
     leaf = {"id": _STRING, "name": _nullable(_STRING), **typed, "requires_grad": _BOOLEAN, "has_grad": _BOOLEAN}
-    edge = {"from": _STRING, "output": _INTEGER, "to": _STRING, "input": _INTEGER}
+    edge = {"from": _STRING, "output": _nullable(_INTEGER), "to": _STRING, "input": _nullable(_INTEGER)}
     return _object(
         {
             "root": _nullable(_STRING),
             "root_output": {**_INTEGER, "description": "which output of the root node the tensor is"},
             "nodes": _list(_object(node)),
+            "groups": {**_list(_object(group)), "description": "each in the place of many nodes, where there are too many"},
             "leaves": _list(_object(leaf)),
-            "edges": {**_list(_object(edge)), "description": "from what made a value to the node that used it"},
+            "edges": {**_list(_object(edge)), "description": "from what made a value to what used it; a group has no positions"},
+            "collapsed": {**_INTEGER, "description": "nodes and leaves that stand in groups"},
             "omitted": {**_INTEGER, "description": "nodes and leaves that are not listed"},
+        }
+    )
+
+
+def _graph_summary() -> Schema:
+    use = _object({"nodes": _INTEGER, "freed": _INTEGER, "saved_bytes": _INTEGER})
+    uses = {"type": "object", "additionalProperties": use}
+    return _object(
+        {
+            "shape": _list(_INTEGER),
+            "dtype": _STRING,
+            "nodes": _INTEGER,
+            "freed": {**_INTEGER, "description": "nodes whose saved values are gone"},
+            "leaves": _INTEGER,
+            "leaves_with_grad": _INTEGER,
+            "depth": {**_INTEGER, "description": "nodes on the longest path"},
+            "saved_bytes": {**_INTEGER, "description": "kept for backward, each buffer once"},
+            "leaf_bytes": {**_INTEGER, "description": "values of the leaves, each buffer once"},
+            "grad_bytes": {**_INTEGER, "description": "gradients of the leaves"},
+            "bytes": {**_INTEGER, "description": "all three together, each buffer once"},
+            "by_op": {**uses, "description": "most bytes first; a buffer that several nodes keep counts for the one made first"},
+            "by_scope": {**uses, "description": "in order of making; nodes outside of any scope are not in it"},
         }
     )
 
@@ -284,6 +321,7 @@ def components() -> dict[str, Schema]:
         "RunFields": _fields("run", without=("program",)),
         "Runs": _object({"results": {**_list(_list(reference("Result"))), "description": "per run, what its reads gave"}}),
         "Graph": _graph(),
+        "GraphSummary": _graph_summary(),
         "Op": _op_row(),
         "Catalogue": _object({"version": _STRING, "ops": _list(reference("Op"))}),
         "Status": _object({"status": _STRING}),

@@ -15,6 +15,7 @@ import numpy as np
 
 from telegrad.contract import watching
 from telegrad.contract.modes import is_grad_enabled
+from telegrad.contract.scope import active, current_scope
 from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import Node, sequence
 from telegrad_service.engine.table import CODE, ENTRIES, Entry, Plan, plan_key
@@ -127,7 +128,9 @@ def _written_out(plan: Plan) -> Record:
         "retained": "None",
     }
     lines += [" node = result.node = new(Node)", " result.tracks = True", *(f" node.{k} = {v}" for k, v in fields.items())]
+    lines.append(" if active: node.scope = current_scope()")
     scope: dict[str, Any] = {"Node": Node, "Tensor": Tensor, "STILL": _STILL, "new": object.__new__, "sequence": sequence}
+    scope |= {"active": active, "current_scope": current_scope}
     # The text is made of this package's own templates, slot numbers and declared parameter names only.
     exec("\n".join(lines), scope | {"plan": plan, "p": dict(op.defaults)}, scope)  # noqa: S102
     made: Record = scope["record"]

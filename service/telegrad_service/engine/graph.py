@@ -15,6 +15,7 @@ import numpy as np
 from telegrad.contract import dtypes, modes
 from telegrad.contract.errors import GraphFreedError, InternalError, VersionError
 from telegrad.contract.nodes import edge_positions, node_name
+from telegrad.contract.scope import active, current_scope
 from telegrad_service.engine import quiet
 from telegrad_service.engine.table import Array, Plan
 
@@ -50,12 +51,14 @@ class Node:
         retained: output index to weak references of the non-leaf tensors that retain its gradient.
         hooks: what users registered; the slot is filled when first needed, so that other nodes do not pay for it.
     """
+        scope: the path of the scopes that it was made in; filled only while there are any.
 
     hooks: Hooks
 
+    scope: str | None
     __slots__ = (
         "__weakref__", "dtype", "edges", "guards", "hooks", "indexes", "number", "others", "parameters", "plan", "retained",
-        "saved", "shape",
+        "saved", "scope", "shape",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +85,8 @@ class Node:
         self.number = sequence()
         self.retained: dict[int, list[weakref.ref[Tensor]]] | None = None
 
+        if active:
+            self.scope = current_scope()
     @property
     def layouts(self) -> tuple[Layout, ...]:
         """Shape and type of every output."""

@@ -5,64 +5,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from html import escape
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from telegrad.contract.dtypes import from_numpy
-from telegrad.contract.errors import ArgumentValueError
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
+from telegrad.contract.scope import SEPARATOR
+from telegrad.contract.summary import readable_bytes
+from telegrad_service.engine.buffers import arrays_in, owner_of
+from telegrad_service.engine.collapse import Box, boxes_of, scope_of, shared_path, without_numbers
 from telegrad_service.engine.graph import Node
-from telegrad_service.engine.layout import place_in_layers
+from telegrad_service.engine.summary import reach
 
 if TYPE_CHECKING:
     from telegrad_service.engine.tensor import Tensor
 
 MAX_PICTURE_NODES: Final = 500
-"""Nodes and leaves that a picture shows unless told otherwise; a drawing with more is of no use to eyes."""
+"""Boxes that a picture shows unless told otherwise; a drawing with more is of no use to eyes."""
+
+_MOST_OPS: Final = 4
+"""Names of ops written into a box that stands for many."""
 
 
-def describe_graph(root: Tensor, *, max_nodes: int = MAX_PICTURE_NODES, names: Mapping[int, str] | None = None) -> dict[str, Any]:
+def describe_graph(
+    root: Tensor, *, max_nodes: int = MAX_PICTURE_NODES, collapse: bool = True, names: Mapping[int, str] | None = None
+) -> dict[str, Any]:
     """The graph of ``root`` as plain data, the same for the same graph in every place.
 
     Args:
         root: the tensor whose history to show.
-        max_nodes: nodes and leaves listed, those nearest to the root first.
+        max_nodes: nodes, groups and leaves listed. Of a graph with more, those nearest to the root, once it is collapsed.
+        collapse: where there are more nodes and leaves than ``max_nodes``, make groups of repeated sequences of ops, and of scopes.
         names: from ``id(tensor)`` to a name, for leaves that have one.
 
     Returns:
         A dict of ``root`` (an id), ``root_output`` (which output of that node), ``nodes`` (id, op, name, outputs by shape and
-        dtype, saved_bytes, freed), ``leaves`` (id, name, shape, dtype, requires_grad, has_grad), ``edges`` (from,
-        output, to, input: from what made a value to the node that used it, with the positions on both sides) and ``omitted``,
-        how many nodes and leaves are not listed.
+        dtype, saved_bytes, freed, scope), ``groups`` (id, kind, scope, times, ops, nodes, leaves, freed, outputs, saved_bytes),
+        ``leaves`` (id, name, shape, dtype, requires_grad, has_grad), ``edges`` (from, output, to, input: from what made a value to
+        what used it, with the positions on both sides; none at a group), ``collapsed``, how many nodes and leaves stand in
+        groups, and ``omitted``, how many are not listed at all.
+
+    Raises:
+        ArgumentTypeError: for a ``max_nodes`` or ``collapse`` that is none.
+        ArgumentValueError: for a ``max_nodes`` below 1.
     """
-    start: Any = root.current_node()
-    start = root if start is None else start
+    if type(max_nodes) is not int or type(collapse) is not bool:
+        raise ArgumentTypeError("max_nodes must be int and collapse must be bool")
+    if max_nodes < 1:
+        raise ArgumentValueError(f"max_nodes must be at least 1, not {max_nodes}")
+    start: Any = root.current_node() or root
+    nodes, leaves = reach(start)
+    if collapse and len(nodes) + len(leaves) > max_nodes:
+        boxes = boxes_of(nodes, lambda made: len(made) + len(leaves) - len(_hidden(made)), max_nodes)
+    else:
+        boxes = [Box("node", [[node]], scope_of(node), None) for node in nodes]
+    hidden = _hidden(boxes)
+    box_of: dict[int, Any] = {node.number: box for box in boxes for node in box.nodes}
+    listed, ids = _nearest(box_of[start.number] if isinstance(start, Node) else start, box_of, hidden, max_nodes)
+    shown = [item for item in listed if isinstance(item, Box)]
+    shown_leaves = [item for item in listed if not isinstance(item, Box)]
+    inside = Counter(hidden.values())
+    groups = [box for box in shown if box.kind != "node"]
+    collapsed = sum(len(box.nodes) + inside[id(box)] for box in groups)
+    listed_nodes = len(shown) - len(groups)
+    return {
+        "root": ids.get(id(box_of[start.number] if isinstance(start, Node) else start)),
+        "root_output": root.output_index if isinstance(start, Node) else 0,
+        "nodes": [_node(ids[id(box)], box.nodes[0]) for box in shown if box.kind == "node"],
+        "groups": [_group(ids[id(box)], box, inside[id(box)]) for box in groups],
+        "leaves": [_leaf(ids[id(t)], t, names or {}) for t in shown_leaves],
+        "edges": [edge for box in shown for edge in _edges(box, box_of, ids)],
+        "collapsed": collapsed,
+        "omitted": len(nodes) + len(leaves) - listed_nodes - len(shown_leaves) - collapsed,
+    }
+
+
+def _hidden(boxes: Sequence[Box]) -> dict[int, int]:
+    """Leaves that need no box, by id: those used in one group alone, and there in one repetition; with the id of the group."""
+    users: dict[int, tuple[int, int] | None] = {}
+    for box in boxes:
+        for turn, nodes in enumerate(box.rounds):
+            user = None if box.kind == "node" else (id(box), turn)
+            for node in nodes:
+                for target in node.edges:
+                    if target.__class__ is not Node and users.setdefault(id(target), user) != user:
+                        users[id(target)] = None
+    return {leaf: user[0] for leaf, user in users.items() if user is not None}
+
+
+def _nearest(start: Any, box_of: Mapping[int, Box], hidden: Mapping[int, int], most: int) -> tuple[list[Any], dict[int, str]]:
+    """Boxes and leaves in the order of their distance from ``start``, at most so many, and their ids."""
     ids: dict[int, str] = {}
     listed: list[Any] = []
     seen = {id(start)}
     layer: list[Any] = [start]
-    while layer:
+    while layer and len(listed) < most:
         below: list[Any] = []
         for item in layer:
-            if len(listed) < max_nodes:
-                ids[id(item)] = f"{'n' if isinstance(item, Node) else 't'}{len(listed)}"
-                listed.append(item)
-            for target in item.edges if isinstance(item, Node) else ():
-                if id(target) not in seen:
-                    seen.add(id(target))
-                    below.append(target)
+            if len(listed) == most:
+                break
+            kind = "t" if not isinstance(item, Box) else "n" if item.kind == "node" else "g"
+            ids[id(item)] = f"{kind}{len(listed)}"
+            listed.append(item)
+            for node in item.nodes if isinstance(item, Box) else ():
+                for target in node.edges:
+                    place: Any = box_of[target.number] if isinstance(target, Node) else target
+                    if id(place) not in seen and id(place) not in hidden:
+                        seen.add(id(place))
+                        below.append(place)
         layer = below
-    nodes = [item for item in listed if isinstance(item, Node)]
-    return {
-        "root": ids.get(id(start)),
-        "root_output": root.output_index if isinstance(start, Node) else 0,
-        "nodes": [_node(ids[id(n)], n) for n in nodes],
-        "leaves": [_leaf(ids[id(t)], t, names or {}) for t in listed if not isinstance(t, Node)],
-        "edges": [edge for n in nodes for edge in _edges(n, ids)],
-        "omitted": len(seen) - len(listed),
-    }
+    return listed, ids
+
+
+def _saved(nodes: Iterable[Node]) -> int:
+    """Bytes of the buffers that the nodes keep, each once."""
+    owners = (owner_of(array) for node in nodes for array in arrays_in(node.saved))
+    return sum({id(owner): owner.nbytes for owner in owners}.values())
+
+
+def _outputs(node: Node) -> list[dict[str, Any]]:
+    return [{"shape": list(shape), "dtype": from_numpy(dtype).name} for shape, dtype in node.layouts]
 
 
 def _node(key: str, node: Node) -> dict[str, Any]:
@@ -70,19 +133,37 @@ def _node(key: str, node: Node) -> dict[str, Any]:
         "id": key,
         "op": node.plan.entry.op.name,
         "name": node.name(),
-        "outputs": [{"shape": list(shape), "dtype": from_numpy(dtype).name} for shape, dtype in node.layouts],
-        "saved_bytes": sum({id(a): a.nbytes for a in _arrays(node.saved)}.values()),
+        "outputs": _outputs(node),
+        "saved_bytes": _saved([node]),
         "freed": node.saved is None,
+        "scope": scope_of(node),
     }
 
 
-def _arrays(saved: Any) -> Iterator[np.ndarray[Any, Any]]:
-    """Every array in nested tuples."""
-    if isinstance(saved, np.ndarray):
-        yield saved
-    elif isinstance(saved, tuple):
-        for item in saved:  # pyright: ignore[reportUnknownVariableType]
-            yield from _arrays(item)
+def _group(key: str, box: Box, leaves: int) -> dict[str, Any]:
+    nodes = box.nodes
+    return {
+        "id": key,
+        "kind": box.kind,
+        "scope": _scope_of_all(nodes),
+        "times": len(box.rounds),
+        "ops": dict(Counter(node.plan.entry.op.name for node in box.rounds[-1])),
+        "nodes": len(nodes),
+        "leaves": leaves,
+        "freed": sum(node.saved is None for node in nodes),
+        "outputs": _outputs(nodes[-1]),
+        "saved_bytes": _saved(nodes),
+    }
+
+
+def _scope_of_all(nodes: Sequence[Node]) -> str | None:
+    """The scope that the nodes have in common, with ``#`` for numbers if it takes that."""
+    paths = {scope_of(node) for node in nodes}
+    exact = shared_path(paths)
+    if len(paths) == 1:
+        return exact
+    alike = shared_path({path and without_numbers(path) for path in paths})
+    return alike if alike is not None and (exact is None or alike.count(SEPARATOR) > exact.count(SEPARATOR)) else exact
 
 
 def _leaf(key: str, leaf: Tensor, names: Mapping[int, str]) -> dict[str, Any]:
@@ -96,11 +177,21 @@ def _leaf(key: str, leaf: Tensor, names: Mapping[int, str]) -> dict[str, Any]:
     }
 
 
-def _edges(node: Node, ids: Mapping[int, str]) -> Iterator[dict[str, Any]]:
-    for position, target, output in zip(node.plan.positions, node.edges, node.indexes, strict=True):
-        source = ids.get(id(target))
-        if source is not None:
-            yield {"from": source, "output": output, "to": ids[id(node)], "input": position}
+def _edges(box: Box, box_of: Mapping[int, Box], ids: Mapping[int, str]) -> Iterator[dict[str, Any]]:
+    """Edges that lead to a box from others; between two groups, or a group and a leaf, one is enough."""
+    key, whole = ids[id(box)], box.kind == "node"
+    seen: set[tuple[Any, ...]] = set()
+    for node in box.nodes:
+        for position, target, output in zip(node.plan.positions, node.edges, node.indexes, strict=True):
+            place: Any = box_of[target.number] if isinstance(target, Node) else target
+            source = ids.get(id(place))
+            if source is None or place is box:
+                continue
+            from_group = isinstance(place, Box) and place.kind != "node"
+            edge = (source, None if from_group else output, key, position if whole else None)
+            if (whole and not from_group) or edge not in seen:
+                seen.add(edge)
+                yield {"from": edge[0], "output": edge[1], "to": edge[2], "input": edge[3]}
 
 
 # Pictures ----------------------------------------------------------------------------------------------------------------
@@ -117,118 +208,135 @@ def draw(description: dict[str, Any], format: str) -> Any:
     return drawing(description)
 
 
-def _labels(description: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str], str]]:
-    """(id, two lines of text, kind) of every node and leaf; kinds are ``node``, ``freed``, ``leaf`` and ``leaf_with_grad``."""
+def labels(description: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], str, str | None]]:
+    """(id, lines of text, kind, scope) of every box; kinds are those of ``FILLS``."""
     for node in description["nodes"]:
-        outputs = ", ".join(_type(o) for o in node["outputs"][:3]) + (", …" if len(node["outputs"]) > 3 else "")
-        yield node["id"], (node["name"], outputs), "freed" if node["freed"] else "node"
+        lines = [node["name"], _types(node["outputs"])]
+        if node["freed"]:
+            lines.append("freed")
+        elif node["saved_bytes"]:
+            lines.append(f"saves {readable_bytes(node['saved_bytes'])}")
+        yield node["id"], tuple(lines), "freed" if node["freed"] else "node", node["scope"]
+    for group in description["groups"]:
+        repeated = group["kind"] == "repeat"
+        title = f"× {group['times']:,}" if repeated else group["scope"]
+        if repeated and group["scope"] is not None:
+            title = f"{group['scope']} {title}"
+        ops = [f"{name} ×{count}" if count > 1 else name for name, count in group["ops"].items()]
+        more = [f"{len(ops) - _MOST_OPS} more"] if len(ops) > _MOST_OPS else []
+        held = f"{group['nodes']:,} nodes" + (f", {group['leaves']:,} leaves" if group["leaves"] else "")
+        state = f"{group['freed']:,} freed" if group["freed"] else f"saves {readable_bytes(group['saved_bytes'])}"
+        yield group["id"], (title, ", ".join(ops[:_MOST_OPS] + more), _types(group["outputs"]), f"{held}, {state}"), "group", None
     for leaf in description["leaves"]:
         title = "leaf" if leaf["name"] is None else leaf["name"]
-        yield leaf["id"], (title, _type(leaf)), "leaf_with_grad" if leaf["has_grad"] else "leaf"
+        lines = [title, _type(leaf)]
+        if leaf["requires_grad"]:
+            lines.append(f"grad {leaf['shape']}" if leaf["has_grad"] else "no grad yet")
+        yield leaf["id"], tuple(lines), "leaf_with_grad" if leaf["has_grad"] else "leaf", None
+
+
+def _types(outputs: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(_type(o) for o in outputs[:3]) + (", …" if len(outputs) > 3 else "")
 
 
 def _type(value: Mapping[str, Any]) -> str:
     return f"{value['dtype']} {value['shape']}"
 
 
-def _notice(description: Mapping[str, Any]) -> str | None:
-    """What to say where the picture is not whole."""
-    omitted = description["omitted"]
-    return f"{omitted} more, farther from the root, are not shown" if omitted else None
+def notice_of(description: Mapping[str, Any]) -> str | None:
+    """What to say where the picture does not show every node by itself."""
+    parts: list[str] = []
+    if description["collapsed"]:
+        parts.append(f"{description['collapsed']:,} nodes and leaves are collapsed into {len(description['groups']):,} groups")
+    if description["omitted"]:
+        parts.append(f"{description['omitted']:,} more, farther from the root, are not shown")
+    return "; ".join(parts) or None
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Without what XML forbids and terminals obey."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def _clusters(
+    boxes: Mapping[str, tuple[tuple[str, ...], str, str | None]], opening: Callable[[int, str], str], closing: str
+) -> Iterator[tuple[str, str]]:
+    """Boxes by scope: ("open", text), ("box", id) and ("close", text), nested as the paths are."""
+    tree: dict[str, Any] = {}
+    for key, (_, _, scope) in boxes.items():
+        place = tree
+        for name in () if scope is None else scope.split(SEPARATOR):
+            place = place.setdefault(f"{SEPARATOR}{name}", {})
+        place[key] = None
+    count = 0
+    todo: list[tuple[str, Any]] = list(reversed(tree.items()))
+    while todo:
+        key, inner = todo.pop()
+        if inner is None:
+            yield ("close", closing) if key == closing else ("box", key)
+        else:
+            yield "open", opening(count, key[1:])
+            count += 1
+            todo.append((closing, None))
+            todo.extend(reversed(inner.items()))
+
+
 def to_dot(description: Mapping[str, Any]) -> str:
-    """The graph in Graphviz' language, leaves at the top."""
+    """The graph in Graphviz' language, leaves at the top; scopes are clusters."""
 
     def quoted(*lines: str) -> str:
-        return '"' + "\\n".join(_printable(s).replace("\\", "\\\\").replace('"', '\\"') for s in lines) + '"'
+        return '"' + "\\n".join(printable(s).replace("\\", "\\\\").replace('"', '\\"') for s in lines) + '"'
 
     out = ["digraph {", "  node [shape=box, style=filled, fontname=monospace, fontsize=10];"]
-    for key, lines, kind in _labels(description):
-        out.append(f'  {key} [label={quoted(*lines)}, fillcolor="{_FILLS[kind]}"];')
-    out.extend(f"  {edge['from']} -> {edge['to']};" for edge in description["edges"])
-    notice = _notice(description)
+    boxes = {key: (lines, kind, scope) for key, lines, kind, scope in labels(description)}
+    for what, text in _clusters(boxes, lambda n, name: f"  subgraph cluster_{n} {{ label={quoted(name)};", "  }"):
+        if what == "box":
+            lines, kind, _ = boxes[text]
+            text = f'  {text} [label={quoted(*lines)}, fillcolor="{FILLS[kind]}"];'
+        out.append(text)
+    out.extend(f"  {source} -> {target};" for source, target in lines_of(description))
+    notice = notice_of(description)
     if notice:
         out.append(f"  label={quoted(notice)};")
     return "\n".join([*out, "}", ""])
 
 
 def to_mermaid(description: Mapping[str, Any]) -> str:
-    """The graph as a Mermaid flowchart, leaves at the top."""
+    """The graph as a Mermaid flowchart, leaves at the top; scopes are subgraphs."""
 
     def quoted(*lines: str) -> str:
-        safe = ("".join(c if c.isalnum() or c in " .,_-" else f"#{ord(c)};" for c in _printable(s)) for s in lines)
+        safe = ("".join(c if c.isalnum() or c in " .,_-" else f"#{ord(c)};" for c in printable(s)) for s in lines)
         return '"' + "<br/>".join(safe) + '"'
 
     out = ["flowchart TB"]
-    for key, lines, kind in _labels(description):
-        out.append(f"  {key}[{quoted(*lines)}]:::{kind}")
-    out.extend(f"  {edge['from']} --> {edge['to']}" for edge in description["edges"])
-    notice = _notice(description)
+    boxes = {key: (lines, kind, scope) for key, lines, kind, scope in labels(description)}
+    for what, text in _clusters(boxes, lambda n, name: f"  subgraph scope{n}[{quoted(name)}]", "  end"):
+        if what == "box":
+            lines, kind, _ = boxes[text]
+            text = f"  {text}[{quoted(*lines)}]:::{kind}"
+        out.append(text)
+    out.extend(f"  {source} --> {target}" for source, target in lines_of(description))
+    notice = notice_of(description)
     if notice:
         out.append(f"  omitted[{quoted(notice)}]")
-    out.extend(f"  classDef {kind} fill:{fill},stroke:#555,color:#111" for kind, fill in _FILLS.items())
+    out.extend(f"  classDef {kind} fill:{fill},stroke:#555,color:#111" for kind, fill in FILLS.items())
     return "\n".join([*out, ""])
 
 
-_FILLS: Final = {"node": "#eeeeee", "freed": "#ffffff", "leaf": "#cfe3ff", "leaf_with_grad": "#c9efcf"}
-
-_BOX_HEIGHT, _LAYER_STEP, _GAP, _MARGIN = 36, 72, 16, 20
-_CHARACTER_WIDTH: Final = 6.7
-"""Pixels of a character of the 11 pixel monospace text, a little generously."""
+def lines_of(description: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(from, to) of every edge, as drawn."""
+    return [(edge["from"], edge["to"]) for edge in description["edges"]]
 
 
 def to_svg(description: Mapping[str, Any]) -> str:
-    """The graph as an SVG document without scripts, links or outside fonts: leaves above what uses them, the root at the bottom."""
-    boxes = {key: (lines, kind) for key, lines, kind in _labels(description)}
-    widths = {key: max(len(_printable(s)) for s in lines) * _CHARACTER_WIDTH + 16 for key, (lines, _) in boxes.items()}
-    edges = [(edge["from"], edge["to"]) for edge in description["edges"]]
-    layers = place_in_layers(list(boxes), edges)
-    span = max((sum(widths[k] for k in layer) + _GAP * (len(layer) - 1) for layer in layers), default=0)
-    notice = _notice(description)
-    span = max(span, len(notice or "") * _CHARACTER_WIDTH)
-    top = _MARGIN + (24 if notice else 0)
-    spots: dict[str, tuple[float, float]] = {}
-    for row, layer in enumerate(layers):
-        x = _MARGIN + (span - sum(widths[k] for k in layer) - _GAP * (len(layer) - 1)) / 2
-        for key in layer:
-            spots[key] = x, top + row * _LAYER_STEP
-            x += widths[key] + _GAP
-    width, height = span + 2 * _MARGIN, top + max(len(layers) - 1, 0) * _LAYER_STEP + _BOX_HEIGHT + _MARGIN
-    size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="ui-monospace, monospace" font-size="11">',
-        "<title>autograd graph</title>",
-        '<rect width="100%" height="100%" fill="#ffffff"/>',
-    ]
-    if notice:
-        out.append(f'<text x="{_MARGIN}" y="{_MARGIN + 4}" fill="#b00000">{escape(notice)}</text>')
-    for source, target in edges:
-        (x1, y1), (x2, y2) = spots[source], spots[target]
-        x1, y1, x2 = x1 + widths[source] / 2, y1 + _BOX_HEIGHT, x2 + widths[target] / 2
-        bend = (y2 - y1) / 2
-        out.append(
-            f'<path d="M{x1:.1f} {y1:.1f}C{x1:.1f} {y1 + bend:.1f} {x2:.1f} {y2 - bend:.1f} {x2:.1f} {y2:.1f}" fill="none" '
-            'stroke="#777777"/>'
-        )
-    for key, (lines, kind) in boxes.items():
-        x, y = spots[key]
-        dash = ' stroke-dasharray="4 3"' if kind == "freed" else ""
-        place = f'x="{x:.1f}" y="{y:.1f}" width="{widths[key]:.1f}" height="{_BOX_HEIGHT}"'
-        out.append(f'<g id="{key}"><rect {place} rx="5" fill="{_FILLS[kind]}" stroke="#555555"{dash}/>')
-        for row, line in enumerate(lines):
-            out.append(
-                f'<text x="{x + widths[key] / 2:.1f}" y="{y + 15 + 14 * row:.1f}" text-anchor="middle" fill="#111111">'
-                f"{escape(_printable(line))}</text>"
-            )
-        out.append("</g>")
-    return "\n".join([*out, "</svg>", ""])
+    """The graph as an SVG document; see ``engine/svg.py``."""
+    from telegrad_service.engine.svg import svg  # it needs this module
 
+    return svg(description)
+
+
+FILLS: Final = {"node": "#eeeeee", "freed": "#ffffff", "leaf": "#cfe3ff", "leaf_with_grad": "#c9efcf", "group": "#ffe9bf"}
+"""The colour of each kind of box."""
 
 FORMATS: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
     "json": lambda description: description,

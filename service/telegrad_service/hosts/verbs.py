@@ -36,6 +36,7 @@ from telegrad.contract.errors import (
 )
 from telegrad.contract.limits import refuse
 from telegrad_service.engine import picture
+from telegrad_service.engine.summary import summarise
 from telegrad_service.hosts.base import Answer, Array, Work
 from telegrad_service.hosts.npy import npy_pieces
 from telegrad_service.session.session import GRAD_SUFFIX, Session
@@ -47,6 +48,9 @@ PICTURE_MEDIA_TYPES: Final[Mapping[str, str]] = {
     "svg": "image/svg+xml",
 }
 """The forms of a graph's picture."""
+
+SUMMARY_MEDIA_TYPES: Final[Mapping[str, str]] = {"json": codec.JSON_MEDIA_TYPE, "text": "text/plain"}
+"""The forms of a graph's summary."""
 
 
 def do(session: Session, work: Work) -> Answer:
@@ -217,10 +221,22 @@ def _graph(session: Session, work: Work) -> Answer:
     if root is None:
         raise NotFoundError("that tensor has no gradient; run backward first")
     names = {id(t): n for n, t in session.names.items()} if given["names"] else None
-    drawn = picture.draw(picture.describe_graph(root, max_nodes=wanted, names=names), given["format"])
+    described = picture.describe_graph(root, max_nodes=wanted, collapse=given["collapse"], names=names)
+    drawn = picture.draw(described, given["format"])
     if given["format"] == "json":
         return _json(drawn)
     return Answer((str(drawn).encode(),), PICTURE_MEDIA_TYPES[given["format"]])
+
+
+def _graph_summary(session: Session, work: Work) -> Answer:
+    """What the graph that leads to a tensor holds, as data or as a table."""
+    root = session.find(work.arguments["reference"])
+    if root is None:
+        raise NotFoundError("that tensor has no gradient; run backward first")
+    found = summarise(root)
+    if work.arguments["format"] == "json":
+        return _json(found.as_dict())
+    return Answer((f"{found}\n".encode(),), SUMMARY_MEDIA_TYPES["text"])
 
 
 # Batches and programs -------------------------------------------------------------------------------------------------------
@@ -338,6 +354,7 @@ VERBS: Final[Mapping[str, Callable[[Session, Work], Answer]]] = {
     "backward": _backward,
     "grad": _grad,
     "graph": _graph,
+    "graph_summary": _graph_summary,
     "batch": _batch,
     "store_program": _store_program,
     "list_programs": _list_programs,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from telegrad_service.engine.buffers import owner_of
 from telegrad_service.engine.graph import Node
 from telegrad_service.engine.table import Array
 from telegrad_service.engine.tensor import Tensor
@@ -45,12 +46,5 @@ def count(tensors: Iterable[Tensor]) -> Held:
 
 def _add(buffers: dict[int, int], array: Array) -> None:
     """Note the buffer that the array is, or is a view of."""
-    while array.base is not None:
-        # A view that numpy made of strides keeps its owner in an object of its own.
-        owner: Any = array.base
-        if not isinstance(owner, np.ndarray):
-            owner = getattr(owner, "base", None)
-        if not isinstance(owner, np.ndarray):
-            break
-        array = owner
-    buffers[id(array)] = array.nbytes
+    owner = owner_of(array)
+    buffers[id(owner)] = owner.nbytes
