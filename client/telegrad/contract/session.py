@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 from telegrad.contract.tensor.creation import CreationOps
 
 if TYPE_CHECKING:
-    from telegrad.contract.summary import Summary
     from telegrad.contract.custom import Backward
+    from telegrad.contract.summary import Summary
     from telegrad.contract.tensor.tensor import Tensor
 
 _current: ContextVar[BaseSession | None] = ContextVar("telegrad_session", default=None)
