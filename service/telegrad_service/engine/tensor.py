@@ -575,9 +575,10 @@ def compute(
     types = call.types
     single = not isinstance(values, (tuple, list))
     if single:
-        tensors = [Tensor(home, _of_type(values, types and types[0]))]
+        tensors = [Tensor(home, _of_type(values, None if types is None else types[0]))]
     else:
-        tensors = [Tensor(home, _of_type(v, types and types[i])) for i, v in enumerate(cast("Sequence[Any]", values))]
+        made = cast("Sequence[Any]", values)
+        tensors = [Tensor(home, _of_type(v, None if types is None else types[i])) for i, v in enumerate(made)]
     if op.view:
         _link_views(entry, inputs[0], arrays[0], tensors, full, single)
     if op.differentiable and (is_grad_enabled() if track is None else track):
