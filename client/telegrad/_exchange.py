@@ -19,7 +19,6 @@ from telegrad.contract import codec
 from telegrad.contract.commands import Apply, Backward, Create, Grad, Read, Release
 from telegrad.contract.errors import (
     ArgumentTypeError,
-from telegrad.contract.watching import warn_of_anomaly
     ArgumentValueError,
     NotFoundError,
     TelegradError,
@@ -28,6 +27,7 @@ from telegrad.contract.watching import warn_of_anomaly
 )
 from telegrad.contract.limits import Limits
 from telegrad.contract.summary import Summary
+from telegrad.contract.watching import warn_of_anomaly
 
 
 class Exchange:
