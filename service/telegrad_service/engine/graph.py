@@ -17,6 +17,7 @@ from telegrad.contract.errors import GraphFreedError, InternalError, VersionErro
 from telegrad.contract.nodes import edge_positions, node_name
 from telegrad.contract.scope import active, current_scope
 from telegrad_service.engine import quiet
+from telegrad_service.engine.parts import Part
 from telegrad_service.engine.table import Array, Plan
 
 if TYPE_CHECKING:
@@ -50,12 +51,12 @@ class Node:
         number: position in the order of making.
         retained: output index to weak references of the non-leaf tensors that retain its gradient.
         hooks: what users registered; the slot is filled when first needed, so that other nodes do not pay for it.
-    """
         scope: the path of the scopes that it was made in; filled only while there are any.
+    """
 
     hooks: Hooks
-
     scope: str | None
+
     __slots__ = (
         "__weakref__", "dtype", "edges", "guards", "hooks", "indexes", "number", "others", "parameters", "plan", "retained",
         "saved", "scope", "shape",
@@ -84,9 +85,9 @@ class Node:
         self.guards = guards
         self.number = sequence()
         self.retained: dict[int, list[weakref.ref[Tensor]]] | None = None
-
         if active:
             self.scope = current_scope()
+
     @property
     def layouts(self) -> tuple[Layout, ...]:
         """Shape and type of every output."""
@@ -465,26 +466,41 @@ class Walk:
     def _reach(self, node: Node, index: int, gradient: Any) -> None:
         others = node.others
         shape, dtype = (node.shape, node.dtype) if index == 0 or others is None else others[index - 1]
+        fresh = gradient.__class__ is Part
+        if fresh:
+            reached = self.pending.get(node.number)
+            if reached is not None and reached[1][index] is not None:
+                self._add_part(reached[1], reached[2], index, gradient)
+                return
         if self.create_graph or gradient.__class__ is not np.ndarray or gradient.shape != shape or gradient.dtype is not dtype:
             gradient = self._fit(gradient, shape, dtype)
         number = node.number
         entry = self.pending.get(number)
         if entry is None:
             if others is None:
-                self.pending[number] = (node, [gradient], [False])
+                self.pending[number] = (node, [gradient], [fresh])
             else:
                 count = 1 + len(others)
                 gradients: list[Any] = [None] * count
                 gradients[index] = gradient
-                self.pending[number] = (node, gradients, [False] * count)
+                owns = [False] * count
+                owns[index] = fresh
+                self.pending[number] = (node, gradients, owns)
             heapq.heappush(self.heap, -number)
             return
         _, gradients, owned = entry
         before = gradients[index]
         if before is None:
-            gradients[index] = gradient
+            gradients[index], owned[index] = gradient, fresh
         else:
             gradients[index], owned[index] = self._add(before, gradient, owned[index])
+
+    @staticmethod
+    def _add_part(gradients: list[Any], owned: list[bool], index: int, part: Part) -> None:
+        """Add a part to what has arrived, in the walk's own buffer: a copy if it has none yet."""
+        if not owned[index]:
+            gradients[index], owned[index] = gradients[index].copy(), True
+        part.add_to(gradients[index])
 
     def _add(self, before: Any, gradient: Any, owned: bool) -> tuple[Any, bool]:
         """The sum, and whether its buffer is the walk's own (then the next sum goes into it)."""
@@ -500,11 +516,17 @@ class Walk:
         if self.restricted and key not in self.wanted_leaves:
             return
         array = leaf.array
+        reached = self.leaves.get(key)
+        fresh = gradient.__class__ is Part
+        if fresh and reached is not None:
+            if not reached[2]:
+                reached[1], reached[2] = reached[1].copy(), True
+            gradient.add_to(reached[1])
+            return
         if gradient.__class__ is not np.ndarray or gradient.shape != array.shape or gradient.dtype is not array.dtype:
             gradient = self._fit(gradient, array.shape, array.dtype)
-        reached = self.leaves.get(key)
         if reached is None:
-            self.leaves[key] = [leaf, gradient, False]
+            self.leaves[key] = [leaf, gradient, fresh]
         elif reached[2]:
             before = reached[1]
             np.add(before, gradient, out=before)
