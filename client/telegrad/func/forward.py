@@ -11,7 +11,7 @@ from telegrad.contract.modes import enable_grad, is_grad_enabled
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.transforms.batched import do
 from telegrad.contract.transforms.dual import Dual, ForwardLevel, make_dual
-from telegrad.contract.transforms.forward_rules import Transposed
+from telegrad.contract.transforms.forward_ways import Transposed
 from telegrad.contract.transforms.trees import build, flatten, mapped
 from telegrad.contract.transforms.wrapper import entered
 from telegrad.func.batching import vmap

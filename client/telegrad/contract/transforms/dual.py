@@ -20,7 +20,9 @@ from telegrad.contract.ops import OPS, Op, Shape, find
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.transforms.batched import do
-from telegrad.contract.transforms.forward_rules import NEED_RESULT, Call, many, tangents_of
+from telegrad.contract.transforms.forward_formulas import NEED_RESULT
+from telegrad.contract.transforms.forward_rules import tangents_of
+from telegrad.contract.transforms.forward_ways import Call, many
 from telegrad.contract.transforms.wrapper import Level, Wrapped, lifted, outside, running
 
 _forward_enabled: ContextVar[bool] = ContextVar("telegrad_forward_enabled", default=True)
