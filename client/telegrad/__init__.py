@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from telegrad import nn as nn
     from telegrad import signal as signal
     from telegrad import special as special
+    from telegrad import utils as utils
     from telegrad._async import AsyncSession as AsyncSession
     from telegrad._async import AsyncTensor as AsyncTensor
     from telegrad._connect import connect as connect
@@ -101,7 +102,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     )
     for name in names
 }
-_MODULES = frozenset({"autograd", "errors", "fft", "func", "linalg", "nn", "signal", "special"})
+_MODULES = frozenset({"autograd", "errors", "fft", "func", "linalg", "nn", "signal", "special", "utils"})
 
 
 def __getattr__(name: str) -> Any:

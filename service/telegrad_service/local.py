@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -118,6 +119,15 @@ class LocalSession(BaseSession):
 
     def _written(self, tensor: Any) -> int:
         return int(tensor._version)
+
+    def _begin_block(self, preserve: bool) -> Any:
+        return custom.begin_block(self._engine, preserve)
+
+    def _end_block(self, block: Any) -> Callable[[Callable[[], Any]], Any]:
+        return functools.partial(custom.again, self._engine, block)
+
+    def _enclose(self, block: Any, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:
+        return custom.enclose(self._engine, block, outputs)
 
     def graph(self, root: AbstractTensor, format: str = "json", *, max_nodes: int | None = None, collapse: bool = True) -> Any:
         """The autograd graph that leads to ``root``; see ``BaseSession.graph``."""

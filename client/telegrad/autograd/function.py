@@ -106,6 +106,7 @@ class _Run:
     def __init__(self, function: type[Function], ctx: FunctionCtx, arguments: Sequence[Any], outputs: Sequence[Any]) -> None:
         self.name = ctx.name()
         self.materialize = ctx.materialize_grads
+        self.saves = any(t is not None for t in ctx.to_save)
         self._function = function
         self._ctx = ctx
         self._tensors = [y is not None for y in outputs]
@@ -385,6 +386,7 @@ class _Refusing:
 
     name = "Error"
     materialize = True
+    saves = False
 
     def run(self, gradients: tuple[Any, ...]) -> Sequence[Any]:  # noqa: ARG002 - whatever they are
         """Refuse."""

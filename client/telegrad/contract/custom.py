@@ -18,10 +18,12 @@ class Backward(Protocol):
     Attributes:
         name: of the node.
         materialize: zeros take the place of gradients that are missing.
+        saves: it is freed when it has run, unless the graph is retained.
     """
 
     name: str
     materialize: bool
+    saves: bool
 
     def run(self, gradients: tuple[Any, ...]) -> Sequence[Any]:
         """From the gradients of all outputs (tensors, or None) to those of the tensors among the inputs, likewise.

@@ -89,6 +89,20 @@ class BaseSession(CreationOps["Tensor"]):
         """How often the tensor's memory was written to; None where only a server can tell."""
         raise NotImplementedError
 
+    def _begin_block(self, preserve: bool) -> Any:
+        """Note that a block begins, and with ``preserve`` which random numbers it draws."""
+        raise NotImplementedError
+
+    def _end_block(self, block: Any) -> Callable[[Callable[[], Any]], Any]:
+        """Note that the block ends; what calls a function as the block was called, with the same random numbers."""
+        raise NotImplementedError
+
+    def _enclose(self, block: Any, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:
+        """The block as one node would have it: tensors for the places outside of it that gradients of ``outputs`` go to, the
+        outputs without history (None for those that it did not make), and the name of the node that made the first.
+        """
+        raise NotImplementedError
+
     def graph(self, root: Tensor, format: str = "json", *, max_nodes: int | None = None, collapse: bool = True) -> Any:
         """The autograd graph that leads to ``root``: a dict for ``json``, text for ``dot``, ``mermaid`` and ``svg``.
 

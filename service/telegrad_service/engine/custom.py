@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from telegrad.contract import checks
 from telegrad.contract.custom import Backward, custom_op
 from telegrad.contract.errors import AutogradError, LeafError, SessionMismatchError
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
-from telegrad_service.engine.graph import Node
+from telegrad_service.engine.graph import Node, sequence
 from telegrad_service.engine.table import Entry, Plan
 from telegrad_service.engine.tensor import Engine, Tensor, apply
 from telegrad_service.engine.writes import replace_history
@@ -94,7 +94,7 @@ def attach(
         indexes.append(x.output_index)
     layouts = [((0,), np.dtype(np.float32)) if t is None else (t.array.shape, t.array.dtype) for t in outputs]
     node = Node(
-        _plan(backward.name, positions, len(inputs), bool(saved), backward.materialize),
+        _plan(backward.name, positions, len(inputs), backward.saves, backward.materialize),
         {},
         (backward, home, tuple([t.array for t in saved])),
         tuple(edges),
@@ -116,6 +116,73 @@ def attach(
             tensor.node, tensor.output_index, tensor.tracks = node, index, True
             taken.add(id(tensor))
     return made
+
+
+class Block(NamedTuple):
+    """The beginning of a block that may become one node.
+
+    Attributes:
+        number: no node of the block has a smaller one.
+        state: of the random generator; None where it does not matter.
+    """
+
+    number: int
+    state: Any
+
+
+def begin_block(home: Engine, preserve: bool) -> Block:
+    """Note where a block begins; with ``preserve``, also which random numbers it will draw."""
+    return Block(sequence(), home.generator.bit_generator.state if preserve else None)
+
+
+def again(home: Engine, block: Block, run: Callable[[], Any]) -> Any:
+    """Run a block again, with the random numbers of the first time; later draws are what they would have been."""
+    if block.state is None:
+        return run()
+    generator = home.generator.bit_generator
+    before = generator.state
+    generator.state = block.state
+    try:
+        return run()
+    finally:
+        generator.state = before
+
+
+def enclose(home: Engine, block: Block, outputs: Sequence[Tensor | None]) -> tuple[list[Tensor], list[Tensor | None], str]:
+    """The block between its beginning and ``outputs`` as one node would have it.
+
+    Returns tensors for all places outside of the block that gradients go to, and the outputs without a history, None for those
+    that the block did not make; and the name of the node that made the first.
+    """
+    boundary: dict[tuple[int, int], Tensor] = {}
+    fresh: list[Tensor | None] = []
+    seen: set[int] = set()
+    name = ""
+    todo: list[Node] = []
+    for tensor in outputs:
+        node = None if tensor is None or getattr(tensor, "home", None) is not home else tensor.current_node()
+        if tensor is None or node is None or node.number < block.number:
+            fresh.append(None)
+            continue
+        name = name or node.name()
+        todo.append(node)
+        made = Tensor(home, tensor.array)
+        made.version = tensor.shared_version()
+        base = tensor.base
+        if base is not None and (base.node is None or base.node.number < block.number):
+            made.base, made.path, made.recorded, made.generation = base, tensor.path, False, base.generation
+        fresh.append(made)
+    while todo:
+        node = todo.pop()
+        if node.number in seen:
+            continue
+        seen.add(node.number)
+        for target, index in zip(node.edges, node.indexes, strict=True):
+            if isinstance(target, Node) and target.number >= block.number:
+                todo.append(target)
+            elif (id(target), index) not in boundary:
+                boundary[id(target), index] = target.stand_in(index) if isinstance(target, Node) else target
+    return list(boundary.values()), fresh, name
 
 
 def _rebase(home: Engine, tensor: Tensor, node: Node, index: int, count: int) -> None:

@@ -1,0 +1,158 @@
+"""Checkpoints: the same gradients as without, whatever the block uses and gives."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from tests.parity.scripts.hooks import leaf
+from tests.parity.scripts.hooks import local_script as script
+from tests.parity.transcripts import attempt
+
+
+def checkpoint(tg: Any, *args: Any, **more: Any) -> Any:
+    """A checkpoint of the recommended kind."""
+    return tg.utils.checkpoint.checkpoint(*args, **{"use_reentrant": False, **more})
+
+
+@script
+def checkpoint_of_arguments_and_captured(tg: Any) -> Any:
+    runs: list[int] = []
+    w = leaf(tg, 0.5, -1.0)
+    found = []
+    for reentrant in (False, True):
+        x = leaf(tg, 1.0, 2.0)
+
+        def block(x: Any, scale: float) -> Any:
+            runs.append(1)
+            return (x * w).sin() * scale
+
+        y = checkpoint(tg, block, x * 2, 3.0, use_reentrant=reentrant)
+        (y * y).sum().backward()
+        found += [y, x.grad]
+    return found, w.grad, len(runs)
+
+
+@script
+def checkpoint_of_nested_results(tg: Any) -> Any:
+    def block(x: Any, *, factor: Any) -> Any:
+        return {"a": x * factor, "b": (x.exp(), 3, x.detach()), "same": factor}
+
+    x, f = leaf(tg, 1.0, 2.0), leaf(tg, 3.0, 4.0)
+    out = checkpoint(tg, block, x, factor=f)
+    (out["a"] * out["b"][0]).sum().backward()
+    return out["a"].detach(), out["b"][0].detach(), out["b"][1], out["b"][2], out["same"] is f, x.grad, f.grad
+
+
+@script
+def checkpoint_of_one_result_of_two(tg: Any) -> Any:
+    x = leaf(tg, 1.0, 2.0)
+    y, _z = checkpoint(tg, lambda x: (x.exp(), x.sin()), x)
+    y.sum().backward()
+    return x.grad
+
+
+@script
+def checkpoint_in_checkpoint(tg: Any) -> Any:
+    w = leaf(tg, 2.0, 3.0)
+
+    def inner(x: Any) -> Any:
+        return (x * w).cos()
+
+    def outer(x: Any) -> Any:
+        return checkpoint(tg, inner, x.exp()) * w
+
+    x = leaf(tg, 0.5, 1.0)
+    y = checkpoint(tg, outer, x)
+    y.sum().backward()
+    return y, x.grad, w.grad
+
+
+@script
+def checkpoint_gradients_of_gradients(tg: Any) -> Any:
+    x, w = leaf(tg, 0.5, 1.0), leaf(tg, 2.0, 3.0)
+    y = checkpoint(tg, lambda x: (x * w).sin() * x, x * 2)
+    (g,) = tg.autograd.grad(y.sum(), x, create_graph=True)
+    return g.detach(), tg.autograd.grad((g * g).sum(), [x, w])
+
+
+@script
+def checkpoint_of_some_inputs(tg: Any) -> Any:
+    x, w = leaf(tg, 0.5, 1.0), leaf(tg, 2.0, 3.0)
+    y = checkpoint(tg, lambda x: (x * w).sin(), x * 2)
+    return [tg.autograd.grad(y.sum(), chosen, retain_graph=True) for chosen in ([x], [w], [w, x])]
+
+
+@script
+def checkpoint_runs_once_unless_retained(tg: Any) -> Any:
+    x = leaf(tg, 0.5, 1.0)
+    y = checkpoint(tg, lambda x: x.exp(), x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    return x.grad, attempt(y.backward)
+
+
+@script
+def checkpoint_of_functions_in_sequence(tg: Any) -> Any:
+    w = leaf(tg, 2.0, 3.0)
+    functions = [lambda x: x * w, lambda x: x.sin(), lambda x: x.exp(), lambda x: x / w]
+    found = []
+    for segments in (1, 2, 3, 4):
+        x = leaf(tg, 0.5, 1.0)
+        y = tg.utils.checkpoint.checkpoint_sequential(functions, segments, x, use_reentrant=False)
+        y.sum().backward()
+        found += [y, x.grad]
+    return found, w.grad, attempt(lambda: tg.utils.checkpoint.checkpoint_sequential(functions, 5, x, use_reentrant=False))
+
+
+@script
+def checkpoint_without_gradients(tg: Any) -> Any:
+    x = tg.tensor([1.0, 2.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reentrant = checkpoint(tg, lambda x: x * leaf(tg, 1.0), x, use_reentrant=True)
+    with tg.no_grad():
+        quiet = checkpoint(tg, lambda x: x * 2, leaf(tg, 1.0))
+    return checkpoint(tg, lambda x: x * 2, x), reentrant, quiet
+
+
+@script
+def checkpoint_wrong_calls(tg: Any) -> Any:
+    x = leaf(tg, 1.0, 2.0)
+    runs: list[int] = []
+
+    def changing(x: Any) -> Any:
+        runs.append(1)
+        return x.exp() if len(runs) == 1 else x[:1].exp()
+
+    def changed() -> Any:
+        z = x * 1
+        y = checkpoint(tg, lambda x: x * x, z)
+        z.mul_(2)
+        y.sum().backward()
+
+    return [
+        attempt(lambda: checkpoint(tg, lambda x: x.exp(), x, use_reentrant=True, factor=3)),
+        attempt(lambda: checkpoint(tg, lambda x: x.exp(), x, determinism_check="other")),
+        attempt(lambda: checkpoint(tg, changing, x).sum().backward()),
+        attempt(changed),
+    ]
+
+
+@script
+def checkpoint_draws_again_ours(tg: Any) -> Any:
+    x: Any = leaf(tg, *[1.0] * 8)
+    seen = []
+    for preserve in (True, False):
+        tg.manual_seed(3)
+        masks: list[Any] = []
+
+        def block(x: Any, masks: list[Any] = masks) -> Any:
+            masks.append(tg.rand(8) > 0.5)
+            return x * masks[-1]
+
+        y = checkpoint(tg, block, x, preserve_rng_state=preserve)
+        between = tg.rand(2)
+        (gradient,) = tg.autograd.grad(y.sum(), x)
+        seen.append([masks, y.detach(), between, tg.rand(2), gradient])
+    return seen
