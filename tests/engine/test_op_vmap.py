@@ -24,7 +24,6 @@ REFUSED: Final = {
     "provide an explicit positive num_classes": "one_hot without a number of classes",
     "randomness error mode": "dropout of everything draws nothing, and is a random op all the same",
     "data-dependent control flow": "losses that look whether a variance is negative, or a class exists",
-    "gives results of different shapes": "as many distinct values as there are",
 }
 """What ``vmap`` refuses though a loop would do it, as PyTorch does."""
 

@@ -190,6 +190,31 @@ class Wrapped(Tensor):
         """Whether ``retain_grad()`` was called on the main wrapped tensor."""
         return bool(self._held().retains_grad)
 
+    def register_hook(self, hook: Callable[[Any], Any]) -> NoReturn:  # noqa: ARG002 - refused whatever it is
+        """Refused: hooks see the gradients of one tensor, and here are many, or none yet."""
+        raise AutogradError("hooks cannot be registered on a tensor of a running transform; register them outside of the function")
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Any], None]) -> NoReturn:
+        """Refused, as ``register_hook``."""
+        self.register_hook(hook)
+
+    def _gradient_edge(self) -> tuple[Any, int, Any]:
+        edge: tuple[Any, int, Any] = self._held()._gradient_edge()
+        return edge
+
+    def _increment_version(self) -> None:
+        self._held()._increment_version()
+
+    @property
+    def grad(self) -> Any:
+        """None: inside a transformed function no gradient is accumulated."""
+        return None
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            raise AutogradError("grad cannot be assigned inside a transformed function; use telegrad.autograd.grad there")
+
     def retain_grad(self) -> None:
         """Refused: a transformed function asks with ``telegrad.autograd.grad``."""
         raise AutogradError("retain_grad() is not possible inside a transformed function; use telegrad.autograd.grad there")

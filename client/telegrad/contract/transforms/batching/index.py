@@ -277,8 +277,8 @@ def masked_select(call: Call) -> Any:
     return do("index", x, mask, index=(slice(None), TensorSlot(1)))
 
 
-@rule("nonzero")
-def nonzero(call: Call) -> Any:
+@rule("nonzero", "unique", "unique_consecutive")
+def positions(call: Call) -> Any:
     """Refused: rows have different numbers of them."""
     raise AutogradError(
         f"vmap: We do not support batching operators that can output dynamic shape. Attempted to vmap over {call.name}."
