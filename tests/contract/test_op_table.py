@@ -207,13 +207,24 @@ NO_OP_IN_PLACE = {"detach", "requires_grad", "zero"}
 """Settings, and a form of ``fill_``."""
 
 
+NAMES_IN_PLACE = {
+    *("absolute", "addr", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "clip", "conj_physical"),
+    *("divide", "fix", "float_power", "greater", "greater_equal", "less", "less_equal", "multiply", "negative", "not_equal"),
+    *("subtract", "true_divide"),
+}
+"""Other names of ops in place, and compositions in place."""
+
+DRAWS_IN_PLACE = {"normal", "uniform"}
+"""Draws into a tensor, which have other arguments than the functions of these names."""
+
+
 def test_every_in_place_op_has_its_method_and_the_other_way_round() -> None:
     marked = {name.partition(".")[0] for name, row in OPS.items() if row.inplace}
 
-    assert marked == set(in_place_methods()) - NO_OP_IN_PLACE
+    assert marked == set(in_place_methods()) - NO_OP_IN_PLACE - NAMES_IN_PLACE - DRAWS_IN_PLACE
 
 
-@pytest.mark.parametrize("name", sorted(in_place_methods().keys() - NO_OP_IN_PLACE))
+@pytest.mark.parametrize("name", sorted(in_place_methods().keys() - NO_OP_IN_PLACE - DRAWS_IN_PLACE))
 def test_in_place_method_has_the_signature_of_its_op(name: str) -> None:
     in_place = inspect.signature(in_place_methods()[name])
     plain = inspect.signature(getattr(telegrad.Tensor, name))

@@ -398,7 +398,8 @@ class InPlaceOps(TensorBase):
 
     def copy_(self, src: Self) -> Self:
         """``copy`` in place."""
-        notices.discards_imaginary(src, self.dtype)
+        if isinstance(src, TensorBase):  # pyright: ignore[reportUnnecessaryIsInstance]
+            notices.discards_imaginary(src, self.dtype)
         return self._apply("copy_", self, src)
 
     # linalg ------------------------------------------------------------------------------------------------------------------

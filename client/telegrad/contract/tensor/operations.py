@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from telegrad.contract.tensor.alias import AliasOps
+from telegrad.contract.tensor.aliases import OtherNames
 from telegrad.contract.tensor.alignment import AlignmentOps
 from telegrad.contract.tensor.comparison import ComparisonOps
 from telegrad.contract.tensor.composite import CompositeOps
@@ -71,6 +72,7 @@ class TensorOps(
     DrawOps,
     SpecialOps,
     InPlaceOps,
+    OtherNames,
 ):
     """Every op that is a method of a tensor; the only way out is ``_apply``."""
 
