@@ -35,9 +35,7 @@ def test_hooks_are_called_before_anything_is_sent(session: Any) -> None:
     assert seen[0].tolist() == [2.0, 4.0]
 
 
-@pytest.mark.parametrize(
-    "ask", [lambda g: g.item(), repr, lambda g: bool(g > 0), lambda g: g.numpy(), lambda g: g._version]
-)
+@pytest.mark.parametrize("ask", [lambda g: g.item(), repr, lambda g: bool(g > 0), lambda g: g.numpy(), lambda g: g._version])
 def test_asking_for_a_value_in_a_hook_is_refused(session: Any, ask: Any) -> None:
     x = leaf(telegrad, 2.0)
     y = x * 3
@@ -47,7 +45,7 @@ def test_asking_for_a_value_in_a_hook_is_refused(session: Any, ask: Any) -> None
         y.backward()
 
     handle.remove()
-    assert x.grad is None  # nothing was recorded
+    assert repr(x.grad) == "None"  # nothing was recorded
     y.backward()
     assert x.grad is not None
     assert x.grad.tolist() == [3.0]

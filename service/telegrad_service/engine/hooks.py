@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -253,16 +253,10 @@ class HookedWalk(Walk):
             return super()._saved(node)
         if node.guards:
             self._check_guards(node)
-        arrays = _unpacked(saved)
+        arrays: tuple[Any, ...] = _unpacked(saved)
         if not self.create_graph:
             return arrays
-        tensors: list[Any] = list(tensors_of_saved(self.home, node, arrays))
-        for position, array in enumerate(arrays):
-            if isinstance(array, np.ndarray) and tensors[position].array is not array:
-                # The history is the leaf's, the value is what was unpacked.
-                tensors[position] = made = tensors[position].clone()
-                made.array = array
-        return tuple(tensors)
+        return _valued(tensors_of_saved(self.home, node, arrays), arrays)
 
     def _after(self, node: Node, table: HookTable, values: list[Any], gradients: Gradients) -> list[Any]:
         """The gradients per edge after the node's hooks, which see one per input."""
@@ -361,7 +355,7 @@ def _layout(target: Target, index: int) -> tuple[Any, Any]:
 def _unpacked(value: Any) -> Any:
     """The arrays of packed values; other values as they are."""
     if isinstance(value, tuple):
-        return tuple([_unpacked(v) for v in cast("tuple[Any, ...]", value)])
+        return tuple([_unpacked(v) for v in value])  # pyright: ignore[reportUnknownVariableType] - narrowed from Any
     if not isinstance(value, Packed):
         return value
     found = value.unpack(value.kept)
@@ -371,6 +365,17 @@ def _unpacked(value: Any) -> Any:
             f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(found).__name__}"
         )
     return array
+
+
+def _valued(tensor: Any, array: Any) -> Any:
+    """Restored tensors with the values that were unpacked: for a leaf, a tensor with its history and those values."""
+    if isinstance(array, tuple):
+        return tuple([_valued(t, a) for t, a in zip(tensor, array, strict=True)])  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(array, np.ndarray) or tensor.array is array:
+        return tensor
+    made = tensor.clone()
+    made.array = array
+    return made
 
 
 def _refuse_nan(node: Node, values: Sequence[Any]) -> None:

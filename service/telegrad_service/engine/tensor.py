@@ -169,11 +169,6 @@ class Tensor(AbstractTensor):
             watching.warn_of_no_grad()
         return self._grad
 
-    @property
-    def kept_gradient(self) -> Tensor | None:
-        """``grad`` for those who only look, without a warning."""
-        return self._grad
-
     @grad.setter
     def grad(self, value: AbstractTensor | None) -> None:
         if value is None:
@@ -186,6 +181,11 @@ class Tensor(AbstractTensor):
         self._same_home(value)
         checks.check_assigned_grad(spec_of(self), spec_of(value))
         self._grad = value
+
+    @property
+    def kept_gradient(self) -> Tensor | None:
+        """``grad`` for those who only look, without a warning."""
+        return self._grad
 
     @property
     def retains_grad(self) -> bool:
