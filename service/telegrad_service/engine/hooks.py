@@ -256,7 +256,8 @@ class HookedWalk(Walk):
         arrays: tuple[Any, ...] = _unpacked(saved)
         if not self.create_graph:
             return arrays
-        return _valued(tensors_of_saved(self.home, node, arrays), arrays)
+        tensors: tuple[Any, ...] = _valued(tensors_of_saved(self.home, node, arrays), arrays)
+        return tensors
 
     def _after(self, node: Node, table: HookTable, values: list[Any], gradients: Gradients) -> list[Any]:
         """The gradients per edge after the node's hooks, which see one per input."""
