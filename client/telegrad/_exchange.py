@@ -88,7 +88,8 @@ class Exchange:
 
     def graph(self, reference: str, format: str, max_nodes: int | None, collapse: bool) -> Procedure[Any]:
         """The picture of a graph; see ``BaseSession.graph``."""
-        if type(format) is not str or type(collapse) is not bool or (max_nodes is not None and type(max_nodes) is not int):
+        given: tuple[Any, ...] = (format, collapse, 1 if max_nodes is None else max_nodes)
+        if [type(value) for value in given] != [str, bool, int]:
             raise ArgumentTypeError("format must be str, max_nodes must be int and collapse must be bool")
         if max_nodes is not None and max_nodes < 1:
             raise ArgumentValueError(f"max_nodes must be at least 1, not {max_nodes}")

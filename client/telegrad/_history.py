@@ -14,6 +14,7 @@ from telegrad.contract.errors import AutogradError
 from telegrad.contract.hooks import Hook, Hooks, RemovableHandle
 from telegrad.contract.nodes import delivery_order, edge_positions, node_name, passes_gradient
 from telegrad.contract.ops import Op, Spec
+from telegrad.contract.tensor.formatting import html_node
 
 if TYPE_CHECKING:
     from telegrad._recorder import Foresight, Recorder
@@ -187,6 +188,9 @@ class Node:
             out.append((AccumulateGrad(target) if isinstance(target, Leaf) else target, index))
         return tuple(out)
 
+    def _repr_html_(self) -> str:
+        return html_node(self)
+
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
 
@@ -215,6 +219,9 @@ class Described:
     def register_hook(self, fn: Hook) -> RemovableHandle:
         """Refuse: nobody here knows when the node runs."""
         raise _only_the_server(fn)
+
+    def _repr_html_(self) -> str:
+        return html_node(self)
 
     def __repr__(self) -> str:
         return f"<{self._name} object at {id(self):#x}>"
@@ -255,6 +262,9 @@ class AccumulateGrad:
 
     def __hash__(self) -> int:
         return id(self.leaf)
+
+    def _repr_html_(self) -> str:
+        return html_node(self)
 
     def __repr__(self) -> str:
         return f"<AccumulateGrad object at {id(self):#x}>"

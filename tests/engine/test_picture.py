@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import graphlib
 import json
 import re
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pytest
 
 import telegrad
@@ -208,3 +211,205 @@ def test_a_local_session_draws_its_graphs(loss):
         session.graph(3)
     with telegrad.local() as other, pytest.raises(RuntimeError, match="another session"):
         other.graph(loss)
+
+
+# Large graphs ----------------------------------------------------------------------------------------------------------------
+
+
+def layers(count, scope=None):
+    """Layers of four ops and two leaves each, and a sum at the end."""
+    h = telegrad.ones(2, 3)
+    for i in range(count):
+        with telegrad.scope(scope.format(i)) if scope else contextlib.nullcontext():
+            w = telegrad.ones(3, 3, requires_grad=True)
+            b = telegrad.ones(3, requires_grad=True)
+            h = (h @ w + b).tanh().exp()
+    return h.sum()
+
+
+def lstm(steps):
+    x = telegrad.ones(steps, 2, 3)
+    w, u = telegrad.ones(3, 12, requires_grad=True), telegrad.ones(3, 12, requires_grad=True)
+    h = c = telegrad.zeros(2, 3)
+    for t in range(steps):
+        i, f, g, o = (x[t] @ w + h @ u).chunk(4, 1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+    return h.sum()
+
+
+def counts(found):
+    """(nodes, groups, leaves, collapsed, omitted)"""
+    return (*(len(found[k]) for k in ("nodes", "groups", "leaves")), found["collapsed"], found["omitted"])
+
+
+def test_a_graph_that_fits_is_not_collapsed():
+    assert counts(describe_graph(layers(70), max_nodes=421)) == (281, 0, 140, 0, 0)
+
+
+def test_repeated_layers_become_one_box_with_their_leaves():
+    found = describe_graph(layers(100), max_nodes=50)
+
+    (group,) = found["groups"]
+    # The first matrix product has no gradient to pass on to its input, so it is none like the others.
+    assert (group["kind"], group["times"], group["nodes"], group["leaves"]) == ("repeat", 99, 396, 198)
+    assert group["ops"] == {"matmul": 1, "add": 1, "tanh": 1, "exp": 1}
+    assert group["outputs"] == [{"shape": [2, 3], "dtype": "float32"}]
+    assert counts(found) == (5, 1, 2, 594, 0)
+    assert {n["op"] for n in found["nodes"]} == {"matmul", "add", "tanh", "exp", "sum"}
+
+
+def test_leaves_that_all_steps_share_stay():
+    found = describe_graph(lstm(100))
+
+    (group,) = found["groups"]
+    assert (group["times"], group["ops"]["sigmoid"], group["leaves"]) == (99, 3, 0)
+    assert [leaf["shape"] for leaf in found["leaves"]] == [[3, 12], [3, 12]]
+    assert sum(edge["to"] == group["id"] and edge["from"].startswith("t") for edge in found["edges"]) == 2
+
+
+def test_layers_in_numbered_scopes_are_repetitions():
+    (group,) = describe_graph(layers(100, "encoder/layer{}"), max_nodes=50)["groups"]
+
+    assert (group["scope"], group["times"]) == ("encoder/layer#", 99)
+
+
+def test_different_scopes_are_not_repetitions_but_become_a_box_each():
+    def part(h, name, ops):
+        with telegrad.scope(name):
+            for op in ops:
+                h = getattr(h, op)()
+        return h
+
+    h = telegrad.ones(3, requires_grad=True)
+    h = part(h, "model/encoder", ["exp", "sin", "tanh", "cos", "sigmoid"])
+    h = part(h, "model/decoder", ["exp", "sin", "tanh", "cos", "sigmoid"])
+    h = part(h * 2, "model/decoder", ["exp", "sqrt", "tanh"]).sum()
+
+    found = describe_graph(h, max_nodes=7)
+    assert [(g["kind"], g["scope"], g["nodes"]) for g in found["groups"]] == [
+        ("scope", "model/decoder", 3), ("scope", "model/decoder", 5), ("scope", "model/encoder", 5)
+    ]  # fmt: skip
+    assert counts(found) == (2, 3, 0, 14, 0)  # the leaf is used in the encoder alone, and stands in it
+    assert [(g["scope"], g["nodes"]) for g in describe_graph(h, max_nodes=4)["groups"]] == [("model/decoder", 3), ("model", 10)]
+
+
+def test_what_is_too_much_even_then_is_cut_and_all_is_counted():
+    ops = ["exp", "sin", "tanh", "cos", "sigmoid", "square", "atan", "asinh"]
+    h = telegrad.ones(3, requires_grad=True)
+    for i in range(40):
+        h = getattr(h, ops[(i * i // 3) % len(ops)])()
+
+    found = describe_graph(h, max_nodes=5)
+
+    shown = len(found["nodes"]) + len(found["groups"]) + len(found["leaves"])
+    assert shown == 5
+    assert len(found["nodes"]) + len(found["leaves"]) + found["collapsed"] + found["omitted"] == 41
+    assert found["omitted"] > 0
+    assert "not shown" in draw(found, "svg")
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("most", [1, 2, 7, 30])
+def test_collapsed_graphs_have_no_cycles_and_lose_nothing(seed, most):
+    rng = np.random.default_rng(seed)
+    made = [telegrad.ones(2, requires_grad=True) for _ in range(4)]
+    for i in range(120):
+        with telegrad.scope(f"part{i // 30}/step{i // 10 % 3}") if seed % 2 else contextlib.nullcontext():
+            a, b = (made[-1 - int(rng.integers(0, min(len(made), 12)))] for _ in range(2))
+            made.append([a + b, a * b, a.exp(), a.unbind()[0] + b][int(rng.integers(0, 4))])
+    root = made[-1].sum() + sum(t.sum() for t in made[100:])
+    whole = describe_graph(root, max_nodes=10_000)
+
+    found = describe_graph(root, max_nodes=most)
+
+    assert counts(whole)[1] == whole["omitted"] == 0
+    held = sum(g["nodes"] + g["leaves"] for g in found["groups"])
+    assert held == found["collapsed"]
+    shown = len(found["nodes"]) + len(found["leaves"])
+    assert shown + len(found["groups"]) <= most
+    assert shown + held + found["omitted"] == len(whole["nodes"]) + len(whole["leaves"])
+    above = {item["id"]: set() for kind in ("nodes", "groups", "leaves") for item in found[kind]}
+    for edge in found["edges"]:
+        above[edge["to"]].add(edge["from"])
+    graphlib.TopologicalSorter(above).prepare()  # raises where there is a cycle
+    assert all(draw(found, form) for form in ("dot", "mermaid", "svg"))
+
+
+def test_scopes_are_clusters_and_subgraphs_and_lines_of_boxes():
+    with telegrad.scope("outer"):
+        h = telegrad.ones(2, requires_grad=True).exp()
+        with telegrad.scope('in"ner'):
+            h = h.sin()
+    found = describe_graph(h.cos())
+
+    dot, mermaid = draw(found, "dot").splitlines(), draw(found, "mermaid").splitlines()
+
+    assert [s.strip() for s in dot if "subgraph" in s or s == "  }"] == [
+        "subgraph cluster_0 { label=\"outer\";", "subgraph cluster_1 { label=\"in\\\"ner\";", "}", "}"
+    ]  # fmt: skip
+    assert [s.strip() for s in mermaid if "subgraph" in s or s == "  end"] == [
+        'subgraph scope0["outer"]', 'subgraph scope1["in#34;ner"]', "end", "end"
+    ]  # fmt: skip
+    assert "in outer/in&quot;ner" in draw(found, "svg")
+
+
+def test_gradients_and_saved_bytes_are_written_into_boxes():
+    x = telegrad.ones(256, requires_grad=True)
+    y = x.exp().sum()
+
+    before = draw(describe_graph(y), "svg")
+    y.backward()
+    after = draw(describe_graph(y), "svg")
+
+    assert "saves 1.0 KiB" in before
+    assert "no grad yet" in before
+    assert "freed" in after
+    assert "grad [256]" in after
+
+
+@pytest.mark.parametrize("make", [lambda: layers(3), lambda: layers(200), lambda: lstm(3), lambda: lstm(100)])
+def test_pictures_are_of_a_size_to_look_at_and_nothing_lies_on_anything(make):
+    tree = ET.fromstring(draw(describe_graph(make(), max_nodes=80), "svg"))
+    boxes = [tuple(float(g.find(f"{SVG}rect").get(k)) for k in ("x", "y", "width", "height")) for g in tree.iter(f"{SVG}g")]
+    width, height = float(tree.get("width")), float(tree.get("height"))
+
+    assert width < 2000
+    assert height < 6000
+    for i, (x, y, w, h) in enumerate(boxes):
+        assert x >= 0
+        assert x + w <= width
+        assert y + h <= height
+        assert all(y + h <= v or v + t <= y or x + w <= u or u + s <= x for u, v, s, t in boxes[i + 1 :])
+    for path in tree.iter(f"{SVG}path"):
+        # Where a line passes a layer it is upright there, and must not lie on a box of that layer.
+        for across, top, bottom in re.findall(r"([\d.]+) ([\d.]+)V([\d.]+)", path.get("d")):
+            middle = (float(top) + float(bottom)) / 2
+            assert not any(u < float(across) < u + s and v < middle < v + t for u, v, s, t in boxes)
+
+
+def test_a_wrong_number_of_boxes_is_refused():
+    x = telegrad.ones(1)
+
+    with pytest.raises(ValueError, match="max_nodes must be at least 1, not 0"):
+        x.session.graph(x, max_nodes=0)
+    for settings in ({"max_nodes": 2.0}, {"max_nodes": True}, {"collapse": 1}):
+        with pytest.raises(TypeError, match="max_nodes must be int and collapse must be bool"):
+            x.session.graph(x, **settings)
+
+
+def test_nodes_and_tensors_show_their_graph_in_notebooks():
+    y = layers(100)
+
+    for card in (y._repr_html_(), y.grad_fn._repr_html_()):
+        text = "".join(ET.fromstring(card).itertext())
+        assert "SumBackward0" in text
+        assert "× 99" in text
+    end = y.grad_fn
+    while end.next_functions:
+        end = next(n for n, _ in end.next_functions if n is not None)
+    assert "AccumulateGrad" in end._repr_html_()
+    for _ in range(5000):
+        y = y + 1
+    assert "more than 5,000 nodes" in y._repr_html_()
+    assert "<svg" not in telegrad.ones(2)._repr_html_()

@@ -336,6 +336,11 @@ for method, path, query, status, code, name in [
     ("GET", "graph", "root=nobody", 404, "not-found", "a graph of an unknown tensor"),
     ("GET", "graph", "root=y&format=png", 422, "argument-value", "a graph in another format"),
     ("GET", "graph", "root=y&max_nodes=501", 422, "limit", "a graph too large"),
+    ("GET", "graph", "root=y&collapse=1", 422, "argument-value", "a graph collapsed by a number"),
+    ("GET", "graph/summary", "", 422, "argument-type", "a summary of nothing"),
+    ("GET", "graph/summary", "root=nobody", 404, "not-found", "a summary of an unknown tensor"),
+    ("GET", "graph/summary", "root=y&format=html", 422, "argument-value", "a summary in another format"),
+    ("GET", "graph/summary", "root=y.grad", 404, "not-found", "a summary of no gradient"),
     ("DELETE", "tensors/nobody", "", 404, "not-found", "an unknown tensor released"),
     ("DELETE", "tensors/x.grad", "", 404, "not-found", "a gradient released"),
 ]:

@@ -449,6 +449,32 @@ def test_a_picture_says_what_it_leaves_out(client, example):
     assert (len(found["nodes"]) + len(found["leaves"]), found["omitted"]) == (2, 3)
 
 
+def test_a_large_picture_collapses_unless_told_not_to(client, at):
+    client.post(f"{at}/tensors", json={"id": "y0", "data": [1.0], "requires_grad": True})
+    for i in range(8):
+        op = {"op": "exp", "inputs": [f"y{i}"], "outputs": [f"y{i + 1}"], "scope": "steps"}
+        assert client.post(f"{at}/ops", json=op).status_code == 200
+    query = {"root": "y8", "max_nodes": 4}
+
+    found = client.get(f"{at}/graph", params=query).json()
+    cut = client.get(f"{at}/graph", params={**query, "collapse": "false"}).json()
+
+    assert [(g["kind"], g["times"], g["scope"]) for g in found["groups"]] == [("repeat", 7, "steps")]
+    assert found["omitted"] == 0
+    assert (cut["groups"], len(cut["nodes"]), cut["omitted"]) == ([], 4, 5)
+
+
+def test_a_graph_is_summarised_as_data_and_as_text(client, example):
+    found = client.get(f"{example}/graph/summary", params={"root": "y"})
+    text = client.get(f"{example}/graph/summary", params={"root": "y", "format": "text"})
+
+    assert found.headers["content-type"] == "application/json"
+    assert found.json()["nodes"] == sum(use["nodes"] for use in found.json()["by_op"].values())
+    assert text.headers["content-type"] == "text/plain; charset=utf-8"
+    assert text.text.startswith("tensor")
+    assert "add" in text.text
+
+
 def test_trailing_optional_tensors_may_be_left_out(client, at):
     client.post(f"{at}/tensors", json={"id": "a", "data": [1.0, 2.0]})
 

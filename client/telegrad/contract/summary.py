@@ -140,8 +140,8 @@ def readable_bytes(count: int) -> str:
 def summary(tensor: Tensor) -> Summary:
     """What the graph that leads to ``tensor`` holds: nodes, leaves, depth, bytes, by op and by scope.
 
-    Walks the graph once, where the tensor lives; for a remote one that is one request after what was recorded. Of a tensor of an
-    async session, await what comes.
+    Walks the graph once, where the tensor lives; for a remote one that is one request after what was recorded. An
+    async session has ``await session.summary(tensor)``.
 
     Raises ArgumentTypeError for anything but a tensor of a session, and for one that a transform maps over.
     """

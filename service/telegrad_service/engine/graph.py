@@ -16,6 +16,7 @@ from telegrad.contract import dtypes, modes
 from telegrad.contract.errors import GraphFreedError, InternalError, VersionError
 from telegrad.contract.nodes import edge_positions, node_name
 from telegrad.contract.scope import active, current_scope
+from telegrad.contract.tensor.formatting import html_node
 from telegrad_service.engine import quiet
 from telegrad_service.engine.parts import Part
 from telegrad_service.engine.table import Array, Plan
@@ -152,6 +153,11 @@ class Node:
         """Call ``fn(grad_inputs, grad_outputs)`` after the node ran; see ``telegrad.autograd.graph.Node``."""
         return _hooks_for(self).after.add(fn)
 
+    def _repr_html_(self) -> str:
+        from telegrad_service.engine.picture import html_of_node  # it needs this module
+
+        return html_of_node(self)
+
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
 
@@ -201,6 +207,9 @@ class AccumulateGrad:
 
     def __hash__(self) -> int:
         return id(self.variable)
+
+    def _repr_html_(self) -> str:
+        return html_node(self)
 
     def __repr__(self) -> str:
         return f"<AccumulateGrad object at {id(self.variable):#x}>"

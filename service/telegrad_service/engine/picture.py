@@ -13,6 +13,7 @@ from telegrad.contract.dtypes import from_numpy
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
 from telegrad.contract.scope import SEPARATOR
 from telegrad.contract.summary import readable_bytes
+from telegrad.contract.tensor.formatting import NOTEBOOK_BOXES, html_node
 from telegrad_service.engine.buffers import arrays_in, owner_of
 from telegrad_service.engine.collapse import Box, boxes_of, scope_of, shared_path, without_numbers
 from telegrad_service.engine.graph import Node
@@ -333,6 +334,11 @@ def to_svg(description: Mapping[str, Any]) -> str:
     from telegrad_service.engine.svg import svg  # it needs this module
 
     return svg(description)
+
+
+def html_of_node(node: Node) -> str:
+    """A card with a node's name and the graph that leads to it, for notebooks."""
+    return html_node(node, lambda: to_svg(describe_graph(node.stand_in(0), max_nodes=NOTEBOOK_BOXES)))
 
 
 FILLS: Final = {"node": "#eeeeee", "freed": "#ffffff", "leaf": "#cfe3ff", "leaf_with_grad": "#c9efcf", "group": "#ffe9bf"}

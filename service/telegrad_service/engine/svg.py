@@ -51,8 +51,8 @@ def svg(description: Mapping[str, Any]) -> str:
     if notice:
         out.append(f'<text x="{_MARGIN}" y="{_MARGIN + 4}" fill="#b00000">{escape(notice)}</text>')
     out.extend(_path(route, middles, tops, bottoms) for route in routes)
-    for key, (lines, kind) in boxes.items():
-        out.extend(_box(key, lines, kind, _MARGIN + middles[key], tops[key], widths[key], bottoms[key] - tops[key]))
+    for key, (text, kind) in boxes.items():
+        out.extend(_box(key, text, kind, _MARGIN + middles[key], tops[key], widths[key], bottoms[key] - tops[key]))
     return "\n".join([*out, "</svg>", ""])
 
 

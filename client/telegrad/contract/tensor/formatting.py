@@ -6,17 +6,18 @@ Both read the tensor through its public surface only, so a tensor on a server pr
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from telegrad.contract import dtypes
+from telegrad.contract.errors import LimitError
 from telegrad.contract.ops import Shape
 
 if TYPE_CHECKING:
-    from telegrad.contract.tensor.tensor import Tensor
+    from telegrad.contract.tensor.tensor import GraphNode, Tensor
 
 PRECISION_DIGITS: Final = 4
 """Digits after the point."""
@@ -29,6 +30,12 @@ SUMMARY_THRESHOLD_ELEMENTS: Final = 1000
 
 LINE_WIDTH: Final = 80
 """Columns after which a row of elements wraps and a suffix goes to a line of its own."""
+
+NOTEBOOK_BOXES: Final = 40
+"""Boxes in the picture of a graph that a notebook shows by itself."""
+
+NOTEBOOK_WALK: Final = 5000
+"""Nodes of the largest graph that a notebook draws by itself: in a tenth of a second."""
 
 _SILENT_TYPES: Final = (dtypes.float32, dtypes.complex64, dtypes.int64, dtypes.bool_)
 """Types that literals give by default, so that the printed form need not name them."""
@@ -150,7 +157,10 @@ _CARD: Final = (
 
 
 def html_tensor(tensor: Tensor) -> str:
-    """A card with shape, type, history and values, for notebooks; every text is escaped."""
+    """A card with shape, type, history, values and a small picture of the graph, for notebooks; every text is escaped.
+
+    Of a remote tensor, the picture is one request after that for the values.
+    """
     facts = [("shape", " × ".join(str(n) for n in tensor.shape) or "scalar"), ("dtype", tensor.dtype.name)]
     if tensor.requires_grad:
         facts.append(("requires_grad", "True"))
@@ -159,4 +169,58 @@ def html_tensor(tensor: Tensor) -> str:
         facts.append(("grad_fn", node.name()))
     row = " ".join(f'<span style="opacity:.6">{html.escape(name)}</span> <b>{html.escape(value)}</b>' for name, value in facts)
     values = html.escape(format_values(_read(tensor)))
-    return f'<div style="{_CARD}"><div>{row}</div><pre style="margin:4px 0 0">{values}</pre></div>'
+    from telegrad.contract.transforms.wrapper import Wrapped  # it needs this module
+
+    # What a transform wraps around a tensor has no graph of its own that a session could show.
+    picture = "" if node is None or isinstance(tensor, Wrapped) else _picture(node, lambda: _drawn(tensor))
+    return f'<div style="{_CARD}"><div>{row}</div><pre style="margin:4px 0 0">{values}</pre>{picture}</div>'
+
+
+def html_node(node: GraphNode, drawn: Callable[[], str] | None = None) -> str:
+    """A card with a node's name and where gradients go from it, for notebooks.
+
+    ``drawn`` gives its graph as SVG, where that takes no request; without one, the names of the next nodes.
+    """
+    title = f"<div><b>{html.escape(node.name())}</b></div>"
+    if drawn is not None:
+        return f'<div style="{_CARD}">{title}{_picture(node, drawn)}</div>'
+    names = ", ".join("—" if following is None else following.name() for following, _ in node.next_functions)
+    return f'<div style="{_CARD}">{title}<div>next: {html.escape(names or "nothing known here")}</div></div>'
+
+
+def _drawn(tensor: Tensor) -> str:
+    picture: str = tensor.session.graph(tensor, "svg", max_nodes=NOTEBOOK_BOXES)
+    return picture
+
+
+def _picture(node: GraphNode, drawn: Callable[[], str]) -> str:
+    """The graph, in a frame of bounded height; where it would take long or a server refuses it, a line that says so."""
+    if _leads_to_more_than(node, NOTEBOOK_WALK):
+        note = (
+            f"a graph of more than {NOTEBOOK_WALK:,} nodes: session.graph(tensor, 'svg') draws it, telegrad.summary(tensor) counts"
+        )
+        return f'<div style="opacity:.6">{html.escape(note)}</div>'
+    try:
+        picture = drawn()
+    except LimitError as error:
+        return f'<div style="opacity:.6">{html.escape(error.detail)}</div>'
+    return f'<div style="max-height:360px;overflow:auto;margin-top:4px">{picture}</div>'
+
+
+def _leads_to_more_than(node: GraphNode, limit: int) -> bool:
+    """Whether more than ``limit`` nodes are known below ``node``; looks at no more than that."""
+    seen: dict[int, Any] = {id(node): node}
+    todo: list[Any] = [node]
+    while todo and len(seen) <= limit:
+        for following, _ in _next_functions(todo.pop()):
+            # Ends of paths are made when asked for, each time anew, and nothing follows them.
+            if following is not None and id(following) not in seen and _next_functions(following):
+                seen[id(following)] = following
+                todo.append(following)
+    return len(seen) > limit
+
+
+def _next_functions(node: Any) -> Sequence[tuple[Any, int]]:
+    """Where gradients go from a node; nowhere from what only a server knows."""
+    found: Sequence[tuple[Any, int]] = getattr(node, "next_functions", ())
+    return found
