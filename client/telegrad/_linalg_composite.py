@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from telegrad.contract.dtypes import to_real
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
+from telegrad.contract.matrices import check_square
 from telegrad.contract.shapes import dimension, integer, ints
 from telegrad.contract.tensor.base import TensorBase
-from telegrad.contract.tensor.decompositions import check_square
 from telegrad.contract.tensor.shape import cat, sequence_of_tensors
 from telegrad.contract.tensor.tensor import Tensor
 

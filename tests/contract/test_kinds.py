@@ -40,6 +40,7 @@ BASE: dict[str, st.SearchStrategy[Any]] = {
     "DTypeLike": st.sampled_from(list(dtypes.DTYPES.values())),
     "Index": st.lists(INDEX_ITEMS, max_size=4).map(tuple),
     "Sequence[int]": INT_TUPLES,
+    "Sequence[float]": st.lists(FLOATS, max_size=4).map(tuple),
     "int | Sequence[int]": INT_TUPLES,
     "*int": INT_TUPLES,
     "*int | Sequence[int]": INT_TUPLES,

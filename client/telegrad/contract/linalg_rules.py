@@ -8,9 +8,9 @@ from typing import Any
 
 from telegrad.contract.dtypes import complex64, complex128, float32, int32, int64, to_real
 from telegrad.contract.errors import DTypeError, ShapeError
+from telegrad.contract.matrices import check_floating, check_square, has_vectors
 from telegrad.contract.ops import Outcome, Shape, Spec, UnknownShape
 from telegrad.contract.shapes import broadcast
-from telegrad.contract.tensor.decompositions import check_floating, check_square, has_vectors
 
 Parameters = Mapping[str, Any]
 

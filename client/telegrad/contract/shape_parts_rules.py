@@ -127,6 +127,8 @@ def slice_scatter(inputs: Sequence[Any], p: Parameters) -> Outcome:
 
 def block_diag(inputs: Sequence[Any], p: Parameters) -> Outcome:
     """Rule of ``block_diag``."""
+    if not inputs:
+        raise ShapeError("block_diag(): expected at least one tensor")
     for i, x in enumerate(inputs):
         if len(x.shape) > 2:
             raise ShapeError(

@@ -110,7 +110,7 @@ def _computed_in(op: Op) -> str:
     entry = ENTRIES[op.name]
     for function in (entry.kernel, *entry.formulas.values()):
         code = getattr(inspect.unwrap(function), "__code__", None)
-        if code is not None and Path(code.co_filename).resolve().is_relative_to(_REPOSITORY):
+        if code is not None and Path(code.co_filename).resolve().is_relative_to(_REPOSITORY / "service"):
             return _path(function)
     rules = Path(_path(load))
     family = rules.with_name(f"{op.family}.py")

@@ -6,30 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
-from telegrad.contract.dtypes import float16, to_real
-from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
+from telegrad.contract.dtypes import to_real
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
+from telegrad.contract.matrices import check_square, has_vectors
 from telegrad.contract.ops import Outcome, Rule, Spec, op
 from telegrad.contract.shapes import broadcast
 from telegrad.contract.tensor.base import TensorBase
-
-
-def check_floating(name: str, x: Spec) -> None:
-    """Refuse numbers that are neither floating nor complex, and half precision, which LAPACK has no routines for."""
-    if x.dtype.category < 2:
-        raise DTypeError(f"{name}: Expected a floating point or complex tensor as input. Got {x.dtype.name}")
-    if x.dtype is float16:
-        raise UnsupportedDTypeError(
-            f"{name}: Low precision dtypes not supported. Got float16; convert it first, for example with .float()"
-        )
-
-
-def check_square(name: str, x: Spec) -> None:
-    """Refuse what is no batch of square matrices of floating or complex numbers."""
-    if len(x.shape) < 2:
-        raise ShapeError(f"{name}: The input tensor A must have at least 2 dimensions, but it has shape {list(x.shape)}")
-    if x.shape[-1] != x.shape[-2]:
-        raise ShapeError(f"{name}: A must be batches of square matrices, but they are {x.shape[-2]} by {x.shape[-1]} matrices")
-    check_floating(name, x)
 
 
 def _square(name: str, outputs: Callable[[Spec], tuple[Spec, ...]], *, flops: int) -> Rule:
@@ -45,11 +27,6 @@ def _square(name: str, outputs: Callable[[Spec], tuple[Spec, ...]], *, flops: in
 
 def _eigen_specs(x: Spec) -> tuple[Spec, Spec]:
     return Spec(x.shape[:-1], to_real(x.dtype)), x
-
-
-def has_vectors(a: Sequence[int], b: Sequence[int]) -> bool:
-    """Whether the right side of a system, of shape ``b``, holds vectors rather than matrices; ``a`` is the matrices' shape."""
-    return len(b) == 1 or (len(a) - 1 == len(b) and tuple(b) == tuple(a[:-1]))
 
 
 def _solve_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:

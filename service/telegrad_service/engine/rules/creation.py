@@ -49,14 +49,14 @@ def _eye(n: int, m: int | None, dtype: DType | None) -> Any:
     return np.eye(n, m, dtype=(dtype or DEFAULT_DTYPE).numpy)
 
 
-@kernel("tril_indices")
-def _tril_indices(row: int, col: int, offset: int, dtype: DType | None) -> Any:
-    return np.array(np.tril_indices(row, max(-row, min(offset, col)), col), (dtype or dtypes.int64).numpy)
+def _triangle(indices: Any, row: int, col: int, offset: int, dtype: DType | None) -> Any:
+    """Positions in rows and columns, as numpy finds them; of a matrix without elements there are none to look for."""
+    chosen = (dtype or dtypes.int64).numpy
+    return np.array(indices(row, max(-row, min(offset, col)), col), chosen) if row and col else np.empty((2, 0), chosen)
 
 
-@kernel("triu_indices")
-def _triu_indices(row: int, col: int, offset: int, dtype: DType | None) -> Any:
-    return np.array(np.triu_indices(row, max(-row, min(offset, col)), col), (dtype or dtypes.int64).numpy)
+kernel("tril_indices", lambda row, col, offset, dtype: _triangle(np.tril_indices, row, col, offset, dtype))
+kernel("triu_indices", lambda row, col, offset, dtype: _triangle(np.triu_indices, row, col, offset, dtype))
 
 
 @kernel("zeros_like")

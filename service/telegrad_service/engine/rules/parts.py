@@ -198,6 +198,8 @@ def _block_diag_backward(g: Any, tensors_shapes: tuple[Ints, ...], needs: tuple[
 
 def _choices(n: int, r: int, with_replacement: bool) -> Array:
     """The elements' numbers, a row a choice."""
+    if not n or (r > n and not with_replacement):
+        return np.empty((0, r), np.int64)  # without asking itertools, which makes room for a choice first
     ways = (itertools.combinations_with_replacement if with_replacement else itertools.combinations)(range(n), r)
     return np.fromiter(itertools.chain.from_iterable(ways), np.int64).reshape(-1, r)
 

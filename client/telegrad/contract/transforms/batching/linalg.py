@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from telegrad.contract.einsum import LETTERS, parse
-from telegrad.contract.tensor.decompositions import has_vectors
+from telegrad.contract.matrices import has_vectors
 from telegrad.contract.transforms.batched import Call, aligned, by_rows, do, rule, values_of
 from telegrad.contract.transforms.batching.reduce import results
 

@@ -1,0 +1,33 @@
+"""What functions of matrices ask of their inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from telegrad.contract.dtypes import float16
+from telegrad.contract.errors import DTypeError, ShapeError, UnsupportedDTypeError
+from telegrad.contract.ops import Spec
+
+
+def check_floating(name: str, x: Spec) -> None:
+    """Refuse numbers that are neither floating nor complex, and half precision, which LAPACK has no routines for."""
+    if x.dtype.category < 2:
+        raise DTypeError(f"{name}: Expected a floating point or complex tensor as input. Got {x.dtype.name}")
+    if x.dtype is float16:
+        raise UnsupportedDTypeError(
+            f"{name}: Low precision dtypes not supported. Got float16; convert it first, for example with .float()"
+        )
+
+
+def check_square(name: str, x: Spec) -> None:
+    """Refuse what is no batch of square matrices of floating or complex numbers."""
+    if len(x.shape) < 2:
+        raise ShapeError(f"{name}: The input tensor A must have at least 2 dimensions, but it has shape {list(x.shape)}")
+    if x.shape[-1] != x.shape[-2]:
+        raise ShapeError(f"{name}: A must be batches of square matrices, but they are {x.shape[-2]} by {x.shape[-1]} matrices")
+    check_floating(name, x)
+
+
+def has_vectors(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether the right side of a system, of shape ``b``, holds vectors rather than matrices; ``a`` is the matrices' shape."""
+    return len(b) == 1 or (len(a) - 1 == len(b) and tuple(b) == tuple(a[:-1]))
