@@ -204,6 +204,8 @@ def pooling_rule(name: str, count: int, *, indices: bool) -> Rule:
         (x,) = inputs
         if x.dtype.is_complex or x.dtype.category == 0:
             raise UnsupportedDTypeError(f'"{name}" not implemented for {x.dtype.name}')
+        if not indices and x.dtype.category == 1 and x.dtype is not dtypes.int64:
+            raise UnsupportedDTypeError(f'"{name}" not implemented for {x.dtype.name}; convert it first, with .to(...)')
         if len(x.shape) not in (count + 1, count + 2) or not all(x.shape[-count - 1 :]):
             raise ShapeError(
                 f"{name}: Expected {count + 1}D or {count + 2}D (batch mode) tensor with optional 0 dim batch size for input, but "

@@ -82,7 +82,7 @@ def index_put(inputs: Inputs, p: Parameters) -> Outcome:
             )
         if selected is not None:
             check_writable(values.shape, selected)
-    else:
+    elif x.dtype.category == 1 or isinstance(values, complex):  # what a float cannot hold is infinite there, as in PyTorch
         check_fits(values, x.dtype)
     return _like(x, x.shape)
 
@@ -206,6 +206,8 @@ def index_fill(inputs: Inputs, p: Parameters) -> Outcome:
     dimension(p["dim"], len(x.shape))
     _vector("index_fill", idx)
     _zero_dim_value("index_fill", value, x)
+    if type(value) is Spec and value.dtype.is_complex and not x.dtype.is_complex:
+        raise DTypeError("index_fill_(): Converting complex Scalar to non-complex type is not supported")
     return Outcome((x,), x.size)
 
 
@@ -215,8 +217,7 @@ def _zero_dim_value(name: str, value: Any, x: Spec) -> None:
             raise ShapeError(
                 f"{name} only supports a 0-dimensional value tensor, but got tensor with {len(value.shape)} dimension(s)"
             )
-        if value.dtype.category > x.dtype.category:
-            raise DTypeError(f"value of type {value.dtype.name} cannot be converted to type {x.dtype.name}")
+        # Whether it fits into another type, its value decides: PyTorch reads it as a Python number.
     else:
         check_fits(value, x.dtype)
 
@@ -315,6 +316,8 @@ def topk(inputs: Inputs, p: Parameters) -> Outcome:
     (x,) = inputs
     dim = dimension(p["dim"], len(x.shape))
     _order_type("topk", x)
+    if x.dtype.category == 0:
+        raise DTypeError("topk does not support bool dtypes; convert it first, for example with .to(telegrad.uint8)")
     k, size = p["k"], x.shape[dim] if x.shape else 1
     if not 0 <= k <= size:
         raise ShapeError(f"selected index k out of range: k is {k}, the dimension has size {size}")

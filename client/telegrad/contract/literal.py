@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -64,16 +65,31 @@ def _values(data: Any) -> Any:
     return np.asarray(data) if is_numpy_scalar(data) or _is_array(data) else None
 
 
-def check_fits(value: Number, dtype: DType) -> None:
-    """Refuse a Python number that ``dtype`` cannot hold. Floating types take any real number: too large ones become infinite.
+_LARGEST: Final = {name: float(np.finfo(np.dtype(name)).max) for name in ("float16", "float32", "complex64")}
+"""The largest finite number of each type that Python's own floats exceed."""
 
-    Raises DTypeError for complex into real, and beyond an integer type's bounds.
+
+def check_fits(value: Number, dtype: DType) -> None:
+    """Refuse a Python number that ``dtype`` cannot hold.
+
+    Raises DTypeError for a complex number that is not real into a real type, and beyond an integer's or a float's bounds: inf and
+    nan fit into every float, 1e6 does not fit into float16.
     """
     if isinstance(value, complex):
-        if dtype.category in (1, 2):
+        if dtype.category in (1, 2) and value.imag:
             raise _overflow(dtype)
-    elif dtype.category == 1:
+        if dtype.category == 3:
+            _check_finite(value.imag, dtype)
+        value = value.real
+    if dtype.category == 1:
         _check_bounds(value, value, dtype)
+    elif dtype.category > 1:
+        _check_finite(value, dtype)
+
+
+def _check_finite(value: float, dtype: DType) -> None:
+    if (largest := _LARGEST.get(dtype.name)) is not None and largest < abs(value) < math.inf:
+        raise _overflow(dtype)
 
 
 def _check_bounds(low: Any, high: Any, dtype: DType) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError, UnsupportedDTypeError
+from telegrad.contract.literal import check_fits
 from telegrad.contract.shapes import dimension
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.comparison import where as choose
@@ -106,6 +107,9 @@ def tanhshrink(input: T) -> T:
 def threshold(input: T, threshold: float, value: float, inplace: bool = False) -> T:
     """The element where above ``threshold``, ``value`` elsewhere."""
     x = _tensor("threshold", input)
+    if x.dtype.category in (0, 3):
+        raise UnsupportedDTypeError(f'"threshold" not implemented for {x.dtype.name}; convert it first, with .to(...)')
+    check_fits(value, x.dtype)
     return _perhaps_in_place(lambda v: v.masked_fill(v <= threshold, value), x, inplace)  # type: ignore[no-any-return]
 
 
@@ -197,6 +201,11 @@ def kl_div(input: T, target: T, *, reduction: str = "mean", log_target: bool = F
             "batch size, and aligns with the KL div math definition."
         )
     x, wanted = _tensor("kl_div", input), _tensor("kl_div", target)
+    for given in (x, wanted):
+        if given.dtype.is_complex:
+            raise DTypeError("kl_div: Complex inputs not supported.")
+        if not given.dtype.is_floating_point:
+            raise DTypeError("kl_div: Integral inputs not supported; convert them with .to(...).")
     loss = wanted.exp() * (wanted - x) if log_target else wanted.xlogy(wanted) - wanted * x
     if reduction == "batchmean":
         return loss.sum() / (x.shape[0] if x.shape else 1)  # type: ignore[no-any-return]

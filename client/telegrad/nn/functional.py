@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from telegrad._free import free
-from telegrad.contract.dtypes import Number
-from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError
+from telegrad.contract.dtypes import Number, promote_pair
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, UnsupportedDTypeError
 from telegrad.contract.shapes import broadcast
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
@@ -277,10 +277,11 @@ def cosine_similarity(x1: T, x2: T, dim: int = 1, eps: float = 1e-8) -> T:
     """Cosine of the angle between vectors along ``dim``; norms below ``eps`` count as ``eps``. Shapes broadcast."""
     first: Any = _tensor("cosine_similarity", x1)
     second: Any = _tensor("cosine_similarity", x2)
-    if not (first.dtype.is_floating_point and second.dtype.is_floating_point):
+    common = promote_pair(first.dtype, second.dtype)
+    if not common.is_floating_point:
         raise DTypeError("expected common dtype to be floating point, yet it is not; convert with .to(telegrad.float32)")
     shape = broadcast(first.shape, second.shape)
-    first, second = first.expand(shape), second.expand(shape)
+    first, second = first.to(common).expand(shape), second.to(common).expand(shape)
     left = first / first.norm(2, dim, True).clamp_min(eps)
     right = second / second.norm(2, dim, True).clamp_min(eps)
     return (left * right).sum(dim)  # type: ignore[no-any-return]
@@ -332,7 +333,10 @@ def max_pool1d(
     return_indices: bool = False,
 ) -> T | tuple[T, T]:
     """Largest element of each window, and with ``return_indices`` its place in the flattened plane; see ``Tensor.max_pool1d``."""
-    found = _tensor("max_pool1d", input).max_pool1d(kernel_size, stride, padding, dilation, ceil_mode)
+    x = _tensor("max_pool1d", input)
+    if not return_indices and not x.dtype.is_differentiable:
+        raise UnsupportedDTypeError(f'"max_pool1d" not implemented for {x.dtype.name}; convert it first, with .to(...)')
+    found = x.max_pool1d(kernel_size, stride, padding, dilation, ceil_mode)
     return found if return_indices else found[0]
 
 

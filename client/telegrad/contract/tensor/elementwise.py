@@ -102,7 +102,7 @@ def _absolute(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
 
 def _sign(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     if inputs[0].dtype.is_complex:
-        raise DTypeError("Unlike NumPy, torch.sign is not intended to support complex numbers. Please use sgn instead.")
+        raise UnsupportedDTypeError("Unlike NumPy, torch.sign is not intended to support complex numbers. Please use sgn instead.")
     return _any_numbers(inputs, p)
 
 

@@ -40,14 +40,21 @@ def pointwise(name: str, *, flops: int) -> Rule:
                 f"Weights and input must have the same size: the weights have {list(weight.shape)}, the input {list(x.shape)}"
             )
         if x.dtype is dtypes.bool_ and target.dtype is dtypes.bool_:
-            raise DTypeError("Subtraction, the `-` operator, with two bool tensors is not supported; convert one of them first")
+            raise UnsupportedDTypeError("Subtraction, the `-` operator, with two bool tensors is not supported; convert one first")
+        if name == "l1_loss" and (x.dtype is dtypes.bool_) != (target.dtype is dtypes.bool_):
+            raise DTypeError("Subtraction, the `-` operator, with a bool tensor is not supported; convert it first, with .to(...)")
         dtype = result_type(inputs)
         if not dtype.is_floating_point:
             raise UnsupportedDTypeError(
                 f'"{name}" not implemented for {dtype.name}; convert it first, for example with .to(telegrad.float32)'
             )
+        made = dtype
+        if name == "huber_loss":  # PyTorch computes it in the input's memory, whose type the result must fit
+            made = x.dtype
+            if not dtypes.can_cast(dtype, made):
+                raise DTypeError(f"result type {dtype.name} can't be cast to the desired output type {made.name}")
         size = math.prod(shape)
-        out = Spec(_reduced(shape, parameters["reduction"]), dtype)
+        out = Spec(_reduced(shape, parameters["reduction"]), made)
         return Outcome((out,), flops * size, dtype, size * dtype.itemsize)
 
     return rule

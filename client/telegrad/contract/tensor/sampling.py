@@ -121,6 +121,8 @@ def _cdist_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome
     for name, x in (("X1", a), ("X2", b)):
         if not x.dtype.is_floating_point:
             raise DTypeError(f"cdist only supports floating-point dtypes, {name} got: {x.dtype.name}")
+        if x.dtype is dtypes.float16:
+            raise UnsupportedDTypeError('"cdist" not implemented for float16; convert it first, with .to(telegrad.float32)')
     for name, x in (("X1", a), ("X2", b)):
         if len(x.shape) < 2:
             raise ShapeError(f"cdist only supports at least 2D tensors, {name} got: {len(x.shape)}D")

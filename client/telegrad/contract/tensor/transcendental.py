@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import Number
-from telegrad.contract.errors import DTypeError
+from telegrad.contract.errors import DTypeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, op
 from telegrad.contract.shapes import elementwise, require_differentiable_type, result_type
 from telegrad.contract.tensor.base import TensorBase
@@ -26,7 +26,10 @@ def _sum_of_exponentials(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome
 
 
 def _sum_of_powers_of_two(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
-    require_differentiable_type("logaddexp2", result_type(inputs))
+    dtype = result_type(inputs)
+    require_differentiable_type("logaddexp2", dtype)
+    if dtype.is_complex:
+        raise UnsupportedDTypeError(f'"logaddexp2" not implemented for {dtype.name}')
     return elementwise(flops=20)(inputs, p)
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from telegrad.contract.dtypes import from_numpy
 from telegrad.contract.errors import IndexBoundsError, ShapeError
 from telegrad.contract.index_rules import check_writable
 from telegrad.contract.indexing import mismatch, placed, resolve
 from telegrad.contract.kinds import TensorSlot
+from telegrad.contract.literal import check_fits
 from telegrad.contract.tensor.base import TensorBase
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.parts import Part
@@ -286,8 +288,17 @@ def _index_add(self: Array, index: Array, source: Array, dim: int, alpha: Any) -
     return _index_add_into(np.array(self), index, source, dim, alpha)
 
 
+def _as_number_of(target: Array, value: Any) -> Any:
+    """A 0-d array of another type as a number of the target's. Raises DTypeError where it does not fit."""
+    if not isinstance(value, np.ndarray) or value.dtype == target.dtype:
+        return value
+    number = value.item()
+    check_fits(number, from_numpy(target.dtype))
+    return fits(number, target.dtype)
+
+
 def _index_write_into(target: Array, index: Array, values: Any, dim: int) -> Array:
-    values = fits(values, target.dtype)
+    values = fits(_as_number_of(target, values) if np.ndim(values) == 0 else values, target.dtype)
     positions = index.reshape(-1)
     into = target.reshape(1) if target.ndim == 0 else target
     check_positions("index_fill", positions, into.shape[dim], dim, IndexBoundsError)
@@ -383,7 +394,7 @@ derivative(
 
 
 def _fill_masked(target: Array, mask: Array, value: Any) -> Array:
-    np.copyto(target, np.asarray(value).astype(target.dtype, copy=False), where=mask)
+    np.copyto(target, np.asarray(_as_number_of(target, value)).astype(target.dtype, copy=False), where=mask)
     return target
 
 
