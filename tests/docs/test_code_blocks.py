@@ -19,6 +19,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "docs" / "tutorial.md",
     ROOT / "docs" / "transforms.md",
+    ROOT / "docs" / "graphs.md",
     ROOT / "docs" / "hooks.md",
     ROOT / "client" / "README.md",
     ROOT / "service" / "README.md",

@@ -71,8 +71,10 @@ class Summary:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Summary:
         """What ``as_dict`` was made from."""
-        tables = {key: {name: Use(**use) for name, use in value[key].items()} for key in ("by_op", "by_scope")}
-        return cls(**{**value, "shape": tuple(value["shape"]), **tables})
+        given: dict[str, Any] = {**value, "shape": tuple(value["shape"])}
+        for table in ("by_op", "by_scope"):
+            given[table] = {name: Use(**use) for name, use in value[table].items()}
+        return cls(**given)
 
     def _facts(self) -> list[tuple[str, str]]:
         freed = f", {self.freed:,} freed" if self.freed else ""

@@ -146,7 +146,7 @@ def _group(key: str, box: Box, leaves: int) -> dict[str, Any]:
     return {
         "id": key,
         "kind": box.kind,
-        "scope": _scope_of_all(nodes),
+        "scope": box.scope if box.kind == "scope" else _scope_of_all(nodes),
         "times": len(box.rounds),
         "ops": dict(Counter(node.plan.entry.op.name for node in box.rounds[-1])),
         "nodes": len(nodes),
@@ -248,7 +248,9 @@ def notice_of(description: Mapping[str, Any]) -> str | None:
     """What to say where the picture does not show every node by itself."""
     parts: list[str] = []
     if description["collapsed"]:
-        parts.append(f"{description['collapsed']:,} nodes and leaves are collapsed into {len(description['groups']):,} groups")
+        groups = len(description["groups"])
+        into = f"{groups:,} groups" if groups > 1 else "one group"
+        parts.append(f"{description['collapsed']:,} nodes and leaves are collapsed into {into}")
     if description["omitted"]:
         parts.append(f"{description['omitted']:,} more, farther from the root, are not shown")
     return "; ".join(parts) or None
