@@ -50,7 +50,7 @@ def test_large_graphs_collapse_on_the_server_as_they_do_here(session: telegrad.R
     with pytest.raises(ValueError, match="max_nodes must be at least 1"):
         session.graph(there, max_nodes=0)
     with pytest.raises(TypeError, match="collapse must be bool"):
-        session.graph(there, collapse=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        session.graph(there, collapse=1)
     with pytest.raises(telegrad.errors.LimitError, match=r"permitted are 500 \(max_picture_nodes\)"):
         session.graph(there, max_nodes=501)
 

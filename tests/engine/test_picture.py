@@ -329,7 +329,7 @@ def test_collapsed_graphs_have_no_cycles_and_lose_nothing(seed, most):
     shown = len(found["nodes"]) + len(found["leaves"])
     assert shown + len(found["groups"]) <= most
     assert shown + held + found["omitted"] == len(whole["nodes"]) + len(whole["leaves"])
-    above = {item["id"]: set() for kind in ("nodes", "groups", "leaves") for item in found[kind]}
+    above: dict[str, set[str]] = {item["id"]: set() for kind in ("nodes", "groups", "leaves") for item in found[kind]}
     for edge in found["edges"]:
         above[edge["to"]].add(edge["from"])
     graphlib.TopologicalSorter(above).prepare()  # raises where there is a cycle
