@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from telegrad.contract.dtypes import uint64 as uint64
     from telegrad.contract.errors import TelegradError as TelegradError
     from telegrad.contract.modes import enable_grad as enable_grad
+    from telegrad.contract.modes import inference_mode as inference_mode
     from telegrad.contract.modes import is_grad_enabled as is_grad_enabled
+    from telegrad.contract.modes import is_inference_mode_enabled as is_inference_mode_enabled
     from telegrad.contract.modes import no_grad as no_grad
     from telegrad.contract.modes import set_grad_enabled as set_grad_enabled
     from telegrad.contract.scope import scope as scope
@@ -87,7 +89,9 @@ _NAMES: dict[str, tuple[str, str]] = {
     "enable_grad": ("telegrad.contract.modes", "enable_grad"),
     "is_anomaly_check_nan_enabled": ("telegrad.contract.watching", "is_anomaly_check_nan_enabled"),
     "is_anomaly_enabled": ("telegrad.contract.watching", "is_anomaly_enabled"),
+    "inference_mode": ("telegrad.contract.modes", "inference_mode"),
     "is_grad_enabled": ("telegrad.contract.modes", "is_grad_enabled"),
+    "is_inference_mode_enabled": ("telegrad.contract.modes", "is_inference_mode_enabled"),
     "local": ("telegrad._current", "local"),
     "no_grad": ("telegrad.contract.modes", "no_grad"),
     "scope": ("telegrad.contract.scope", "scope"),

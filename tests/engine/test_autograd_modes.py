@@ -218,3 +218,53 @@ def test_backward_works_under_no_grad_and_makes_plain_gradients():
 
     assert x.grad.item() == 6
     assert not x.grad.requires_grad
+
+
+def test_inference_mode_records_nothing_and_says_so():
+    x = telegrad.tensor([2.0], requires_grad=True)
+
+    with telegrad.inference_mode():
+        assert telegrad.is_inference_mode_enabled()
+        assert not telegrad.is_grad_enabled()
+        y = x * 2
+        with telegrad.inference_mode(False):
+            assert not telegrad.is_inference_mode_enabled()
+            assert (x * 2).requires_grad
+    assert not telegrad.is_inference_mode_enabled()
+    assert not y.requires_grad
+    assert (x * 2).requires_grad
+
+
+@pytest.mark.parametrize("decorate", [telegrad.inference_mode, telegrad.inference_mode(), telegrad.inference_mode(mode=True)])
+def test_inference_mode_decorates_with_and_without_parentheses(decorate):
+    @decorate
+    def work(x):
+        return x * 2, telegrad.is_inference_mode_enabled()
+
+    @decorate
+    def pieces(x):
+        for _ in range(2):
+            yield (x * 2).requires_grad
+
+    @decorate
+    async def later(x):
+        return (x * 2).requires_grad
+
+    x = telegrad.tensor([2.0], requires_grad=True)
+    y, inside = work(x)
+    assert (y.requires_grad, inside, telegrad.is_inference_mode_enabled()) == (False, True, False)
+    found = []
+    for piece in pieces(x):
+        found.append(piece)
+        assert (x * 2).requires_grad  # the consumer's own mode
+    assert found == [False, False]
+    assert asyncio.run(later(x)) is False
+
+
+def test_inference_mode_ends_with_an_exception_and_refuses_other_modes():
+    with contextlib.suppress(ValueError), telegrad.inference_mode():
+        raise ValueError
+    assert telegrad.is_grad_enabled()
+    assert not telegrad.is_inference_mode_enabled()
+    with pytest.raises(TypeError, match="mode must be bool, not int"):
+        telegrad.inference_mode(1)

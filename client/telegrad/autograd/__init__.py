@@ -17,7 +17,7 @@ from telegrad.autograd.checks import gradcheck, gradgradcheck
 from telegrad.autograd.function import Function
 from telegrad.autograd.graph import GradientEdge, as_tensors
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, GradcheckError
-from telegrad.contract.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from telegrad.contract.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from telegrad.contract.session import one_or_many
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
@@ -39,6 +39,7 @@ __all__ = [
     "gradcheck",
     "gradgradcheck",
     "graph",
+    "inference_mode",
     "is_grad_enabled",
     "no_grad",
     "set_detect_anomaly",

@@ -9,6 +9,8 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast
 
+from telegrad.contract.errors import ArgumentTypeError
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -16,6 +18,11 @@ _grad_enabled: ContextVar[bool] = ContextVar("telegrad_grad_enabled", default=Tr
 
 is_grad_enabled: Callable[[], bool] = _grad_enabled.get
 """Whether ops record history now, in this thread and task."""
+
+_inference: ContextVar[bool] = ContextVar("telegrad_inference", default=False)
+
+is_inference_mode_enabled: Callable[[], bool] = _inference.get
+"""Whether ``inference_mode`` is on, in this thread and task."""
 
 set_mode: Callable[[bool], Token[bool]] = _grad_enabled.set
 """Set the mode; give the token back to ``reset_mode``. For walks and sessions; users have the context managers."""
@@ -123,6 +130,36 @@ class enable_grad(_WithoutArguments):  # noqa: N801 - PyTorch's name
     """Ops inside record history, also within ``no_grad``. Context manager and decorator."""
 
     _value = True
+
+
+class inference_mode(_GradMode):  # noqa: N801 - PyTorch's name
+    """``no_grad`` that says so: for code that will never differentiate what it computes. Context manager and decorator.
+
+    ``inference_mode(False)`` ends it inside. What is computed is an ordinary tensor without history; PyTorch's would besides
+    refuse to take part in recorded ops later.
+    """
+
+    if not TYPE_CHECKING:  # see _WithoutArguments
+
+        def __new__(cls, mode: Any = True) -> Any:  # noqa: D102
+            return cls()(mode) if callable(mode) else super().__new__(cls)
+
+    def __init__(self, mode: bool = True) -> None:
+        if type(mode) is not bool:
+            raise ArgumentTypeError(f"inference_mode(): mode must be bool, not {type(mode).__name__}")
+        super().__init__(not mode)
+        self._marks: list[Token[bool]] = []
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._marks.append(_inference.set(not self._mode))
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        _inference.reset(self._marks.pop())
+        super().__exit__(kind, value, trace)
+
+    def _again(self) -> ModeManager:
+        return inference_mode(not self._mode)
 
 
 class set_grad_enabled(_GradMode):  # noqa: N801 - PyTorch's name
