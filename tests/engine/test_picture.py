@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import telegrad
+from telegrad_service.engine import collapse
 from telegrad_service.engine.layout import place_in_layers
 from telegrad_service.engine.picture import FORMATS, describe_graph, draw
 
@@ -334,6 +335,22 @@ def test_collapsed_graphs_have_no_cycles_and_lose_nothing(seed, most):
         above[edge["to"]].add(edge["from"])
     graphlib.TopologicalSorter(above).prepare()  # raises where there is a cycle
     assert all(draw(found, form) for form in ("dot", "mermaid", "svg"))
+
+
+def test_looking_for_repetitions_ends_whatever_there_is_to_find(monkeypatch):
+    rng = np.random.default_rng(0)
+    ops = ["exp", "sin", "tanh", "cos", "sigmoid", "square", "atan", "asinh"]
+    y = telegrad.ones(2, requires_grad=True)
+    for period in range(12, 24):  # each repetition has another period, and takes a pass of its own
+        for op in 2 * rng.choice(ops, period).tolist():
+            y = getattr(y, op)()
+    plenty = describe_graph(y, max_nodes=60)
+    monkeypatch.setattr(collapse, "_MOST_WORK", 3 * len(describe_graph(y)["nodes"]))
+
+    little = describe_graph(y, max_nodes=60)
+
+    assert plenty["omitted"] < little["omitted"]
+    assert little["groups"]
 
 
 def test_scopes_are_clusters_and_subgraphs_and_lines_of_boxes():

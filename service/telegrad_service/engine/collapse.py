@@ -25,6 +25,10 @@ _CONTEXTS: Final = (1, 2, 4, 8, 16)
 _CANDIDATES: Final = 16
 """Most frequent distances tried per context."""
 
+_MOST_WORK: Final = 3_000_000
+"""Boxes looked at for repetitions in all, over all passes: each takes a microsecond, and a graph could be made that needs a pass
+for every few of its nodes."""
+
 _DIGITS: Final = re.compile(r"[0-9]+")
 
 
@@ -97,6 +101,7 @@ class Collapser:
         numberless: dict[str, str] = {}
         self.boxes = [single(node, numberless) for node in nodes]
         self._codes: dict[Any, int] = {}
+        self._work = 0
         self._level = max((_depth_of(box) for box in self.boxes), default=0)
 
     def shrink(self, wanted: int) -> bool:
@@ -113,6 +118,9 @@ class Collapser:
 
     def _collapse_repetition(self) -> bool:
         """Collapse the runs of the period by which most boxes are repetitions of others; whether there was one."""
+        self._work += len(self.boxes)
+        if self._work > max(_MOST_WORK, len(self.boxes)):  # the first pass is never too much
+            return False
         codes = np.array([self._codes.setdefault(box.signature, len(self._codes)) for box in self.boxes], np.int64)
         best: tuple[int, int, list[tuple[int, int]]] = (0, 0, [])
         for period in _periods(codes):
