@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from telegrad._free import free
+from telegrad._free import free, require_tensor
 from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.tensor import Tensor
 
@@ -20,9 +20,9 @@ fill = free(Tensor.fill)
 
 def real(input: T) -> T:
     """Real part, sharing memory; a real tensor itself."""
-    return input.real
+    return require_tensor(input, "real").real
 
 
 def imag(input: T) -> T:
     """Imaginary part, sharing memory. Raises DTypeError for real types."""
-    return input.imag
+    return require_tensor(input, "imag").imag

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from telegrad.contract import dtypes
-from telegrad.contract.errors import DTypeError, ShapeError, UnsupportedDTypeError
+from telegrad.contract.errors import DerivativeMissingError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Rule, Shape, Spec, check_bytes
 from telegrad.contract.shapes import integer, ints, optional_ints
 from telegrad.contract.windows import column_elements, convolution_windows, padded_elements, per_dimension, pooling_windows
@@ -263,12 +263,12 @@ def pad_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
             f"{len(pad)} and input of dimension {len(x.shape)}"
         )
     if mode not in PADDING_MODES:
-        raise ShapeError(f"Unrecognised padding mode; use one of {', '.join(PADDING_MODES)}")
+        raise DerivativeMissingError(f"Unrecognised padding mode {mode}; use one of {', '.join(PADDING_MODES)}")
     if mode != "constant":
         if value is not None and value != 0:
             raise ShapeError(f'Padding mode "{mode}" doesn\'t take in value argument')
         if not 1 <= count <= 3 or len(x.shape) not in (count + 1, count + 2):
-            raise ShapeError(
+            raise DerivativeMissingError(
                 f"Padding size {len(pad)} is not supported for {len(x.shape)}D input tensor: {mode} padding of the last n "
                 "dimensions, n from 1 to 3, takes inputs of n + 1 or n + 2 dimensions"
             )

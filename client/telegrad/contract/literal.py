@@ -65,7 +65,7 @@ def _values(data: Any) -> Any:
     return np.asarray(data) if is_numpy_scalar(data) or _is_array(data) else None
 
 
-_LARGEST: Final = {name: float(np.finfo(np.dtype(name)).max) for name in ("float16", "float32", "complex64")}
+_LARGEST: Final = {"float16": 65504.0, "float32": (2 - 2**-23) * 2.0**127, "complex64": (2 - 2**-23) * 2.0**127}
 """The largest finite number of each type that Python's own floats exceed."""
 
 

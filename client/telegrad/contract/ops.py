@@ -110,6 +110,20 @@ class Parameter:
         return self.default is inspect.Parameter.empty
 
 
+_REAL: Final = (bool, int, float)
+_PLAIN: Final[dict[str, tuple[type, ...]]] = {
+    "bool": (bool,),
+    "bool | None": (bool, type(None)),
+    "float": _REAL,
+    "float | None": (*_REAL, type(None)),
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "Number": (*_REAL, complex),
+    "Number | None": (*_REAL, complex, type(None)),
+}
+"""What stands for a parameter that is one Python value: a tensor, a list or a text is refused before it gets to a kernel."""
+
+
 @dataclass(frozen=True, slots=True)
 class Op:
     """A row of the table. See ``op`` for what each field means."""
@@ -151,6 +165,11 @@ class Op:
                     raise ArgumentTypeError(f"{self.name}() has no parameter '{name}'; its parameters are: {known}")
             missing = [n for n in self.parameters if n not in full]
             raise ArgumentTypeError(f"{self.name}() misses the required parameter(s): {', '.join(missing)}")
+        for name, value in parameters.items():
+            annotation = self.parameters[name].annotation
+            plain = _PLAIN.get(annotation)
+            if plain is not None and not isinstance(value, plain):
+                raise ArgumentTypeError(f"{self.name}(): argument '{name}' must be {annotation}, not {type(value).__name__}")
         return full
 
     def infer(self, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DimensionError, ShapeError, UnsupportedDTypeError
@@ -212,6 +214,16 @@ def integer(value: Any, name: str) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise ArgumentTypeError(f"argument '{name}' must be int, not {type(value).__name__}")
     return value.__index__()  # type: ignore[no-any-return]
+
+
+def real_number(value: Any, name: str) -> float:
+    """A Python float from a real number or a tensor without dimensions; raises ArgumentTypeError naming the argument."""
+    if type(value) is float:
+        return value
+    number = isinstance(value, (int, np.integer, np.floating)) or getattr(value, "shape", None) == ()
+    if not number:
+        raise ArgumentTypeError(f"argument '{name}' must be float, not {type(value).__name__}")
+    return float(value)
 
 
 def optional_ints(values: Any, name: str) -> tuple[int, ...] | None:

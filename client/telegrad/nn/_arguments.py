@@ -70,10 +70,12 @@ def with_older_arguments(function: Callable[P, R]) -> Callable[P, R]:
         older = named.pop("size_average", None), named.pop("reduce", None)
         if older != (None, None) and "size_average" in order:
             named["reduction"] = reduction_of(*older)
-        if name in _LIKE_SIZES:
-            x, target = named.get("input"), named.get("target")
-            if isinstance(x, TensorBase) and isinstance(target, TensorBase):
-                notices.sizes_that_broadcast(x, target)
+        x, target = named.get(order[0]), named.get("target")
+        # PyTorch computes with a number in the place of this one loss's target.
+        if "target" in named and not isinstance(target, TensorBase) and name != "multilabel_soft_margin_loss":
+            raise ArgumentTypeError(f"{name}(): argument 'target' must be Tensor, not {type(target).__name__}")
+        if name in _LIKE_SIZES and isinstance(x, TensorBase) and isinstance(target, TensorBase):
+            notices.sizes_that_broadcast(x, target)
         return function(*(named.pop(order[0]),) if order[0] in named else (), **named)  # type: ignore[call-arg]
 
     return cast("Callable[P, R]", call)

@@ -156,7 +156,7 @@ def _reduced(loss: Any, reduction: str) -> Any:
 
 def pairwise_distance(x1: T, x2: T, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> T:
     """``p``-norm of ``x1 - x2 + eps`` over the last dimension."""
-    return (_tensor("pairwise_distance", x1) - x2 + eps).norm(p, -1, keepdim)  # type: ignore[no-any-return]
+    return (_tensor("pairwise_distance", x1) - _tensor("pairwise_distance", x2) + eps).norm(p, -1, keepdim)  # type: ignore[no-any-return]
 
 
 @with_older_arguments

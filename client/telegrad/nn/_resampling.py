@@ -94,6 +94,8 @@ def upsample(
 
 def _adaptive(name: str, input: Any, output_size: Any, count: int) -> tuple[Any, tuple[int, ...]]:
     x = require_tensor(input, name)
+    if isinstance(output_size, (tuple, list)) and len(x.shape) <= len(output_size) and count > 1:
+        raise ArgumentValueError(f"{name}(): Input dimension should be at least {len(output_size) + 1}, got {len(x.shape)}")
     if len(x.shape) < count:
         raise ShapeError(f"{name}(): Expected {count + 1}D or {count + 2}D tensor, but got: {list(x.shape)}")
     return x, adaptive_sizes(name, output_size, tuple(x.shape), count)

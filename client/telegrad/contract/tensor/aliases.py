@@ -16,90 +16,90 @@ class OtherNames(TensorBase):
 
     def absolute_(self) -> Self:
         """``abs_`` under another name."""
-        return _any(self).abs_()  # type: ignore[no-any-return]
+        return _any(self).abs_()
 
     def arccos_(self) -> Self:
         """``acos_`` under another name."""
-        return _any(self).acos_()  # type: ignore[no-any-return]
+        return _any(self).acos_()
 
     def arccosh_(self) -> Self:
         """``acosh_`` under another name."""
-        return _any(self).acosh_()  # type: ignore[no-any-return]
+        return _any(self).acosh_()
 
     def arcsin_(self) -> Self:
         """``asin_`` under another name."""
-        return _any(self).asin_()  # type: ignore[no-any-return]
+        return _any(self).asin_()
 
     def arcsinh_(self) -> Self:
         """``asinh_`` under another name."""
-        return _any(self).asinh_()  # type: ignore[no-any-return]
+        return _any(self).asinh_()
 
     def arctan_(self) -> Self:
         """``atan_`` under another name."""
-        return _any(self).atan_()  # type: ignore[no-any-return]
+        return _any(self).atan_()
 
     def arctan2_(self, other: Self) -> Self:
         """``atan2_`` under another name."""
-        return _any(self).atan2_(other)  # type: ignore[no-any-return]
+        return _any(self).atan2_(other)
 
     def arctanh_(self) -> Self:
         """``atanh_`` under another name."""
-        return _any(self).atanh_()  # type: ignore[no-any-return]
+        return _any(self).atanh_()
 
     def clip_(self, min: Self | Number | None = None, max: Self | Number | None = None) -> Self:
         """``clamp_`` under another name."""
-        return _any(self).clamp_(min, max)  # type: ignore[no-any-return]
+        return _any(self).clamp_(min, max)
 
     def divide_(self, other: Self | Number, *, rounding_mode: str | None = None) -> Self:
         """``div_`` under another name."""
-        return _any(self).div_(other, rounding_mode=rounding_mode)  # type: ignore[no-any-return]
+        return _any(self).div_(other, rounding_mode=rounding_mode)
 
     def fix_(self) -> Self:
         """``trunc_`` under another name."""
-        return _any(self).trunc_()  # type: ignore[no-any-return]
+        return _any(self).trunc_()
 
     def greater_(self, other: Self | Number) -> Self:
         """``gt_`` under another name."""
-        return _any(self).gt_(other)  # type: ignore[no-any-return]
+        return _any(self).gt_(other)
 
     def greater_equal_(self, other: Self | Number) -> Self:
         """``ge_`` under another name."""
-        return _any(self).ge_(other)  # type: ignore[no-any-return]
+        return _any(self).ge_(other)
 
     def less_(self, other: Self | Number) -> Self:
         """``lt_`` under another name."""
-        return _any(self).lt_(other)  # type: ignore[no-any-return]
+        return _any(self).lt_(other)
 
     def less_equal_(self, other: Self | Number) -> Self:
         """``le_`` under another name."""
-        return _any(self).le_(other)  # type: ignore[no-any-return]
+        return _any(self).le_(other)
 
     def multiply_(self, other: Self | Number) -> Self:
         """``mul_`` under another name."""
-        return _any(self).mul_(other)  # type: ignore[no-any-return]
+        return _any(self).mul_(other)
 
     def negative_(self) -> Self:
         """``neg_`` under another name."""
-        return _any(self).neg_()  # type: ignore[no-any-return]
+        return _any(self).neg_()
 
     def not_equal_(self, other: Self | Number) -> Self:
         """``ne_`` under another name."""
-        return _any(self).ne_(other)  # type: ignore[no-any-return]
+        return _any(self).ne_(other)
 
     def subtract_(self, other: Self | Number, *, alpha: Number = 1) -> Self:
         """``sub_`` under another name."""
-        return _any(self).sub_(other, alpha=alpha)  # type: ignore[no-any-return]
+        return _any(self).sub_(other, alpha=alpha)
 
     def true_divide_(self, other: Self | Number, *, rounding_mode: str | None = None) -> Self:
         """``div_`` under another name."""
-        return _any(self).div_(other, rounding_mode=rounding_mode)  # type: ignore[no-any-return]
+        return _any(self).div_(other, rounding_mode=rounding_mode)
 
     def addr_(self, vec1: Self, vec2: Self, *, beta: Number = 1, alpha: Number = 1) -> Self:
         """``addr`` in place, for a matrix of that size."""
         x = _any(self)
         if len(x.shape) != 2:
             raise ShapeError(f"2D tensor expected, got {len(x.shape)}D tensor for input")
-        return x.copy_(_fitting("addr_", x, x.addr(vec1, vec2, beta=beta, alpha=alpha)))  # type: ignore[no-any-return]
+        return x.copy_(_fitting("addr_", x, x.addr(vec1, vec2, beta=beta, alpha=alpha)))
 
     def float_power_(self, exponent: Self | Number) -> Self:
         """``float_power`` in place. Raises DTypeError unless the tensor is float64 or complex128, as the result is."""
@@ -110,7 +110,7 @@ class OtherNames(TensorBase):
                 f"the base given to float_power_ has dtype {x.dtype.name} but the operation's result requires dtype "
                 f"{made.dtype.name}; convert it with .to(...)"
             )
-        return x.copy_(_fitting("float_power_", x, made))  # type: ignore[no-any-return]
+        return x.copy_(_fitting("float_power_", x, made))
 
     def conj_physical_(self) -> Self:
         """``conj`` in place; nothing on real types."""
@@ -122,18 +122,18 @@ class OtherNames(TensorBase):
         x = _drawn("uniform_", self)
         if from_ > to:
             raise ShapeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
-        return x.copy_(x.detach().rand_like() * (to - from_) + from_)  # type: ignore[no-any-return]
+        return x.copy_(x.detach().rand_like() * (to - from_) + from_)
 
     def normal_(self, mean: float = 0, std: float = 1) -> Self:
         """Fill with draws from the normal distribution. Raises ShapeError for a negative ``std``."""
         x = _drawn("normal_", self)
         if std < 0:
             raise ShapeError(f"normal expects std >= 0.0, but found std {std}")
-        return x.copy_(x.detach().randn_like() * std + mean)  # type: ignore[no-any-return]
+        return x.copy_(x.detach().randn_like() * std + mean)
 
     def type(self, dtype: DTypeLike) -> Self:
         """``to(dtype)``."""
-        return _any(self).to(dtype)  # type: ignore[no-any-return]
+        return _any(self).to(dtype)
 
     def cpu(self) -> Self:
         """The tensor itself: what telegrad computes, it computes in main memory."""
@@ -154,7 +154,7 @@ class OtherNames(TensorBase):
     def hardshrink(self, lambd: Number = 0.5) -> Self:
         """Zero within [-lambd, lambd], the element elsewhere. See ``nn.functional.hardshrink``."""
         x = _drawn("hardshrink", self)
-        return x.masked_fill((x >= -lambd) & (x <= lambd), 0)  # type: ignore[no-any-return]
+        return x.masked_fill((x >= -lambd) & (x <= lambd), 0)
 
 
 def _any(x: TensorBase) -> Any:

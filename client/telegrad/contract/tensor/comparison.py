@@ -13,7 +13,7 @@ from telegrad.contract.dtypes import DType, Number
 from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Shape, Spec, op
-from telegrad.contract.shapes import broadcast, elementwise, result_type
+from telegrad.contract.shapes import broadcast, elementwise, real_number, result_type
 from telegrad.contract.tensor.base import TensorBase
 
 T = TypeVar("T", bound=TensorBase)
@@ -334,7 +334,9 @@ class ComparisonOps(TensorBase):
 
         Shapes: [...], [...] -> broadcast. Raises: DTypeError for tensors of two types.
         """
-        return self._apply("isclose", self, other, rtol=float(rtol), atol=float(atol), equal_nan=equal_nan)
+        return self._apply(
+            "isclose", self, other, rtol=real_number(rtol, "rtol"), atol=real_number(atol, "atol"), equal_nan=equal_nan
+        )
 
     def allclose(self, other: Self, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
         """Whether all elements are close (see ``isclose``), as a Python bool."""

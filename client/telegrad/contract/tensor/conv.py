@@ -9,7 +9,7 @@ from telegrad.contract import conv_rules as rules
 from telegrad.contract.conv_rules import convolution_settings, pooling_settings
 from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.ops import op
-from telegrad.contract.shapes import ints
+from telegrad.contract.shapes import ints, real_number
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.nn import FUNCTIONAL
 
@@ -335,7 +335,9 @@ class ConvOps(TensorBase):
         """
         if value is not None and not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentTypeError(f"pad(): argument 'value' must be float, not {type(value).__name__}")
-        return self._apply("pad", self, pad=ints(pad, "pad"), mode=mode, value=None if value is None else float(value))
+        return self._apply(
+            "pad", self, pad=ints(pad, "pad"), mode=mode, value=None if value is None else real_number(value, "value")
+        )
 
     @op(rules.pad_gradient_rule, namespace="internal")
     def _pad_gradient(self, *, shape: Sequence[int], pad: Sequence[int], mode: str) -> Self:

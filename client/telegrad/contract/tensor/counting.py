@@ -106,7 +106,7 @@ class CountingOps(TensorBase):
 
     def histogram(
         self,
-        bins: int | Self,
+        bins: int | Self = 100,
         *,
         range: Sequence[float] | None = None,
         weight: Self | None = None,

@@ -15,7 +15,7 @@ from telegrad.contract.errors import ArgumentTypeError, DTypeError
 from telegrad.contract.literal import array_of, is_numpy_scalar
 from telegrad.contract.ops import Shape, SizeByName, op
 from telegrad.contract.shape_parts_rules import triangle_indices
-from telegrad.contract.shapes import ints, size_argument
+from telegrad.contract.shapes import ints, real_number, size_argument
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.fft import FrequencyOps
 from telegrad.contract.tensor.signal import WindowOps
@@ -246,7 +246,7 @@ class CreationOps(FrequencyOps[Made], WindowOps[Made]):
             start=_number(start, "logspace", "start"),
             end=_number(end, "logspace", "end"),
             steps=_int(steps, "logspace", "steps"),
-            base=float(base),
+            base=real_number(base, "base"),
             dtype=_dtype(dtype),
         )
         return _leaf(made, requires_grad)
@@ -287,7 +287,13 @@ class CreationOps(FrequencyOps[Made], WindowOps[Made]):
 
         Shapes: -> [*size]. dtype: float32 unless given.
         """
-        made = self._apply("normal", mean=float(mean), std=float(std), size=_sequence(size, "normal"), dtype=_dtype(dtype))
+        made = self._apply(
+            "normal",
+            mean=real_number(mean, "mean"),
+            std=real_number(std, "std"),
+            size=_sequence(size, "normal"),
+            dtype=_dtype(dtype),
+        )
         return _leaf(made, requires_grad)
 
     @op(rules.randint, differentiable=(), reason=NOT_A_FUNCTION, random=True, name="randint")
@@ -417,7 +423,7 @@ class LikeOps(TensorBase):
 
         Shapes: [...] -> [...]. Gradient: 0. Raises: NumericalError for a probability outside [0, 1].
         """
-        return self._apply("bernoulli", self, p=None if p is None else float(p))
+        return self._apply("bernoulli", self, p=None if p is None else real_number(p, "p"))
 
     @op(rules.new, differentiable=(), reason=OF_SHAPE_ONLY)
     def new_full(

@@ -12,7 +12,7 @@ from telegrad.contract.dtypes import DTypeLike, as_dtype
 from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.fft_rules import norm_argument
 from telegrad.contract.ops import op
-from telegrad.contract.shapes import integer, optional_ints, same
+from telegrad.contract.shapes import integer, optional_ints, real_number, same
 from telegrad.contract.tensor.base import TensorBase
 
 Made = TypeVar("Made")
@@ -273,7 +273,7 @@ class FrequencyOps(TensorBase, Generic[Made]):
 def _frequencies(home: Any, name: str, n: Any, d: Any, dtype: DTypeLike | None, requires_grad: bool) -> Any:
     if isinstance(d, bool) or not isinstance(d, (int, float)):
         raise ArgumentTypeError(f"{name}(): argument 'd' must be float, not {type(d).__name__}")
-    made = home._apply(name, n=integer(n, "n"), d=float(d), dtype=None if dtype is None else as_dtype(dtype))
+    made = home._apply(name, n=integer(n, "n"), d=real_number(d, "d"), dtype=None if dtype is None else as_dtype(dtype))
     if requires_grad:
         made.requires_grad = requires_grad
     return made

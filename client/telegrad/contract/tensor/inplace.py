@@ -10,7 +10,7 @@ from typing import Self
 from telegrad.contract import notices
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import DTypeError
-from telegrad.contract.shapes import integer
+from telegrad.contract.shapes import integer, real_number
 from telegrad.contract.tensor.base import TensorBase
 
 
@@ -384,7 +384,7 @@ class InPlaceOps(TensorBase):
 
     def logit_(self, eps: float | None = None) -> Self:
         """``logit`` in place."""
-        return self._apply("logit_", self, eps=None if eps is None else float(eps))
+        return self._apply("logit_", self, eps=None if eps is None else real_number(eps, "eps"))
 
     # conversion --------------------------------------------------------------------------------------------------------------
 
@@ -424,7 +424,7 @@ class InPlaceOps(TensorBase):
 
     def leaky_relu_(self, negative_slope: float = 0.01) -> Self:
         """``leaky_relu`` in place."""
-        return self._apply("leaky_relu_", self, negative_slope=float(negative_slope))
+        return self._apply("leaky_relu_", self, negative_slope=real_number(negative_slope, "negative_slope"))
 
     def elu_(self, alpha: Number = 1.0) -> Self:
         """``elu`` in place."""
@@ -432,7 +432,7 @@ class InPlaceOps(TensorBase):
 
     def hardtanh_(self, min_val: float = -1.0, max_val: float = 1.0) -> Self:
         """``hardtanh`` in place."""
-        return self._apply("hardtanh_", self, min_val=float(min_val), max_val=float(max_val))
+        return self._apply("hardtanh_", self, min_val=real_number(min_val, "min_val"), max_val=real_number(max_val, "max_val"))
 
     def silu_(self) -> Self:
         """``silu`` in place."""

@@ -10,7 +10,7 @@ from telegrad.contract import dtypes
 from telegrad.contract.errors import ArgumentValueError, AutogradError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import Outcome, Rule, Shape, Spec, op
-from telegrad.contract.shapes import broadcast, result_type
+from telegrad.contract.shapes import broadcast, real_number, result_type
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.nn import FUNCTIONAL
 
@@ -219,9 +219,10 @@ class LossOps(TensorBase):
 
         Shapes: [...], [...] -> [] (or broadcast). Gradient: clamp(d / beta, -1, 1) * g / n; the negative.
         """
+        beta = real_number(beta, "beta")
         if beta < 0:
             raise ShapeError("smooth_l1_loss does not support negative values for beta.")
-        return self._apply("smooth_l1_loss", self, target, reduction=reduction, beta=float(beta))
+        return self._apply("smooth_l1_loss", self, target, reduction=reduction, beta=beta)
 
     @op(pointwise("huber_loss", flops=5), namespace=FUNCTIONAL)
     def huber_loss(self, target: Self, reduction: str = "mean", delta: float = 1.0, weight: Self | None = None) -> Self:
@@ -229,9 +230,10 @@ class LossOps(TensorBase):
 
         Shapes: [...], [...] -> [] (or broadcast). Gradient: clamp(d, -delta, delta) * g / n; the negative.
         """
+        delta = real_number(delta, "delta")
         if delta <= 0:
             raise ShapeError("huber_loss does not support non-positive values for delta.")
-        return self._apply("huber_loss", self, target, weight, reduction=reduction, delta=float(delta))
+        return self._apply("huber_loss", self, target, weight, reduction=reduction, delta=delta)
 
     # Two classes ---------------------------------------------------------------------------------------------------------------
 
@@ -293,7 +295,7 @@ class LossOps(TensorBase):
             weight,
             ignore_index=ignore_index,
             reduction=reduction,
-            label_smoothing=float(label_smoothing),
+            label_smoothing=real_number(label_smoothing, "label_smoothing"),
         )
 
     @op(_pick_rule, namespace="internal", differentiable=("self",))

@@ -10,7 +10,7 @@ from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Rule, Spec, UnknownShape, check_bytes, op
-from telegrad.contract.shapes import dimension, elementwise, ints
+from telegrad.contract.shapes import dimension, elementwise, ints, real_number
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.linalg import require_expandable, same_type
 
@@ -206,7 +206,7 @@ class NNOps(TensorBase):
         Shapes: [..., *normalized_shape], [*normalized_shape] twice -> same. Gradient: Ba, Kiros & Hinton (2016), arXiv:1607.06450.
         """
         shape = ints(normalized_shape, "normalized_shape")
-        return self._apply("layer_norm", self, weight, bias, normalized_shape=shape, eps=float(eps))
+        return self._apply("layer_norm", self, weight, bias, normalized_shape=shape, eps=real_number(eps, "eps"))
 
     @op(
         _dropout_rule,
@@ -230,7 +230,7 @@ class NNOps(TensorBase):
             raise ArgumentValueError(f"dropout probability has to be between 0 and 1, but got {p}")
         if not training or p == 0:
             return self
-        return self._apply("dropout", self, p=float(p))[0]
+        return self._apply("dropout", self, p=real_number(p, "p"))[0]
 
     @op(_one_hot_rule, namespace=FUNCTIONAL, differentiable=(), reason="its input and output are integers")
     def one_hot(self, num_classes: int = -1) -> Self:
@@ -280,7 +280,7 @@ class NNOps(TensorBase):
 
         Shapes: [...] -> [...]. Gradient: g where positive, negative_slope * g elsewhere.
         """
-        return self._apply("leaky_relu", self, negative_slope=float(negative_slope))
+        return self._apply("leaky_relu", self, negative_slope=real_number(negative_slope, "negative_slope"))
 
     @op(_elu, namespace=FUNCTIONAL, inplace=True)
     def elu(self, alpha: Number = 1.0) -> Self:
@@ -298,7 +298,7 @@ class NNOps(TensorBase):
         """
         if min_val > max_val:
             raise ArgumentValueError("min_val cannot be greater than max_val")
-        return self._apply("hardtanh", self, min_val=float(min_val), max_val=float(max_val))
+        return self._apply("hardtanh", self, min_val=real_number(min_val, "min_val"), max_val=real_number(max_val, "max_val"))
 
     @op(activation("gelu", flops=30), namespace=FUNCTIONAL)
     def gelu(self, approximate: str = "none") -> Self:

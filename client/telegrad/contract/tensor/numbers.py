@@ -12,7 +12,7 @@ from telegrad.contract import dtypes
 from telegrad.contract.errors import ArgumentTypeError, DTypeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Rule, Spec, op
 from telegrad.contract.reduce_rules import norm
-from telegrad.contract.shapes import broadcast, result_type
+from telegrad.contract.shapes import broadcast, real_number, result_type
 from telegrad.contract.tensor.base import TensorBase
 
 T = TypeVar("T")
@@ -133,4 +133,4 @@ class NumberOps(TensorBase):
         """The ``p``-norm of ``self - other``, over all elements; ``p`` may be infinite. Raises: DTypeError for integers."""
         if not isinstance(p, (bool, int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentTypeError(f"dist(): argument 'p' must be a real Number, not {type(p).__name__}")
-        return self._apply("dist", self, other, p=float(p))
+        return self._apply("dist", self, other, p=real_number(p, "p"))

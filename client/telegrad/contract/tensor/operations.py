@@ -35,10 +35,12 @@ from telegrad.contract.tensor.special import SpecialOps
 from telegrad.contract.tensor.statistics import StatisticsOps
 from telegrad.contract.tensor.stft import STFTOps
 from telegrad.contract.tensor.systems import SystemOps
+from telegrad.contract.tensor.tensor_arguments import check_tensor_arguments
 from telegrad.contract.tensor.transcendental import TranscendentalOps
 
 
 @accept_numpy_names
+@check_tensor_arguments
 class TensorOps(
     ElementwiseOps,
     TranscendentalOps,

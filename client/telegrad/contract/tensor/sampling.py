@@ -9,7 +9,7 @@ from telegrad.contract import dtypes
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Spec, check_bytes, op
-from telegrad.contract.shapes import broadcast, dimension, integer
+from telegrad.contract.shapes import broadcast, dimension, integer, real_number
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.nn import FUNCTIONAL
 
@@ -227,7 +227,7 @@ class SamplingOps(TensorBase):
         Shapes: [..., P, M], [..., R, M] -> [..., P, R]. Gradient: along the differences; zero where the distance is.
         Raises: ShapeError, DTypeError.
         """
-        return self._apply("cdist", self, x2, p=float(p))
+        return self._apply("cdist", self, x2, p=real_number(p, "p"))
 
     @op(_cdist_gradient_rule, namespace="internal")
     def _cdist_gradient(self, x1: Self, x2: Self, distance: Self, *, p: float) -> Self:
@@ -243,7 +243,7 @@ class SamplingOps(TensorBase):
 
         Shapes: [N, M] -> [N * (N - 1) / 2]. Gradient: as of ``cdist``. Raises: ShapeError, DTypeError.
         """
-        return self._apply("pdist", self, p=float(p))
+        return self._apply("pdist", self, p=real_number(p, "p"))
 
     @op(_renorm_rule, inplace=True)
     def renorm(self, p: Number, dim: int, maxnorm: Number) -> Self:

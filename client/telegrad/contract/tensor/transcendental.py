@@ -9,7 +9,7 @@ from telegrad.contract import dtypes
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import DTypeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, op
-from telegrad.contract.shapes import elementwise, require_differentiable_type, result_type
+from telegrad.contract.shapes import elementwise, real_number, require_differentiable_type, result_type
 from telegrad.contract.tensor.base import TensorBase
 
 _cheap = elementwise(to_float=True, flops=2)
@@ -316,7 +316,7 @@ class TranscendentalOps(TensorBase):
 
         Shapes: [...] -> [...]. Gradient: g / (self * (1 - self)); outside [0, 1] nan, outside [eps, 1 - eps] 0.
         """
-        return self._apply("logit", self, eps=None if eps is None else float(eps))
+        return self._apply("logit", self, eps=None if eps is None else real_number(eps, "eps"))
 
     def float_power(self, exponent: Self | Number) -> Self:
         """``pow`` computed in float64, or in complex128 where either is complex."""
