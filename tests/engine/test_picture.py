@@ -405,6 +405,15 @@ def test_pictures_are_of_a_size_to_look_at_and_nothing_lies_on_anything(make):
             assert not any(u < float(across) < u + s and v < middle < v + t for u, v, s, t in boxes)
 
 
+def test_long_graphs_do_not_lean_over():
+    x = y = telegrad.ones(2, requires_grad=True)
+    for _ in range(100):
+        y = y * x
+
+    for root in (layers(60), y):
+        assert float(ET.fromstring(draw(describe_graph(root), "svg")).get("width")) < 1000
+
+
 def test_a_wrong_number_of_boxes_is_refused():
     x = telegrad.ones(1)
 

@@ -25,7 +25,7 @@ _CONTEXTS: Final = (1, 2, 4, 8, 16)
 _CANDIDATES: Final = 16
 """Most frequent distances tried per context."""
 
-_MOST_WORK: Final = 3_000_000
+_MOST_WORK: Final = 1_000_000
 """Boxes looked at for repetitions in all, over all passes: each takes a microsecond, and a graph could be made that needs a pass
 for every few of its nodes."""
 

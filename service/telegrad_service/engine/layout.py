@@ -16,6 +16,9 @@ _SWEEPS: Final = 4
 _PULLS: Final = 8
 """Passes down and up that move each box towards the middle of its neighbours."""
 
+_GRAVITY: Final = 0.05
+"""How much each pull leads towards the middle line too; without it, long graphs lean over, as every leaf pushes a little."""
+
 _MOST_POINTS: Final = 4000
 """Points that edges have in layers which they pass. Longer edges than these allow for are drawn straight."""
 
@@ -139,7 +142,7 @@ def centres(layers: Sequence[Sequence[str]], routes: Sequence[Route], widths: Ma
         down = pull % 2 == 0
         neighbours = above if down else below
         for layer in layers if down else layers[::-1]:
-            wanted = [_mean([middles[k] for k in neighbours[key]], middles[key]) for key in layer]
+            wanted = [(1 - _GRAVITY) * _mean([middles[k] for k in neighbours[key]], middles[key]) for key in layer]
             middles.update(zip(layer, _apart(wanted, [widths[key] for key in layer], gap), strict=True))
     left = min((middles[key] - widths[key] / 2 for key in middles), default=0.0)
     return {key: middle - left for key, middle in middles.items()}
