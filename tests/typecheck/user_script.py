@@ -39,6 +39,17 @@ def train(url: str) -> float:
         return float(w.sum())
 
 
+@telegrad.scope("model")
+def look_at(y: telegrad.Tensor) -> int:
+    with telegrad.scope("head"):
+        y = y * 2
+    found = telegrad.summary(y)
+    assert_type(found, telegrad.Summary)
+    assert_type(y.session.summary(y).by_op["mul"].nodes, int)
+    y.session.graph(y, "svg", max_nodes=50, collapse=False)
+    return found.nodes
+
+
 def either(url: str | None) -> telegrad.Session:
     return telegrad.local() if url is None else telegrad.connect(url)
 
@@ -55,6 +66,7 @@ async def train_async(url: str) -> float:
         assert_type(await w.grad, telegrad.AsyncTensor | None)
         assert_type(await y.detach().numpy(), npt.NDArray[Any])
         w.grad = None
+        assert_type(await session.summary(y), telegrad.Summary)
         await session.flush()
         return float(await y.item())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.parity.scripts.table import script
@@ -139,3 +140,19 @@ def assigned_gradient(tg: Any) -> Any:
     (x * x).sum().backward()
     wrong = attempt(lambda: setattr(x, "grad", tg.tensor([1.0, 2.0, 3.0])))
     return x.grad, wrong
+
+
+@script
+def summaries_and_pictures_of_graphs_ours(tg: Any) -> Any:
+    h = tg.randn(2, 4)
+    for step in range(6):
+        with tg.scope(f"layers/{step}"):
+            h = (h @ tg.randn(4, 4, requires_grad=True)).tanh()
+    with tg.scope("head"):
+        parts = h.softmax(-1).chunk(2, 1)
+        y = (parts[0] * parts[1]).sum()
+    before = tg.summary(y)
+    seen = [json.dumps(y.session.graph(y, max_nodes=most, collapse=collapse)) for most in (3, 9, 100) for collapse in (True, False)]
+    y.backward()
+    drawn = [y.session.graph(y, form, max_nodes=9) for form in ("dot", "mermaid", "svg")]
+    return json.dumps(before.as_dict()), str(tg.summary(y)), seen, drawn
