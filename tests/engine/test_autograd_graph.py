@@ -22,6 +22,17 @@ def edges(tensor):
     return [(None if node is None else node.name(), index) for node, index in tensor.grad_fn.next_functions]
 
 
+INDEXED = [
+    ("[:, 0]", "SelectBackward0"),
+    ("[0, 1]", "SelectBackward0"),
+    ("[None]", "UnsqueezeBackward0"),
+    ("[...]", "AliasBackward0"),
+    ("[1:, :1]", "SliceBackward0"),
+    ("[1:, 0]", "SelectBackward0"),
+    ("[0, 1:]", "SliceBackward0"),
+]
+"""PyTorch makes a node of every item, we make one of all."""
+
 STRUCTURES = [
     ("x + 1", "AddBackward0", [("AccumulateGrad", 0), (None, 0)]),
     ("x * 2", "MulBackward0", [("AccumulateGrad", 0), (None, 0)]),
@@ -48,8 +59,33 @@ STRUCTURES = [
     ("telegrad.cat([x, c])", "CatBackward0", [("AccumulateGrad", 0), (None, 0)]),
     ("telegrad.where(c > 0, x, 0.0)", "WhereBackward0", [("AccumulateGrad", 0), (None, 0)]),
     ("telegrad.nn.functional.layer_norm(x, (2,))", "NativeLayerNormBackward0", [("AccumulateGrad", 0)] + 2 * [(None, 0)]),
+    ("x.round(decimals=1)", "RoundBackward1", [("AccumulateGrad", 0)]),
+    ("x.div(2, rounding_mode='floor')", "DivBackward2", [("AccumulateGrad", 0), (None, 0)]),
+    ("x.fmod(x)", "FmodBackward1", [("AccumulateGrad", 0), ("AccumulateGrad", 0)]),
+    ("x.remainder(2)", "RemainderBackward0", [("AccumulateGrad", 0)]),
+    ("x.clamp_min(x)", "ClampMinBackward1", [("AccumulateGrad", 0), ("AccumulateGrad", 0)]),
+    ("x.expand(1, 1, 2).squeeze((0, 1))", "SqueezeBackward2", [("ExpandBackward0", 0)]),
+    ("x.deg2rad()", "Deg2RadBackward0", [("AccumulateGrad", 0)]),
+    ("telegrad.nn.functional.logsigmoid(x)", "LogSigmoidBackward0", [("AccumulateGrad", 0)]),
+    ("telegrad.nn.functional.avg_pool2d(x.expand(1, 2, 2), 2)", "AvgPool2DBackward0", [("ExpandBackward0", 0)]),
     ("x.clone().add_(x)", "AddBackward0", [("CloneBackward0", 0), ("AccumulateGrad", 0)]),
 ]
+
+
+@pytest.mark.parametrize(("index", "name"), INDEXED)
+def test_an_index_is_named_after_its_last_item_that_changes_anything(index, name):
+    made = eval(f"x.expand(2, 2){index}", {"x": leaf(1, 2)})
+
+    assert made.grad_fn.name() == name
+
+
+@pytest.mark.parametrize(("index", "name"), INDEXED)
+def test_pytorch_agrees_on_the_names_of_indexes(index, name):
+    torch = pytest.importorskip("torch")
+
+    made = eval(f"x.expand(2, 2){index}", {"x": torch.ones(2, requires_grad=True)})
+
+    assert made.grad_fn.name() == name
 
 
 @pytest.mark.parametrize(("text", "name", "expected"), STRUCTURES, ids=[text for text, *_ in STRUCTURES])

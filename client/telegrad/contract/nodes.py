@@ -42,13 +42,61 @@ def _matmul(call: _Call) -> str:
     return _BY_RANK[min(call.rank, 3)]
 
 
+def _by_tensor(name: str, position: int) -> Callable[[_Call], str]:
+    """Names of ops whose input at ``position`` may be a number; that a tensor stands there is known where it needs a gradient."""
+    return lambda call: f"{name}Backward{1 if position in call.positions else 0}"
+
+
+def _squeeze(call: _Call) -> str:
+    dim = call.parameters.get("dim")
+    return f"SqueezeBackward{0 if dim is None else 1 if isinstance(dim, int) or len(dim) == 1 else 2}"
+
+
+def _div(call: _Call) -> str:
+    return "DivBackward0" if call.parameters.get("rounding_mode") is None else "DivBackward2"
+
+
+def _round(call: _Call) -> str:
+    return f"RoundBackward{1 if call.parameters.get('decimals') else 0}"
+
+
+def _getitem(call: _Call) -> str:
+    """PyTorch takes an index item by item: the last item that changes anything names the node."""
+    for item in reversed(call.parameters.get("index", ())):
+        if item is None:
+            return "UnsqueezeBackward0"
+        if isinstance(item, slice):
+            if (item.start or 0, item.stop, item.step or 1) != (0, None, 1):
+                return "SliceBackward0"
+        elif item is not Ellipsis:
+            return "SelectBackward0"
+    return "AliasBackward0"
+
+
+def _linear(call: _Call) -> str:
+    """What PyTorch makes of it depends on the rank, and on the bias, which is known to be there where it needs a gradient."""
+    if 2 in call.positions:
+        return "AddmmBackward0" if call.rank == 2 else "ViewBackward0"
+    return {1: "SqueezeBackward4", 2: "MmBackward0"}.get(call.rank, "UnsafeViewBackward0")
+
+
 _NAMES: Final[dict[str, Callable[[_Call], str]]] = {
     "clamp": _clamp,
+    "clamp_max": _by_tensor("ClampMax", 1),
+    "clamp_min": _by_tensor("ClampMin", 1),
+    "div": _div,
+    "fmod": _by_tensor("Fmod", 1),
+    "getitem": _getitem,
+    "lerp": _by_tensor("Lerp", 2),
+    "linear": _linear,
+    "masked_fill": _by_tensor("MaskedFill", 2),
     "matmul": _matmul,
     "mean": _by_dim("Mean"),
     "pow": _pow,
     "prod": _by_dim("Prod"),
-    "squeeze": _by_dim("Squeeze"),
+    "remainder": _by_tensor("Remainder", 1),
+    "round": _round,
+    "squeeze": _squeeze,
     "sum": _by_dim("Sum"),
 }
 

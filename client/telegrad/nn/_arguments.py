@@ -76,7 +76,7 @@ def with_older_arguments(function: Callable[P, R]) -> Callable[P, R]:
             raise ArgumentTypeError(f"{name}(): argument 'target' must be Tensor, not {type(target).__name__}")
         if name in _LIKE_SIZES and isinstance(x, TensorBase) and isinstance(target, TensorBase):
             notices.sizes_that_broadcast(x, target)
-        return function(*(named.pop(order[0]),) if order[0] in named else (), **named)  # type: ignore[call-arg]
+        return function(*(named.pop(order[0]),) if order[0] in named else (), **named)
 
     return cast("Callable[P, R]", call)
 

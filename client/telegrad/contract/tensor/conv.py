@@ -257,7 +257,7 @@ class ConvOps(TensorBase):
         settings = pooling_settings(kernel_size, stride, padding, ceil_mode)
         return self._apply("avg_pool1d", self, count_include_pad=bool(count_include_pad), **settings)
 
-    @op(rules.pooling_rule("avg_pool2d", 2, indices=False), namespace=FUNCTIONAL)
+    @op(rules.pooling_rule("avg_pool2d", 2, indices=False), namespace=FUNCTIONAL, node="AvgPool2D")
     def avg_pool2d(
         self,
         kernel_size: int | Sequence[int],
@@ -277,7 +277,7 @@ class ConvOps(TensorBase):
             "avg_pool2d", self, count_include_pad=bool(count_include_pad), divisor_override=divisor_override, **settings
         )
 
-    @op(rules.pooling_rule("avg_pool3d", 3, indices=False), namespace=FUNCTIONAL)
+    @op(rules.pooling_rule("avg_pool3d", 3, indices=False), namespace=FUNCTIONAL, node="AvgPool3D")
     def avg_pool3d(
         self,
         kernel_size: int | Sequence[int],

@@ -140,7 +140,7 @@ class ConversionOps(TensorBase):
         """
         return self._apply("fill", self, value)
 
-    @op(_copy, node="Copy", inplace=True)
+    @op(_copy, node="CopyBackwards", inplace=True)
     def copy(self, src: Self) -> Self:
         """``src`` broadcast and converted to the tensor's shape and type. In place: ``copy_``.
 

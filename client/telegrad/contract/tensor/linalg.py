@@ -254,7 +254,7 @@ class LinalgOps(TensorBase):
         """
         return self._apply("inner", self, other)
 
-    @op(_outer_rule)
+    @op(_outer_rule, node="Mul")
     def outer(self, vec2: Self) -> Self:
         """Products of all pairs of two vectors' elements; types promote.
 

@@ -326,7 +326,7 @@ class NNOps(TensorBase):
         """
         return self._apply("softplus", self, beta=beta, threshold=threshold)
 
-    @op(activation("logsigmoid", flops=20), namespace=FUNCTIONAL)
+    @op(activation("logsigmoid", flops=20), namespace=FUNCTIONAL, node="LogSigmoid")
     def logsigmoid(self) -> Self:
         """Logarithm of the sigmoid, computed without overflow.
 

@@ -301,7 +301,12 @@ class ResamplingOps(TensorBase):
         """
         return self._apply("adaptive_avg_pool1d", self, output_size=ints(output_size, "output_size"))
 
-    @op(adaptive_rule("adaptive_avg_pool2d", 2, indices=False), name="adaptive_avg_pool2d", namespace=FUNCTIONAL)
+    @op(
+        adaptive_rule("adaptive_avg_pool2d", 2, indices=False),
+        name="adaptive_avg_pool2d",
+        namespace=FUNCTIONAL,
+        node="AdaptiveAvgPool2D",
+    )
     def _adaptive_avg_pool2d(self, output_size: int | Sequence[int]) -> Self:
         """Means of windows that share out the last two dimensions evenly.
 
@@ -309,7 +314,12 @@ class ResamplingOps(TensorBase):
         """
         return self._apply("adaptive_avg_pool2d", self, output_size=ints(output_size, "output_size"))
 
-    @op(adaptive_rule("adaptive_avg_pool3d", 3, indices=False), name="adaptive_avg_pool3d", namespace=FUNCTIONAL)
+    @op(
+        adaptive_rule("adaptive_avg_pool3d", 3, indices=False),
+        name="adaptive_avg_pool3d",
+        namespace=FUNCTIONAL,
+        node="AdaptiveAvgPool3D",
+    )
     def _adaptive_avg_pool3d(self, output_size: int | Sequence[int]) -> Self:
         """Means of windows that share out the last three dimensions evenly.
 

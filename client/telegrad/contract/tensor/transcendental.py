@@ -336,7 +336,7 @@ class TranscendentalOps(TensorBase):
         """
         return self._apply("nan_to_num", self, nan=nan, posinf=posinf, neginf=neginf)
 
-    @op(_angle_unit, inplace=True)
+    @op(_angle_unit, inplace=True, node="Deg2Rad")
     def deg2rad(self) -> Self:
         """Degrees as radians.
 
@@ -344,7 +344,7 @@ class TranscendentalOps(TensorBase):
         """
         return self._apply("deg2rad", self)
 
-    @op(_angle_unit, inplace=True)
+    @op(_angle_unit, inplace=True, node="Rad2Deg")
     def rad2deg(self) -> Self:
         """Radians as degrees.
 
