@@ -135,7 +135,8 @@ def backward(
     anomaly = _anomaly()
     roots = () if anomaly is None else tuple([t.history() for t in tensors])
     reach = Reach([t.history() for t in tensors])
-    foreseen = _foresee_backward(home, tensors, reach, inputs, create_graph)
+    keep = create_graph if retain_graph is None else retain_graph
+    foreseen = _foresee_backward(home, tensors, reach, inputs, keep, create_graph)
     if foreseen is not None:
         pass  # it has told what it accumulates
     elif inputs is None:
@@ -168,7 +169,7 @@ def backward(
 
 
 def _foresee_backward(
-    home: Recorder, tensors: Sequence[Any], reach: Reach, inputs: Sequence[Any] | None, create_graph: bool
+    home: Recorder, tensors: Sequence[Any], reach: Reach, inputs: Sequence[Any] | None, retain_graph: bool, create_graph: bool
 ) -> Foreseen | None:
     """Call the hooks of a backward, if there are any; gradients are known in the order in which they come."""
     if not home.hooked:
@@ -176,9 +177,11 @@ def _foresee_backward(
     for tensor in inputs or ():
         if not isinstance(tensor.history(), Leaf):
             _accumulate_into(home, tensor, reach, create_graph)
-    return _foresee(
-        home, tensors, reach, inputs, create_graph, lambda leaf: _reached(leaf, home.grad_epoch, home.grad_epoch, create_graph)
-    )
+
+    def accumulated(leaf: Leaf) -> None:
+        _reached(leaf, home.grad_epoch, home.grad_epoch, create_graph)
+
+    return _foresee(home, tensors, reach, inputs, retain_graph, create_graph, accumulated)
 
 
 def _foresee(
@@ -186,6 +189,7 @@ def _foresee(
     tensors: Sequence[Any],
     reach: Reach,
     inputs: Sequence[Any] | None,
+    retain_graph: bool,
     create_graph: bool,
     accumulated: Callable[[Leaf], None] | None,
 ) -> Foreseen | None:
@@ -193,7 +197,7 @@ def _foresee(
 
     for leaf in reach.retained():
         leaf.settle(UNKNOWN, home.grad_epoch)  # a hook may ask for one in between
-    made = foresee(home, tensors, reach, inputs, create_graph=create_graph, accumulated=accumulated)
+    made = foresee(home, tensors, reach, inputs, retain_graph=retain_graph, create_graph=create_graph, accumulated=accumulated)
     for leaf in reach.retained():
         leaf.settle(UNKNOWN, home.grad_epoch)
     return made
@@ -285,10 +289,12 @@ def grad(
     anomaly = _anomaly()
     roots = () if anomaly is None else tuple([t.history() for t in outputs])
     reach = Reach([t.history() for t in outputs])
-    foreseen = _foresee(home, outputs, reach, inputs, create_graph, None) if home.hooked else None
+    keep = create_graph if retain_graph is None else retain_graph
+    foreseen = _foresee(home, outputs, reach, inputs, keep, create_graph, None) if home.hooked else None
     if foreseen is not None and is_grads_batched:
         raise AutogradError(
-            "is_grads_batched=True calls no hooks remotely: they would see one vector's gradients each; call grad once each"
+            "is_grads_batched=True calls no hooks and runs no custom functions remotely: they would see one vector's gradients "
+            "each; call grad once each, or use telegrad.local()"
         )
     present = [True if materialize_grads else _is_reached(t, reach) for t in inputs]
     if foreseen is not None and not materialize_grads:

@@ -11,15 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from telegrad.contract.errors import AutogradError
-from telegrad.contract.hooks import Hook, Hooks, RemovableHandle
+from telegrad.contract.hooks import Hook, Hooks, HookTable, RemovableHandle
 from telegrad.contract.nodes import delivery_order, edge_positions, node_name, passes_gradient
 from telegrad.contract.ops import Op, Spec
 from telegrad.contract.tensor.formatting import html_node
 
 if TYPE_CHECKING:
     from telegrad._recorder import Foresight, Recorder
+    from telegrad.contract.custom import Backward
 
-_sequence: Final = itertools.count().__next__
+next_number: Final = itertools.count().__next__
+"""Numbers nodes in the order in which they are recorded."""
 
 
 def _only_the_server(hook: Hook) -> AutogradError:
@@ -116,7 +118,7 @@ class Node:
         self.edges = edges
         self.parameters = parameters
         self.count = count
-        self.number = _sequence()
+        self.number = next_number()
         self.retained: list[Leaf] | None = None
 
     @property
@@ -193,6 +195,23 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
+
+
+class CustomNode(Node):
+    """The shadow of a node whose function is here: of a custom function, or of a checkpoint.
+
+    Attributes:
+        backward: what computes its gradients; None once freed.
+        alive: keeps the session looking for such nodes, see ``Recorder.hooked``.
+    """
+
+    __slots__ = ("__weakref__", "alive", "backward")
+
+    def __init__(self, plan: Foresight, edges: Sequence[tuple[int, Target, int]], count: int, backward: Backward) -> None:
+        super().__init__(plan, edges, {}, count)
+        self.backward: Backward | None = backward
+        self.alive = HookTable(plan.alive)
+        plan.alive.add(self.alive)
 
 
 class Described:

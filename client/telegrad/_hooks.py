@@ -13,12 +13,13 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from telegrad._history import UNKNOWN, AccumulateGrad, Leaf, Node, Reach
+from telegrad._history import UNKNOWN, AccumulateGrad, CustomNode, Leaf, Node, Reach
 from telegrad._queue import Entry, Recorded, commands_of
 from telegrad._recorder import Capture
 from telegrad.contract import checks, modes
 from telegrad.contract.callbacks import Callback, Place
-from telegrad.contract.errors import AutogradError, SessionMismatchError
+from telegrad.contract.checks import GRAPH_FREED
+from telegrad.contract.errors import AutogradError, GraphFreedError, SessionMismatchError
 from telegrad.contract.hooks import (
     Hook,
     Hooks,
@@ -116,6 +117,7 @@ class Foreseen:
         roots: Sequence[Handle],
         wanted: Sequence[Handle] | None,
         *,
+        retain_graph: bool,
         create_graph: bool,
         accumulated: Callable[[Leaf], None] | None,
     ) -> None:
@@ -125,6 +127,7 @@ class Foreseen:
             home: the recorder of all tensors.
             roots: where the backward starts.
             wanted: the tensors whose gradients are asked for; None for all leaves.
+            retain_graph: whether custom nodes can be walked again.
             create_graph: whether gradients get a history.
             accumulated: is told each leaf that its gradient is added to; None for ``grad``, which adds to none.
         """
@@ -134,6 +137,7 @@ class Foreseen:
         self.captured: set[int] = set()
         self.error: Exception | None = None
         self._home = home
+        self._retain_graph = retain_graph
         self._create_graph = create_graph
         self._accumulated = accumulated
         self._roots = [(root.history(), 0 if root._extra is None else root._extra.index) for root in roots]
@@ -224,10 +228,30 @@ class Foreseen:
         if hooks and (len(hooks.before) or len(hooks.after)):
             self._run_hooked(node, hooks, arrived)
             return
+        if isinstance(node, CustomNode):
+            given = self._run_custom(node, [arrived.get(index, False) for index in range(len(node.plan.outputs))])
+            for position, target, index in node.edges:
+                self._arrive(target, index, given[position])
+            return
         present = any(arrived.values()) and passes_gradient(node.op, node.parameters)
         for edge in node.delivery():
             _, target, index = node.edges[edge]
             self._arrive(target, index, present)
+
+    def _run_custom(self, node: CustomNode, present: list[bool]) -> list[bool]:
+        """Call the function of a custom node; which gradients it gives, by input."""
+        if not any(present):
+            return [False] * node.count
+        backward = node.backward
+        if backward is None:
+            raise GraphFreedError(GRAPH_FREED)
+        shown = self._gradients([there or backward.materialize for there in present], node.plan.outputs)
+        with self._calling(node, "custom", None, _names(shown)) as call:
+            results = backward.run(shown)
+            call.done(results)
+        if backward.saves and not self._retain_graph:
+            node.backward = None
+        return [g is not None for g in results]
 
     def _run_hooked(self, node: Node, hooks: Hooks, arrived: dict[int, bool]) -> None:
         """With hooks on the node itself, which see all its gradients at once."""
@@ -242,9 +266,16 @@ class Foreseen:
         present = [arrived.get(index, False) for index in numbers]
         found = self._through_all(hooks.before, "before", node, present, specs)
         flows = any(found) and passes_gradient(node.op, node.parameters)
+        made: list[bool] | None = None
+        if isinstance(node, CustomNode):
+            there = dict(zip(numbers, found, strict=True))
+            made = self._run_custom(node, [there.get(index, False) for index in range(count)])
         edge_at = {position: (target, index) for position, target, index in node.edges}
-        places = [edge_at.get(p) if p is not None else None for p in edge_positions(node.op, list(edge_at), node.count)]
+        positions = edge_positions(node.op, list(edge_at), node.count)
+        places = [edge_at.get(p) if p is not None else None for p in positions]
         given = [place is not None and flows and self._goes_to(place[0]) for place in places]
+        if made is not None:
+            given = [flowing and p is not None and made[p] for flowing, p in zip(given, positions, strict=True)]
         inputs = [None if place is None else _spec_of(*place) for place in places]
         after = self._through_all(hooks.after, "after", node, given, inputs, (found, specs))
         flowing = {id(place): there for place, there in zip(places, after, strict=True) if place is not None}
@@ -438,6 +469,7 @@ def foresee(
     reach: Reach,
     wanted: Sequence[Handle] | None,
     *,
+    retain_graph: bool,
     create_graph: bool,
     accumulated: Callable[[Leaf], None] | None,
 ) -> Foreseen | None:
@@ -447,14 +479,18 @@ def foresee(
     """
     if not home.hooked:
         return None
+    known = [target for target in (*reach.nodes.values(), *reach.leaves.values()) if isinstance(target, (Node, Leaf))]
+    customs = any(isinstance(target, CustomNode) for target in known)
+    if not reach.certain and not customs and all(not len(table) for table in home.hooked):
+        return None  # there are custom nodes elsewhere; if there are some on the way, the server says so
     if not reach.certain:
         raise AutogradError(
             "the session has hooks, and only the server knows part of the graph that this backward walks (what a gradient with a "
             "history was made of, or a tensor that was changed through a view), so nobody knows here which hooks to call. Remove "
             f"the hooks for this backward with handle.remove(). {_WHERE}"
         )
-    if not any(hooks_of(target) for target in (*reach.nodes.values(), *reach.leaves.values()) if isinstance(target, (Node, Leaf))):
+    if not customs and not any(hooks_of(target) for target in known):
         return None
-    walk = Foreseen(home, roots, wanted, create_graph=create_graph, accumulated=accumulated)
+    walk = Foreseen(home, roots, wanted, retain_graph=retain_graph, create_graph=create_graph, accumulated=accumulated)
     walk.run()
     return walk

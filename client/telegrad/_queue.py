@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from telegrad.contract import codec, kinds
 from telegrad.contract.commands import (
     Apply,
+    Attach,
     Backward,
     Command,
     Create,
@@ -218,6 +219,8 @@ def _outer_references(command: Command) -> Iterable[str]:
         return [*command.outputs, *command.inputs, *[v for v in command.grad_outputs or () if v is not None]]
     if isinstance(command, Set):
         return [n for n in (command.tensor, command.grad, command.data) if isinstance(n, str)]
+    if isinstance(command, Attach):
+        return [*command.inputs, *[v for v in command.outputs if v is not None]]
     if isinstance(command, Read):
         return [command.tensor]
     if isinstance(command, Run):
@@ -283,5 +286,9 @@ class Taint:
             self._changed.setdefault(self._roots.get(target, target), error)
         elif isinstance(command, Backward):
             self._backward = self._backward or error
+        elif isinstance(command, Attach):
+            for name in command.outputs:
+                if name is not None:
+                    self._changed.setdefault(self._roots.get(name, name), error)
         elif isinstance(command, Set) and command.changes:
             self._changed.setdefault(self._roots.get(command.tensor, command.tensor), error)

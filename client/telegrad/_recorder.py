@@ -132,6 +132,9 @@ class Recorder:
         grad_epoch: counts events after which no gradient is known to be absent or the same.
         name: makes a new name.
         shared: other clients may change this session's tensors, so that no value is kept.
+        block: while a checkpoint runs its block: by history and output, the tensors that its ops were given.
+        drawn: counts random ops.
+        written: how often the memory of a tensor was changed in place, by the name of the one that the others are views of.
         pending: errors that a flush met which nobody waited for; what comes next raises them.
         attention: closed, with failed handles or pending errors: the next record looks closer.
     """
@@ -161,6 +164,9 @@ class Recorder:
         self.grad_epoch = 0
         self.retaining = False
         self.shared = False
+        self.block: dict[tuple[int, int], Handle] | None = None
+        self.drawn = 0
+        self.written: dict[str, int] = {}
         self.closed = False
         self.pending: list[TelegradError] = []
         self.attention = False
@@ -276,6 +282,7 @@ class Recorder:
         """Check the call and run the op's rule. Raises what the computation would raise for these shapes, types and parameters."""
         checks.check_inputs(row, inputs, self.is_ours)
         full = row.complete(parameters)
+        self.drawn += row.random
         cls = self.tensor_class
         specs = [x._spec if isinstance(x, cls) else x for x in inputs]
         last = len(row.inputs) - 1
@@ -309,7 +316,10 @@ class Recorder:
             if history is not None:
                 if history is not UNKNOWN:
                     certain = True
-                edges.append((position, history, 0 if extra is None else extra.index))
+                index = 0 if extra is None else extra.index
+                edges.append((position, history, index))
+                if self.block is not None:
+                    self.block[id(history), index] = x
         if not edges:
             return None
         # An input that may or may not require grad decides only where no other one surely does.
@@ -374,6 +384,8 @@ class Recorder:
             if node is not None or history is not None or view:
                 self._rewrite_history(target, plan, node, view)
         self.writes += 1
+        root = self.roots.get(target._name, target._name)
+        self.written[root] = self.written.get(root, 0) + 1
         self.put(Recorded(None, *place, touches=(target,), applied=(op, names, parameters, (), grad, current_scope())))
         return target
 
@@ -435,7 +447,7 @@ class Recorder:
         with contextlib.suppress(IndexError):  # another thread may release at the same time
             while True:
                 names.append(take())
-        for table in (self.roots, self.leaves):
+        for table in (self.roots, self.leaves, self.written):
             if table:
                 for name in names:
                     table.pop(name, None)
@@ -555,9 +567,9 @@ class Capture:
     def refuse(self) -> AutogradError:
         """The error of asking for what is not known yet."""
         self.refusal = AutogradError(
-            "a hook is called while its backward is recorded, before the server computes anything: gradients have no values there. "
-            "Compute with the gradient, keep it and read it after the backward; for Python code that depends on values, use "
-            "telegrad.local(), which calls hooks as it goes"
+            "a hook, or a custom function, is called while its backward is recorded, before the server computes anything: "
+            "gradients have no values there. Compute with the gradient, keep it and read it after the backward; for Python code "
+            "that depends on values, use telegrad.local(), which calls hooks as it goes"
         )
         return self.refusal
 

@@ -9,13 +9,13 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import numpy.typing as npt
 
-from telegrad import _autograd, _defaults
+from telegrad import _autograd, _custom, _defaults
 from telegrad._exchange import Exchange
 from telegrad._handle import Handle
 from telegrad._history import UNKNOWN, Leaf, Node
@@ -23,6 +23,7 @@ from telegrad._queue import Reply
 from telegrad._recorder import Recorder
 from telegrad._retries import Retries
 from telegrad._transport import Procedure, Transport, run
+from telegrad.contract.custom import Backward
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import AutogradError, SessionError, TelegradError
 from telegrad.contract.modes import is_grad_enabled
@@ -252,6 +253,35 @@ class RemoteSession(BaseSession):
 
     def _reaches_others(self, roots: Sequence[Any], leaves: Sequence[Any]) -> bool:
         return _autograd.reaches_others(roots, leaves)
+
+    def _attach(
+        self,
+        backward: Backward,
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        flows: Sequence[bool],
+        dirty: Sequence[bool],
+        saved: Sequence[Any],  # noqa: ARG002 - the server counts what has names
+    ) -> list[Any]:
+        return _custom.attach(self._recorder, backward, inputs, outputs, flows, dirty)
+
+    def _keep_output(self, tensor: Any) -> Callable[[], Any]:
+        return _custom.keep_output(self._recorder, tensor)
+
+    def _written(self, tensor: Any) -> int:
+        return _custom.written(self._recorder, tensor)
+
+    def _begin_block(self, preserve: bool) -> Any:
+        return _custom.Block(self._recorder, preserve)
+
+    def _leave_block(self, block: Any) -> None:
+        cast("_custom.Block", block).leave()
+
+    def _end_block(self, block: Any) -> Callable[[Callable[[], Any]], Any]:
+        return cast("_custom.Block", block).end()
+
+    def _enclose(self, block: Any, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:
+        return cast("_custom.Block", block).enclose(outputs)
 
     def name(self, tensor: AbstractTensor, name: str) -> None:
         """Give a tensor a lasting name, by which other clients find it. The tensor keeps it when the handle is gone."""

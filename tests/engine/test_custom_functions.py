@@ -1,34 +1,16 @@
-"""Custom functions and checkpoints in this process: as in PyTorch, and nothing outlives its use."""
+"""Custom functions and checkpoints in this process: nothing outlives its use. What they compute is in ``tests/parity``."""
 
 from __future__ import annotations
 
 import gc
 import tracemalloc
-import warnings
 import weakref
 from typing import Any
 
 import pytest
 
 import telegrad
-from tests.parity.scripts import checkpoints, functions
-from tests.parity.scripts.hooks import LOCAL_SCRIPTS
-from tests.parity.transcripts import disagreements, transcript
-from tests.references.sides import HAS_TORCH, torch_side
-
-_NAMES = [name for name in (*vars(functions), *vars(checkpoints)) if name in LOCAL_SCRIPTS]
-
-
-@pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: nobody to compare the scripts with")
-@pytest.mark.parametrize("name", [name for name in _NAMES if not name.endswith("_ours")])
-def test_script_sees_what_it_sees_in_the_reference(name: str) -> None:
-    with telegrad.local():
-        found = transcript(LOCAL_SCRIPTS[name](telegrad))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        wanted = transcript(LOCAL_SCRIPTS[name](torch_side().torch))
-
-    assert disagreements(found, wanted) == []
+from tests.parity.scripts.checkpoints import drawing_again
 
 
 class Exp(telegrad.autograd.Function):
@@ -142,7 +124,7 @@ def test_a_checkpoint_keeps_its_arguments_only() -> None:
 
 def test_a_checkpoint_draws_the_same_numbers_again() -> None:
     with telegrad.local():
-        kept, other = LOCAL_SCRIPTS["checkpoint_draws_again_ours"](telegrad)
+        kept, other = drawing_again(telegrad)
 
     (first, again), y, between, after, gradient = kept
     assert first.tolist() == again.tolist()

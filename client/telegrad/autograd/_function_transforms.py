@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
-from telegrad.autograd.function import Function, FunctionCtx, call, overridden
+from telegrad.autograd.function import Function, FunctionCtx, as_tuple, call, overridden
 from telegrad.contract.errors import ArgumentValueError, AutogradError, DTypeError, ShapeError
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.transforms.batched import Batched, VmapLevel, do
@@ -85,8 +85,8 @@ def _forward_mode(cls: type[Function], wrapper: Dual, args: tuple[Any, ...], kwa
 
 
 def _duals(level: Any, result: Any, made: Any) -> Any:
-    results: list[Any] = list(cast("tuple[Any, ...]", result)) if isinstance(result, tuple) else [result]
-    given: list[Any] = list(cast("tuple[Any, ...]", made)) if isinstance(made, tuple) else [made]
+    results = list(as_tuple(result))
+    given = list(as_tuple(made))
     if made is None:
         given = [None] * len(results)
     if len(given) != len(results):
@@ -135,13 +135,14 @@ def _all_rows(cls: type[Function], level: VmapLevel, args: tuple[Any, ...]) -> t
         if own:
             dims = tuple([0 if here else None for here in mine])
             made = cls.vmap(VmapInfo(level.size, level.randomness), dims, *values)
-            if not isinstance(made, tuple) or len(cast("tuple[Any, ...]", made)) != 2:
+            if not isinstance(made, tuple) or len(as_tuple(made)) != 2:
                 raise AutogradError(f"Expected the vmap staticmethod of {name} to return (output, out_dims)")
 
             def unknown(_tangents: Sequence[Any]) -> Any:
                 raise AutogradError(f"{name}: forward mode around a vmap staticmethod is not possible; use generate_vmap_rule=True")
 
-            return _rows(level, *cast("tuple[Any, Any]", made), name), unknown
+            rows, out_dims = as_tuple(made)
+            return _rows(level, rows, out_dims, name), unknown
         result, push = _again(_generated(cls, level, mine), values, {})
 
     def pushed(tangents: Sequence[Any]) -> Any:
@@ -154,7 +155,7 @@ def _all_rows(cls: type[Function], level: VmapLevel, args: tuple[Any, ...]) -> t
 
 def _mapped(result: Any, change: Callable[[Any], Any]) -> Any:
     """What ``change`` makes of a result, or of each in a tuple."""
-    return tuple([change(y) for y in cast("tuple[Any, ...]", result)]) if isinstance(result, tuple) else change(result)
+    return tuple([change(y) for y in as_tuple(result)]) if isinstance(result, tuple) else change(result)
 
 
 def _values(level: VmapLevel, x: Any) -> Any:
@@ -221,7 +222,7 @@ def _generated(cls: type[Function], level: VmapLevel, mine: Sequence[bool]) -> t
         def body(over: VmapLevel) -> Any:
             lent = _Lent(ctx.row, tuple(wrap(over, ctx.saved_tensors, ctx.here)))
             made = cls.backward(lent, *wrap(over, gradients, [True] * len(gradients)))
-            given: tuple[Any, ...] = cast("tuple[Any, ...]", made) if isinstance(made, tuple) else (made,)
+            given = as_tuple(made)
             padded = (*mine, *[True] * (len(given) - len(mine)))
             return tuple([_summed(_values(over, g), here) for g, here in zip(given, padded, strict=False)])
 

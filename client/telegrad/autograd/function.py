@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final
 
+from telegrad.contract.custom import check_gradient
 from telegrad.contract.errors import (
     ArgumentTypeError,
     AutogradError,
     DerivativeMissingError,
-    DTypeError,
-    ShapeError,
     VersionError,
 )
 from telegrad.contract.hooks import known_dtype, known_shape
@@ -83,7 +82,7 @@ class _Kept:
 
     __slots__ = ("_give", "_version")
 
-    def __init__(self, give: Callable[[], Any], version: int | None) -> None:
+    def __init__(self, give: Callable[[], Any], version: int) -> None:
         self._give = give
         self._version = version
 
@@ -91,7 +90,7 @@ class _Kept:
         """The tensor again. Raises VersionError where it was changed."""
         tensor = self._give()
         now = tensor.session._written(tensor)
-        if now != self._version:
+        if now > self._version:
             raise VersionError(
                 "one of the variables needed for gradient computation has been modified by an inplace operation: a value of "
                 f"{known_dtype(tensor)} {list(known_shape(tensor) or ())} saved by {by} is at version {now}; expected version "
@@ -119,7 +118,7 @@ class _Run:
         """See ``telegrad.contract.custom.Backward``."""
         shown = [g if there else None for g, there in zip(gradients, self._tensors, strict=True)]
         result = _backward_of(self._function)(self._ctx, *shown)
-        given: tuple[Any, ...] = cast("tuple[Any, ...]", result) if isinstance(result, tuple) else (result,)
+        given = as_tuple(result)
         count = len(self._shapes)
         if len(given) > count and all(g is None for g in given[count:]):
             given = given[:count]
@@ -146,25 +145,8 @@ class _Run:
             raise AutogradError(f"expected Variable or None (got {type(gradient).__name__})")
         if not needed:
             return None
-        got, kind = known_shape(gradient), known_dtype(gradient)
-        if shape is not None and got is not None and not _expands(shape, got):
-            raise ShapeError(
-                f"Function {self.name} returned an invalid gradient at index {index} - got {list(got)} but expected shape "
-                f"compatible with {list(shape)}"
-            )
-        if dtype is not None and kind is not None and kind.is_complex and not dtype.is_complex:
-            raise DTypeError(
-                f"Function {self.name} returned an invalid gradient at index {index} - got {kind} for an input of {dtype}; "
-                "take its real part"
-            )
+        check_gradient(self.name, index, gradient, shape, dtype)
         return gradient
-
-
-def _expands(shape: Sequence[int], full: Sequence[int]) -> bool:
-    """Whether a tensor of ``shape`` can be broadcast to ``full``."""
-    if len(shape) > len(full):
-        return False
-    return all(n in (1, m) for n, m in zip(reversed(shape), reversed(full), strict=False))
 
 
 _NO_BACKWARD: Final = (
@@ -259,6 +241,12 @@ class Function:
         return call(cls, args, kwargs)[0]
 
 
+def as_tuple(result: Any) -> tuple[Any, ...]:
+    """The values of a tuple, or the one value that there is."""
+    values: tuple[Any, ...] = result if isinstance(result, tuple) else (result,)
+    return values
+
+
 def overridden(cls: type[Function], name: str) -> bool:
     """Whether a subclass defines this method."""
     return getattr(cls, name) is not getattr(Function, name)
@@ -310,7 +298,7 @@ def call(cls: type[Function], args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
             cls.setup_context(ctx, args, output)
         else:
             output = cls.forward(ctx, *args, **kwargs)
-        outputs: list[Any] = list(cast("tuple[Any, ...]", output)) if isinstance(output, tuple) else [output]
+        outputs = list(as_tuple(output))
         outputs = _finished(cls, ctx, args, inputs, outputs, records)
     return (tuple(outputs) if isinstance(output, tuple) else outputs[0]), ctx
 
@@ -350,7 +338,7 @@ def _finished(
     session = inputs[0].session
     saved_now = [t for t in ctx.to_save if t is not None]
     made = session._attach(_Run(cls, ctx, args, tensors), inputs, tensors, flows, [id(y) in dirty for y in tensors], saved_now)
-    own = {id(before): after for before, after, flow in zip(tensors, made, flows, strict=True) if flow and before is after}
+    own = {id(before) for before, after, flow in zip(tensors, made, flows, strict=True) if flow and before is after}
     ctx._kept = tuple([None if t is None else _kept(t, id(t) in own) for t in ctx.to_save])
     ctx.to_save = ctx.dirty_tensors = ctx.non_differentiable = ()
     return [y if t is None else t for y, t in zip(outputs, made, strict=True)]
@@ -403,7 +391,7 @@ def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:
         sources = [a for a in args if isinstance(a, Tensor) and a.requires_grad]
         if not is_grad_enabled() or not sources:
             return result
-        outputs: list[Any] = list(cast("tuple[Any, ...]", result)) if isinstance(result, tuple) else [result]
+        outputs = list(as_tuple(result))
         places = [i for i, y in enumerate(outputs) if isinstance(y, Tensor)]
         with no_grad():
             fresh = [outputs[i].detach() for i in places]

@@ -22,7 +22,7 @@ Place: TypeAlias = "str | tuple[str | int, ...]"
 reference, or the number of an earlier callback of the same command, and whose further items lead from that node towards the leaves:
 each is the position of an input of the op."""
 
-KINDS: Final = ("tensor", "accumulated", "before", "after")
+KINDS: Final = ("tensor", "accumulated", "before", "after", "custom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,12 @@ class Callback:
         on: where, see ``Place``.
         kind: ``tensor`` sees the gradient of one output of the node, or of the leaf, before anything else does; ``before`` sees
             all gradients that arrived at the node, and ``after`` those that it gives to its inputs; ``accumulated`` comes when the
-            gradient was added to that of the leaf. Those of one kind and place are called in the order in which they are listed.
+            gradient was added to that of the leaf; ``custom`` computes the gradients of a node that ``attach`` made, and its
+            results are those, one for each input. Those of one kind and place are called in the order in which they are listed.
         output: which output's gradient a ``tensor`` callback sees; left out, the one that ``on`` leads to.
         grads: names for the gradients that it sees: one for ``tensor``, one for each output that can have one for ``before``,
-            one for each of the node's ``next_functions`` for ``after``; null where it does not need one. Left out, none is needed.
+            one for each output for ``custom``, one for each of the node's ``next_functions`` for ``after``; null where it does not
+            need one. Left out, none is needed.
         arrived: for ``after``, names for the gradients that arrived at the node, likewise.
         commands: what it does, in order; anything but ``read``, ``release`` and ``run``.
         results: references to the gradients to go on with in place of those that it sees, null for zeros where there are several

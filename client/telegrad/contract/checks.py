@@ -26,6 +26,12 @@ from telegrad.contract.tensor.base import TensorBase
 
 OTHER_SESSION: Final = "these tensors live in different sessions; move one with session.tensor(other.numpy())"
 
+GRAPH_FREED: Final = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). "
+    "Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if "
+    "you need to backward through the graph a second time or if you need to access saved tensors after calling backward."
+)
+
 GRAD_OF_NON_LEAF: Final = (
     "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that "
     "doesn't require differentiation use var_no_grad = var.detach()."

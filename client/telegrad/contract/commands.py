@@ -26,6 +26,7 @@ from telegrad.contract.scope import MAX_PATH_LENGTH, checked_path
 importlib.import_module("telegrad.contract.tensor")  # fills the op table
 
 MAX_NAME_LENGTH: Final = 64
+MAX_NODE_NAME_LENGTH: Final = 128
 NAME_PATTERN: Final = r"^(?!.*\.grad$)[A-Za-z_][A-Za-z0-9_.:-]{0,63}$"
 REFERENCE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_.:-]{0,68}$"
 _NAME: Final = re.compile(NAME_PATTERN)
@@ -214,10 +215,35 @@ class Run:
     times: int = 1
 
 
-Command: TypeAlias = Create | Apply | Backward | Grad | Set | Read | Release | Seed | Run
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Make tensors the results of one node, whose gradients a ``custom`` callback of each backward that comes by computes: what a
+    custom function, or a checkpoint, leaves in the graph.
+
+    Attributes:
+        name: what the node is called.
+        inputs: the tensors that went in; at least one of them requires grad.
+        outputs: what came out, tensors without history of their own; null in the place of what is no tensor.
+        constants: positions of outputs that have no gradient.
+        materialize: zeros take the place of gradients that are missing.
+        saves: the node can be walked once, unless the graph is retained.
+        scope: see ``Apply``.
+    """
+
+    command: ClassVar[str] = "attach"
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str | None, ...]
+    constants: tuple[int, ...] = ()
+    materialize: bool = True
+    saves: bool = False
+    scope: str | None = None
+
+
+Command: TypeAlias = Create | Apply | Backward | Grad | Set | Read | Release | Seed | Run | Attach
 
 COMMANDS: Final[dict[str, type[Command]]] = {
-    cls.command: cls for cls in (Create, Apply, Backward, Grad, Set, Read, Release, Seed, Run)
+    cls.command: cls for cls in (Create, Apply, Backward, Grad, Set, Read, Release, Seed, Run, Attach)
 }
 
 
@@ -291,6 +317,14 @@ def _positive(value: Any) -> int:
     return number
 
 
+def _node_name(value: Any) -> str:
+    if type(value) is not str:
+        raise _refuse("a node's name", value)
+    if not (1 <= len(value) <= MAX_NODE_NAME_LENGTH and value.isprintable()):
+        raise ArgumentValueError(f"a node's name has 1 to {MAX_NODE_NAME_LENGTH} printable characters")
+    return value
+
+
 def _size(value: Any) -> int:
     number: int = kinds.INT.decode(value)
     if number < 0:
@@ -332,6 +366,7 @@ _NAME_LIST: Final = _kind(_MAYBE_NAMES, _optional(_list_of(_optional(_name), "na
 _REFERENCE_KIND: Final = _kind(REFERENCE_SCHEMA, _reference)
 _OPTIONAL_NAME: Final = _kind(_nullable(NAME_SCHEMA), _optional(_name))
 _MAP: Final = _kind(_NAME_MAP, _name_map, dict)
+_SCOPE: Final = _kind(_nullable({"type": "string", "minLength": 1, "maxLength": MAX_PATH_LENGTH}), _optional(checked_path))
 
 _ANOMALY: Final = _kind({"enum": ["errors", "nan", None]}, _optional(_one_of("errors", "nan")))
 
@@ -366,7 +401,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "parameters": _kind({"type": "object"}, _mapping, dict),
         "outputs": _NAME_LIST,
         "grad_enabled": kinds.BOOL,
-        "scope": _kind(_nullable({"type": "string", "minLength": 1, "maxLength": MAX_PATH_LENGTH}), _optional(checked_path)),
+        "scope": _SCOPE,
     },
     "backward": {
         "tensors": _REFERENCE_LIST,
@@ -411,6 +446,15 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "inputs": _MAP,
         "outputs": _MAP,
         "times": _kind({"type": "integer", "minimum": 1}, _positive),
+    },
+    "attach": {
+        "name": _kind({"type": "string", "minLength": 1, "maxLength": MAX_NODE_NAME_LENGTH}, _node_name),
+        "inputs": _REFERENCE_LIST,
+        "outputs": _kind({"type": "array", "items": _nullable(REFERENCE_SCHEMA)}, _list_of(_optional(_reference), "names"), list),
+        "constants": _kind({"type": "array", "items": {"type": "integer", "minimum": 0}}, _list_of(_size, "positions"), list),
+        "materialize": kinds.BOOL,
+        "saves": kinds.BOOL,
+        "scope": _SCOPE,
     },
 }
 

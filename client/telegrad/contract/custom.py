@@ -6,6 +6,9 @@ import functools
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
+from telegrad.contract.dtypes import DType
+from telegrad.contract.errors import DTypeError, ShapeError
+from telegrad.contract.hooks import known_dtype, known_shape
 from telegrad.contract.ops import InputSlot, Op, Outcome
 
 NAME: Final = "custom"
@@ -31,6 +34,38 @@ class Backward(Protocol):
         Gradients get a history if the grad mode says so.
         """
         ...
+
+
+def check_gradient(name: str, index: int, gradient: Any, shape: Sequence[int] | None, dtype: DType | None) -> None:
+    """Refuse a gradient that does not fit its input, in PyTorch's words; what is not known is not compared.
+
+    Args:
+        name: of the node.
+        index: which of the tensors among the inputs.
+        gradient: a tensor; it may be larger along dimensions that the input can be broadcast to.
+        shape: of the input.
+        dtype: of the input.
+
+    Raises ShapeError; DTypeError for a complex gradient of a real input.
+    """
+    got, kind = known_shape(gradient), known_dtype(gradient)
+    if shape is not None and got is not None and not _expands(shape, got):
+        raise ShapeError(
+            f"Function {name} returned an invalid gradient at index {index} - got {list(got)} but expected shape compatible with "
+            f"{list(shape)}"
+        )
+    if dtype is not None and kind is not None and kind.is_complex and not dtype.is_complex:
+        raise DTypeError(
+            f"Function {name} returned an invalid gradient at index {index} - got {kind} for an input of {dtype}; "
+            "take its real part"
+        )
+
+
+def _expands(shape: Sequence[int], full: Sequence[int]) -> bool:
+    """Whether a tensor of ``shape`` can be broadcast to ``full``."""
+    if len(shape) > len(full):
+        return False
+    return all(n in (1, m) for n, m in zip(reversed(shape), reversed(full), strict=False))
 
 
 def _no_rule(_inputs: Any, _parameters: Any) -> Outcome:

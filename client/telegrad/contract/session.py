@@ -85,16 +85,19 @@ class BaseSession(CreationOps["Tensor"]):
         """What gives ``tensor`` again, values and history, and does not keep its node alive, of which it is an output."""
         raise NotImplementedError
 
-    def _written(self, tensor: Any) -> int | None:
-        """How often the tensor's memory was written to; None where only a server can tell."""
+    def _written(self, tensor: Any) -> int:
+        """How often the tensor's memory was written to, as far as known here without asking a server."""
         raise NotImplementedError
 
     def _begin_block(self, preserve: bool) -> Any:
         """Note that a block begins, and with ``preserve`` which random numbers it draws."""
         raise NotImplementedError
 
+    def _leave_block(self, block: Any) -> None:
+        """Note that the block is over, whether it raised or not."""
+
     def _end_block(self, block: Any) -> Callable[[Callable[[], Any]], Any]:
-        """Note that the block ends; what calls a function as the block was called, with the same random numbers."""
+        """After a block that did not raise: what calls a function as the block was called, with the same random numbers."""
         raise NotImplementedError
 
     def _enclose(self, block: Any, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:

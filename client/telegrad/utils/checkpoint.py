@@ -32,7 +32,7 @@ class _Recompute:
 
     def __init__(self, name: str, block: Callable[[], list[Any]], check: bool) -> None:
         self.name = name
-        self.arguments: list[tuple[Any, Any]] = []
+        self.arguments: list[tuple[Any, int]] = []
         self._block = block
         self._check = check
         self._boundary: Sequence[Any] = ()
@@ -48,7 +48,7 @@ class _Recompute:
         """See ``telegrad.contract.custom.Backward``."""
         for tensor, version in self.arguments:
             now = tensor.session._written(tensor)
-            if now != version:
+            if now > version:
                 raise VersionError(
                     "one of the variables needed for gradient computation has been modified by an inplace operation: an argument "
                     f"of a checkpoint of {known_dtype(tensor)} {list(known_shape(tensor) or ())} is at version {now}; expected "
@@ -155,7 +155,10 @@ def _recorded(
     session: Any = given[0].session if given else current()
     versions = [(x, session._written(x)) for x in given]
     begin = session._begin_block(preserve)
-    result = function(*args, **kwargs)
+    try:
+        result = function(*args, **kwargs)
+    finally:
+        session._leave_block(begin)
     leaves, structure = flatten(result)
     again = session._end_block(begin)
 
@@ -163,7 +166,8 @@ def _recorded(
         return flatten(again(lambda: function(*args, **kwargs)))[0]
 
     tensors = [y if isinstance(y, Tensor) else None for y in leaves]
-    boundary, fresh, name = session._enclose(begin, tensors)
+    with no_grad():
+        boundary, fresh, name = session._enclose(begin, tensors)
     chosen = [i for i, y in enumerate(fresh) if y is not None]
     if not chosen:
         return result

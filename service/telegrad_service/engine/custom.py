@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from telegrad.contract import checks
-from telegrad.contract.custom import Backward, custom_op
-from telegrad.contract.errors import AutogradError, LeafError, SessionMismatchError
+from telegrad.contract.custom import Backward, check_gradient, custom_op
+from telegrad.contract.errors import ArgumentValueError, AutogradError, LeafError, SessionMismatchError
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad_service.engine.graph import Node, sequence
 from telegrad_service.engine.table import Entry, Plan
-from telegrad_service.engine.tensor import Engine, Tensor, apply
+from telegrad_service.engine.tensor import Engine, Tensor, apply, spec_of
 from telegrad_service.engine.writes import replace_history
 
 
@@ -96,10 +96,11 @@ def attach(
     node = Node(
         _plan(backward.name, positions, len(inputs), backward.saves, backward.materialize),
         {},
-        (backward, home, tuple([t.array for t in saved])),
+        (backward, home, *[t.array for t in saved]),
         tuple(edges),
         tuple(indexes),
-        *layouts[0],
+        layouts[0][0],
+        layouts[0][1],
         (),
         tuple(layouts[1:]) if len(layouts) > 1 else None,
     )
@@ -113,9 +114,48 @@ def attach(
         else:
             if id(tensor) in taken or tensor.requires_grad:
                 tensor = made[index] = apply(home, "view", (tensor,), {"shape": tensor.array.shape}, track=False)
+            if tensor.base is not None:
+                tensor.recorded = False  # it is a view in memory; its gradient is the node's
             tensor.node, tensor.output_index, tensor.tracks = node, index, True
             taken.add(id(tensor))
     return made
+
+
+class Deferred:
+    """The backward of a node whose function somebody else has: each walk must bring what to do. See ``Backward``.
+
+    Attributes:
+        action: what this walk brought.
+    """
+
+    def __init__(self, name: str, inputs: Sequence[Tensor], materialize: bool, saves: bool) -> None:
+        self.name = name
+        self._specs = [spec_of(x) for x in inputs]
+        self.materialize = materialize
+        self.saves = saves
+        self.action: Callable[[tuple[Any, ...]], Any] | None = None
+
+    def run(self, gradients: tuple[Any, ...]) -> Sequence[Any]:
+        """Do what this walk brought. Raises AutogradError where it brought nothing."""
+        if self.action is None:
+            raise AutogradError(
+                f"{self.name} runs a function that only the client has which recorded it; this backward brought nothing to do in "
+                "its place. Differentiate it from there, as long as the tensors are known there; or use telegrad.local()"
+            )
+        found = self.action(gradients)
+        if not isinstance(found, tuple) or len(found) != len(self._specs):  # pyright: ignore[reportUnknownArgumentType]
+            raise ArgumentValueError(f"a custom callback has one result for each of the {len(self._specs)} inputs of its node")
+        results: tuple[Any, ...] = found
+        for index, (gradient, spec) in enumerate(zip(results, self._specs, strict=True)):
+            if gradient is not None:
+                check_gradient(self.name, index, gradient, spec.shape, spec.dtype)
+        return results
+
+
+def deferred_of(node: Node) -> Deferred | None:
+    """What runs at a node whose function somebody else has; None for other nodes, and for one that was freed."""
+    backward = node.saved[0] if node.saved and isinstance(node.plan, CustomPlan) else None
+    return backward if isinstance(backward, Deferred) else None
 
 
 class Block(NamedTuple):

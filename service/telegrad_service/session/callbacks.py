@@ -11,6 +11,7 @@ from telegrad.contract.callbacks import Callback
 from telegrad.contract.commands import Command
 from telegrad.contract.errors import ArgumentValueError, AutogradError, TelegradError
 from telegrad.contract.hooks import Alive, Hook, Hooks
+from telegrad_service.engine.custom import Deferred, deferred_of
 from telegrad_service.engine.graph import Node
 from telegrad_service.engine.hooks import Target
 from telegrad_service.engine.tensor import Tensor
@@ -65,6 +66,7 @@ class CallbackRun:
         self.hooks: dict[int, Hooks] | None = {} if callbacks else None
         self.stopped = False
         self._places: list[Place] = []
+        self._deferred: list[Deferred] = []
         for index, callback in enumerate(callbacks):
             try:
                 self._add(index, callback)
@@ -85,6 +87,12 @@ class CallbackRun:
             if chosen >= count:
                 raise ArgumentValueError(f"that node has {count} output(s), there is no number {chosen}")
             hooks.of_output(chosen).add(self._function(index, callback))
+        elif callback.kind == "custom":
+            deferred = deferred_of(target) if isinstance(target, Node) else None
+            if deferred is None:
+                raise ArgumentValueError("a custom callback needs a node that attach made, and that was not freed")
+            deferred.action = self._function(index, callback)
+            self._deferred.append(deferred)
         elif callback.kind == "accumulated":
             if not leaf:
                 raise ArgumentValueError("an accumulated callback needs a leaf; this is a tensor that an op made")
@@ -159,6 +167,8 @@ class CallbackRun:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> bool:
+        for deferred in self._deferred:
+            deferred.action = None
         self.stopped = isinstance(value, Stopped)
         if value is not None and not self.stopped:
             for name in self._made:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +20,7 @@ from telegrad.contract.callbacks import names_bound
 from telegrad.contract.commands import (
     ABSENT,
     Apply,
+    Attach,
     Backward,
     Command,
     Create,
@@ -34,6 +36,7 @@ from telegrad.contract.commands import (
 from telegrad.contract.dtypes import as_dtype, from_numpy
 from telegrad.contract.errors import (
     ArgumentValueError,
+    AutogradError,
     ConflictError,
     NotFoundError,
     SessionClosedError,
@@ -44,7 +47,7 @@ from telegrad.contract.errors import (
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import find
 from telegrad.contract.scope import at_scope
-from telegrad_service.engine import autograd
+from telegrad_service.engine import autograd, custom
 from telegrad_service.engine.rules import load
 from telegrad_service.engine.table import ENTRIES
 from telegrad_service.engine.tensor import Engine, Tensor, compute
@@ -65,6 +68,11 @@ _NO_SCOPE: Final = contextlib.nullcontext()
 # Memory that an answer takes while it is made: a number as a Python object and as text, and a description.
 _JSON_NUMBER_BYTES: Final = 64
 _DESCRIPTION_BYTES: Final = 1024
+
+
+def _within(scope: str | None) -> AbstractContextManager[None]:
+    """The scope of a command."""
+    return _NO_SCOPE if scope is None else at_scope(scope)
 
 
 class BatchAnswer(NamedTuple):
@@ -118,6 +126,7 @@ class Session:
             Release: self._release,
             Seed: self._seed,
             Run: self._run,
+            Attach: self._attach,
         }
 
     # Commands ----------------------------------------------------------------------------------------------------------------
@@ -204,7 +213,7 @@ class Session:
             self._require_room(1 if count is None else count)
         token = modes.set_mode(command.grad_enabled)
         try:
-            with _NO_SCOPE if command.scope is None else at_scope(command.scope):
+            with _within(command.scope):
                 if in_place:
                     made: Any = apply_in_place(self.engine, op.name, inputs, dict(command.parameters))
                 else:
@@ -289,6 +298,28 @@ class Session:
         sizes = [count * x.array.size * x.array.itemsize for x in self._many(command.inputs, context)]
         scratch = count * autograd.largest_on_the_way(self._many(command.outputs, context))
         self._quota.admit("grad with is_grads_batched", sizes, scratch=scratch)
+
+    def _attach(self, command: Attach, context: _Context) -> None:
+        inputs = self._many(command.inputs, context)
+        outputs = [None if r is None else self._resolve(r, context) for r in command.outputs]
+        flows = [t is not None and i not in command.constants for i, t in enumerate(outputs)]
+        made = [t for t, flow in zip(outputs, flows, strict=True) if t is not None and flow]
+        if not made or any(i >= len(outputs) for i in command.constants):
+            raise ArgumentValueError("attach needs an output with a gradient, and 'constants' names outputs by position")
+        if not any(t.requires_grad for t in inputs):
+            raise AutogradError("attach needs an input that requires grad")
+        if len({id(t) for t in made}) < len(made) or any(t.requires_grad or t is x for t in made for x in inputs):
+            raise AutogradError("the outputs of attach must be different tensors that require no grad and are no inputs")
+        if any(not t.dtype.is_differentiable for t in made):
+            raise AutogradError("the outputs of attach must be floating point or complex, but for those in 'constants'")
+        backward = custom.Deferred(command.name, inputs, command.materialize, command.saves)
+        token = modes.set_mode(False)
+        try:
+            with _within(command.scope):
+                custom.attach(self.engine, backward, inputs, outputs, flows, [False] * len(outputs), ())
+        finally:
+            modes.reset_mode(token)
+        self._quota.hold(0, True)
 
     def _set(self, command: Set, context: _Context) -> None:
         tensor = self._resolve(command.tensor, context)

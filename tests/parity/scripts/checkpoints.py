@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from tests.parity.scripts.hooks import leaf
-from tests.parity.scripts.hooks import local_script as script
+from tests.parity.scripts.table import script
 from tests.parity.transcripts import attempt
 
 
@@ -139,8 +139,8 @@ def checkpoint_wrong_calls(tg: Any) -> Any:
     ]
 
 
-@script
-def checkpoint_draws_again_ours(tg: Any) -> Any:
+def drawing_again(tg: Any) -> Any:
+    """What a checkpoint that draws sees, with the same random numbers in backward and with others."""
     x: Any = leaf(tg, *[1.0] * 8)
     seen = []
     for preserve in (True, False):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.parity.scripts.hooks import leaf, local_script
-from tests.parity.scripts.hooks import local_script as script
+from tests.parity.scripts.table import script
 from tests.parity.transcripts import attempt
 
 
@@ -58,7 +58,7 @@ def custom_gradients_of_gradients(tg: Any) -> Any:
     return g.detach(), h
 
 
-@script
+@local_script
 def custom_with_saved_output(tg: Any) -> Any:
     def forward(ctx: Any, x: Any) -> Any:
         y = x.exp()
@@ -73,7 +73,7 @@ def custom_with_saved_output(tg: Any) -> Any:
     y = function(tg, forward, backward).apply(x)
     (g,) = tg.autograd.grad(y.sum(), x, create_graph=True)
     (h,) = tg.autograd.grad(g.sum(), x)
-    return g.detach(), h
+    return g.detach(), h.tolist()
 
 
 @script
@@ -237,7 +237,7 @@ def custom_split_form_and_defaults(tg: Any) -> Any:
     return x.grad, attempt(lambda: made.apply(x, other=3))
 
 
-@script
+@local_script
 def custom_once_differentiable(tg: Any) -> Any:
     made = function(tg, doubled, tg.autograd.function.once_differentiable(lambda _c, g: g * 2))
     x = leaf(tg, 1.0, 2.0)
@@ -371,7 +371,7 @@ def custom_writes(tg: Any) -> Any:
     ]
 
 
-@local_script
+@script
 def custom_changed_values(tg: Any) -> Any:
     def backward(ctx: Any, g: Any) -> Any:
         (x,) = ctx.saved_tensors
@@ -397,12 +397,12 @@ def custom_changed_values(tg: Any) -> Any:
     return [attempt(input_changed), attempt(output_changed)]
 
 
-@local_script
+@script
 def custom_views_cannot_be_written(tg: Any) -> Any:
     def run(forward: Any) -> Any:
         def write() -> Any:
             y = function(tg, forward, passed).apply(leaf(tg, 1.0, 2.0))
-            y.mul_(2)
+            return y.mul_(2)
 
         return attempt(write)
 
@@ -413,8 +413,9 @@ def custom_views_cannot_be_written(tg: Any) -> Any:
     return [run(lambda _c, x: x), run(lambda _c, x: x[:1]), x.grad]
 
 
-@local_script
-def custom_transforms(tg: Any) -> Any:
+def transformable(tg: Any, **more: Any) -> Any:
+    """A function of two tensors with two results that goes through transforms."""
+
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.save_for_backward(*inputs, output[1])
         ctx.save_for_forward(*inputs, output[1])
@@ -427,12 +428,15 @@ def custom_transforms(tg: Any) -> Any:
         a, b, e = ctx.saved_tensors
         return s * b + a * t, s * e
 
-    methods = {"setup_context": setup_context, "jvp": jvp}
-    made = function(tg, lambda a, b: (a * b, a.exp()), backward, generate_vmap_rule=True, **methods)
-    plain = function(tg, lambda a, b: (a * b, a.exp()), backward, **methods)
-    old = function(tg, lambda _c, a, b: (a * b, a.exp()), backward)
-    own = function(tg, lambda a, b: (a * b, a.exp()), backward, vmap=lambda _i, _d, a, b: ((a * b, a.exp()), 0), **methods)
-    both = function(tg, lambda a, b: (a * b, a.exp()), backward, vmap=lambda *_: None, generate_vmap_rule=True, **methods)
+    return function(tg, lambda a, b: (a * b, a.exp()), backward, setup_context=setup_context, jvp=jvp, **more)
+
+
+@script
+def custom_vmap_and_forward_mode(tg: Any) -> Any:
+    made = transformable(tg, generate_vmap_rule=True)
+    old = function(tg, doubled, passed)
+    own = transformable(tg, vmap=lambda _i, _d, a, b: ((a * b, a.exp()), 0))
+    both = transformable(tg, vmap=lambda *_: None, generate_vmap_rule=True)
 
     def total(a: Any, b: Any) -> Any:
         y, z = made.apply(a, b)
@@ -442,7 +446,7 @@ def custom_transforms(tg: Any) -> Any:
     vmap, fa = tg.func.vmap, tg.autograd.forward_ad
     y = vmap(total, (0, None))(a, b)
     mapped = tg.autograd.grad(y.sum(), [a, b])
-    x, w = a.detach(), b.detach()
+    x = a.detach()
 
     def forward_mode(cls: Any) -> Any:
         with fa.dual_level():
@@ -452,17 +456,31 @@ def custom_transforms(tg: Any) -> Any:
     return [
         y.detach(),
         mapped,
-        vmap(tg.func.grad(total))(x, x),
-        vmap(tg.func.grad(total), (0, None))(x, w),
+        vmap(lambda x: sum(own.apply(x, x)))(x),
+        attempt(lambda: vmap(transformable(tg).apply)(x, x)),
+        attempt(lambda: vmap(old.apply)(x)),
+        attempt(lambda: vmap(both.apply)(x, x)),
+        forward_mode(made),
+        attempt(lambda: forward_mode(old)),
+    ]
+
+
+@local_script
+def custom_transforms(tg: Any) -> Any:
+    made = transformable(tg, generate_vmap_rule=True)
+
+    def total(a: Any, b: Any) -> Any:
+        y, z = made.apply(a, b)
+        return y * y + z
+
+    a = leaf(tg, 1.0, 2.0, 3.0)
+    x, w = a.detach(), leaf(tg, 5.0).sum().detach()
+    return [
+        tg.func.vmap(tg.func.grad(total))(x, x),
+        tg.func.vmap(tg.func.grad(total), (0, None))(x, w),
         tg.func.hessian(total)(x[0], w),
         tg.func.jacrev(lambda x: made.apply(x, x))(x),
         tg.func.jacfwd(lambda x: made.apply(x, x))(x),
-        vmap(lambda x: sum(own.apply(x, x)))(x),
-        attempt(lambda: vmap(plain.apply)(x, x)),
-        attempt(lambda: vmap(old.apply)(x, x)),
-        attempt(lambda: vmap(both.apply)(x, x)),
-        forward_mode(made),
-        attempt(lambda: forward_mode(function(tg, doubled, passed))),
         tg.autograd.grad(made.apply(a, a)[0], a, tg.eye(3, dtype=tg.float64), is_grads_batched=True),
         tg.autograd.gradcheck(made.apply, (a, leaf(tg, 1.0, 2.0, 3.0)), check_forward_ad=True),
         tg.autograd.gradgradcheck(made.apply, (a, leaf(tg, 1.0, 2.0, 3.0))),

@@ -1,0 +1,186 @@
+"""Custom functions and checkpoints over remote tensors. Their backward runs here, while a backward is recorded (see ``_hooks``);
+the server is told which tensors are the results of one node. No code travels.
+"""
+
+# The underscores are for users: handles, recorder and session are one unit.
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from telegrad._autograd import name_of
+from telegrad._history import UNKNOWN, CustomNode, Node, next_number
+from telegrad._recorder import Foresight
+from telegrad.contract.commands import Attach, Set
+from telegrad.contract.custom import Backward, custom_op
+from telegrad.contract.errors import AutogradError
+from telegrad.contract.scope import current_scope
+
+if TYPE_CHECKING:
+    from telegrad._handle import Handle
+    from telegrad._recorder import Recorder
+
+
+def attach(
+    home: Recorder,
+    backward: Backward,
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    flows: Sequence[bool],
+    dirty: Sequence[bool],
+) -> list[Any]:
+    """Record that ``outputs`` are the results of one node; see ``BaseSession._attach``.
+
+    Raises AutogradError for inputs that were written to, and where the history of an input is not known here.
+    """
+    if any(dirty):
+        raise AutogradError(
+            f"{backward.name}: mark_dirty is not possible for remote tensors: the history of a changed tensor is the server's. "
+            "Return a new tensor, or use telegrad.local()"
+        )
+    names = [name_of(home, x, f"argument {i}") for i, x in enumerate(inputs)]
+    edges: list[tuple[int, Any, int]] = []
+    for position, x in enumerate(inputs):
+        history = x.history()
+        if history is not None:
+            edges.append((position, history, 0 if x._extra is None else x._extra.index))
+    specs = tuple([None if y is None else y._spec for y in outputs])
+    types = tuple([None if y is None else y.known_dtype() for y in outputs])
+    positions = tuple([position for position, _, _ in edges])
+    plan = Foresight(custom_op(backward.name), specs, types, positions, in_place=False, alive=home.hooked)
+    plan.single = len(specs) == 1
+    node = CustomNode(plan, edges, len(inputs), backward)
+    given = {id(x) for x in inputs}
+    made = list(outputs)
+    for index, y in enumerate(outputs):
+        if y is None or not flows[index]:
+            continue
+        if id(y) in given or y.history() is not None:
+            y = made[index] = y._apply("view", y, shape=tuple(y.shape))
+        given.add(id(y))
+    for index, y in enumerate(made):
+        if y is not None and flows[index]:
+            extra = y._extra
+            if extra is not None:
+                extra.base = None  # a view in memory only, see ``roots``; its history is the node's
+            y._node = node
+            if index:
+                y.extra().index = index
+    command = Attach(
+        backward.name,
+        tuple(names),
+        tuple([None if y is None else name_of(home, y, "output") for y in made]),
+        tuple([i for i, flow in enumerate(flows) if not flow]),
+        backward.materialize,
+        backward.saves,
+        current_scope(),
+    )
+    home.record(command, touches=tuple([y for y, flow in zip(made, flows, strict=True) if flow]))
+    return made
+
+
+def _apart(tensor: Handle) -> Any:
+    """The same values as another tensor without history; to be called while nothing is recorded."""
+    return tensor._apply("detach", tensor)
+
+
+def keep_output(home: Recorder, tensor: Any) -> Callable[[], Any]:
+    """What gives ``tensor`` again, and does not keep its node alive here; see ``BaseSession._keep_output``."""
+    index = 0 if tensor._extra is None else tensor._extra.index
+    node = tensor.history()
+    reference = weakref.ref(node) if isinstance(node, CustomNode) else None
+    kept = _second_name(home, tensor)
+
+    def restored() -> Any:
+        made = _second_name(home, kept)
+        made._node = UNKNOWN if reference is None else reference()
+        if index:
+            made.extra().index = index
+        return made
+
+    return restored
+
+
+def _second_name(home: Recorder, tensor: Any) -> Any:
+    """Another handle of the same tensor, that knows nothing of its history."""
+    made = home.tensor_class(home, home.name(), tensor._spec, None)
+    if tensor._spec is None:
+        made.extra().dtype = tensor.known_dtype()
+    name: str = tensor._name
+    home.roots[made._name] = home.roots.get(name, name)
+    home.record(Set(name, name=made._name))
+    return made
+
+
+def written(home: Recorder, tensor: Handle) -> int:
+    """How often the tensor's memory was changed by this client."""
+    return home.written.get(home.roots.get(tensor._name, tensor._name), 0)
+
+
+class Block:
+    """A checkpoint's block, from its beginning on: which tensors its ops are given."""
+
+    def __init__(self, home: Recorder, preserve: bool) -> None:
+        self._home = home
+        self._preserve = preserve
+        self._drawn = home.drawn
+        self._outer = home.block
+        self._given: dict[tuple[int, int], Handle] = {}
+        self._number = next_number()
+        home.block = self._given
+
+    def leave(self) -> None:
+        """The block is over, or has failed."""
+        self._home.block = self._outer
+        if self._outer is not None:
+            self._outer.update(self._given)
+
+    def end(self) -> Callable[[Callable[[], Any]], Any]:
+        """The block has ended; what runs it again."""
+        if self._preserve and self._home.drawn != self._drawn:
+            raise AutogradError(
+                "a checkpoint over remote tensors cannot draw the same random numbers again: draw them outside of the block and "
+                "give them to it, or pass preserve_rng_state=False where it does not matter, or use telegrad.local()"
+            )
+        return lambda run: run()
+
+    def enclose(self, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:
+        """See ``BaseSession._enclose``. Raises AutogradError where only the server knows a part of the block's graph."""
+        boundary: dict[tuple[int, int], Any] = {}
+        fresh: list[Any] = []
+        name = ""
+        seen: set[int] = set()
+        todo: list[Node] = []
+        for y in outputs:
+            history = y.history() if self._home.is_ours(y) else None
+            if history is UNKNOWN:
+                raise _unknown()
+            if not isinstance(history, Node) or history.number < self._number:
+                fresh.append(None)
+                continue
+            name = name or history.name()
+            todo.append(history)
+            fresh.append(_apart(y))
+        while todo:
+            node = todo.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            for _, target, index in node.edges:
+                if isinstance(target, Node) and target.number >= self._number:
+                    todo.append(target)
+                    continue
+                found = self._given.get((id(target), index))
+                if found is None or target is UNKNOWN:
+                    raise _unknown()
+                boundary[id(target), index] = found
+        return list(boundary.values()), fresh, name
+
+
+def _unknown() -> AutogradError:
+    return AutogradError(
+        "only the server knows part of the graph of this checkpoint's block (a tensor changed through a view, or a gradient with a "
+        "history); call the block without a checkpoint, or use telegrad.local()"
+    )

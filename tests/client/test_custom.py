@@ -1,0 +1,123 @@
+"""Custom functions and checkpoints over remote tensors: what they may do, what is freed, and what is refused by name."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import telegrad
+from telegrad.errors import AutogradError
+from tests.parity.scripts.functions import doubled, function, passed, scaled
+from tests.parity.scripts.hooks import leaf
+from tests.places import open_session
+
+checkpoint = telegrad.utils.checkpoint.checkpoint
+
+
+@pytest.fixture
+def session() -> Iterator[Any]:
+    with open_session("asgi") as opened:
+        yield opened
+
+
+def test_a_step_with_a_custom_function_is_one_request(session: Any) -> None:
+    x = leaf(telegrad, 1.0, 2.0)
+    session.flush()
+    y = scaled(telegrad).apply(x, 3.0)
+    y.sum().backward()
+
+    assert len(session._recorder.queue) == 5  # two products, the node, the sum and the backward
+    assert x.grad is not None
+    assert x.grad.tolist() == [6.0, 12.0]
+
+
+@pytest.mark.parametrize("ask", [lambda g: g.item(), repr, lambda g: g.tolist()])
+def test_a_backward_that_reads_values_is_refused(session: Any, ask: Any) -> None:
+    x = leaf(telegrad, 2.0)
+
+    def backward(_ctx: Any, g: Any) -> Any:
+        ask(g)
+        return g
+
+    y = function(telegrad, doubled, backward).apply(x)
+    with pytest.raises(AutogradError, match=r"custom function.*before the server computes anything.*telegrad\.local\(\)"):
+        y.sum().backward()
+    assert repr(x.grad) == "None"
+
+
+def test_a_backward_that_raises_ends_the_walk(session: Any) -> None:
+    def backward(_ctx: Any, _g: Any) -> Any:
+        raise KeyError("mine")
+
+    x = leaf(telegrad, 2.0)
+    with pytest.raises(KeyError, match="mine"):
+        function(telegrad, doubled, backward).apply(x).sum().backward()
+    assert repr(x.grad) == "None"
+    (x * 2).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2.0]
+
+
+def test_what_was_saved_is_released_after_the_backward(session: Any) -> None:
+    x = leaf(telegrad, 1.0, 2.0)
+    product = x * 2
+    y = scaled(telegrad).apply(product, 3.0).sum()
+    session.flush()
+    saved = weakref.ref(product)
+    del product
+    assert saved() is not None
+    y.backward()
+    session.flush()
+
+    assert saved() is None
+    with pytest.raises(AutogradError, match="backward through the graph a second time"):
+        y.backward()
+
+
+def test_nodes_die_with_what_they_made(session: Any) -> None:
+    x = leaf(telegrad, 1.0)
+    gc.disable()
+    try:
+        y = function(telegrad, doubled, passed).apply(x)
+        z = checkpoint(lambda x: x.exp(), x, use_reentrant=False)
+        assert len(session._recorder.hooked) == 2
+        session.flush()
+        del y, z
+        assert len(session._recorder.hooked) == 0
+    finally:
+        gc.enable()
+
+
+def test_graphs_that_only_the_server_knows_need_no_custom_function(session: Any) -> None:
+    x = leaf(telegrad, 1.0, 2.0)
+    alive = function(telegrad, doubled, passed).apply(x)
+    base = x * 2
+    base[0].mul_(3)
+    base.sum().backward()
+
+    assert x.grad is not None
+    assert x.grad.tolist() == [6.0, 2.0]
+    assert alive.requires_grad
+    with pytest.raises(AutogradError, match="only the server knows part of the graph"):
+        (alive * base).sum().backward()
+
+
+def test_what_a_server_cannot_do_is_refused_by_name(session: Any) -> None:
+    x = leaf(telegrad, 1.0, 2.0)
+    with pytest.raises(AutogradError, match="cannot draw the same random numbers again"):
+        checkpoint(lambda x: x * telegrad.rand(2), x, use_reentrant=False)
+    y = checkpoint(lambda x: x * telegrad.rand(2), x, use_reentrant=False, preserve_rng_state=False)
+    y.sum().backward()
+    assert x.grad is not None
+
+    def writing(x: Any) -> Any:
+        y = x * 2
+        y[0].mul_(3)
+        return y
+
+    with pytest.raises(AutogradError, match="only the server knows part of the graph of this checkpoint"):
+        checkpoint(writing, x, use_reentrant=False)
