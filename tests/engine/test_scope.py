@@ -50,6 +50,24 @@ def test_ops_in_place_and_of_several_outputs_belong_too(session):
     assert set(found.values()) == {"a", None}
 
 
+class Square(telegrad.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 2 * ctx.saved_tensors[0] * gradient
+
+
+def test_custom_functions_belong_too():
+    with telegrad.scope("own"):
+        y = Square.apply(telegrad.ones(2, requires_grad=True))
+
+    assert scopes(y.sum()) == {"custom": "own", "sum": None}
+
+
 def test_values_and_gradients_are_the_same_with_scopes(session):
     grads = []
     for name in (None, "part"):
