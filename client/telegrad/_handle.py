@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from telegrad._history import UNKNOWN, Described, Leaf, Node
-from telegrad.contract import dtypes
+from telegrad.contract import checks, dtypes
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import AutogradError
+from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import Shape, Spec
 from telegrad.contract.tensor.operations import TensorOps
 
@@ -178,6 +179,12 @@ class Handle(TensorOps):
         from telegrad._autograd import set_data  # it needs this module
 
         set_data(self, value)
+
+    def _check_turnable(self, name: str) -> None:
+        history = self.history()
+        is_view = self._extra is not None and self._extra.base is not None
+        is_leaf = history is None or isinstance(history, Leaf)  # what only the server knows has history for all we know
+        checks.check_turnable(name, history is not None, is_leaf, is_view, is_grad_enabled())
 
     def _cut_history(self) -> None:
         from telegrad._autograd import detach_in_place  # it needs this module

@@ -210,7 +210,7 @@ NO_OP_IN_PLACE = {"detach", "requires_grad", "zero"}
 NAMES_IN_PLACE = {
     *("absolute", "addr", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "clip", "conj_physical"),
     *("divide", "fix", "float_power", "greater", "greater_equal", "less", "less_equal", "multiply", "negative", "not_equal"),
-    *("subtract", "true_divide"),
+    *("squeeze", "subtract", "swapaxes", "swapdims", "t", "transpose", "true_divide", "unsqueeze"),
 }
 """Other names of ops in place, and compositions in place."""
 

@@ -123,6 +123,15 @@ def check_data(requires_grad: bool, dtype: DType) -> None:
         raise DTypeError("data set to a tensor that requires gradients must be floating point or complex dtype")
 
 
+def check_turnable(name: str, requires_grad: bool, is_leaf: bool, is_view: bool, grad_enabled: bool) -> None:
+    """Refuse to change a shape in place where history or a base would have to follow."""
+    if is_leaf and not is_view and requires_grad and grad_enabled:
+        raise leaf_in_place()
+    if is_view or not is_leaf:
+        what = "is a view" if is_view else "has history"
+        raise AutogradError(f"{name}: this tensor {what}, whose shape telegrad does not change in place; use {name[:-1]}()")
+
+
 CUT_VIEW: Final = "Can't detach views in-place. Use detach() instead: a view's history is that of the tensor it is a view of."
 
 

@@ -232,6 +232,9 @@ class Tensor(AbstractTensor):
             self.base = None
         self.array = value.array
 
+    def _check_turnable(self, name: str) -> None:
+        checks.check_turnable(name, self.requires_grad, self.is_leaf, self.base is not None, is_grad_enabled())
+
     def _cut_history(self) -> None:
         if self.base is not None:
             raise AutogradError(checks.CUT_VIEW)

@@ -107,3 +107,17 @@ def detaching_a_view_in_place(tg: Any) -> Any:
         return t.detach_()
 
     return [type(attempt(partial(cut, t))).__name__ for t in (x[:1], y[:1], tg.ones(2)[:1])]
+
+
+@script
+def shapes_change_in_place(tg: Any) -> Any:
+    x = tg.arange(6).reshape(2, 3).clone()
+    same = x
+    shapes = [x.unsqueeze_(0).shape, x.squeeze_().shape, x.t_().shape, x.transpose_(0, 1).shape, x.swapaxes_(0, -1).shape]
+    x.add_(1)
+    leaf = tg.ones(2, 3, requires_grad=True)
+    with tg.no_grad():
+        leaf.t_()
+    (leaf * tg.arange(6.0).reshape(3, 2)).sum().backward()
+    refused = attempt(lambda: tg.ones(2, 3, requires_grad=True).t_())
+    return [list(s) for s in shapes], same is x, x, leaf, leaf.grad, type(refused).__name__

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from telegrad.contract.dtypes import DTypeLike, Number
-from telegrad.contract.errors import DTypeError, ShapeError, UnsupportedDTypeError
+from telegrad.contract.errors import AutogradError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.tensor.base import TensorBase
 
 
@@ -131,6 +132,36 @@ class OtherNames(TensorBase):
             raise ShapeError(f"normal expects std >= 0.0, but found std {std}")
         return x.copy_(x.detach().randn_like() * std + mean)
 
+    # Shape in place ----------------------------------------------------------------------------------------------------------
+
+    def squeeze_(self, dim: int | Sequence[int] | None = None) -> Self:
+        """``squeeze`` in place. Raises AutogradError for a view and for a tensor with history: use ``squeeze`` there."""
+        return _turned("squeeze_", self, lambda x: x.squeeze() if dim is None else x.squeeze(dim))
+
+    def unsqueeze_(self, dim: int) -> Self:
+        """``unsqueeze`` in place. Raises AutogradError for a view and for a tensor with history: use ``unsqueeze`` there."""
+        return _turned("unsqueeze_", self, lambda x: x.unsqueeze(dim))
+
+    def t_(self) -> Self:
+        """``t`` in place. Raises AutogradError for a view and for a tensor with history: use ``t`` there."""
+        return _turned("t_", self, lambda x: x.t())
+
+    def transpose_(self, dim0: int, dim1: int) -> Self:
+        """``transpose`` in place. Raises AutogradError for a view and for a tensor with history: use ``transpose`` there."""
+        return _turned("transpose_", self, lambda x: x.transpose(dim0, dim1))
+
+    def swapaxes_(self, axis0: int, axis1: int) -> Self:
+        """``transpose_`` under numpy's name."""
+        return self.transpose_(axis0, axis1)
+
+    def swapdims_(self, dim0: int, dim1: int) -> Self:
+        """``transpose_`` under another name."""
+        return self.transpose_(dim0, dim1)
+
+    def _check_turnable(self, name: str) -> None:  # noqa: ARG002 - a subclass uses it
+        """Refuse to change the shape in place where history or a base would have to follow."""
+        raise AutogradError("the shape of a tensor of a running transform cannot be changed in place")
+
     def type(self, dtype: DTypeLike) -> Self:
         """``to(dtype)``."""
         return _any(self).to(dtype)
@@ -155,6 +186,13 @@ class OtherNames(TensorBase):
         """Zero within [-lambd, lambd], the element elsewhere. See ``nn.functional.hardshrink``."""
         x = _drawn("hardshrink", self)
         return x.masked_fill((x >= -lambd) & (x <= lambd), 0)
+
+
+def _turned(name: str, x: Any, turn: Callable[[Any], Any]) -> Any:
+    """The tensor with the same memory seen otherwise."""
+    x._check_turnable(name)
+    x.data = turn(x.data)
+    return x
 
 
 def _any(x: TensorBase) -> Any:
