@@ -21,6 +21,7 @@ PAGES = [
     ROOT / "docs" / "transforms.md",
     ROOT / "docs" / "graphs.md",
     ROOT / "docs" / "hooks.md",
+    ROOT / "docs" / "custom.md",
     ROOT / "client" / "README.md",
     ROOT / "service" / "README.md",
 ]
