@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -37,16 +38,17 @@ def functional(tg: Any) -> Any:
     return tg.nn.functional
 
 
+def loss_of_sizes_that_broadcast(loss: str, tg: Any) -> Any:
+    return getattr(functional(tg), loss)(vector(tg), vector(tg)[:, None])
+
+
 SIZES = "that is different to the input size"
 OLDER = "size_average and reduce args will be deprecated, please use reduction='{}' instead."
 FREEDOM = "degrees of freedom is <= 0"
 IMPLICIT = "Implicit dimension choice for {} has been deprecated"
 
 CALLS = [
-    *(
-        Call(lambda tg, loss=loss: getattr(functional(tg), loss)(vector(tg), vector(tg)[:, None]), SIZES)
-        for loss in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
-    ),
+    *(Call(partial(loss_of_sizes_that_broadcast, loss), SIZES) for loss in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")),
     Call(lambda tg: functional(tg).mse_loss(vector(tg), vector(tg)), ""),
     Call(lambda tg: functional(tg).kl_div(vector(tg), vector(tg)), "'batchmean' divides only by the batch size"),
     Call(lambda tg: functional(tg).kl_div(vector(tg), vector(tg), reduction="batchmean"), ""),

@@ -57,6 +57,7 @@ def with_older_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """A loss that takes PyTorch's positional order and its older arguments, and warns of those and of sizes that differ."""
     name = function.__name__
     order = _ORDER[name].split()
+    plain: Callable[..., Any] = function
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -76,7 +77,7 @@ def with_older_arguments(function: Callable[P, R]) -> Callable[P, R]:
             raise ArgumentTypeError(f"{name}(): argument 'target' must be Tensor, not {type(target).__name__}")
         if name in _LIKE_SIZES and isinstance(x, TensorBase) and isinstance(target, TensorBase):
             notices.sizes_that_broadcast(x, target)
-        return function(*(named.pop(order[0]),) if order[0] in named else (), **named)
+        return plain(*(named.pop(order[0]),) if order[0] in named else (), **named)
 
     return cast("Callable[P, R]", call)
 

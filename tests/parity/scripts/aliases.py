@@ -38,17 +38,21 @@ def a_detached_alias_raises_where_data_does_not(tg: Any) -> Any:
 @script
 def gradient_descent_by_data(tg: Any) -> Any:
     w: Any = tg.tensor([1.0, -2.0], dtype=tg.float64, requires_grad=True)
+
+    def differentiate(*, detach: bool) -> Any:
+        if w.grad is not None:
+            if detach:
+                w.grad.detach_()
+            w.grad.zero_()
+        (w * w).sum().backward()
+        return w.grad
+
     for _ in range(3):
-        if w.grad is not None:
-            w.grad.zero_()
-        (w * w).sum().backward()
-        w.data -= 0.1 * w.grad.data
+        gradient = differentiate(detach=False)
+        w.data -= 0.1 * gradient.data
     for _ in range(2):
-        if w.grad is not None:
-            w.grad.detach_()
-            w.grad.zero_()
-        (w * w).sum().backward()
-        w.data = w.data - 0.1 * w.grad
+        gradient = differentiate(detach=True)
+        w.data = w.data - 0.1 * gradient
     return w, w.grad, w._version
 
 
