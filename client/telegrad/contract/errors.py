@@ -16,6 +16,7 @@ TelegradError
 │   ├── LeafError                    an in-place change of a leaf, requires_grad of a non-leaf
 │   ├── UnusedInputError             an input that the outputs do not depend on
 │   ├── DerivativeMissingError       (NotImplementedError) an input whose derivative nobody implements
+│   ├── CheckpointError              a checkpointed block that gave other results the second time
 │   └── GradcheckError               gradients that disagree with finite differences
 ├── NumericalError                   (RuntimeError)     no result: a singular matrix, for example
 ├── LimitError                       (MemoryError)      a quota would be exceeded; nothing was allocated
@@ -171,6 +172,12 @@ class DerivativeMissingError(AutogradError, NotImplementedError):
     """An input whose derivative nobody implements, asked for in backward."""
 
     code, title = "derivative-missing", "No derivative of this input"
+
+
+class CheckpointError(AutogradError):
+    """A checkpointed block gave other results when it was run again."""
+
+    code, title = "checkpoint", "A checkpointed block changed"
 
 
 class GradcheckError(AutogradError):

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, cast
 
-from telegrad.contract.errors import ArgumentValueError, AutogradError, VersionError
+from telegrad.contract.errors import ArgumentValueError, CheckpointError, VersionError
 from telegrad.contract.hooks import known_dtype, known_shape
 from telegrad.contract.modes import enable_grad, is_grad_enabled, no_grad
 from telegrad.contract.tensor.tensor import Tensor
@@ -16,12 +16,6 @@ from telegrad.contract.transforms.wrapper import running
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential"]
 
 _CHECKS: Final = ("default", "none")
-
-
-class CheckpointError(AutogradError):
-    """A block gave other results when it was run again."""
-
-    code, title = "checkpoint", "A checkpointed block changed"
 
 
 class _Recompute:
