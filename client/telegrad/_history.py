@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from telegrad.contract.custom import of_context
 from telegrad.contract.errors import AutogradError
 from telegrad.contract.hooks import Hook, Hooks, HookTable, RemovableHandle
 from telegrad.contract.nodes import delivery_order, edge_positions, node_name, passes_gradient
@@ -212,6 +213,17 @@ class CustomNode(Node):
         self.backward: Backward | None = backward
         self.alive = HookTable(plan.alive)
         plan.alive.add(self.alive)
+
+    if not TYPE_CHECKING:  # for users; our own code must name what there is
+
+        def __getattr__(self, name: str) -> Any:
+            """What the function set on its context."""
+            if name in _SLOTS:
+                raise AttributeError(name)
+            return of_context(self.backward, name)
+
+
+_SLOTS: Final = frozenset((*Node.__slots__, *CustomNode.__slots__))
 
 
 class Described:

@@ -107,7 +107,7 @@ class _Run:
         self.materialize = ctx.materialize_grads
         self.saves = any(t is not None for t in ctx.to_save)
         self._function = function
-        self._ctx = ctx
+        self.context = ctx
         self._tensors = [y is not None for y in outputs]
         self._shapes = [
             (known_shape(x), known_dtype(x), n) if isinstance(x, Tensor) else None
@@ -117,7 +117,7 @@ class _Run:
     def run(self, gradients: tuple[Any, ...]) -> list[Any]:
         """See ``telegrad.contract.custom.Backward``."""
         shown = [g if there else None for g, there in zip(gradients, self._tensors, strict=True)]
-        result = _backward_of(self._function)(self._ctx, *shown)
+        result = _backward_of(self._function)(self.context, *shown)
         given = as_tuple(result)
         count = len(self._shapes)
         if len(given) > count and all(g is None for g in given[count:]):

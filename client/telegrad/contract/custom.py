@@ -6,8 +6,9 @@ import functools
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
+from telegrad.contract.checks import GRAPH_FREED
 from telegrad.contract.dtypes import DType
-from telegrad.contract.errors import DTypeError, ShapeError
+from telegrad.contract.errors import DTypeError, GraphFreedError, ShapeError
 from telegrad.contract.hooks import known_dtype, known_shape
 from telegrad.contract.ops import InputSlot, Op, Outcome
 
@@ -59,6 +60,23 @@ def check_gradient(name: str, index: int, gradient: Any, shape: Sequence[int] | 
             f"Function {name} returned an invalid gradient at index {index} - got {kind} for an input of {dtype}; "
             "take its real part"
         )
+
+
+def of_context(backward: Any, name: str) -> Any:
+    """What a custom function set on its context, whose place its node takes in PyTorch: ``y.grad_fn.saved_tensors``, say.
+
+    Args:
+        backward: the node's ``Backward``; None where it was freed.
+        name: of the attribute.
+
+    Raises GraphFreedError for the saved tensors of a node that was freed, AttributeError for what is not there.
+    """
+    if backward is None and name == "saved_tensors":
+        raise GraphFreedError(GRAPH_FREED)
+    context = getattr(backward, "context", None)
+    if context is None:
+        raise AttributeError(f"this node has no attribute '{name}'")
+    return getattr(context, name)
 
 
 def _expands(shape: Sequence[int], full: Sequence[int]) -> bool:

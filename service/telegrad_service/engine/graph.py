@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 import numpy as np
 
 from telegrad.contract import dtypes, modes
+from telegrad.contract.custom import of_context
 from telegrad.contract.errors import GraphFreedError, InternalError, VersionError
 from telegrad.contract.nodes import edge_positions, node_name
 from telegrad.contract.scope import active, current_scope
@@ -135,6 +136,14 @@ class Node:
     def metadata(self) -> dict[Any, Any]:
         """A dict for whatever users want to keep with the node."""
         return _hooks_for(self).metadata
+
+    if not TYPE_CHECKING:  # for users; our own code must name what there is
+
+        def __getattr__(self, name: str) -> Any:
+            """Of a custom function's node, what the function set on its context."""
+            if name in Node.__slots__ or self.plan.__class__ is Plan:
+                raise AttributeError(f"'Node' object has no attribute '{name}'")
+            return of_context(self.saved[0] if self.saved else None, name)
 
     def stand_in(self, index: int) -> Tensor:
         """A tensor without values of its own in the place of output ``index``."""

@@ -50,6 +50,16 @@ def custom_values_and_gradients(tg: Any) -> Any:
 
 
 @script
+def custom_nodes_show_their_context(tg: Any) -> Any:
+    x = leaf(tg, 1.0, 2.0)
+    y = scaled(tg).apply(x, 3.0)
+    (saved,) = y.grad_fn.saved_tensors
+    seen = [saved.detach(), y.grad_fn.factor, y.grad_fn.needs_input_grad, attempt(lambda: y.grad_fn.nothing)]
+    y.sum().backward()
+    return seen, attempt(lambda: y.grad_fn.saved_tensors), attempt(lambda: (x * 2).grad_fn.nothing)
+
+
+@script
 def custom_gradients_of_gradients(tg: Any) -> Any:
     x = leaf(tg, 1.0, 2.0)
     y = scaled(tg).apply(x, 3.0).sum()
