@@ -180,9 +180,9 @@ def _show(workload: Workload, workers: dict[str, Worker]) -> list[str]:
     missed: list[str] = []
     for peer, goal in workload.reach:
         if peer in workers:
-            ratio = _ratio(ours, workers[peer])
-            word = "reached" if ratio <= goal else "MISSED"
-            print(f"  goal: at most {goal:.2f}x {peer}: {ratio:.2f}x, {word}", flush=True)
-            if ratio > goal:
-                missed.append(f"{workload.title}: {ratio:.2f}x {peer}, goal {goal:.2f}x")
+            found = _ratio(ours, workers[peer])
+            word = "reached" if found <= goal else "MISSED"
+            print(f"  goal: at most {goal:.2f}x {peer}: {found:.2f}x, {word}", flush=True)
+            if found > goal:
+                missed.append(f"{workload.title}: {found:.2f}x {peer}, goal {goal:.2f}x")
     return missed

@@ -33,6 +33,7 @@ OPERATORS: Final = {
 
 _DOUBLE: Final = np.dtype(np.float64)
 _SINGLE: Final = np.dtype(np.float32)
+_NUMBERS: Final = (int, float)
 _STILL: Final = [0]
 """The write counter of a Python number."""
 
@@ -244,7 +245,7 @@ def _in_place(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
             or other.home is not self.home
             or not a.flags.writeable
             or ((self.tracks or other.tracks or other.base is not None) and is_grad_enabled())
-            or (alpha.__class__ is not int and alpha.__class__ is not float)
+            or alpha.__class__ not in _NUMBERS
         ):
             return None
         b = other.array

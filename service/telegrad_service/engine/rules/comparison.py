@@ -153,7 +153,7 @@ def _above(g: Any, self: Any, max: Any) -> Any:
 derivative("clamp_min", self=_not_below, min=_below)
 derivative("clamp_max", self=_not_above, max=_above)
 
-_BITS: Final = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
+_BITS: Final[dict[int, np.dtype[Any]]] = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 _MANY: Final = 4096
 """From about so many elements on, a choice by bits beats one by branches, up to ten times where the choice is hard to foresee."""
 

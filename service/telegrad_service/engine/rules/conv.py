@@ -120,7 +120,8 @@ def _convolution(self: Array, weight: Array, bias: Array | None = None, *, group
     windows = convolution_windows(batch.shape[2:], weight.shape[2:], parameters)
     out = weight.shape[0]
     if _by_sample(weight, windows, groups):
-        result = np.matmul(wide(weight).reshape(out, weight.size // max(out, 1)), _sample_columns(batch, windows))
+        matrix = wide(weight).reshape(out, weight.size // max(out, 1))
+        result: Array = np.matmul(matrix, _sample_columns(batch, windows))
         if bias is not None:
             result += bias[:, None]
         result = result.reshape(batch.shape[0], out, *windows.output)

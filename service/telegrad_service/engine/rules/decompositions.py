@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from telegrad.contract.errors import NumericalError
-from telegrad.contract.tensor.decompositions import has_vectors
+from telegrad.contract.matrices import has_vectors
 from telegrad_service.engine.formulas import F, is_complex
 from telegrad_service.engine.rules.linalg import adjoint, on_diagonal, require_free_phases
 from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel

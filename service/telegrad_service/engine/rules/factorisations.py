@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from telegrad.contract.errors import AutogradError, NumericalError
-from telegrad.contract.tensor.decompositions import has_vectors
+from telegrad.contract.matrices import has_vectors
 from telegrad_service.engine import factorise
 from telegrad_service.engine.formulas import F, is_complex
 from telegrad_service.engine.rules.decompositions import cholesky_gradient, inverse_gradient, solve_gradient

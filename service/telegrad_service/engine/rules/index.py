@@ -52,7 +52,7 @@ def _place(shape: Sequence[int], index: tuple[Any, ...]) -> tuple[Any, ...]:
 
 @kernel("getitem")
 def _getitem(self: Array, index: tuple[Any, ...]) -> Array:
-    return self[_place(self.shape, index)]
+    return np.asarray(self[_place(self.shape, index)])
 
 
 @kernel("_getitem_gradient")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from telegrad.contract.errors import NumericalError
-from telegrad.contract.tensor.decompositions import has_vectors
+from telegrad.contract.matrices import has_vectors
 from telegrad_service.engine import factorise
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rules.linalg import added, adjoint, decompose, scaled
