@@ -120,12 +120,12 @@ def _convolution(self: Array, weight: Array, bias: Array | None = None, *, group
     windows = convolution_windows(batch.shape[2:], weight.shape[2:], parameters)
     out = weight.shape[0]
     if _by_sample(weight, windows, groups):
-        matrix = wide(weight).reshape(out, weight.size // max(out, 1))
-        result: Array = np.matmul(matrix, _sample_columns(batch, windows))
+        rows = wide(weight).reshape(out, weight.size // max(out, 1))
+        samples = np.matmul(rows, _sample_columns(batch, windows))
         if bias is not None:
-            result += bias[:, None]
-        result = result.reshape(batch.shape[0], out, *windows.output)
-        return result if self.ndim == count + 2 else result[0]
+            samples += bias[:, None]
+        result = samples.reshape(batch.shape[0], out, *windows.output)
+        return result if self.ndim == count + 2 else np.asarray(result[0])
     matrix = wide(weight).reshape(groups, out // groups, math.prod(weight.shape[1:]))
     product = np.matmul(matrix, _columns(batch, windows, groups)).reshape(out, -1 if batch.shape[0] else 0)
     if bias is not None:
