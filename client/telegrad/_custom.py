@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from telegrad._autograd import name_of
-from telegrad._history import UNKNOWN, CustomNode, Node, next_number
+from telegrad._history import UNKNOWN, CustomNode, Node, Reach, next_number
 from telegrad._recorder import Foresight
 from telegrad.contract.commands import Attach, Set
 from telegrad.contract.custom import Backward, custom_op
@@ -45,7 +45,10 @@ def attach(
     for position, x in enumerate(inputs):
         history = x.history()
         if history is not None:
-            edges.append((position, history, 0 if x._extra is None else x._extra.index))
+            index = 0 if x._extra is None else x._extra.index
+            edges.append((position, history, index))
+            if home.block is not None:
+                home.block[id(history), index] = x
     specs = tuple([None if y is None else y._spec for y in outputs])
     types = tuple([None if y is None else y.known_dtype() for y in outputs])
     positions = tuple([position for position, _, _ in edges])
@@ -176,6 +179,12 @@ class Block:
                 if found is None or target is UNKNOWN:
                     raise _unknown()
                 boundary[id(target), index] = found
+        behind = Reach([t for x in boundary.values() if isinstance(x.history(), Node) for _, t, _ in x.history().edges])
+        if any(key in behind.nodes or key in behind.leaves for key, _ in boundary):
+            raise AutogradError(
+                "a checkpoint's block over remote tensors cannot use both a tensor and what it was made of; give it detached "
+                "tensors, call it without a checkpoint, or use telegrad.local()"
+            )
         return list(boundary.values()), fresh, name
 
 

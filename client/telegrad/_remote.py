@@ -280,6 +280,9 @@ class RemoteSession(BaseSession):
     def _end_block(self, block: Any) -> Callable[[Callable[[], Any]], Any]:
         return cast("_custom.Block", block).end()
 
+    def _grad_at(self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], create_graph: bool) -> Sequence[Any]:
+        return self.grad(outputs, inputs, vectors, create_graph=create_graph, allow_unused=True)  # `enclose` saw to the rest
+
     def _enclose(self, block: Any, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:
         return cast("_custom.Block", block).enclose(outputs)
 

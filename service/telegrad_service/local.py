@@ -126,6 +126,9 @@ class LocalSession(BaseSession):
     def _end_block(self, block: Any) -> Callable[[Callable[[], Any]], Any]:
         return functools.partial(custom.again, self._engine, block)
 
+    def _grad_at(self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], create_graph: bool) -> Sequence[Any]:
+        return autograd.grad_at(outputs, inputs, vectors, create_graph)
+
     def _enclose(self, block: Any, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:
         return custom.enclose(self._engine, block, outputs)
 

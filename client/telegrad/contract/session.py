@@ -100,6 +100,10 @@ class BaseSession(CreationOps["Tensor"]):
         """After a block that did not raise: what calls a function as the block was called, with the same random numbers."""
         raise NotImplementedError
 
+    def _grad_at(self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], create_graph: bool) -> Sequence[Any]:
+        """Gradients with respect to ``inputs``, which ``_enclose`` gave, as if none of these depended on another."""
+        raise NotImplementedError
+
     def _enclose(self, block: Any, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:
         """The block as one node would have it: tensors for the places outside of it that gradients of ``outputs`` go to, the
         outputs without history (None for those that it did not make), and the name of the node that made the first.

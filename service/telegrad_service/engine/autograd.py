@@ -105,16 +105,25 @@ def _gradients(
     allow_unused: bool,
     hooks: Mapping[int, Hooks] | None = None,
     anomaly: str | None = None,
+    bounded: bool = False,
 ) -> list[Tensor | None]:
-    """One walk; None for inputs that it did not reach."""
+    """One walk, with ``bounded`` one that ends at the inputs; None for inputs that it did not reach."""
     roots, cotangents = _cotangents(outputs, grad_outputs, create_graph)
     for position, tensor in enumerate(inputs):
         _check_tensor(tensor, f"inputs[{position}]", (*roots, tensor)[0])
         if not tensor.requires_grad:
             raise checks.input_without_grad()
     walk = _new_walk(inputs[0].home, retain_graph, create_graph, inputs, hooks, anomaly)
+    walk.bounded = bounded
     _walk(walk, roots, cotangents, accumulate=False)
     return _results(inputs, lambda position: walk.captured.pop(position, None), cotangents, allow_unused)
+
+
+def grad_at(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor], create_graph: bool
+) -> Sequence[Tensor | None]:
+    """Gradients of ``outputs`` with respect to ``inputs`` as if none of these depended on another; nothing behind is freed."""
+    return _gradients(outputs, inputs, vectors, create_graph, create_graph, allow_unused=True, bounded=True)
 
 
 def _results(

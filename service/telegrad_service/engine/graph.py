@@ -256,6 +256,7 @@ class Walk:
         self.wanted_leaves: dict[int, list[int]] = {}
         self.wanted_nodes: set[int] = set()
         self.needed: set[int] | None = None
+        self.bounded = False  # whether the walk ends at wanted nodes, though others that are wanted lie behind them
         for position, tensor in enumerate(wanted or ()):
             node = tensor.current_node()
             if node is None:
@@ -319,7 +320,7 @@ class Walk:
 
     def _note(self, node: Node, gradients: list[Any]) -> bool:
         """Keep the gradients that are asked for here; whether the walk goes on from this node."""
-        if node.retained is not None:
+        if node.retained is not None and not self.ends_at(node):
             for index, references in node.retained.items():
                 if gradients[index] is not None:
                     self.retained.extend((t, gradients[index]) for r in references if (t := r()) is not None)
@@ -330,8 +331,14 @@ class Walk:
                 self.captured[position] = gradient
         return self._leads_on(node, self.needed)
 
+    def ends_at(self, node: Node) -> bool:
+        """Whether a bounded walk ends here, so that hooks and retained gradients are another walk's."""
+        return self.bounded and node.number in self.wanted_nodes
+
     def _leads_on(self, node: Node, needed: set[int]) -> bool:
         """Whether an input of this node is wanted, or among those that are needed."""
+        if self.ends_at(node):
+            return False
         leaves = self.wanted_leaves
         return any(t.number in needed if isinstance(t, Node) else id(t) in leaves for t in node.edges)
 
@@ -624,7 +631,8 @@ def sum_to_shape(array: Array, shape: tuple[int, ...]) -> Array:
     if lead and array.flags.c_contiguous and array.dtype.kind == "f" and array.dtype.itemsize >= 4 and array.shape[lead:] == shape:
         rows = math.prod(array.shape[:lead])  # the gradient of a bias: a product with ones is three times faster than a sum
         if rows and array.size > rows:
-            return np.matmul(np.ones(rows, array.dtype), array.reshape(rows, array.size // rows)).reshape(shape)
+            summed: Array = np.matmul(np.ones(rows, array.dtype), array.reshape(rows, array.size // rows)).reshape(shape)
+            return summed
     axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and array.shape[lead + i] != 1)
     summed = array.sum(axis=axes, keepdims=True) if axes else array
     return np.asarray(summed).reshape(shape)

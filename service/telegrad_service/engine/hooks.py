@@ -119,7 +119,7 @@ class HookedWalk(Walk):
         try:
             self.schedule = schedule = Schedule(
                 [target for target, _, _ in self.seeds],
-                lambda target: target.edges if isinstance(target, Node) else (),
+                lambda target: target.edges if isinstance(target, Node) and not self.ends_at(target) else (),
                 lambda target: target.number if isinstance(target, Node) else LEAF,
                 self._goes_to,
             )
@@ -194,6 +194,9 @@ class HookedWalk(Walk):
     # Nodes -------------------------------------------------------------------------------------------------------------------
 
     def _run_node(self, node: Node, gradients: Gradients) -> None:
+        if self.ends_at(node):
+            self._capture(node, gradients)
+            return
         hooks = self._hooks_of(node)
         goes_on = self.needed is None or self.accumulate or self._leads_on(node, self.needed)
         if goes_on:

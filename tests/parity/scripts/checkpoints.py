@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from tests.parity.scripts.hooks import leaf
+from tests.parity.scripts.hooks import leaf, local_script
 from tests.parity.scripts.table import script
 from tests.parity.transcripts import attempt
 
@@ -42,6 +42,16 @@ def checkpoint_of_nested_results(tg: Any) -> Any:
     out = checkpoint(tg, block, x, factor=f)
     (out["a"] * out["b"][0]).sum().backward()
     return out["a"].detach(), out["b"][0].detach(), out["b"][1], out["b"][2], out["same"] is f, x.grad, f.grad
+
+
+@local_script
+def checkpoint_of_a_tensor_and_what_it_was_made_of(tg: Any) -> Any:
+    x, w = leaf(tg, 1.0, 2.0), leaf(tg, 3.0, 4.0)
+    h = (x * w).exp()
+    h.retain_grad()
+    y = checkpoint(tg, lambda h: (h * x).sin() + w * h, h)
+    y.sum().backward()
+    return h.grad, x.grad, w.grad
 
 
 @script
