@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +22,13 @@ from typing import IO
 
 import numpy as np
 
+from benchmarks.engine.worker import TURN_SECONDS
 from benchmarks.engine.workloads import WORKLOADS, Workload
 
 THREADS = "2"
+PAUSE_SECONDS = 0.1
+"""Before each turn: threads of the one before wait for more work in a loop, up to so long, and would share its cores."""
+
 KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "MALLOC_TOP_PAD_": str(64 * 2**20)}
 """glibc's environment variables for what ``telegrad_service.process`` tells it by calls."""
 
@@ -120,9 +125,9 @@ def run(name: str, seconds: float) -> tuple[dict[str, Worker], list[str]]:
                 workers[engine] = _start(engine, name, Path(folder))
                 workers[engine].calls = int(workers[engine].line())
             _check(name, workload, workers)
-            once = sum(w.calls * 0.05 / max(w.calls, 1) for w in workers.values())
-            for _ in range(max(5, min(200, int(seconds / once)))):
+            for _ in range(max(5, int(seconds / (len(workers) * (PAUSE_SECONDS + TURN_SECONDS))))):
                 for worker in workers.values():
+                    time.sleep(PAUSE_SECONDS)
                     worker.time()
         finally:
             for worker in workers.values():

@@ -2,7 +2,7 @@
 
     python -m benchmarks.engine.worker ENGINE WORKLOAD RESULT.npz
 
-The first line out is the number of calls that fit a twentieth of a second; then, for each line ``CALLS`` in, the seconds of one
+The first line out is the number of calls that make a turn; then, for each line ``CALLS`` in, the seconds of one
 call and the peak resident memory in KiB. The gradients of the first call are left in RESULT.npz for the parent to compare.
 """
 
@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 
 THREADS = 2
+
+TURN_SECONDS = 0.1
+"""How long a turn takes, about; a step that takes longer is a turn of its own."""
 
 
 def _torch() -> Any:
@@ -89,7 +92,7 @@ def main(engine: str, workload: str, path: str) -> None:
     step = step_of(engine, workload)
     np.savez(path, *[_array(a) for a in step()])
     step()
-    print(max(1, min(1000, int(0.05 / max(_time(step, 1), 1e-6)))), flush=True)
+    print(max(1, min(1000, int(TURN_SECONDS / max(_time(step, 1), 1e-6)))), flush=True)
     for line in sys.stdin:
         seconds = _time(step, int(line))
         print(seconds, _peak_kib(), flush=True)
