@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+import warnings
 import weakref
 from typing import Any
 
@@ -145,3 +146,29 @@ def test_a_checkpoint_refuses_what_it_cannot_do() -> None:
             checkpoint(lambda x: x * 2, x, use_reentrant=False, debug=True)
         with pytest.warns(UserWarning, match="use_reentrant parameter should be passed explicitly"):
             checkpoint(lambda x: x * 2, x)
+
+
+class Spoilt(telegrad.autograd.Function):
+    """Its gradient is no number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        return grad_outputs[0] * float("nan")
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
+def test_anomaly_mode_names_the_line_of_a_custom_function() -> None:
+    with telegrad.local(), telegrad.autograd.detect_anomaly():
+        spoilt = Spoilt.apply(telegrad.ones(2, requires_grad=True)).sum()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            with pytest.raises(RuntimeError, match="Function 'SpoiltBackward' returned nan values in its 0th output"):
+                spoilt.backward()
+
+    (warning,) = told
+    assert "Error detected in SpoiltBackward. Traceback of forward call" in str(warning.message)
+    assert "spoilt = Spoilt.apply(" in str(warning.message)

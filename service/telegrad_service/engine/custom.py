@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from telegrad.contract import checks
+from telegrad.contract import checks, watching
 from telegrad.contract.custom import Backward, check_gradient, custom_op
 from telegrad.contract.errors import ArgumentValueError, AutogradError, LeafError, SessionMismatchError
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad_service.engine.graph import Node, sequence
 from telegrad_service.engine.table import Entry, Plan
 from telegrad_service.engine.tensor import Engine, Tensor, apply, spec_of
+from telegrad_service.engine.watch import note_lines
 from telegrad_service.engine.writes import replace_history
 
 
@@ -104,6 +105,8 @@ def attach(
         (),
         tuple(layouts[1:]) if len(layouts) > 1 else None,
     )
+    if watching.watchers:
+        note_lines(node, home)
     taken = {id(x) for x in inputs}
     made = list(outputs)
     for index, tensor in enumerate(outputs):

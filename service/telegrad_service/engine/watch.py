@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from telegrad_service.engine.tensor import Engine
 
 
-def look_at(node: Node, home: Engine) -> None:
-    """A node was recorded while somebody watches."""
+def note_lines(node: Node, home: Engine) -> None:
+    """In anomaly mode, keep the lines that led to a node."""
     if is_anomaly_enabled() and home.watched:
         hooks = hooks_for(node)
         hooks.stack = users_stack()
         walk = current_walk()
         hooks.parent = walk.running if isinstance(walk, HookedWalk) else None
+
+
+def look_at(node: Node, home: Engine) -> None:
+    """A node was recorded while somebody watches."""
+    note_lines(node, home)
     packing = current_packing()
     if packing is not None:
         _pack(node, home, packing)
