@@ -254,3 +254,16 @@ def test_checks_that_make_no_sense_are_refused_as_in_the_reference(settings: dic
         gradcheck(telegrad.exp, (x,), **settings)
     with pytest.raises(AssertionError, match="check_fwd_over_rev or check_rev_over_rev"):
         gradgradcheck(telegrad.exp, (x,), check_rev_over_rev=False)
+
+
+@pytest.mark.parametrize("fast_mode", [False, True])
+def test_each_input_may_have_a_step_of_its_own(fast_mode):
+    x, large = variable(2), (variable(2, seed=1).detach() * 1e6).requires_grad_()
+
+    def function(a, b):
+        return (a * (b * 1e-6) ** 3).sum()
+
+    assert gradcheck(function, (x, large), eps=(1e-6, 1.0), fast_mode=fast_mode)
+    assert gradgradcheck(function, (x, large), eps=[1e-6, 1.0], fast_mode=fast_mode)
+    with pytest.raises(ValueError, match="eps has 1 steps for 2 inputs"):
+        gradcheck(function, (x, large), eps=(1e-6,), fast_mode=fast_mode)

@@ -17,11 +17,15 @@ from telegrad.contract.tensor.tensor import Tensor
 class _Tolerances(NamedTuple):
     """How far results may be apart; see ``gradcheck``."""
 
-    eps: float
+    eps: float | Sequence[float]
     atol: float
     rtol: float
     nondet: float
     check_dtypes: bool
+
+    def step(self, problem: Problem, variable: int) -> float:
+        """The step of the finite differences in one variable."""
+        return self.eps if isinstance(self.eps, (int, float)) else self.eps[problem.places[variable]]
 
 
 class _Wanted(NamedTuple):
@@ -39,7 +43,7 @@ def gradcheck(
     func: Callable[..., Any],
     inputs: Tensor | Sequence[Any],
     *,
-    eps: float = 1e-6,
+    eps: float | Sequence[float] = 1e-6,
     atol: float = 1e-5,
     rtol: float = 1e-3,
     raise_exception: bool = True,
@@ -64,7 +68,7 @@ def gradcheck(
             each time.
         inputs: the arguments; Tensors that require grad are differentiated, in float64 or complex128 for the default
             tolerances to hold.
-        eps: step of the finite differences.
+        eps: step of the finite differences, one for all inputs or one for each.
         atol: absolute tolerance.
         rtol: tolerance relative to the finite difference.
         raise_exception: raise on disagreement; False returns False instead.
@@ -99,7 +103,12 @@ def gradcheck(
         check_undefined_grad, check_batched_grad, check_batched_forward_grad, check_forward_ad, check_backward_ad, fast_mode
     )
     try:
-        _check(func, as_tuple(inputs), _Tolerances(eps, atol, rtol, nondet_tol, check_grad_dtypes), wanted)
+        steps = eps if isinstance(eps, (int, float)) else tuple(eps)
+        if isinstance(steps, tuple) and len(steps) != len(as_tuple(inputs)):
+            raise ArgumentValueError(
+                f"gradcheck(): eps has {len(steps)} steps for {len(as_tuple(inputs))} inputs; give one for each"
+            )
+        _check(func, as_tuple(inputs), _Tolerances(steps, atol, rtol, nondet_tol, check_grad_dtypes), wanted)
     except GradcheckError:
         if raise_exception:
             raise
@@ -123,7 +132,7 @@ def gradgradcheck(
     inputs: Tensor | Sequence[Any],
     grad_outputs: Tensor | Sequence[Tensor] | None = None,
     *,
-    eps: float = 1e-6,
+    eps: float | Sequence[float] = 1e-6,
     atol: float = 1e-5,
     rtol: float = 1e-3,
     gen_non_contig_grad_outputs: bool = False,
@@ -189,7 +198,7 @@ def gradgradcheck(
     return gradcheck(
         gradients,
         arguments + vectors,
-        eps=eps,
+        eps=eps if isinstance(eps, (int, float)) else (*eps, *[1e-6] * len(vectors)),
         atol=atol,
         rtol=rtol,
         raise_exception=raise_exception,
@@ -269,7 +278,9 @@ def _check_constant_outputs(problem: Problem, tolerances: _Tolerances) -> None:
     ]
     for variable, x in enumerate(problem.variables):
         directions = np.eye(components(x))
-        for i, derivative in zip(constant, problem.numerical(variable, directions, tolerances.eps, outputs=constant), strict=True):
+        for i, derivative in zip(
+            constant, problem.numerical(variable, directions, tolerances.step(problem, variable), outputs=constant), strict=True
+        ):
             if derivative.size and float(np.max(np.abs(derivative))) > tolerances.atol:
                 raise GradcheckError(
                     f"Numerical gradient for function expected to be zero: output {i} does not require grad, and it "
@@ -286,7 +297,7 @@ def _compare(problem: Problem, output: int, tolerances: _Tolerances) -> None:
     again = problem.analytical(output, vectors)
     for variable, (first, second) in enumerate(zip(analytical, again, strict=True)):
         x = problem.variables[variable]
-        (numerical,) = problem.numerical(variable, np.eye(components(x)), tolerances.eps, outputs=[place])
+        (numerical,) = problem.numerical(variable, np.eye(components(x)), tolerances.step(problem, variable), outputs=[place])
         close = np.isclose(first.T, numerical, rtol=tolerances.rtol, atol=tolerances.atol, equal_nan=True)
         if not close.all():
             raise GradcheckError(_difference(problem, variable, place, numerical, first.T, close))
@@ -302,7 +313,7 @@ def _agrees_in_a_direction(problem: Problem, output: int, tolerances: _Tolerance
     again = problem.analytical(output, v[None])
     for variable, (first, second) in enumerate(zip(analytical, again, strict=True)):
         u = _direction(random, components(problem.variables[variable]))
-        (along,) = problem.numerical(variable, u[None], tolerances.eps, outputs=[place])
+        (along,) = problem.numerical(variable, u[None], tolerances.step(problem, variable), outputs=[place])
         # Every element of the Jacobian may be off by atol, so the sum over all of them may be off by this much.
         atol = tolerances.atol * float(u.sum()) * float(v.sum())
         if not np.isclose(first[0] @ u, along[0] @ v, rtol=tolerances.rtol, atol=atol, equal_nan=True):
@@ -413,7 +424,7 @@ def _agrees_forward(
     problem: Problem, variable: int, directions: Real, places: Sequence[int], tolerances: _Tolerances, *, raises: bool
 ) -> bool:
     """Whether forward mode gives what differences give along ``directions``, for all outputs."""
-    measured = problem.numerical(variable, directions, tolerances.eps, outputs=places)
+    measured = problem.numerical(variable, directions, tolerances.step(problem, variable), outputs=places)
     found = problem.forward(variable, directions, outputs=places)
     # Along a direction every element of the Jacobian may be off by atol, and so their sum by this much.
     atol = tolerances.atol * float(np.abs(directions).sum(axis=1).max(initial=0.0))
