@@ -1,207 +1,58 @@
-"""Sessions in the server's own process: a bounded pool of threads computes, the event loop never does.
-
-One session does one thing at a time, in the order of arrival; sessions do not wait for each other.
-"""
+"""Sessions in the server's own process: a bounded pool of threads computes, the event loop never does."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
-from typing import Any, Final, TypeVar
+from typing import TypeVar
 
-from telegrad.contract.errors import NotFoundError, UnavailableError
-from telegrad.contract.limits import Limits, refuse
+from telegrad.contract.limits import Limits
 from telegrad_service import process
 from telegrad_service.hosts import verbs
-from telegrad_service.hosts.base import Answer, Host, Resident, Work
+from telegrad_service.hosts.base import Answer, Work
+from telegrad_service.hosts.queueing import Place, QueueingHost
 from telegrad_service.session.session import Session
 
 T = TypeVar("T")
 
-ID_BYTES: Final = 16
-"""Random bytes of a session id: 128 bits, so that none can be guessed."""
 
-_REAP_SECONDS: Final = (0.05, 30.0)
-"""Shortest and longest pause between two looks for idle sessions."""
-
-
-class _Place:
-    """A session and its queue: an asyncio lock wakes those who wait in the order of arrival."""
-
-    __slots__ = ("created", "gone", "lock", "number", "pending", "session", "used")
-
-    def __init__(self, session: Session, number: int) -> None:
-        self.session = session
-        self.number = number
-        self.lock = asyncio.Lock()
-        self.pending = 0
-        self.gone = False
-        self.created = session.created
-        self.used = time.monotonic()
-
-
-class InlineHost(Host):
-    """See ``Host``. Make it, ``start`` and ``stop`` it in one event loop."""
+class InlineHost(QueueingHost[Session]):
+    """See ``Host``."""
 
     def __init__(self, limits: Limits, *, compute_threads: int, max_waiting_requests: int) -> None:
         """Prepare a host whose sessions have these limits."""
-        self.limits = limits
-        self.state = "starting"
+        super().__init__(limits, max_waiting_requests=max_waiting_requests)
         self._threads = compute_threads
-        self._max_waiting = max_waiting_requests
-        self._waiting = 0
-        self._places: dict[str, _Place] = {}
-        self._count = 0
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._reaper: asyncio.Task[None] | None = None
         self._pool: ThreadPoolExecutor | None = None
 
     async def start(self) -> None:
         """See ``Host.start``."""
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="telegrad-compute")
-        self._reaper = asyncio.create_task(self._reap())
-        self.state = "ready"
-
-    def drain(self) -> None:
-        """See ``Host.drain``."""
-        self.state = "draining"
+        await super().start()
 
     async def stop(self, drain_seconds: float) -> int:
         """See ``Host.stop``."""
-        self.drain()
-        if self._reaper is not None:
-            self._reaper.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=drain_seconds)
-        unfinished = sum(place.pending > 0 for place in self._places.values())
-        for place in self._places.values():
-            place.gone = True
-            if not place.pending:
-                place.session.close()
-        self._places.clear()
+        unfinished = await super().stop(drain_seconds)
         if self._pool is not None:
             self._pool.shutdown(wait=not unfinished, cancel_futures=True)
-        self.state = "stopped"
         return unfinished
 
-    async def open(self, work: Work) -> Answer:
-        """See ``Host.open``."""
-        self._check_ready()
-        if len(self._places) >= self.limits.max_sessions:
-            raise refuse(
-                "the server",
-                len(self._places) + 1,
-                self.limits.max_sessions,
-                "max_sessions",
-                unit="sessions",
-                hint="delete sessions that are no longer needed",
-            )
-        self._count += 1
-        place = _Place(Session(secrets.token_urlsafe(ID_BYTES), self.limits), self._count)
-        self._places[place.session.id] = place
-        try:
-            return await self._queue(place, work)
-        except BaseException:
-            self._places.pop(place.session.id, None)
-            raise
+    async def _settle(self, place: Place[Session]) -> Session:
+        return Session(place.id, self.limits, created=place.created)
 
-    def require(self, session_id: str) -> None:
-        """See ``Host.require``."""
-        self._find(session_id)
+    async def _perform(self, resident: Session, work: Work) -> Answer:
+        return await self._compute(lambda: verbs.do(resident, work))
 
-    async def do(self, session_id: str, work: Work) -> Answer:
-        """See ``Host.do``."""
-        place = self._find(session_id)
-        self._check_ready()
-        if self._waiting >= self._max_waiting:
-            raise UnavailableError(
-                f"{self._waiting:,} requests wait for their turn already, permitted are {self._max_waiting:,} "
-                "(max_waiting_requests); try again later"
-            )
-        return await self._queue(place, work)
+    async def _vacate(self, resident: Session) -> None:
+        await self._compute(resident.close)
+        await self._compute(process.give_back)
 
-    async def close(self, session_id: str) -> None:
-        """See ``Host.close``."""
-        place = self._find(session_id)
-        del self._places[session_id]
-        place.gone = True
-        busy = place.pending > 0
-        freed = self._follow(self._free(place))
+    def _abandon(self, resident: Session, *, busy: bool) -> None:
         if not busy:
-            await freed
-
-    def list(self, after: int, limit: int) -> tuple[list[Resident], int | None]:
-        """See ``Host.list``."""
-        now = time.monotonic()
-        # Numbers grow with insertion, so the dictionary is in order.
-        page = [p for p in self._places.values() if p.number > after]
-        found = [Resident(p.session.id, p.created, 0.0 if p.pending else now - p.used) for p in page[:limit]]
-        return found, page[limit - 1].number if len(page) > limit else None
-
-    # How -------------------------------------------------------------------------------------------------------------------
-
-    def _check_ready(self) -> None:
-        if self.state != "ready":
-            raise UnavailableError(f"the server is {self.state}; try again later")
-
-    def _find(self, session_id: str) -> _Place:
-        place = self._places.get(session_id)
-        if place is None:
-            raise NotFoundError("there is no such session; it may have been deleted, or closed after its idle time")
-        return place
-
-    def _follow(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
-        """Run on even if the caller is cancelled: a thread cannot be, and the next in line must not start beside it."""
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
-        return asyncio.shield(task)
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever waited has it; nobody may be left to wait
-
-    def _queue(self, place: _Place, work: Work) -> asyncio.Future[Answer]:
-        # Counted here, not when the task first runs: a burst must not slip past the bound.
-        place.pending += 1
-        self._waiting += 1
-        return self._follow(self._turn(place, work))
-
-    async def _turn(self, place: _Place, work: Work) -> Answer:
-        waiting = True
-        try:
-            async with place.lock:
-                self._waiting -= 1
-                waiting = False
-                if place.gone:
-                    raise NotFoundError("the session was deleted before this request's turn came")
-                return await self._compute(lambda: verbs.do(place.session, work))
-        finally:
-            self._waiting -= waiting
-            place.pending -= 1
-            place.used = time.monotonic()
-
-    async def _free(self, place: _Place) -> None:
-        async with place.lock:
-            await self._compute(place.session.close)
-            await self._compute(process.give_back)
+            resident.close()
 
     async def _compute(self, function: Callable[[], T]) -> T:
         # A context of its own: a mode that one request sets must not be the next one's in the same thread.
         return await asyncio.get_running_loop().run_in_executor(self._pool, Context().run, function)
-
-    async def _reap(self) -> None:
-        idle_seconds = self.limits.idle_seconds
-        low, high = _REAP_SECONDS
-        while True:
-            await asyncio.sleep(min(max(idle_seconds / 10, low), high))
-            now = time.monotonic()
-            idle = [i for i, p in self._places.items() if not p.pending and now - p.used > idle_seconds]
-            for session_id in idle:
-                if session_id in self._places:
-                    await self.close(session_id)

@@ -103,14 +103,14 @@ class _Context:
 class Session:
     """A home of named tensors, their graphs, a random generator and stored programs. Not thread-safe: a host serialises access."""
 
-    def __init__(self, id: str, limits: Limits | None = None) -> None:
-        """Open an empty session; ``limits`` defaults to ``Limits()``."""
+    def __init__(self, id: str, limits: Limits | None = None, *, created: float | None = None) -> None:
+        """Open an empty session; ``limits`` defaults to ``Limits()``, ``created`` (seconds since 1970) to now."""
         self.id = id
         self.limits = limits or Limits()
         self.engine = Engine(self)
         self.names: dict[str, Tensor] = {}
         self.programs: dict[str, Program] = {}
-        self.created = time.time()
+        self.created = time.time() if created is None else created
         self.closed = False
         self._auto = 0
         self._answer_bytes = 0

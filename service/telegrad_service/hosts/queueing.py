@@ -1,0 +1,230 @@
+"""What hosts have in common: one session does one thing at a time, in the order of arrival; sessions do not wait for each other."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from abc import abstractmethod
+from collections.abc import Coroutine
+from typing import Any, Final, Generic, TypeVar
+
+from telegrad.contract.errors import NotFoundError, UnavailableError
+from telegrad.contract.limits import Limits, refuse
+from telegrad_service.hosts.base import Answer, Host, Resident, Work
+
+T = TypeVar("T")
+R = TypeVar("R")
+"""What a session is to its host: the session itself, or the process that has it."""
+
+ID_BYTES: Final = 16
+"""Random bytes of a session id: 128 bits, so that none can be guessed."""
+
+_REAP_SECONDS: Final = (0.05, 30.0)
+"""Shortest and longest pause between two looks for idle sessions."""
+
+
+class Place(Generic[R]):
+    """A session and its queue: an asyncio lock wakes those who wait in the order of arrival.
+
+    Attributes:
+        id: of the session.
+        number: grows from session to session.
+        created: seconds since 1970.
+        resident: the session as its host has it; None until its first turn.
+        lock: held by whoever has his turn.
+        pending: requests that run or wait.
+        gone: whether it was deleted.
+        used: when its last request ended, on the monotonic clock.
+    """
+
+    __slots__ = ("created", "gone", "id", "lock", "number", "pending", "resident", "used")
+
+    def __init__(self, number: int) -> None:
+        self.id = secrets.token_urlsafe(ID_BYTES)
+        self.number = number
+        self.created = time.time()
+        self.resident: R | None = None
+        self.lock = asyncio.Lock()
+        self.pending = 0
+        self.gone = False
+        self.used = time.monotonic()
+
+
+class QueueingHost(Host, Generic[R]):
+    """See ``Host``. Make it, ``start`` and ``stop`` it in one event loop. What a session lives in is for subclasses to say."""
+
+    def __init__(self, limits: Limits, *, max_waiting_requests: int) -> None:
+        """Prepare a host whose sessions have these limits."""
+        self.limits = limits
+        self.state = "starting"
+        self._max_waiting = max_waiting_requests
+        self._waiting = 0
+        self._places: dict[str, Place[R]] = {}
+        self._count = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._reaper: asyncio.Task[None] | None = None
+
+    # What subclasses say -----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def _settle(self, place: Place[R]) -> R:
+        """Give the session of that place a home; it is its turn."""
+
+    @abstractmethod
+    async def _perform(self, resident: R, work: Work) -> Answer:
+        """Do the work; it is the session's turn. Runs on even if nobody waits any more."""
+
+    @abstractmethod
+    async def _vacate(self, resident: R) -> None:
+        """Free everything of a session that is gone; it is its turn."""
+
+    @abstractmethod
+    def _abandon(self, resident: R, *, busy: bool) -> None:
+        """The host stops: free what can be freed at once; what is ``busy`` did not end in time."""
+
+    # The interface -----------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """See ``Host.start``."""
+        self._reaper = asyncio.create_task(self._reap())
+        self.state = "ready"
+
+    def drain(self) -> None:
+        """See ``Host.drain``."""
+        self.state = "draining"
+
+    async def stop(self, drain_seconds: float) -> int:
+        """See ``Host.stop``."""
+        self.drain()
+        if self._reaper is not None:
+            self._reaper.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=drain_seconds)
+        unfinished = sum(place.pending > 0 for place in self._places.values())
+        for place in self._places.values():
+            place.gone = True
+            if place.resident is not None:
+                self._abandon(place.resident, busy=place.pending > 0)
+        self._places.clear()
+        self.state = "stopped"
+        return unfinished
+
+    async def open(self, work: Work) -> Answer:
+        """See ``Host.open``."""
+        self._check_ready()
+        if len(self._places) >= self.limits.max_sessions:
+            raise refuse(
+                "the server",
+                len(self._places) + 1,
+                self.limits.max_sessions,
+                "max_sessions",
+                unit="sessions",
+                hint="delete sessions that are no longer needed",
+            )
+        self._count += 1
+        place: Place[R] = Place(self._count)
+        self._places[place.id] = place
+        try:
+            return await self._queue(place, work)
+        except BaseException:
+            if self._places.pop(place.id, None) is not None:
+                place.gone = True
+                self._follow(self._free(place))
+            raise
+
+    def require(self, session_id: str) -> None:
+        """See ``Host.require``."""
+        self._find(session_id)
+
+    async def do(self, session_id: str, work: Work) -> Answer:
+        """See ``Host.do``."""
+        place = self._find(session_id)
+        self._check_ready()
+        if self._waiting >= self._max_waiting:
+            raise UnavailableError(
+                f"{self._waiting:,} requests wait for their turn already, permitted are {self._max_waiting:,} "
+                "(max_waiting_requests); try again later"
+            )
+        return await self._queue(place, work)
+
+    async def close(self, session_id: str) -> None:
+        """See ``Host.close``."""
+        place = self._find(session_id)
+        del self._places[session_id]
+        place.gone = True
+        busy = place.pending > 0
+        freed = self._follow(self._free(place))
+        if not busy:
+            await freed
+
+    def list(self, after: int, limit: int) -> tuple[list[Resident], int | None]:
+        """See ``Host.list``."""
+        now = time.monotonic()
+        # Numbers grow with insertion, so the dictionary is in order.
+        page = [p for p in self._places.values() if p.number > after]
+        found = [Resident(p.id, p.created, 0.0 if p.pending else now - p.used) for p in page[:limit]]
+        return found, page[limit - 1].number if len(page) > limit else None
+
+    # How -------------------------------------------------------------------------------------------------------------------
+
+    def _check_ready(self) -> None:
+        if self.state != "ready":
+            raise UnavailableError(f"the server is {self.state}; try again later")
+
+    def _find(self, session_id: str) -> Place[R]:
+        place = self._places.get(session_id)
+        if place is None:
+            raise NotFoundError("there is no such session; it may have been deleted, or closed after its idle time")
+        return place
+
+    def _follow(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """Run on even if the caller is cancelled: what computes cannot be, and the next in line must not start beside it."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return asyncio.shield(task)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; nobody may be left to wait
+
+    def _queue(self, place: Place[R], work: Work) -> asyncio.Future[Answer]:
+        # Counted here, not when the task first runs: a burst must not slip past the bound.
+        place.pending += 1
+        self._waiting += 1
+        return self._follow(self._turn(place, work))
+
+    async def _turn(self, place: Place[R], work: Work) -> Answer:
+        waiting = True
+        try:
+            async with place.lock:
+                self._waiting -= 1
+                waiting = False
+                if place.gone:
+                    raise NotFoundError("the session was deleted before this request's turn came")
+                if place.resident is None:
+                    place.resident = await self._settle(place)
+                return await self._perform(place.resident, work)
+        finally:
+            self._waiting -= waiting
+            place.pending -= 1
+            place.used = time.monotonic()
+
+    async def _free(self, place: Place[R]) -> None:
+        async with place.lock:
+            if place.resident is not None:
+                await self._vacate(place.resident)
+                place.resident = None
+
+    async def _reap(self) -> None:
+        idle_seconds = self.limits.idle_seconds
+        low, high = _REAP_SECONDS
+        while True:
+            await asyncio.sleep(min(max(idle_seconds / 10, low), high))
+            now = time.monotonic()
+            idle = [i for i, p in self._places.items() if not p.pending and now - p.used > idle_seconds]
+            for session_id in idle:
+                if session_id in self._places:
+                    await self.close(session_id)
