@@ -91,6 +91,18 @@ class BatchAnswer(NamedTuple):
     arrays: dict[str, np.ndarray[Any, Any]]
 
 
+class Ran(NamedTuple):
+    """What runs of a program left.
+
+    Attributes:
+        names: the tensors that were asked for, by the program's names.
+        results: per run, the results of its ``read`` and ``grad`` commands, each with its ``index``.
+    """
+
+    names: dict[str, Tensor]
+    results: list[list[dict[str, Any]]]
+
+
 @dataclass(slots=True)
 class _Context:
     """What one command works with: the names in scope, the arrays that came with the request, those that go out again."""
@@ -421,21 +433,47 @@ class Session:
             raise ArgumentValueError("an output is no name that the program has at its end")
         self._require_free(command.outputs.values(), context)
         bound = {hole: self._resolve(reference, context) for hole, reference in command.inputs.items()}
+        ran = self.run_bound(program, bound, tuple(command.outputs), times=command.times, out=context.out)
+        for inner_name, name in command.outputs.items():
+            context.names[name] = ran.names[inner_name]
+        return {"results": ran.results}
+
+    def run_bound(
+        self,
+        program: Program,
+        bound: Mapping[str, Tensor],
+        outputs: Sequence[str] = (),
+        *,
+        times: int = 1,
+        out: dict[str, np.ndarray[Any, Any]] | None = None,
+    ) -> Ran:
+        """Run a program on tensors, stored in the session or not.
+
+        Args:
+            program: what to run.
+            bound: a tensor of this session's engine for each of the program's inputs.
+            outputs: which of ``program.names`` to give out after the last run.
+            times: how many runs in a row, each with the same tensors bound.
+            out: takes what reads with ``encoding`` ``buffer`` put out.
+
+        Raises:
+            TelegradError: of the command that failed, with ``run`` and ``command`` in its ``extra``. What came before it stands,
+                as in a batch.
+        """
+        out = {} if out is None else out
         runs: list[list[dict[str, Any]]] = []
-        local = _Context(dict(bound), context.buffers, context.out)
+        local = _Context(dict(bound), {}, out)
         try:
-            for run in range(command.times):
-                local = _Context(dict(bound), context.buffers, context.out)
+            for run in range(times):
+                local = _Context(dict(bound), {}, out)
                 self._local = local.names
                 runs.append(self._run_once(program, local, run))
         finally:
             self._local = {}
-        for inner_name, name in command.outputs.items():
-            context.names[name] = self._resolve(inner_name, local)
-        return {"results": runs}
+        return Ran({name: self._resolve(name, local) for name in outputs}, runs)
 
     def _run_once(self, program: Program, local: _Context, run: int) -> list[dict[str, Any]]:
-        """One run of a program; an error says which run and which command it was. What came before it stands, as in a batch."""
+        """One run of a program; an error says which run and which command it was."""
         results: list[dict[str, Any]] = []
         for index, inner in enumerate(program.commands):
             try:
@@ -573,4 +611,4 @@ def describe(name: str, tensor: Tensor) -> dict[str, Any]:
     }
 
 
-__all__ = ["BatchAnswer", "Session", "describe"]
+__all__ = ["BatchAnswer", "Ran", "Session", "describe"]
