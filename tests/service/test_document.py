@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 from openapi_spec_validator import validate
+from starlette.applications import Starlette
+from starlette.routing import Match, Mount
+from starlette.testclient import TestClient
 
 from telegrad.contract.commands import COMMANDS
 from telegrad_service.api import catalogue, export, reference
-from telegrad_service.api.app import create_app, methods_of
+from telegrad_service.api.app import create_app
+from telegrad_service.api.dispatch import find, methods_of
 from telegrad_service.api.routes import ENDPOINTS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -113,3 +117,26 @@ def test_the_reference_shows_every_op_and_the_text_of_its_formulas():
     assert "- Formula for other: `g * F.conjugate(self)`" in page
     assert "- No gradient: " in page
     assert "- Needs: scipy" in page
+
+
+def test_the_shortcut_finds_the_route_that_the_framework_would_find():
+    for endpoint in ENDPOINTS:
+        path = endpoint.path.replace("{", "").replace("}", "")
+        scope = {"type": "http", "method": endpoint.method, "path": path, "root_path": "", "headers": []}
+        routed = next(r for r in create_app().routes if r.matches(dict(scope))[0] == Match.FULL)
+
+        found = find(endpoint.method, path)
+
+        assert found is not None
+        assert found[0] is endpoint
+        assert found[0].path == routed.path
+        assert found[1] == routed.matches(dict(scope))[1]["path_params"]
+
+
+def test_an_application_mounted_in_another_one_answers_as_well():
+    with TestClient(Starlette(routes=[Mount("/inner", create_app())])) as client:
+        made = client.post("/inner/v1/sessions")
+
+        assert made.status_code == 201
+        assert client.get(f"/inner/v1/sessions/{made.json()['id']}").json()["tensors"] == 0
+        assert client.get("/inner/v1/sessions/none").json()["type"].endswith("not-found")

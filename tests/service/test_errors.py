@@ -173,7 +173,7 @@ def test_a_fault_of_ours_is_500_and_says_nothing(client, session, operation, mon
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError(SECRET)
 
-    monkeypatch.setattr("telegrad_service.api.app.Call", broken)
+    monkeypatch.setattr("telegrad_service.api.dispatch.Call", broken)
     method, path, _ = operation
 
     answer = client.request(method, address(path, session))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,8 +15,7 @@ from starlette.responses import Response
 
 from telegrad._version import __version__
 from telegrad.contract import codec
-from telegrad_service.api import document, errors
-from telegrad_service.api.call import Call
+from telegrad_service.api import dispatch, document, errors
 from telegrad_service.api.endpoint import Endpoint
 from telegrad_service.api.middleware import Frame
 from telegrad_service.api.routes import ENDPOINTS
@@ -74,8 +72,9 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
             response_model=None,
             openapi_extra=document.operation(endpoint),
         )
-    errors.install(app, methods_of)
-    app.add_middleware(Frame, methods_of=methods_of)
+    errors.install(app, dispatch.methods_of)
+    app.add_middleware(dispatch.Shortcut)
+    app.add_middleware(Frame, methods_of=dispatch.methods_of)
 
     def openapi() -> dict[str, Any]:
         frame = get_openapi(title=app.title, version=app.version, routes=app.routes)
@@ -91,21 +90,9 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
 
 
 def _adapt(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    """A route of the framework: what a mounted application is asked by, and where the document comes from."""
+
     async def handle(request: Request) -> Response:
-        host: Host = request.app.state.host
-        if host.state == "starting":
-            await host.start()
-        return await endpoint.handler(Call(request, endpoint))
+        return await dispatch.answer(endpoint, request)
 
     return handle
-
-
-_PATHS = [(re.compile(re.sub(r"{\w+}", "[^/]+", e.path)), e.method) for e in ENDPOINTS]
-
-
-def methods_of(path: str) -> list[str]:
-    """The methods that a path has, HEAD and OPTIONS included; none where there is no such page."""
-    found = {method for pattern, method in _PATHS if pattern.fullmatch(path)}
-    if "GET" in found:
-        found.add("HEAD")
-    return sorted(found | {"OPTIONS"}) if found else []

@@ -15,6 +15,7 @@ from telegrad.contract import codec, dtypes
 from telegrad.contract.errors import RequestError
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import check_sizes
+from telegrad_service.api import negotiation
 from telegrad_service.hosts.npy import NpyReader
 
 Array = npt.NDArray[Any]
@@ -28,32 +29,41 @@ class DisconnectedError(Exception):
     """The client went away before its body was complete: there is nobody to answer."""
 
 
+def _declared(request: Request, max_body_bytes: int) -> int | None:
+    """The length that the body is said to have. Raises PayloadTooLargeError where that is too much."""
+    text = negotiation.header(request.scope["headers"], b"content-length")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise RequestError("Content-Length is not a number")
+    declared = int(text[:32])
+    codec.check_body_bytes(declared, max_body_bytes)
+    return declared
+
+
 async def pieces(request: Request, max_body_bytes: int) -> AsyncIterator[bytes]:
     """The body as it arrives. Raises PayloadTooLargeError as soon as it is known to be too large."""
-    declared = request.headers.get("content-length")
-    if declared is not None:
-        if not (declared.isascii() and declared.isdigit()):
-            raise RequestError("Content-Length is not a number")
-        codec.check_body_bytes(int(declared[:32]), max_body_bytes)
+    declared = _declared(request, max_body_bytes)
     total = 0
-    while True:
+    more = True
+    while more:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise DisconnectedError
-        piece = message.get("body", b"")
+        piece: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
         total += len(piece)
         codec.check_body_bytes(total, max_body_bytes)
         if piece:
             yield piece
-        if not message.get("more_body", False):
-            break
-    if declared is not None and total != int(declared):
+    if declared is not None and total != declared:
         raise RequestError("the body has another length than Content-Length says")
 
 
 async def whole(request: Request, max_body_bytes: int) -> bytes:
     """The whole body."""
-    return b"".join([piece async for piece in pieces(request, max_body_bytes)])
+    found = [piece async for piece in pieces(request, max_body_bytes)]
+    return found[0] if len(found) == 1 else b"".join(found)
 
 
 class Reader(Protocol):

@@ -46,7 +46,7 @@ class Call:
         self.host: Host = request.app.state.host
         self.query: dict[str, Any] = negotiation.query(request.scope["query_string"], endpoint.query)
         offers = endpoint.offers if endpoint.offers_of is None else endpoint.offers_of(self.query)
-        self.media_type = negotiation.accept(request.headers, offers) if offers else ""
+        self.media_type = negotiation.accept(request.scope["headers"], offers) if offers else ""
 
     @property
     def limits(self) -> Limits:
@@ -73,11 +73,11 @@ class Call:
 
     def content_type(self) -> str:
         """The media type of the body. Raises UnsupportedMediaTypeError."""
-        return negotiation.content_type(self.request.headers, tuple(self.endpoint.bodies))
+        return negotiation.content_type(self.request.scope["headers"], self.endpoint.media_types)
 
     async def json(self) -> bytes:
         """The JSON body, unparsed; empty where it may be left out and was."""
-        if self.endpoint.body_required or "content-type" in self.request.headers:
+        if self.endpoint.body_required or any(name == b"content-type" for name, _ in self.request.scope["headers"]):
             self.content_type()
             return await bodies.whole(self.request, self.limits.max_body_bytes)
         body = await bodies.whole(self.request, self.limits.max_body_bytes)
@@ -122,13 +122,15 @@ class AnswerResponse(Response):
         self.body = b""
         self._pieces = answer.pieces
         self._nbytes = answer.nbytes
-        headers = {"content-length": str(self._nbytes)} if answer.status != 204 else {}
+        self.raw_headers = []
+        if answer.status != 204:
+            self.raw_headers.append((b"content-length", b"%d" % self._nbytes))
         if answer.media_type is not None:
             is_text = answer.media_type.startswith(("text/", "image/svg"))
-            headers["content-type"] = answer.media_type + ("; charset=utf-8" if is_text else "")
+            media_type = answer.media_type + ("; charset=utf-8" if is_text else "")
+            self.raw_headers.append((b"content-type", media_type.encode("latin-1")))
         if location is not None:
-            headers["location"] = location
-        self.init_headers(headers)
+            self.raw_headers.append((b"location", location.encode("latin-1")))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """See the ASGI specification."""

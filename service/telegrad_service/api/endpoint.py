@@ -5,6 +5,7 @@ Routing, checks and the OpenAPI document read the same row.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ class Query:
     default: Any = REQUIRED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Endpoint:
     """One method of one path.
 
@@ -73,6 +74,11 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     offers_of: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
 
+    @functools.cached_property
+    def media_types(self) -> tuple[str, ...]:
+        """The media types of the body."""
+        return tuple(self.bodies)
+
     @property
     def in_session(self) -> bool:
         """Whether the path names a session."""
@@ -83,7 +89,7 @@ class Endpoint:
         """The names in the path."""
         return re.findall(r"{(\w+)}", self.path)
 
-    @property
+    @functools.cached_property
     def offers(self) -> tuple[str, ...]:
         """The media types of a good answer."""
         return tuple(dict.fromkeys(m for forms in self.answers.values() for m in forms))

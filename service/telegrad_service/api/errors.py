@@ -67,15 +67,20 @@ def method_not_allowed(allowed: list[str]) -> tuple[TelegradError, dict[str, str
     return MethodNotAllowedError(f"the methods here are: {listed}"), {"allow": listed}
 
 
+def error_response(request: Request, error: TelegradError) -> Response:
+    """The answer that tells of an error which a handler raised."""
+    request_id = request.scope.get(REQUEST_ID_KEY, "")
+    if isinstance(error, InternalError):
+        log.error("request %s failed by a fault of telegrad's own", request_id, exc_info=error)
+    return problem_response(error, request_id)
+
+
 def install(app: FastAPI, methods_of: Callable[[str], list[str]]) -> None:
     """Let every exception that a route or the framework raises become a problem. ``methods_of(path)`` gives what a path allows."""
 
     async def telegrad_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, TelegradError)  # noqa: S101 - registered for these only
-        request_id = request.scope.get(REQUEST_ID_KEY, "")
-        if isinstance(error, InternalError):
-            log.error("request %s failed by a fault of telegrad's own", request_id, exc_info=error)
-        return problem_response(error, request_id)
+        return error_response(request, error)
 
     async def http_error(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 422

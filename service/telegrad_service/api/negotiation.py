@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
-
-from starlette.datastructures import Headers
 
 from telegrad.contract.codec import JSON_MEDIA_TYPE
 from telegrad.contract.errors import (
@@ -21,36 +20,55 @@ from telegrad.contract.errors import (
 from telegrad_service.api.endpoint import REQUIRED, Query
 
 _MAX_QUERY_FIELDS: Final = 32
+_MAX_REMEMBERED_CHARACTERS: Final = 256
 _QUALITY: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 
-def content_type(headers: Headers, accepted: Sequence[str]) -> str:
+Headers = Sequence[tuple[bytes, bytes]]
+"""Headers as the server hands them over: names in lower case, as often as they came."""
+
+
+def header(headers: Headers, name: bytes) -> str:
+    """The values of a header, joined as one; empty where there is none."""
+    return ",".join([str(value, "latin-1") for key, value in headers if key == name])
+
+
+def content_type(headers: Headers, accepted: tuple[str, ...]) -> str:
     """The media type of the body, one of ``accepted``. Raises UnsupportedMediaTypeError for others and for compressed bodies."""
-    encoding = headers.get("content-encoding", "identity").strip().lower()
-    if encoding != "identity":
+    encoding = header(headers, b"content-encoding").strip().lower()
+    if encoding not in ("", "identity"):
         raise UnsupportedMediaTypeError("the body must not be compressed: leave out Content-Encoding")
-    given = headers.getlist("content-type")
-    listed = ", ".join(accepted)
+    given = [value for key, value in headers if key == b"content-type"]
     if len(given) != 1:
-        raise UnsupportedMediaTypeError(f"the request needs one Content-Type: {listed}")
-    media_type, _, parameters = given[0].partition(";")
+        raise UnsupportedMediaTypeError(f"the request needs one Content-Type: {', '.join(accepted)}")
+    text = str(given[0], "latin-1")
+    return text if text in accepted else _media_type(text, accepted)
+
+
+def _media_type(given: str, accepted: tuple[str, ...]) -> str:
+    media_type, _, parameters = given.partition(";")
     media_type = media_type.strip().lower()
     if media_type not in accepted:
-        raise UnsupportedMediaTypeError(f"the Content-Type must be one of: {listed}")
+        raise UnsupportedMediaTypeError(f"the Content-Type must be one of: {', '.join(accepted)}")
     charset = re.search(r"charset\s*=\s*\"?([^\";\s]*)", parameters, re.IGNORECASE)
     if media_type == JSON_MEDIA_TYPE and charset is not None and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
         raise UnsupportedMediaTypeError("JSON bodies are UTF-8")
     return media_type
 
 
-def accept(headers: Headers, offers: Sequence[str]) -> str:
+def accept(headers: Headers, offers: tuple[str, ...]) -> str:
     """The offer that the Accept header likes best, the first where it does not care; raises NotAcceptableError.
 
     Source: RFC 9110, 12.5.1. A more specific range wins over a general one; ranges that cannot be read are left out.
     """
-    given = ",".join(headers.getlist("accept")).strip()
-    if not given:
+    given = header(headers, b"accept").strip()
+    if not given or given == "*/*":
         return offers[0]
+    # Clients say the same with each request; what is long is read anew each time, so that little is kept.
+    return _remembered_best(given, offers) if len(given) <= _MAX_REMEMBERED_CHARACTERS else _best(given, offers)
+
+
+def _best(given: str, offers: tuple[str, ...]) -> str:
     ranges: dict[str, float] = {}
     for part in given.split(","):
         name, *parameters = [p.strip() for p in part.split(";")]
@@ -71,6 +89,9 @@ def accept(headers: Headers, offers: Sequence[str]) -> str:
     if liking(best) == 0.0:
         raise NotAcceptableError(f"the answer can be had as: {', '.join(offers)}")
     return best
+
+
+_remembered_best = functools.lru_cache(maxsize=256)(_best)
 
 
 def query(raw: bytes, known: Sequence[Query]) -> dict[str, Any]:
