@@ -19,6 +19,7 @@ from telegrad.contract.limits import Limits
 
 PREFIX: Final = "TELEGRAD_"
 LOG_LEVELS: Final = ("critical", "error", "warning", "info", "debug")
+ISOLATIONS: Final = ("process", "inline")
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -33,8 +34,12 @@ class Settings:
             use every session.
         log_level: critical, error, warning, info or debug.
         access_log: whether to log a line for each request.
-        workers: server processes. Sessions live in the server's process, so there is exactly one.
-        compute_threads: threads that compute; a session uses one at a time.
+        workers: server processes that accept connections. Sessions belong to the one that made them, so there is exactly one.
+        isolation: process gives each session a process of its own, which cannot slow, crash or read another's; inline keeps all
+            sessions in the server's process.
+        request_seconds: a request that takes longer is given up and its session's process ended; with isolation inline there is
+            no such bound.
+        compute_threads: threads that compute with isolation inline; a session uses one at a time.
         max_waiting_requests: requests that may wait for their session's turn before further ones are refused with 503.
         drain_seconds: how long a stopping server waits for requests that it has begun.
         tune_process: whether to raise the garbage collector's threshold and to have glibc keep freed memory; local sessions heed
@@ -48,6 +53,8 @@ class Settings:
     log_level: str = "info"
     access_log: bool = False
     workers: int = 1
+    isolation: str = "process"
+    request_seconds: float = 300.0
     compute_threads: int = 32
     max_waiting_requests: int = 1000
     drain_seconds: float = 10.0
@@ -109,6 +116,12 @@ def _level(text: str) -> str:
     return text
 
 
+def _isolation(text: str) -> str:
+    if text not in ISOLATIONS:
+        raise ArgumentValueError(f"must be one of {', '.join(ISOLATIONS)}")
+    return text
+
+
 def _address(text: str) -> str:
     if not text or text != text.strip():
         raise ArgumentValueError("must be an address or a host name")
@@ -119,6 +132,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "host": _address,
     "port": _whole(0, 65535),
     "log_level": _level,
+    "isolation": _isolation,
     "workers": _whole(1, 1),
     "compute_threads": _whole(1, 1024),
     "max_json_depth": _whole(8, 500),  # Python's own parser recurses: 500 levels are safe

@@ -25,6 +25,7 @@ TelegradError
 ├── SessionError
 │   ├── SessionMismatchError         (RuntimeError)     tensors of different sessions in one call
 │   ├── SessionClosedError           (RuntimeError)     the session was closed
+│   ├── SessionLostError             (RuntimeError)     the session's process ended, and nothing of it was kept
 │   ├── NotFoundError                (LookupError)      no such session, tensor, program or page
 │   ├── ConflictError                (RuntimeError)     the name is taken, or the state forbids it
 │   └── DependentError               (RuntimeError)     needs the result of a command that failed earlier
@@ -226,6 +227,12 @@ class SessionClosedError(SessionError, RuntimeError):
     """The session was closed."""
 
     code, title = "session-closed", "Session is closed"
+
+
+class SessionLostError(SessionError, RuntimeError):
+    """The session's process ended, by a crash or because a request took too long, and nothing of it was kept."""
+
+    code, status, title = "session-lost", 410, "Session was lost"
 
 
 class NotFoundError(SessionError, LookupError):

@@ -24,6 +24,8 @@ from telegrad.contract import codec
 from telegrad.contract.errors import RequestError
 from telegrad_service import process
 from telegrad_service.api.app import create_app
+from telegrad_service.hosts.base import Host
+from telegrad_service.hosts.process import ProcessHost
 from telegrad_service.settings import Settings, unknown_variables
 
 log = logging.getLogger("telegrad.service")
@@ -122,6 +124,18 @@ class Server(uvicorn.Server):
                     log.info("telegrad listens on http://%s:%d", shown, port)
 
 
+def _host(settings: Settings) -> Host | None:
+    """Where sessions live; None is the application's own process."""
+    if settings.isolation == "inline":
+        return None
+    return ProcessHost(
+        settings.limits,
+        max_waiting_requests=settings.max_waiting_requests,
+        request_seconds=settings.request_seconds,
+        tune=settings.tune_process,
+    )
+
+
 def run(settings: Settings) -> int:
     """Serve until a signal says stop; returns the exit code."""
     logging.basicConfig(
@@ -136,7 +150,7 @@ def run(settings: Settings) -> int:
             "addresses other than loopback are allowed and there are no keys: whoever reaches the port may use every session"
         )
     process.tune(settings.tune_process)
-    app = create_app(settings)
+    app = create_app(settings, _host(settings))
     options: dict[str, Any] = {
         "host": settings.host,
         "port": settings.port,

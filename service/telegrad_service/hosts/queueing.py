@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Final, Generic, TypeVar
 
-from telegrad.contract.errors import NotFoundError, UnavailableError
+from telegrad.contract.errors import NotFoundError, TelegradError, UnavailableError
 from telegrad.contract.limits import Limits, refuse
 from telegrad_service.hosts.base import Answer, Host, Resident, Work
 
@@ -178,6 +178,10 @@ class QueueingHost(Host, Generic[R]):
             raise NotFoundError("there is no such session; it may have been deleted, or closed after its idle time")
         return place
 
+    def _gone(self, place: Place[R]) -> TelegradError:  # noqa: ARG002 - subclasses know of other ways to go
+        """The error for a request whose session went while it waited."""
+        return NotFoundError("the session was deleted before this request's turn came")
+
     def _follow(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
         """Run on even if the caller is cancelled: what computes cannot be, and the next in line must not start beside it."""
         task = asyncio.ensure_future(work)
@@ -203,7 +207,7 @@ class QueueingHost(Host, Generic[R]):
                 self._waiting -= 1
                 waiting = False
                 if place.gone:
-                    raise NotFoundError("the session was deleted before this request's turn came")
+                    raise self._gone(place)
                 if place.resident is None:
                     place.resident = await self._settle(place)
                 return await self._perform(place.resident, work)

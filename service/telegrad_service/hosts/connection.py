@@ -1,0 +1,120 @@
+"""The server's end of the connection to a session's process: one request at a time, large bodies in memory allocated once."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import Final, cast
+
+from telegrad.contract.errors import TelegradError
+from telegrad_service.hosts import frames
+from telegrad_service.hosts.base import Answer
+
+_SCRATCH_BYTES: Final = 64 * 1024
+_PIECE_BYTES: Final = 2**20
+"""Large bodies are handed to the socket in pieces of this size, the next one when there is room."""
+
+
+class WorkerGone(Exception):  # noqa: N818 - a signal between connection and host, never shown to users
+    """The session's process has closed the connection: it has ended."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Sends frames and receives their answers."""
+
+    def __init__(self) -> None:
+        self._scratch = bytearray(_SCRATCH_BYTES)
+        self._pending = bytearray()
+        self._header: bytes | None = None
+        self._body = bytearray()
+        self._filled = 0
+        self._answer: asyncio.Future[Answer | TelegradError | frames.Fault] | None = None
+        self._transport: asyncio.WriteTransport | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+        self.closed = False
+
+    @classmethod
+    async def over(cls, end: socket.socket) -> Connection:
+        """A connection over our end of a socket pair."""
+        _, protocol = await asyncio.get_running_loop().create_connection(cls, sock=end)
+        return protocol
+
+    async def ask(self, pieces: Sequence[frames.Piece]) -> Answer | TelegradError | frames.Fault:
+        """Send a request and wait for what comes of it. Raises WorkerGone."""
+        transport = self._transport
+        if transport is None or self.closed:
+            raise WorkerGone
+        answer = self._answer = asyncio.get_running_loop().create_future()
+        for piece in pieces:
+            view = memoryview(piece)
+            for start in range(0, len(view), _PIECE_BYTES):
+                await self._room.wait()
+                if self.closed:
+                    raise WorkerGone
+                transport.write(view[start : start + _PIECE_BYTES])
+        found: Answer | TelegradError | frames.Fault = await answer
+        return found
+
+    def close(self) -> None:
+        """Hang up: the process ends when it has nothing to do."""
+        if self._transport is not None:
+            self._transport.close()
+
+    # What asyncio calls --------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.BaseProtocol."""
+        self._transport = cast("asyncio.WriteTransport", transport)  # over a socket it is; uvloop's is no subclass
+
+    def pause_writing(self) -> None:
+        """See asyncio.BaseProtocol."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """See asyncio.BaseProtocol."""
+        self._room.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """See asyncio.BaseProtocol."""
+        self.closed = True
+        self._room.set()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(WorkerGone())
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """See asyncio.BufferedProtocol: the rest of a long body arrives in its place."""
+        if self._header is not None:
+            return memoryview(self._body)[self._filled :]
+        return memoryview(self._scratch)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio.BufferedProtocol."""
+        if self._header is not None:
+            self._filled += nbytes
+            self._finish_if_whole()
+            return
+        self._pending += memoryview(self._scratch)[:nbytes]
+        if len(self._pending) < frames.HEAD.size:
+            return
+        header_bytes, body_bytes = frames.HEAD.unpack_from(self._pending)
+        begin = frames.HEAD.size + header_bytes
+        if len(self._pending) < begin:
+            return
+        self._header = bytes(self._pending[frames.HEAD.size : begin])
+        self._body = bytearray(body_bytes)
+        rest = len(self._pending) - begin
+        self._body[:rest] = memoryview(self._pending)[begin:]
+        self._filled = rest
+        self._pending = bytearray()
+        self._finish_if_whole()
+
+    def _finish_if_whole(self) -> None:
+        if self._filled < len(self._body):
+            return
+        assert self._header is not None  # noqa: S101 - it came before the body
+        header, body = self._header, self._body
+        self._header, self._body, self._filled = None, bytearray(), 0
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(frames.read_answer(header, body))

@@ -1,0 +1,150 @@
+"""What passes between the server and a session's process: frames of a JSON header and raw bytes, nothing that could run.
+
+A frame is ``<IQ`` (bytes of the header, bytes of the body), the header as JSON, and the body: the request's JSON text and its
+arrays one after the other, or the answer's. Arrays are received straight into memory allocated once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from telegrad.contract import codec, errors
+from telegrad.contract.errors import InternalError, LimitError, TelegradError
+from telegrad_service.hosts.base import Answer, Array, Work
+
+Piece: TypeAlias = "bytes | memoryview"
+
+HEAD: Final = struct.Struct("<IQ")
+
+_JOIN_BYTES: Final = 64 * 1024
+"""Frames up to this size are sent in one call."""
+
+_MOST_PIECES: Final = 512
+"""Of one call of ``sendmsg``; the kernel takes 1,024."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault of ours in the session's process: the traceback's text, for the log."""
+
+    text: str
+
+
+def frame(header: dict[str, Any], body: Sequence[Piece] = ()) -> list[Piece]:
+    """The pieces of one frame; a small one is one piece."""
+    size = sum(len(p) for p in body)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    head = HEAD.pack(len(text), size) + text
+    return [b"".join([head, *body])] if size <= _JOIN_BYTES else [head, *body]
+
+
+def work_frame(work: Work) -> list[Piece]:
+    """A request as a frame. Its arguments are JSON values."""
+    layout: list[Any] = []
+    parts: list[Piece] = [work.body]
+    for name, array in work.buffers.items():
+        layout.append((name, array.dtype.str, array.shape))
+        parts.append(codec.array_bytes(array))
+    header = {
+        "verb": work.verb,
+        "arguments": dict(work.arguments),
+        "media_type": work.media_type,
+        "request_id": work.request_id,
+        "body": len(work.body),
+        "buffers": layout,
+    }
+    return frame(header, parts)
+
+
+def answer_frame(answer: Answer) -> list[Piece]:
+    """An answer as a frame."""
+    header = {"status": answer.status, "media_type": answer.media_type, "created": answer.created}
+    return frame(header, answer.pieces)
+
+
+def error_frame(error: TelegradError) -> list[Piece]:
+    """An error that the request itself raised, as a frame."""
+    return frame({"problem": error.problem()})
+
+
+def fault_frame(text: str) -> list[Piece]:
+    """A fault of ours, as a frame."""
+    return frame({"fault": text})
+
+
+def read_answer(header: bytes, body: bytearray) -> Answer | TelegradError | Fault:
+    """What a frame from the session's process says."""
+    value: dict[str, Any] = json.loads(header)
+    if "fault" in value:
+        return Fault(str(value["fault"]))
+    if "problem" in value:
+        return errors.from_problem(value["problem"])
+    pieces = (memoryview(body),) if body else ()
+    return Answer(pieces, value["media_type"], value["status"], value["created"])
+
+
+# In the session's process, which does one thing at a time: plain blocking calls. --------------------------------------------------
+
+
+def send(connection: socket.socket, pieces: Iterable[Piece]) -> None:
+    """Send all pieces without joining them."""
+    waiting = [memoryview(p).cast("B") for p in pieces if len(p)]
+    while waiting:
+        sent = connection.sendmsg(waiting[:_MOST_PIECES])
+        while waiting and sent >= len(waiting[0]):
+            sent -= len(waiting.pop(0))
+        if sent:
+            waiting[0] = waiting[0][sent:]
+
+
+def _fill(connection: socket.socket, view: memoryview) -> bool:
+    """Receive exactly as much as the view holds; False where the other side has closed."""
+    while len(view):
+        got = connection.recv_into(view)
+        if not got:
+            return False
+        view = view[got:]
+    return True
+
+
+def _skip(connection: socket.socket, nbytes: int) -> None:
+    """Receive so many bytes, and forget them."""
+    scratch = memoryview(bytearray(_JOIN_BYTES))
+    while nbytes and (got := connection.recv_into(scratch[: min(nbytes, len(scratch))])):
+        nbytes -= got
+
+
+def receive_work(connection: socket.socket) -> Work | None:
+    """The next request; None where the server has closed the connection. Raises LimitError where there is no memory for
+    it, and it has been skipped; InternalError for a frame that is none.
+    """
+    head = bytearray(HEAD.size)
+    if not _fill(connection, memoryview(head)):
+        return None
+    header_bytes, body_bytes = HEAD.unpack(head)
+    text = bytearray(header_bytes)
+    if not _fill(connection, memoryview(text)):
+        return None
+    header: dict[str, Any] = json.loads(text)
+    layout = [(name, np.dtype(dtype), tuple(shape)) for name, dtype, shape in header["buffers"]]
+    listed = header["body"] + sum(math.prod(shape) * dtype.itemsize for _, dtype, shape in layout)
+    if listed != body_bytes:
+        raise InternalError(f"a frame says {body_bytes:,} bytes and lists {listed:,}")
+    try:
+        body = bytearray(header["body"])
+        buffers: dict[str, Array] = {name: np.empty(shape, dtype) for name, dtype, shape in layout}
+    except MemoryError:
+        _skip(connection, body_bytes)
+        raise LimitError("the session's process has not enough memory for this request; release tensors, or send less") from None
+    for view in (memoryview(body), *(codec.array_bytes(array) for array in buffers.values())):
+        if not _fill(connection, view):
+            return None
+    return Work(header["verb"], bytes(body), header["arguments"], buffers, header["media_type"], header["request_id"])

@@ -1,0 +1,250 @@
+"""Where worker processes come from: forked from one warm helper, or spawned where the system cannot fork safely."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Final
+
+from telegrad.contract.errors import UnavailableError
+from telegrad.contract.limits import Limits
+from telegrad_service.hosts import warm, worker
+
+START_SECONDS: Final = 60.0
+"""How long the helper may take to import everything."""
+
+CAN_FORK: Final = sys.platform.startswith("linux")
+"""Elsewhere system libraries start threads of their own before a fork (macOS), or there is none (Windows)."""
+
+_ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+Ended = Callable[[int, int], None]
+"""``ended(pid, status)``: a worker has ended; the status is its exit code, or minus the signal."""
+
+
+def one_thread(environment: dict[str, str], threads: int) -> dict[str, str]:
+    """The environment in which BLAS uses so many threads; with one, none is started, so that a fork takes a whole process along."""
+    return environment | dict.fromkeys(_ONE_THREAD, str(threads))
+
+
+class Nursery(ABC):
+    """Makes workers, ends them, and says when one has ended."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Be ready to make workers."""
+
+    @abstractmethod
+    async def make(self, session_id: str, created: float) -> tuple[int, socket.socket]:
+        """A new worker's pid and the server's end of its connection. Raises UnavailableError where none can be made."""
+
+    @abstractmethod
+    def kill(self, pid: int) -> None:
+        """End a worker at once, in whatever it is; nothing happens if it has ended."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """End every worker that is left."""
+
+
+class Forking(Nursery):
+    """Workers forked from the warm helper, in 2 to 5 ms each."""
+
+    def __init__(self, limits: Limits, *, tune: bool, ended: Ended) -> None:
+        """Prepare; ``ended`` is called in the event loop."""
+        self._configuration = json.dumps({"limits": dataclasses.asdict(limits), "tune": tune})
+        self._ended = ended
+        self._helper: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._forks: dict[int, asyncio.Future[int]] = {}
+        self._alive: set[int] = set()
+        self._count = 0
+        self._ready: asyncio.Future[None] | None = None
+        self._starting = asyncio.Lock()
+
+    async def start(self) -> None:
+        """See ``Nursery.start``. A helper that has died is replaced by the next worker that is wanted."""
+        async with self._starting:
+            if self._control is not None:
+                return
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.setblocking(False)
+            with theirs:
+                self._helper = subprocess.Popen(  # noqa: ASYNC220, S603 - returns once the child has begun; our own module and numbers
+                    [sys.executable, "-m", warm.__name__, str(theirs.fileno()), self._configuration],
+                    pass_fds=[theirs.fileno()],
+                    env=one_thread(dict(os.environ), 1),
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            self._control = ours
+            loop = asyncio.get_running_loop()
+            ready = self._ready = loop.create_future()
+            loop.add_reader(ours, self._hear, ours)
+            try:
+                await asyncio.wait_for(ready, START_SECONDS)
+            except (TimeoutError, UnavailableError):
+                self._lose()
+                raise UnavailableError("the process that makes sessions did not start; the server's log says why") from None
+
+    async def make(self, session_id: str, created: float) -> tuple[int, socket.socket]:
+        """See ``Nursery.make``."""
+        await self.start()
+        control = self._control
+        if control is None:
+            raise UnavailableError("the process that makes sessions has ended; try again")
+        self._count += 1
+        number = self._count
+        forked = self._forks[number] = asyncio.get_running_loop().create_future()
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                message = json.dumps({"fork": number, "id": session_id, "created": created}).encode()
+                socket.send_fds(control, [message], [theirs.fileno()])
+            pid = await asyncio.wait_for(forked, START_SECONDS)
+        except (OSError, TimeoutError) as error:
+            ours.close()
+            self._lose()
+            raise UnavailableError("the process that makes sessions does not answer; try again") from error
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            self._forks.pop(number, None)
+        ours.setblocking(False)
+        return pid, ours
+
+    def kill(self, pid: int) -> None:
+        """See ``Nursery.kill``."""
+        if self._control is not None:
+            with contextlib.suppress(OSError):
+                self._control.send(json.dumps({"kill": pid}).encode())
+
+    async def stop(self) -> None:
+        """See ``Nursery.stop``. The helper ends with its connection, and its workers with it."""
+        helper = self._helper
+        self._lose()
+        if helper is not None:
+            await asyncio.to_thread(helper.wait)
+
+    def _hear(self, control: socket.socket) -> None:
+        """What the helper says."""
+        try:
+            data = control.recv(warm.MESSAGE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lose()
+            return
+        message: dict[str, Any] = json.loads(data)
+        if "ended" in message:
+            self._alive.discard(message["ended"])
+            self._ended(message["ended"], message["status"])
+        elif "forked" in message:
+            self._alive.add(message["pid"])
+            forked = self._forks.get(message["forked"])
+            if forked is not None and not forked.done():
+                forked.set_result(message["pid"])
+            else:
+                self.kill(message["pid"])  # nobody waits for it any more
+        elif "failed" in message:
+            forked = self._forks.get(message["failed"])
+            if forked is not None and not forked.done():
+                forked.set_exception(UnavailableError(f"no process could be made for the session ({message['reason']}); try later"))
+        elif self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
+
+    def _lose(self) -> None:
+        """The helper has gone, or shall go; its workers go with it."""
+        control, self._control = self._control, None
+        if control is None:
+            return
+        asyncio.get_running_loop().remove_reader(control)
+        control.close()
+        gone = UnavailableError("the process that makes sessions has ended; try again")
+        waiting = [f for f in (self._ready, *self._forks.values()) if f is not None and not f.done()]
+        for future in waiting:
+            future.set_exception(gone)
+        alive, self._alive = self._alive, set()
+        for pid in alive:
+            self._ended(pid, -signal.SIGKILL)
+
+
+class Spawning(Nursery):
+    """Workers started anew, each importing everything: for systems where a fork is not safe."""
+
+    def __init__(self, limits: Limits, *, tune: bool, ended: Ended) -> None:
+        """Prepare; ``ended`` is called in the event loop."""
+        self._limits = limits
+        self._tune = tune
+        self._ended = ended
+        self._workers: dict[int, Any] = {}
+        self._watching: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """See ``Nursery.start``: nothing has to be prepared."""
+
+    async def make(self, session_id: str, created: float) -> tuple[int, socket.socket]:
+        """See ``Nursery.make``."""
+        ours, theirs = socket.socketpair()
+        context = multiprocessing.get_context("spawn")
+        with theirs:
+            process = context.Process(
+                target=worker.spawned, args=(theirs, session_id, created, self._limits, self._tune), daemon=True
+            )
+            try:
+                await asyncio.to_thread(self._start, process)
+            except OSError as error:
+                ours.close()
+                raise UnavailableError("no process could be started for the session; try again later") from error
+        pid = process.pid
+        assert pid is not None  # noqa: S101 - it was started
+        self._workers[pid] = process
+        task = asyncio.ensure_future(self._watch(pid, process))
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
+        ours.setblocking(False)
+        return pid, ours
+
+    @staticmethod
+    def _start(process: Any) -> None:
+        before = {name: os.environ.get(name) for name in _ONE_THREAD}
+        os.environ.update(one_thread({}, 1))  # inherited when BLAS is loaded there; nothing reads it here any more
+        try:
+            process.start()
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+    async def _watch(self, pid: int, process: Any) -> None:
+        await asyncio.to_thread(process.join)
+        self._workers.pop(pid, None)
+        self._ended(pid, process.exitcode)
+
+    def kill(self, pid: int) -> None:
+        """See ``Nursery.kill``."""
+        process = self._workers.get(pid)
+        if process is not None:
+            process.kill()
+
+    async def stop(self) -> None:
+        """See ``Nursery.stop``."""
+        for process in self._workers.values():
+            process.kill()
+        if self._watching:
+            await asyncio.wait(self._watching)

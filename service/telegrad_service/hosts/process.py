@@ -1,0 +1,162 @@
+"""A process for each session: what one does cannot slow, crash or read another, and what takes too long is ended.
+
+numpy cannot be interrupted from inside; a process can be bounded in memory and killed at a deadline. The server's own process
+only passes bytes on: requests are parsed and checked where the session lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from telegrad.contract.errors import DeadlineError, InternalError, NotFoundError, SessionLostError, TelegradError
+from telegrad.contract.limits import Limits
+from telegrad_service.hosts import frames
+from telegrad_service.hosts.base import Answer, Work
+from telegrad_service.hosts.connection import Connection, WorkerGone
+from telegrad_service.hosts.nursery import CAN_FORK, Forking, Nursery, Spawning
+from telegrad_service.hosts.queueing import Place, QueueingHost
+
+log = logging.getLogger("telegrad.service")
+
+_REMEMBERED: Final = 10_000
+"""Lost sessions that are remembered, so that their users learn what happened."""
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A session's process.
+
+    Attributes:
+        session_id: of the session that lives there.
+        pid: of the process.
+        connection: to it.
+        overdue: whether it was ended because a request took too long.
+        let_go: whether the connection was closed from here.
+        lost: whether it ended while it was needed.
+    """
+
+    session_id: str
+    pid: int
+    connection: Connection
+    overdue: bool = False
+    let_go: bool = False
+    lost: bool = False
+
+
+class ProcessHost(QueueingHost[Worker]):
+    """See ``Host``."""
+
+    def __init__(
+        self, limits: Limits, *, max_waiting_requests: int, request_seconds: float, tune: bool = True, fork: bool = CAN_FORK
+    ) -> None:
+        """Prepare a host whose sessions have these limits.
+
+        Args:
+            limits: of each session; ``max_session_bytes`` also bounds the memory of its process.
+            max_waiting_requests: requests that may wait for their session's turn.
+            request_seconds: a request that takes longer is given up, and its session's process ended.
+            tune: whether the processes are tuned for computing, see ``telegrad_service.process``.
+            fork: whether workers are forked from a warm helper; else each is started anew.
+        """
+        super().__init__(limits, max_waiting_requests=max_waiting_requests)
+        self._request_seconds = request_seconds
+        nursery = Forking if fork else Spawning
+        self._nursery: Nursery = nursery(limits, tune=tune, ended=self._ended)
+        self._workers: dict[int, Worker] = {}
+        self._lost: OrderedDict[str, str] = OrderedDict()
+
+    async def start(self) -> None:
+        """See ``Host.start``."""
+        await self._nursery.start()
+        await super().start()
+
+    async def stop(self, drain_seconds: float) -> int:
+        """See ``Host.stop``. What has not ended by then is ended."""
+        unfinished = await super().stop(drain_seconds)
+        await self._nursery.stop()
+        return unfinished
+
+    async def _settle(self, place: Place[Worker]) -> Worker:
+        pid, end = await self._nursery.make(place.id, place.created)
+        worker = Worker(place.id, pid, await Connection.over(end))
+        self._workers[pid] = worker
+        return worker
+
+    async def _perform(self, resident: Worker, work: Work) -> Answer:
+        deadline = asyncio.get_running_loop().call_later(self._request_seconds, self._overdue, resident)
+        try:
+            found = await resident.connection.ask(frames.work_frame(work))
+        except WorkerGone:
+            raise self._lose(resident) from None
+        finally:
+            deadline.cancel()
+        if isinstance(found, Answer):
+            return found
+        if isinstance(found, TelegradError):
+            raise found
+        log.error("request %s failed by a fault of telegrad's own in its session's process\n%s", work.request_id, found.text)
+        raise InternalError("telegrad failed by a fault of its own; the server's log tells more under this request_id")
+
+    async def _vacate(self, resident: Worker) -> None:
+        self._let_go(resident)
+
+    def _abandon(self, resident: Worker, *, busy: bool) -> None:
+        self._let_go(resident)
+        if busy:
+            self._nursery.kill(resident.pid)
+
+    def _find(self, session_id: str) -> Place[Worker]:
+        try:
+            return super()._find(session_id)
+        except NotFoundError:
+            if session_id in self._lost:
+                raise SessionLostError(self._lost[session_id]) from None
+            raise
+
+    def _gone(self, place: Place[Worker]) -> TelegradError:
+        lost = self._lost.get(place.id)
+        return super()._gone(place) if lost is None else SessionLostError(lost)
+
+    def _let_go(self, worker: Worker) -> None:
+        """Hang up; the process ends when it has nothing to do."""
+        worker.let_go = True
+        worker.connection.close()
+
+    def _overdue(self, worker: Worker) -> None:
+        worker.overdue = True
+        self._nursery.kill(worker.pid)
+
+    def _lose(self, worker: Worker) -> TelegradError:
+        """The session of a process that has ended is gone; the error for the request that was there."""
+        self._let_go(worker)
+        worker.lost = True
+        reason = "a request took too long and was ended" if worker.overdue else "its process ended unexpectedly"
+        self._remember(worker.session_id, f"the session was lost: {reason}. Open a new one")
+        place = self._places.pop(worker.session_id, None)
+        if place is not None:
+            place.gone, place.resident = True, None
+        if worker.overdue:
+            return DeadlineError(
+                f"the request took longer than {self._request_seconds:g} seconds (request_seconds) and was ended, and its session "
+                "with it; open a new one, and send less at once"
+            )
+        return SessionLostError("the session's process ended unexpectedly, and the session with it; open a new one")
+
+    def _remember(self, session_id: str, what: str) -> None:
+        self._lost[session_id] = what
+        while len(self._lost) > _REMEMBERED:
+            self._lost.popitem(last=False)
+
+    def _ended(self, pid: int, status: int) -> None:
+        """A process has ended, perhaps while no request was there to notice."""
+        worker = self._workers.pop(pid, None)
+        if worker is None:
+            return
+        if worker.lost or not worker.let_go:
+            log.warning("the process %d of a session ended with status %d", pid, status)
+        if not worker.let_go:
+            self._lose(worker)

@@ -1,0 +1,95 @@
+"""A session's own process: receives requests one by one, does them, and sends what came of it.
+
+Imported by the warm helper before it forks, so nothing here may start a thread or call BLAS at import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import signal
+import socket
+import sys
+import traceback
+from contextvars import Context
+from pathlib import Path
+from typing import Final
+
+from telegrad.contract.errors import LimitError, TelegradError
+from telegrad.contract.limits import Limits
+from telegrad_service import process
+from telegrad_service.hosts import frames, verbs
+from telegrad_service.hosts.base import Work
+from telegrad_service.session.session import Session
+
+SPARE_BYTES: Final = 512 * 2**20
+"""Address space beside what a session may hold and what one command may need meanwhile: text of answers, Python's own objects."""
+
+_PAGES_FILE: Final = Path("/proc/self/statm")
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def bound_memory(limits: Limits) -> None:
+    """Let allocations fail, instead of the machine, where a session would need far more than its limits foresee.
+
+    Address space is what can be bounded without rights: what the process has now, what a session may hold, and as much again
+    for the working memory of one command. Where the system cannot say or bound it, limits alone hold.
+    """
+    try:
+        import resource
+
+        pages = int(_PAGES_FILE.read_text(encoding="ascii").split()[0])
+    except (ImportError, OSError):
+        return
+    wanted = pages * resource.getpagesize() + 2 * limits.max_session_bytes + SPARE_BYTES
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+
+
+def die_with_parent() -> None:
+    """End when the process that forked this one ends, even in the middle of a computation: on Linux; elsewhere after it."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def serve(connection: socket.socket, session_id: str, created: float, limits: Limits) -> None:
+    """Do what comes over the connection until it closes."""
+    bound_memory(limits)
+    session = Session(session_id, limits, created=created)
+    while True:
+        try:
+            work = frames.receive_work(connection)
+        except LimitError as error:
+            frames.send(connection, frames.error_frame(error))
+            continue
+        if work is None:
+            return
+        # A context of its own: a mode that one request sets must not be the next one's.
+        pieces = Context().run(_do, session, work)
+        del work
+        frames.send(connection, pieces)
+        del pieces
+
+
+def _do(session: Session, work: Work) -> list[frames.Piece]:
+    try:
+        return frames.answer_frame(verbs.do(session, work))
+    except TelegradError as error:
+        return frames.error_frame(error)
+    except Exception:  # noqa: BLE001 - the server logs it under the request's id, and answers with a problem
+        return frames.fault_frame(traceback.format_exc())
+
+
+def spawned(connection: socket.socket, session_id: str, created: float, limits: Limits, tuned: bool) -> None:
+    """The whole life of a worker that was not forked from a warm helper but started anew."""
+    process.tune(tuned)
+    run(connection, session_id, created, limits)
+
+
+def run(connection: socket.socket, session_id: str, created: float, limits: Limits) -> None:
+    """``serve``, and an orderly end where the server goes away first."""
+    gc.enable()
+    with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        serve(connection, session_id, created, limits)

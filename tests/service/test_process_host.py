@@ -1,0 +1,396 @@
+"""A process for each session: neighbours notice nothing, what is overdue is ended, nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from telegrad.contract import codec
+from telegrad.contract.errors import (
+    DeadlineError,
+    InternalError,
+    LimitError,
+    NotFoundError,
+    SessionLostError,
+    ShapeError,
+    UnavailableError,
+)
+from telegrad.contract.limits import Limits
+from telegrad_service.hosts import frames, warm
+from telegrad_service.hosts.base import Work
+from telegrad_service.hosts.process import ProcessHost
+
+LINUX = Path("/proc/self/status").exists()
+needs_proc = pytest.mark.skipif(not LINUX, reason="looks at processes under /proc")
+
+
+def make_host(limits: Limits | None = None, *, seconds: float = 60.0, waiting: int = 100, fork: bool = True) -> ProcessHost:
+    return ProcessHost(limits or Limits(), max_waiting_requests=waiting, request_seconds=seconds, fork=fork)
+
+
+def run(scenario: Callable[[ProcessHost], Awaitable[Any]], host: ProcessHost | None = None) -> Any:
+    """The scenario with a started host, which is stopped at the end."""
+
+    async def whole() -> Any:
+        used = host or make_host()
+        await used.start()
+        try:
+            return await scenario(used)
+        finally:
+            await used.stop(10)
+
+    return asyncio.run(whole())
+
+
+async def opened(host: ProcessHost) -> str:
+    answer = await host.open(Work("open", body=b'{"seed": 0}'))
+    assert answer.created is not None
+    return answer.created
+
+
+async def batch(host: ProcessHost, session: str, *commands: dict[str, Any]) -> dict[str, Any]:
+    answer = await host.do(session, Work("batch", body=json.dumps({"commands": commands}).encode()))
+    value: dict[str, Any] = json.loads(b"".join(answer.pieces))
+    return value
+
+
+def create(name: str, data: Any, **fields: Any) -> dict[str, Any]:
+    return {"command": "create", "id": name, "data": data, **fields}
+
+
+def op(name: str, *inputs: Any, to: str, **parameters: Any) -> dict[str, Any]:
+    return {"command": "apply", "op": name, "inputs": list(inputs), "parameters": parameters, "outputs": [to]}
+
+
+def read(name: str) -> dict[str, Any]:
+    return {"command": "read", "tensor": name}
+
+
+def pid_of(host: ProcessHost, session: str) -> int:
+    return next(w.pid for w in host._workers.values() if w.session_id == session)
+
+
+def of_process(pid: int, what: str) -> str:
+    return Path(f"/proc/{pid}/{what}").read_text()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def ended(pid: int) -> None:
+    for _ in range(500):
+        if not is_alive(pid):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"process {pid} is still there")
+
+
+LONG = [op("matmul", "big", "big", to=f"product{i}") for i in range(200)]
+
+
+async def begin_long(host: ProcessHost, session: str) -> asyncio.Future[Any]:
+    """A computation of many seconds that has begun."""
+    await batch(host, session, op("ones", to="big", size=[1500, 1500], dtype="float64"))
+    computing = asyncio.ensure_future(batch(host, session, *LONG))
+    await asyncio.sleep(0.1)
+    assert not computing.done()
+    return computing
+
+
+@pytest.mark.parametrize("fork", [True, False], ids=["forked", "spawned"])
+def test_sessions_compute_in_processes_of_their_own_and_share_no_names(fork):
+    async def scenario(host: ProcessHost) -> None:
+        first, second = await opened(host), await opened(host)
+        assert len({os.getpid(), pid_of(host, first), pid_of(host, second)}) == 3
+
+        await batch(host, first, create("x", [1.0, 2.0], requires_grad=True), op("sin", "x", to="y"))
+        await batch(host, first, op("sum", "y", to="s"), {"command": "backward", "tensors": ["s"]})
+        found = await batch(host, first, read("x.grad"))
+
+        assert found["results"][0]["data"] == pytest.approx(np.cos([1.0, 2.0]))
+        assert (await batch(host, second, read("x")))["type"].endswith("not-found")
+
+    run(scenario, make_host(fork=fork))
+
+
+def test_errors_arrive_with_class_message_and_members():
+    async def scenario(host: ProcessHost) -> None:
+        session = await opened(host)
+        await batch(host, session, create("a", [1.0, 2.0]), create("b", [1.0, 2.0, 3.0]))
+
+        with pytest.raises(ShapeError, match="size of tensor"):
+            await host.do(session, Work("apply", body=b'{"op": "add", "inputs": ["a", "b"]}'))
+        with pytest.raises(LimitError) as refused:
+            await host.do(session, Work("apply", body=b'{"op": "ones", "parameters": {"size": [100000, 100000]}, "inputs": []}'))
+        assert refused.value.extra["limit"] == "max_tensor_bytes"
+
+    run(scenario)
+
+
+def test_arrays_go_there_and_back_bit_for_bit():
+    async def scenario(host: ProcessHost) -> None:
+        session = await opened(host)
+        given = np.random.default_rng(0).normal(size=(700, 1000))
+        await host.do(session, Work("create", arguments={"id": "x"}, buffers={"array": given}))
+
+        arguments = {"reference": "x", "data": True, "encoding": "json"}
+        answer = await host.do(session, Work("read", arguments=arguments, media_type=codec.BYTES_MEDIA_TYPE))
+
+        assert b"".join(answer.pieces) == given.tobytes()
+
+    run(scenario)
+
+
+def test_requests_of_one_session_are_done_in_the_order_of_arrival():
+    async def scenario(host: ProcessHost) -> list[float]:
+        session = await opened(host)
+        await batch(host, session, create("x", 0.0))
+        step = {"command": "apply", "op": "add_", "inputs": ["x", 1.0]}
+        found = await asyncio.gather(*[batch(host, session, step, read("x")) for _ in range(30)])
+        return [f["results"][-1]["data"] for f in found]
+
+    assert run(scenario) == [float(n) for n in range(1, 31)]
+
+
+def test_a_session_does_not_wait_for_a_neighbour():
+    async def scenario(host: ProcessHost) -> float:
+        busy, free = await opened(host), await opened(host)
+        computing = await begin_long(host, busy)
+        begun = time.perf_counter()
+        await batch(host, free, create("x", 1.0))
+        waited = time.perf_counter() - begun
+        assert not computing.done()
+        computing.cancel()
+        await host.close(busy)
+        return waited
+
+    host = make_host(seconds=3)
+    assert run(scenario, host) < 1.0
+
+
+@needs_proc
+def test_a_process_that_dies_costs_its_neighbours_nothing_and_is_plainly_reported(caplog):
+    async def scenario(host: ProcessHost) -> None:
+        dying, living = await opened(host), await opened(host)
+        await batch(host, living, create("x", [0.1, 0.2], requires_grad=True), op("exp", "x", to="y"))
+        before = await batch(host, living, read("y"))
+        computing = await begin_long(host, dying)
+        waiting = asyncio.ensure_future(batch(host, dying, read("big")))
+        await asyncio.sleep(0)
+
+        os.kill(pid_of(host, dying), signal.SIGKILL)
+
+        with pytest.raises(SessionLostError, match="ended unexpectedly"):
+            await computing
+        with pytest.raises(SessionLostError, match="Open a new one"):
+            await waiting
+        with pytest.raises(SessionLostError, match="Open a new one"):
+            await host.do(dying, Work("summary"))
+        assert await batch(host, living, read("y")) == before
+        assert [r.id for r in host.list(0, 10)[0]] == [living]
+
+    run(scenario)
+    assert "ended with status -9" in caplog.text
+
+
+@needs_proc
+def test_a_process_that_dies_while_nobody_asks_is_noticed():
+    async def scenario(host: ProcessHost) -> None:
+        session = await opened(host)
+        pid = pid_of(host, session)
+        os.kill(pid, signal.SIGKILL)
+        await ended(pid)
+        await asyncio.sleep(0.05)
+
+        with pytest.raises(SessionLostError):
+            host.require(session)
+        assert host.list(0, 10)[0] == []
+
+    run(scenario)
+
+
+@needs_proc
+def test_a_request_that_takes_too_long_is_ended_with_its_session():
+    async def scenario(host: ProcessHost) -> None:
+        slow, other = await opened(host), await opened(host)
+        pid = pid_of(host, slow)
+        await batch(host, slow, op("ones", to="big", size=[1500, 1500], dtype="float64"))
+
+        begun = time.perf_counter()
+        with pytest.raises(DeadlineError, match="longer than 1 seconds"):
+            await batch(host, slow, *LONG)
+
+        assert time.perf_counter() - begun < 10
+        await ended(pid)
+        with pytest.raises(SessionLostError, match="took too long"):
+            await host.do(slow, Work("summary"))
+        await batch(host, other, create("x", 1.0))
+
+    run(scenario, make_host(seconds=1.0))
+
+
+@needs_proc
+def test_deleting_a_session_ends_its_process():
+    async def scenario(host: ProcessHost) -> None:
+        session = await opened(host)
+        pid = pid_of(host, session)
+
+        await host.close(session)
+
+        await ended(pid)
+        with pytest.raises(NotFoundError):
+            host.require(session)
+
+    run(scenario)
+
+
+@needs_proc
+def test_stopping_ends_every_process_the_helper_included_even_one_that_computes():
+    pids: list[int] = []
+
+    async def scenario(host: ProcessHost) -> None:
+        sessions = [await opened(host) for _ in range(3)]
+        computing = await begin_long(host, sessions[0])
+        pids.extend(w.pid for w in host._workers.values())
+        pids.append(host._nursery._helper.pid)
+        assert await host.stop(0.1) == 1
+        with pytest.raises(SessionLostError):
+            await computing
+        for pid in pids:
+            await ended(pid)
+
+    run(scenario)
+    assert len(pids) == 4
+
+
+@needs_proc
+def test_a_helper_that_dies_is_replaced():
+    async def scenario(host: ProcessHost) -> None:
+        lost = await opened(host)
+        helper = host._nursery._helper
+        helper.kill()
+        await asyncio.to_thread(helper.wait)
+        with pytest.raises((SessionLostError, UnavailableError)):
+            await batch(host, lost, create("x", 1.0))
+
+        session = await opened(host)
+        await batch(host, session, create("x", 1.0))
+
+        assert host._nursery._helper.pid != helper.pid
+
+    run(scenario)
+
+
+@needs_proc
+def test_workers_have_one_thread_and_a_bound_on_their_memory():
+    async def scenario(host: ProcessHost) -> None:
+        session = await opened(host)
+        await batch(host, session, op("ones", to="a", size=[300, 300]), op("matmul", "a", "a", to="b"))
+        pid = pid_of(host, session)
+        status = of_process(pid, "status")
+        assert "\nThreads:\t1\n" in status
+        bound = next(line for line in of_process(pid, "limits").splitlines() if "address space" in line)
+        assert 2**31 < int(bound.split()[3]) < 2**34
+
+    run(scenario)
+
+
+@needs_proc
+def test_a_session_is_a_few_megabytes():
+    async def scenario(host: ProcessHost) -> list[int]:
+        sessions = [await opened(host) for _ in range(8)]
+        own = []
+        for session in sessions:
+            rollup = of_process(pid_of(host, session), "smaps_rollup")
+            own.append(sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_")))
+        return own
+
+    assert max(run(scenario)) < 16 * 1024  # kilobytes that it shares with nobody; 400 sessions fit in 4 GB with room for data
+
+
+def test_a_request_larger_than_the_memory_left_is_refused_and_the_session_lives_on():
+    limits = Limits(max_session_bytes=2**20)
+
+    async def scenario(host: ProcessHost) -> None:
+        session = await opened(host)
+        await batch(host, session, create("x", [1.0, 2.0]))
+        with pytest.raises(LimitError):  # what the front lets through here is larger than what the process may hold
+            await host.do(session, Work("create", arguments={"id": "y"}, buffers={"array": np.zeros(110_000_000)}))
+        assert (await batch(host, session, read("x")))["results"][0]["data"] == [1.0, 2.0]
+
+    run(scenario, make_host(limits))
+
+
+def test_a_fault_of_ours_is_logged_with_its_traceback_and_shown_without(caplog):
+    async def scenario(host: ProcessHost) -> None:
+        session = await opened(host)
+        with pytest.raises(InternalError) as shown:
+            await host.do(session, Work("no such verb", request_id="r17"))
+        assert "no such verb" not in str(shown.value)
+        await batch(host, session, create("x", 1.0))  # the session lives on
+
+    run(scenario)
+    assert "r17" in caplog.text
+    assert "KeyError" in caplog.text
+
+
+def test_what_waits_is_bounded():
+    async def scenario(host: ProcessHost) -> None:
+        session = await opened(host)
+        computing = await begin_long(host, session)
+        waiting = [asyncio.ensure_future(host.do(session, Work("summary"))) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(UnavailableError, match="max_waiting_requests"):
+            await host.do(session, Work("summary"))
+        await host.stop(0.1)
+        await asyncio.gather(computing, *waiting, return_exceptions=True)
+
+    run(scenario, make_host(waiting=2))
+
+
+def test_a_system_that_gives_no_more_processes_is_an_answer_and_the_helper_lives(monkeypatch):
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        reply = warm.fork(ours, theirs, {"fork": 3, "id": "s", "created": 0.0}, Limits())
+
+    assert reply == {"failed": 3, "reason": "Resource temporarily unavailable"}
+
+
+@pytest.mark.parametrize("size", [0, 1, frames._JOIN_BYTES, frames._JOIN_BYTES + 1, 5_000_000])
+def test_frames_of_any_size_arrive_whole(size):
+    body = os.urandom(size)
+    array = np.frombuffer(os.urandom(8 * 100), np.int64).reshape(4, 25)
+    sent = Work("batch", body, {"a": [1, None, "ä"]}, {"b": array, "empty": np.zeros((0, 3))}, "x/y", "r1")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+
+        async def both() -> Work | None:
+            sending = asyncio.to_thread(frames.send, ours, frames.work_frame(sent))
+            receiving = asyncio.to_thread(frames.receive_work, theirs)
+            return (await asyncio.gather(sending, receiving))[1]
+
+        got = asyncio.run(both())
+
+    assert got is not None
+    assert (got.verb, got.body, got.arguments, got.media_type, got.request_id) == ("batch", body, sent.arguments, "x/y", "r1")
+    np.testing.assert_array_equal(got.buffers["b"], array)
+    assert got.buffers["empty"].shape == (0, 3)
