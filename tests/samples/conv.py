@@ -15,6 +15,20 @@ def F(name: str) -> str:  # noqa: N802 - reads as in user code
 _ODD = np.array([[[np.nan, np.nan, 1.0, -np.inf, -np.inf]]])
 
 SAMPLES: list[Sample] = [
+    Sample(
+        F("conv_transpose1d"),
+        (rand(1, 2, 3), rand(2, 2, 2, seed=1), rand(2, seed=2)),
+        {"stride": 1, "padding": 1, "output_padding": 2, "dilation": 3},
+        op="conv_transpose1d",
+        note="output padding of more than a stride",
+    ),
+    Sample(
+        F("conv_transpose2d"),
+        (rand(1, 2, 3, 3), rand(2, 2, 2, 2, seed=1), rand(2, seed=2)),
+        {"stride": (2, 1), "padding": (1, 2), "output_padding": (2, 3), "dilation": 4},
+        op="conv_transpose2d",
+        note="output padding of more than a stride",
+    ),
     Sample(F("conv1d"), (rand(2, 2, 5), rand(3, 2, 2, seed=1), rand(3, seed=2)), op="conv1d"),
     Sample(F("conv1d"), (rand(2, 6), rand(4, 1, 3, seed=1)), {"stride": 2, "padding": 1, "groups": 2}, op="conv1d"),
     Sample(F("conv1d"), (rand(1, 1, 5), rand(1, 1, 2, seed=1)), {"padding": "same", "dilation": 3}, op="conv1d"),

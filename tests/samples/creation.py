@@ -15,6 +15,14 @@ LITERALS: list[Any] = [
 ]
 
 SAMPLES: list[Sample] = [
+    Sample("linspace", (4.7, -3.2, 6), {"dtype": D("int64")}, op="linspace", gradient=False),
+    Sample("linspace", (4.7, -3.2, 6), {"dtype": D("int8")}, op="linspace", gradient=False),
+    Sample("logspace", (0.5, 2.9, 3), {"dtype": D("int64")}, op="logspace", gradient=False),
+    Sample("logspace", (0.5, 2.9, 3), {"dtype": D("int8")}, op="logspace", gradient=False),
+    Sample("arange", (-0.9, 2.1, 2.0), {"dtype": D("int64")}, op="arange", gradient=False),
+    Sample("arange", (-0.9, 2.1, 2.0), {"dtype": D("int8")}, op="arange", gradient=False),
+    Sample("arange", (0.9, 5.9, 1.9), {"dtype": D("int64")}, op="arange", gradient=False),
+    Sample("arange", (0.9, 5.9, 1.9), {"dtype": D("int8")}, op="arange", gradient=False),
     # Literal data
     *[Sample("tensor", (data,), gradient=False) for data in LITERALS],
     Sample("tensor", ([1, 2],), {"dtype": D("float16")}, gradient=False),
@@ -99,6 +107,7 @@ SAMPLES: list[Sample] = [
 ]
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample("linspace", (rand(2), 1, 3), error=RuntimeError, match="only supports 0-dimensional"),
     ErrorSample("tensor", ([[1, 2], [3]],), error=ValueError, match="expected sequence of length 2 at dim 1"),
     ErrorSample("tensor", ([[1, 2], 3],), error=TypeError, match="not a sequence"),
     ErrorSample("tensor", ([1, [2]],), error=TypeError, match="cannot be interpreted"),

@@ -114,6 +114,9 @@ def _scattered(call: str, op: str) -> list[Sample]:
 
 
 SAMPLES: list[Sample] = [
+    Sample("index_fill", (rand(3, 4), -1, at(2, 0, 2, 2), rand(seed=1)), op="index_fill", note="a place named twice"),
+    Sample("take_along_dim", (rand(3, 4), at([[-1, 0], [1, -4], [2, 0]]), 1), op="take_along_dim", note="from the end"),
+    Sample("gather", (rand(3), 0, np.zeros(0, "uint8")), op="gather", note="an index of nothing"),
     Sample(
         "Tensor.__getitem__",
         (rand(3, 4), np.array(1)),
@@ -236,6 +239,7 @@ SAMPLES: list[Sample] = [
 _GET = "Tensor.__getitem__"
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample("gather", (rand(3), 0, np.zeros(2, "uint8")), error=RuntimeError, match="Expected dtype int32/int64"),
     ErrorSample("repeat_interleave", (rand(2, 3), -1), match="must be non-negative"),
     ErrorSample("repeat_interleave", (rand(2, 3), 2.5), error=TypeError, match="repeats"),
     ErrorSample("repeat_interleave", (rand(2, 3), 2, 2), error=IndexError, match="Dimension out of range"),

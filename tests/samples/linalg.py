@@ -18,6 +18,12 @@ def _einsum(equation: str, *shapes: tuple[int, ...]) -> Sample:
 
 
 SAMPLES: list[Sample] = [
+    Sample("einsum", ("ij->i", ints(2, 3, dtype="int32")), op="einsum", gradient=False),
+    Sample("einsum", ("ij,j->j", ints(2, 3, dtype="int8"), ints(3, dtype="int8")), op="einsum", gradient=False),
+    Sample("einsum", ("ij,kj->ik", ints(2, 3, dtype="int32"), ints(2, 3, dtype="int32")), op="einsum", gradient=False),
+    Sample("tensordot", (rand(1, 2), rand(3, 2)), {"dims": ((0,), (0,))}, op="einsum", note="broadcast"),
+    Sample("addr", (bools(2, 3), bools(2), bools(3)), {"beta": 3, "alpha": 2}, gradient=False),
+    Sample("addr", (bools(2, 3), bools(2), bools(3)), {"alpha": 0}, gradient=False),
     *[
         _product("matmul", a, b)
         for a, b in (
@@ -189,6 +195,7 @@ SAMPLES: list[Sample] = [
 ]
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample("addr", (ints(2, 3), ints(2), ints(3)), {"beta": 0.5}, error=RuntimeError, match="must not be a floating point"),
     ErrorSample("vdot", (rand(2, 2), rand(2, 2)), match="1D"),
     ErrorSample("addr", (rand(2, 2), rand(2, 2), rand(2)), match="Expected 1-D argument vec1"),
     ErrorSample("addr", (rand(2, 3), rand(3), rand(3)), match="must match the existing size"),

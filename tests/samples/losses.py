@@ -80,6 +80,10 @@ def _classes(name: str, *, extra: tuple[dict[str, object], ...] = ({},)) -> list
 _SIGNS = np.array([1.0, -1.0, -1.0, 1.0])
 
 SAMPLES: list[Sample] = [
+    *[
+        Sample(F("l1_loss"), (complexes(2, 3), complexes(2, 3, seed=2)), {"reduction": r}, op="l1_loss")
+        for r in ("mean", "sum", "none")
+    ],
     *_regression("mse_loss"),
     *_regression("l1_loss"),
     *_regression("smooth_l1_loss", {"beta": 0.5}, {"beta": 0.0}, weighted=False),

@@ -19,6 +19,8 @@ _LABELS = np.array([[3, 0, -1, 1], [-1, 1, 2, 0], [0, 1, 2, 3]])
 _CHANNELS = ("dropout1d", "alpha_dropout", "feature_alpha_dropout")
 
 SAMPLES: list[Sample] = [
+    Sample(F("multi_margin_loss"), (rand(), np.asarray(0)), second=False),
+    Sample(F("bilinear"), (ints(2, 3, dtype="int32"), ints(2, 4, dtype="int32"), ints(5, 3, 4, dtype="int32")), gradient=False),
     Sample(F("cosine_embedding_loss"), (_A, _B, _SIGNS, 0.1), op="clamp_min"),
     Sample(F("cosine_embedding_loss"), (_A[0], _B[0], np.array(1.0)), {"reduction": "none"}, op="clamp_min"),
     Sample(F("gaussian_nll_loss"), (_A, _B, np.abs(_C) + 0.1), op="log"),

@@ -18,6 +18,8 @@ _Q, _K, _V = rand(3, 2), rand(4, 2, seed=1), rand(4, 3, seed=2)
 _HEADS = (rand(2, 2, 3, 2), rand(2, 2, 4, 2, seed=1), rand(2, 2, 4, 3, seed=2))
 
 SAMPLES: list[Sample] = [
+    Sample(F("rms_norm"), (complexes(2, 3), (3,), complexes(3, seed=2))),
+    Sample(F("batch_norm"), (rand(0), rand(0), rand(0)), {"training": True}),
     Sample(F("batch_norm"), (rand(4, 3), None, None), {"training": True}),
     Sample(F("batch_norm"), (rand(2, 3, 2), None, None, rand(3, seed=1), rand(3, seed=2), True), {"eps": 1e-3}),
     Sample(F("batch_norm"), (rand(0, 3), None, None), {"training": True}),

@@ -261,6 +261,8 @@ SAMPLES: list[Sample] = [
 ]
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample("narrow", (rand(4), 0, np.asarray([1]), 2), error=RuntimeError, match="0-dim integral"),
+    ErrorSample("narrow", (rand(4), 0, np.asarray(True), 2), error=RuntimeError, match="0-dim integral"),
     ErrorSample("fliplr", (rand(2),), match="Input must be >= 2-d"),
     ErrorSample("flipud", (rand(),), match="Input must be >= 1-d"),
     ErrorSample("rot90", (X, 1, (0,)), match="expected total rotation dims == 2"),

@@ -40,6 +40,14 @@ def _quantiles(call: str) -> list[Sample]:
 
 
 SAMPLES: list[Sample] = [
+    Sample("gradient", (rand(4),), {"spacing": None}),
+    Sample(
+        "cov",
+        (rand(3, 4),),
+        {"fweights": ints(4, low=1), "aweights": rand(4, low=0.5, seed=1, dtype="float32")},
+        op="cov",
+        second=False,
+    ),
     *[sample for call in ("median", "nanmedian", "mode") for sample in _along(call)],
     *_along("kthvalue", 1),
     Sample("median", (rand(3, 4),), op="median"),

@@ -112,9 +112,9 @@ def transposed_shape(spatial: Shape, kernel: Shape, parameters: Mapping[str, Any
         raise ShapeError("negative padding is not supported")
     if any(d <= 0 for d in dilation):
         raise ShapeError(f"dilation should be greater than zero, but got {list(dilation)}")
-    if any(not 0 <= e < s for e, s in zip(extra, stride, strict=True)):
+    if any(not 0 <= e < max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
         raise ShapeError(
-            f"output padding must be smaller than either stride or dilation, here than the stride {list(stride)}, and not "
+            f"output padding must be smaller than either stride or dilation, here {list(stride)} and {list(dilation)}, and not "
             f"negative; got {list(extra)}"
         )
     sizes = zip(spatial, kernel, stride, padding, extra, dilation, strict=True)

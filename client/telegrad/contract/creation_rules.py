@@ -77,7 +77,8 @@ def arange_bounds(start: Any, end: Any, step: Any, dtype: DType) -> tuple[Any, A
     count = -((start - end) // step) if whole else math.ceil(steps)
     if count >= 2**63:
         raise ShapeError("invalid size, possible overflow?")
-    return start, step, int(count)
+    # Narrower integers are counted by the numbers given and filled by what is left of those in the type, as in PyTorch.
+    return (int(start), int(step), int(count)) if dtype.category == 1 else (start, step, int(count))
 
 
 def arange_type(start: Number, end: Number | None, step: Number) -> DType:

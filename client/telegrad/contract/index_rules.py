@@ -100,7 +100,7 @@ def check_writable(shape: Shape, selected: Shape) -> None:
 
 
 def _index_type(name: str, spec: Spec) -> None:
-    if spec.dtype not in (dtypes.int64, dtypes.int32):
+    if spec.dtype not in (dtypes.int64, dtypes.int32) and spec.size:  # an index of nothing may have any type, as in PyTorch
         raise DTypeError(f"{name}(): Expected dtype int32/int64 for index, got {spec.dtype.name}")
 
 

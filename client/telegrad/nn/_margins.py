@@ -116,7 +116,9 @@ def multi_margin_loss(
     if weight is not None and len(weight.shape) != 1:
         raise ArgumentValueError("weight must be one-dimensional")
     single = len(x.shape) < 2
-    if len(x.shape) > 2 or not x.shape[-1:] or not x.shape[-1]:
+    if not x.shape:
+        x = x.reshape((1,))  # one class
+    if len(x.shape) > 2 or not x.shape[-1]:
         raise ShapeError(f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(x.shape)}")
     scores = x.unsqueeze(0) if single else x
     count, classes = scores.shape
@@ -238,7 +240,7 @@ def bilinear(input1: T, input2: T, weight: T, bias: T | None = None) -> T:
     rows = math.prod(a.shape[:-1])
     # One product with the weights, then a sum of products a row: no [rows, K, I, J].
     products = a.reshape((rows, first)) @ matrix.permute(1, 0, 2).reshape((first, outputs * second))
-    result = (products.reshape((rows, outputs, second)) * b.reshape((rows, 1, second))).sum(2)
+    result = (products.reshape((rows, outputs, second)) * b.reshape((rows, 1, second))).sum(2, dtype=a.dtype)
     result = result.reshape((*a.shape[:-1], outputs))
     return result if bias is None else result + bias  # type: ignore[no-any-return]
 

@@ -15,16 +15,16 @@ from telegrad.contract.tensor.tensor import Tensor
 
 T = TypeVar("T", bound=Tensor)
 
-EPSILON = {"float16": 2.0**-23, "float32": 2.0**-23, "float64": 2.0**-52}
+EPSILON = {"float16": 2.0**-23, "float32": 2.0**-23, "float64": 2.0**-52, "complex64": 2.0**-23, "complex128": 2.0**-52}
 """The gap after 1 in the type that each type is computed in."""
 
 
-def _input(name: str, x: Any) -> Any:
-    """``x`` if it is a tensor of floating numbers."""
+def _input(name: str, x: Any, allow_complex: bool = False) -> Any:
+    """``x`` if it is a tensor of floating numbers, or where allowed of complex ones."""
     if not isinstance(x, TensorBase):
         raise ArgumentTypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
     tensor: Any = x
-    if not tensor.dtype.is_floating_point:
+    if not (tensor.dtype.is_floating_point or (allow_complex and tensor.dtype.is_complex)):
         raise UnsupportedDTypeError(
             f'"{name}" not implemented for {tensor.dtype.name}; convert it first, for example with .to(telegrad.float32)'
         )
@@ -102,6 +102,9 @@ def batch_norm(
     """
     x = _input("batch_norm", input)
     _check_momentum("batch_norm", momentum)
+    if x.shape == (0,):  # of a vector of nothing PyTorch asks no channels
+        x = x.clone() if weight is None else x * weight[0]
+        return x if bias is None else x + bias[0]  # type: ignore[no-any-return]
     channels = _channels("batch_norm", x)
     count = math.prod(x.shape) // channels if channels else 0
     if not training:
@@ -200,7 +203,7 @@ def rms_norm(input: T, normalized_shape: Sequence[int], weight: T | None = None,
     Shapes: [..., *normalized_shape], [*normalized_shape] -> same. Raises: ShapeError. Source: Zhang & Sennrich (2019),
     arXiv:1910.07467.
     """
-    x = _input("rms_norm", input)
+    x = _input("rms_norm", input, allow_complex=True)
     if isinstance(normalized_shape, int):
         raise ArgumentTypeError("rms_norm(): argument 'normalized_shape' (position 2) must be tuple of ints, not int")
     shape = ints(normalized_shape, "normalized_shape")

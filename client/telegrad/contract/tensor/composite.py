@@ -170,7 +170,14 @@ class CompositeOps(TensorBase):
         for name, vector in (("vec1", vec1), ("vec2", vec2)):
             if len(vector.shape) != 1:
                 raise ShapeError(f"addr: Expected 1-D argument {name}, but got {len(vector.shape)}-D")
+        kinds = {t.dtype.category for t in (self, vec1, vec2)}
+        if max(kinds) < 2:
+            for name, factor in (("beta", beta), ("alpha", alpha)):
+                if not isinstance(factor, int):
+                    raise DTypeError(f"For integral input tensors, argument {name} must not be a floating point number.")
         product = self._apply("outer", vec1, vec2)
+        if kinds == {0}:
+            beta, alpha = bool(beta), bool(alpha)  # so that the result stays bool
         expanded = self._apply("expand", self, size=product.shape)
         kept = expanded if beta == 1 else self._apply("mul", expanded, beta)
         if beta == 0:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from telegrad.contract import creation_rules as rules
 from telegrad.contract import notices
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
-from telegrad.contract.errors import ArgumentTypeError, DTypeError
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
 from telegrad.contract.literal import array_of, is_numpy_scalar
 from telegrad.contract.ops import Shape, SizeByName, op
 from telegrad.contract.shape_parts_rules import triangle_indices
@@ -36,6 +36,8 @@ def _dtype(dtype: DTypeLike | None) -> DType | None:
 def _number(given: Any, op_name: str, argument: str) -> Number:
     value: Any = given.item() if is_numpy_scalar(given) or getattr(given, "shape", None) == () else given
     if not isinstance(value, (bool, int, float, complex)):
+        if isinstance(value, TensorBase):
+            raise ShapeError(f"{op_name} only supports 0-dimensional tensors, but got {argument} of shape {list(given.shape)}")
         raise ArgumentTypeError(f"{op_name}(): argument '{argument}' must be Number, not {type(value).__name__}")
     return value
 

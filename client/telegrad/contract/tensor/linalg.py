@@ -143,8 +143,11 @@ def _contraction_outcome(inputs: Sequence[Any], labels: tuple[str, ...], output:
     once = tuple("".join(dict.fromkeys(own)) for own in labels)
     path = plan(once, "".join(label for label in dict.fromkeys(output) if label in sizes), tuple(sorted(sizes.items())))
     dtype = inputs[0].dtype
+    compute = None
+    if dtype.category < 2 and any("".join(once).count(label) == 1 and label not in output for label in sizes):
+        dtype = compute = int64  # a sum over one operand alone is a sum like any other
     scratch = (path.elements + sum(x.size for x in inputs)) * dtype.itemsize
-    return Outcome((Spec(shape, dtype),), path.flops + math.prod(shape), None, scratch)
+    return Outcome((Spec(shape, dtype),), path.flops + math.prod(shape), compute, scratch)
 
 
 def _trace_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
@@ -365,7 +368,7 @@ def tensordot(a: T, b: T, dims: int | Sequence[Sequence[int]] = 2) -> T:
     names_a = LETTERS[: len(left.shape)]
     names_b = list(LETTERS[len(left.shape) : len(left.shape) + len(right.shape)])
     for i, j in zip(of_a, of_b, strict=True):
-        if left.shape[i] != right.shape[j]:
+        if left.shape[i] != right.shape[j] and 1 not in (left.shape[i], right.shape[j]):
             raise ShapeError(
                 f"contracted dimensions need to match, but first has size {left.shape[i]} in dim {i} and second has size "
                 f"{right.shape[j]} in dim {j}"

@@ -44,11 +44,13 @@ def pointwise(name: str, *, flops: int) -> Rule:
         if name == "l1_loss" and (x.dtype is dtypes.bool_) != (target.dtype is dtypes.bool_):
             raise DTypeError("Subtraction, the `-` operator, with a bool tensor is not supported; convert it first, with .to(...)")
         dtype = result_type(inputs)
-        if not dtype.is_floating_point:
+        made = dtype
+        if dtype.is_complex and name == "l1_loss":
+            made = dtypes.to_real(dtype)
+        elif not dtype.is_floating_point:
             raise UnsupportedDTypeError(
                 f'"{name}" not implemented for {dtype.name}; convert it first, for example with .to(telegrad.float32)'
             )
-        made = dtype
         if name == "huber_loss":  # PyTorch computes it in the input's memory, whose type the result must fit
             made = x.dtype
             if not dtypes.can_cast(dtype, made):

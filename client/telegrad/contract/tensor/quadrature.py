@@ -116,7 +116,7 @@ class QuadratureOps(TensorBase):
                 raise ShapeError("torch.gradient expected each dimension size to be at least edge_order+1")
         if not self.shape:
             return ()
-        steps = _spacings(spacing, len(dims), given is not None, ndim)
+        steps = _spacings(1 if spacing is None else spacing, len(dims), given is not None, ndim)
         return tuple(self._slope(step, d, order) for step, d in zip(steps, dims, strict=True))
 
     def _slope(self, step: Any, at: int, order: int) -> Self:

@@ -302,8 +302,12 @@ class ShapeOps(TensorBase):
     def narrow(self, dim: int, start: int, length: int) -> Self:
         """``length`` slices along ``dim`` from ``start`` on.
 
-        Shapes: [..., n, ...] -> [..., length, ...]. Gradient: g in that part of zeros.
+        ``start`` may be an integer tensor without dimensions. Shapes: [..., n, ...] -> [..., length, ...]. Gradient: g in that
+        part of zeros. Raises: ShapeError, DimensionError, IndexBoundsError.
         """
+        given: Any = start
+        if isinstance(given, TensorBase) and (given.shape or given.dtype.category != 1):  # type: ignore[attr-defined]
+            raise ShapeError("start must be an 0-dim integral Tensor.")
         return self._apply("narrow", self, dim=integer(dim, "dim"), start=integer(start, "start"), length=integer(length, "length"))
 
     def split(self, split_size: int | Sequence[int], dim: int = 0) -> tuple[Self, ...]:

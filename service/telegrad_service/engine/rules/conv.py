@@ -239,28 +239,46 @@ derivative(
 )
 
 
+def _with_room(x: Any, output_padding: tuple[int, ...], stride: Any) -> Any:
+    """A batch with as many zeros at the end of each dimension as there are whole strides in the output padding: they change no
+    value, and what then is left of the output padding is less than a stride.
+    """
+    steps = per_dimension(stride, x.ndim - 2, "stride")
+    room = [e // s for e, s in zip(per_dimension(output_padding, x.ndim - 2, "output_padding"), steps, strict=True)]
+    if not any(room):
+        return x
+    return F.pad(x, pad=tuple(n for extra in reversed(room) for n in (0, extra)), mode="constant", value=0.0)
+
+
 def _conv_transpose(
     self: Array, weight: Array, bias: Array | None = None, *, output_padding: tuple[int, ...], **parameters: Any
 ) -> Array:
     count = weight.ndim - 2
     spatial = self.shape[self.ndim - count :]
     shape = transposed_shape(spatial, weight.shape[2:], {**parameters, "output_padding": output_padding})
-    result = _convolution_input(self if self.ndim == count + 2 else self[None], weight, shape=shape, **parameters)
+    x = _with_room(_batched(self, count), output_padding, parameters["stride"])
+    result = _convolution_input(x, weight, shape=shape, **parameters)
     if bias is not None:
         result += bias.reshape(-1, *[1] * count)
     return result if self.ndim == count + 2 else result[0]
 
 
 def _conv_transpose_self(g: Any, weight: Any, self_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    found = _forward(_batched(g, len(weight.shape) - 2), F.conjugate(weight), stride, padding, dilation, groups)
+    count = len(weight.shape) - 2
+    found = _forward(_batched(g, count), F.conjugate(weight), stride, padding, dilation, groups)
+    for d, n in enumerate(self_shape[-count:], start=2):
+        if n < found.shape[d]:  # what stands for the room that the output padding was given
+            found = F.narrow(found, dim=d, start=0, length=n)
     return found if len(self_shape) == len(weight.shape) else F.reshape(found, shape=tuple(self_shape))
 
 
-def _conv_transpose_weight(g: Any, self: Any, weight_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+def _conv_transpose_weight(
+    g: Any, self: Any, weight_shape: Any, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: int
+) -> Any:
     count = len(weight_shape) - 2
     return F._convolution_weight(
         _batched(g, count),
-        _batched(F.conjugate(self), count),
+        _with_room(_batched(F.conjugate(self), count), output_padding, stride),
         kernel=tuple(weight_shape[2:]),
         stride=stride,
         padding=padding,

@@ -97,8 +97,10 @@ def _arange(start: Number, end: Number | None, step: Number, dtype: DType | None
     return (first + step * np.arange(count, dtype=np.float64)).astype(target.numpy)
 
 
-def _spaced(start: Number, end: Number, steps: int) -> Any:
+def _spaced(start: Any, end: Any, steps: int, dtype: DType | None) -> Any:
     """Each half is reckoned from its own end, so that both ends are exact and the spacing symmetric, as in PyTorch."""
+    if dtype is not None and dtype.category == 1:
+        start, end = int(np.array(int(start)).astype(dtype.numpy)), int(np.array(int(end)).astype(dtype.numpy))
     wide = np.complex128 if spaced_type(start, end).is_complex else np.float64
     if steps < 2:
         return np.full(steps, start, wide)
@@ -109,12 +111,12 @@ def _spaced(start: Number, end: Number, steps: int) -> Any:
 
 @kernel("linspace")
 def _linspace(start: Number, end: Number, steps: int, dtype: DType | None) -> Any:
-    return _spaced(start, end, steps).astype((dtype or spaced_type(start, end)).numpy)
+    return _spaced(start, end, steps, dtype).astype((dtype or spaced_type(start, end)).numpy)
 
 
 @kernel("logspace")
 def _logspace(start: Number, end: Number, steps: int, base: float, dtype: DType | None) -> Any:
-    return np.power(base, _spaced(start, end, steps)).astype((dtype or spaced_type(start, end)).numpy)
+    return np.power(base, _spaced(start, end, steps, dtype)).astype((dtype or spaced_type(start, end)).numpy)
 
 
 # Random numbers --------------------------------------------------------------------------------------------------------------

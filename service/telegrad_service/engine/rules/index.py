@@ -327,7 +327,8 @@ derivative(
 derivative(
     "index_fill",
     self=lambda g, index, dim: F.index_fill(g, index, 0, dim=dim),
-    value=lambda g, index, dim: F.sum(F.index_select(g, index, dim=dim)),
+    # Once for each place, also where the index names it twice.
+    value=lambda g, index, dim: F.sum(F.where(F.index_fill(F.zeros(g, g.shape), index, 1, dim=dim) == 1, g, 0.0)),
 )
 derivative(
     "index_copy",
@@ -346,13 +347,18 @@ def _take_parts(self: Array, indices: Array, dim: int) -> tuple[Array, Array]:
     return source, np.broadcast_to(indices, (*rest[:dim], indices.shape[dim], *rest[dim + 1 :]))
 
 
+def _from_the_front(indices: Any, size: int) -> Any:
+    """Indices where negative ones, which count from the end, are made to count from the front."""
+    return F.where(indices < 0, indices + size, indices)
+
+
 @kernel("take_along_dim")
 def _take_along_dim(self: Array, indices: Array, dim: int | None) -> Array:
     if dim is None:
         return _gather(self.reshape(-1), indices.reshape(-1), 0)
     if self.ndim == 0:
         return _gather(self, indices, 0)
-    return _gather(*_take_parts(self, indices, dim), dim)
+    return _gather(*_take_parts(self, _from_the_front(indices, self.shape[dim]), dim), dim)
 
 
 def _take_along_dim_gradient(g: Any, self_shape: tuple[int, ...], indices: Any, dim: int | None) -> Any:
@@ -365,7 +371,8 @@ def _take_along_dim_gradient(g: Any, self_shape: tuple[int, ...], indices: Any, 
     dim %= len(self_shape)
     # The result has the broadcast sizes in the other dimensions; the walk sums the gradient back to the tensor's.
     shape = (*g.shape[:dim], self_shape[dim], *g.shape[dim + 1 :])
-    return F.scatter_add(F.zeros(g, shape), F.expand(indices, size=g.shape), g, dim=dim)
+    places = _from_the_front(indices, self_shape[dim])
+    return F.scatter_add(F.zeros(g, shape), F.expand(places, size=g.shape), g, dim=dim)
 
 
 derivative("take_along_dim", self=_take_along_dim_gradient)

@@ -116,7 +116,7 @@ def _huber_slope(d: Any, delta: float) -> Any:
 
 
 _pointwise("mse_loss", lambda d: d * d, lambda d: 2 * d, weighted=True)
-_pointwise("l1_loss", lambda d: F.abs(d), lambda d: F.sign(d), weighted=True)
+_pointwise("l1_loss", lambda d: F.abs(d), lambda d: F.sgn(d), weighted=True)
 _pointwise("smooth_l1_loss", _smooth_value, _smooth_slope, "beta", weighted=False)
 _pointwise("huber_loss", _huber_value, _huber_slope, "delta", weighted=True, by_weight=False)
 

@@ -38,7 +38,7 @@ def _ldexp(self: Array, other: Array) -> Any:
 
 # Divided by 2**exponent, that is shifted back.
 derivative("frexp", self=lambda g, exponent: F.ldexp(g[0], -exponent))
-derivative("ldexp", self=lambda g, other: g * F.exp2(other), other=lambda g, result: g * conj(result) * LN_2)
+derivative("ldexp", self=lambda g, other: g * conj(F.exp2(other)), other=lambda g, result: g * conj(result) * LN_2)
 
 
 @kernel("complex")

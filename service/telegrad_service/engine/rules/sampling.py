@@ -476,7 +476,8 @@ def _slope_of_long_norm(x: Any, size: Any, p: float, rest: tuple[int, ...]) -> A
         return x / size
     length = F.abs(x)
     if math.isinf(p):
-        most = F.astype(length == size, length)
+        # Compared with the largest itself: the norm may have been rounded otherwise.
+        most = F.astype(length == (F.amax if p > 0 else F.amin)(length, dim=rest, keepdim=True), length)
         count = F.sum(most, dim=rest, keepdim=True)
         return F.sgn(x) * (most / (count + (count == 0)))
     zero = length == 0

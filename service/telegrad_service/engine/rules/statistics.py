@@ -287,7 +287,7 @@ def _weights(fweights: Any, aweights: Any, like: Any) -> Any:
     if aweights is None:
         return None if fweights is None else _real(F.astype(F.reshape(fweights, shape=(math.prod(fweights.shape),)), like))
     flat = F.reshape(aweights, shape=(math.prod(aweights.shape),))
-    return flat if fweights is None else flat * F.reshape(fweights, shape=flat.shape)
+    return flat if fweights is None else flat * F.astype(F.reshape(fweights, shape=flat.shape), flat)
 
 
 def _floating(x: Array, aweights: Array | None) -> Array:
