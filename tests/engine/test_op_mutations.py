@@ -11,6 +11,7 @@ import pytest
 
 import telegrad
 from telegrad.contract.ops import OPS
+from telegrad_service.engine.fast import rewrite
 from telegrad_service.engine.rules import load
 from telegrad_service.engine.table import ENTRIES
 from tests.references.evaluation import is_wide
@@ -84,6 +85,7 @@ def plant(patch: pytest.MonkeyPatch, op: str, names: tuple[str, ...], mutation: 
     record = Record()
     patch.setattr(row, "formulas", {key: mutation(f, record) if key == names else f for key, f in row.formulas.items()})
     patch.setattr(row, "plans", {})
+    rewrite(op, patch.setattr)
     return record
 
 

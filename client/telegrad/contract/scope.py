@@ -26,7 +26,8 @@ current_scope: Callable[[], str | None] = _path.get
 """The path of the scopes that hold now, in this thread and task; None outside of any."""
 
 active: Final[list[None]] = []
-"""Has an item for every scope that is entered, in whatever thread: while it is empty, nobody need ask for ``current_scope()``."""
+"""Has an item for every scope that is entered, in whatever thread, and for everyone else who asks for new nodes (see ``watching``):
+while it is empty, nobody need look at a node as it is made."""
 
 
 def checked_path(value: object) -> str:

@@ -14,6 +14,7 @@ from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from telegrad.contract.errors import AutogradError
+from telegrad.contract.scope import active
 
 _OURS: Final = ("telegrad", "telegrad_service", "")
 """Packages whose frames are not the user's; functions that telegrad writes out at run time have no package."""
@@ -67,20 +68,14 @@ def warn_of_no_grad() -> None:
 watchers = 0
 """How many ask for new nodes to be looked at, anywhere in the process; not to be changed from outside."""
 
-_listeners: Final[list[Callable[[], None]]] = []
-
-
-def when_watching_begins(listener: Callable[[], None]) -> None:
-    """Call ``listener`` whenever nodes begin to be looked at."""
-    _listeners.append(listener)
-
 
 def _watch(change: int) -> None:
     global watchers  # noqa: PLW0603 - a module's attribute is what recording can look at for next to nothing
     watchers += change
-    if watchers == change == 1:
-        for listener in _listeners:
-            listener()
+    if change > 0:
+        active.append(None)
+    else:
+        active.pop()
 
 
 # Anomaly mode ----------------------------------------------------------------------------------------------------------------

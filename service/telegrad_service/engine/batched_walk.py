@@ -154,7 +154,7 @@ class BatchedWalk(Walk):
             if edge < 0 or value is None:
                 continue
             target: Any = edges[edge]
-            if target.__class__ is not Node:
+            if not isinstance(target, Node):
                 self._reach_leaf(target, value)
             elif needed is None or target.number in needed:
                 self._reach(target, indexes[edge], value)

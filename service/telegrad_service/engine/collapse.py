@@ -83,7 +83,7 @@ def single(node: Node, numberless: dict[str, str]) -> Box:
     path = scope_of(node)
     if path is not None and path not in numberless:
         numberless[path] = without_numbers(path)
-    leads = tuple([target.__class__ is Node for target in node.edges])
+    leads = tuple([isinstance(target, Node) for target in node.edges])
     others = None if node.others is None else tuple([(shape, dtype.char) for shape, dtype in node.others])
     looks = (node.plan, node.shape, node.dtype.char, others, leads, None if path is None else numberless[path])
     return Box("node", [[node]], path, looks)

@@ -13,7 +13,7 @@ from telegrad.contract import checks, watching
 from telegrad.contract.custom import Backward, check_gradient, custom_op
 from telegrad.contract.errors import ArgumentValueError, AutogradError, LeafError, SessionMismatchError
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
-from telegrad_service.engine.graph import Node, sequence
+from telegrad_service.engine.graph import CustomNode, Node, sequence
 from telegrad_service.engine.table import Entry, Plan
 from telegrad_service.engine.tensor import Engine, Tensor, apply, spec_of
 from telegrad_service.engine.watch import note_lines
@@ -94,7 +94,7 @@ def attach(
         edges.append(x.current_node() or x)
         indexes.append(x.output_index)
     layouts = [((0,), np.dtype(np.float32)) if t is None else (t.array.shape, t.array.dtype) for t in outputs]
-    node = Node(
+    node = CustomNode(
         _plan(backward.name, positions, len(inputs), backward.saves, backward.materialize),
         {},
         (backward, home, *[t.array for t in saved]),

@@ -1,26 +1,24 @@
-"""Operators and one-tensor methods of the engine's Tensor, specialised for the calls that small programs are made of.
+"""Operators and one-tensor methods of the engine's Tensor, written out for the calls that small programs are made of.
 
-The tower's method stays the definition: it runs whenever a call is anything else than tensors of one real floating type
-that are no views, with Python numbers. What is left out here are its steps that such a call does not need: a look-up by
-name, tuples of inputs, a loop over them; and each plan gets a function that makes its node, written out. Measured on a chain
-of tiny recorded ops, forward and backward: 0.6 times what PyTorch needs, where the general code needs 0.86 times.
+The tower's method stays the definition: it runs whenever a call is anything else than tensors of one real floating type, with
+Python numbers. What is left out here are its steps that such a call does not need: a look-up by name, tuples of inputs, a loop over
+them; and the node is made in place, field by field, for each set of inputs that can need gradients. Each op's text is compiled
+when the op is first called.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 
-from telegrad.contract import watching
 from telegrad.contract.modes import is_grad_enabled
-from telegrad.contract.scope import active, current_scope
 from telegrad_service.engine import quiet
-from telegrad_service.engine.graph import Node, sequence
-from telegrad_service.engine.table import CODE, ENTRIES, Entry, Plan, plan_key
-from telegrad_service.engine.tensor import Tensor, apply_ufunc
-from telegrad_service.engine.watch import look_at
+from telegrad_service.engine.recording import SCOPE, guard_lines, saved_text
+from telegrad_service.engine.table import CODE, ENTRIES, Entry, Plan
+from telegrad_service.engine.tensor import Tensor, finish_ufunc
 
 OPERATORS: Final = {
     "__matmul__": "matmul",
@@ -34,10 +32,16 @@ OPERATORS: Final = {
 _DOUBLE: Final = np.dtype(np.float64)
 _SINGLE: Final = np.dtype(np.float32)
 _NUMBERS: Final = (int, float)
-_STILL: Final = [0]
-"""The write counter of a Python number."""
 
-Record = Callable[..., None]
+_SCOPE: Final[dict[str, Any]] = SCOPE | {
+    "Tensor": Tensor,
+    "DOUBLE": _DOUBLE,
+    "SINGLE": _SINGLE,
+    "asarray": np.asarray,
+    "run": quiet.run,
+    "is_grad_enabled": is_grad_enabled,
+    "finish": finish_ufunc,
+}
 
 IN_PLACE: Final = {
     "add_": "add",
@@ -49,182 +53,173 @@ IN_PLACE: Final = {
 }
 """Methods that write one ufunc of both sides into the first: what optimisers are made of."""
 
-_installed: set[str] = set()
+_installed: Final[dict[str, list[tuple[str, Callable[..., Any], int]]]] = {}
+"""By op: its methods that were replaced, each with the tower's own and its number of tensors."""
 
 
 def install() -> None:
     """Give the engine's Tensor its specialised methods, once. The engine's tables must be complete."""
     if _installed:
         return
-    _installed.update(ENTRIES)
     for method, name in OPERATORS.items():
-        setattr(Tensor, method, _binary(ENTRIES[name], getattr(Tensor, method)))
+        _installed.setdefault(name, []).append((method, getattr(Tensor, method), 2))
     for method, name in IN_PLACE.items():
         setattr(Tensor, method, _in_place(ENTRIES[name], getattr(Tensor, method)))
     for entry in ENTRIES.values():
         op = entry.op
         if entry.ufunc is not None and len(op.inputs) == 1 and not op.parameters and len(op.outputs) == 1:
             method = op.function.__name__  # `neg` is `__neg__`; `special.i0e` is no method by that name
-            setattr(Tensor, method, _unary(entry, getattr(Tensor, method)))
+            _installed.setdefault(op.name, []).append((method, getattr(Tensor, method), 1))
+    for name in _installed:
+        rewrite(name)
 
 
-_records: Final[dict[Plan, Record]] = {}
+def rewrite(name: str, put: Callable[[type[Tensor], str, Any], None] = setattr) -> None:
+    """Have the methods of op ``name`` written when they are next called: for the first time, or because its formulas changed.
 
-
-def _recorder(plan: Plan) -> Record:
-    """The plan's ``record``, see ``_written_out``, kept there; while somebody watches, one that shows him the node, not kept."""
-    record = _records.get(plan) or _written_out(plan)
-    if not watching.watchers:
-        plan.record = record
-        return record
-
-    def watched(result: Tensor, *arguments: Any) -> None:
-        record(result, *arguments)
-        if result.node is not None:
-            look_at(result.node, result.home)
-
-    return watched
-
-
-def _forget_records() -> None:
-    """Somebody begins to watch: the plans' own functions would not show him anything."""
-    for plan in _records:
-        plan.record = None
-
-
-watching.when_watching_begins(_forget_records)
-
-
-def _written_out(plan: Plan) -> Record:
-    """``record(result, array, x0, a0, x1, a1)`` gives ``result`` its node: ``make_node`` written out for one plan.
-
-    For one or two inputs that are no views, and default parameters. Written out it takes 0.5 µs instead of 0.9.
+    ``put`` is what sets them.
     """
-    op = plan.entry.op
-    names = ["x0, a0", "x1, a1"][: plan.count]
-    code = {**CODE, "input": "a{0}", "input_shape": "a{0}.shape", "input_dtype": "a{0}.dtype"}
-    code |= {"output": "array", "output_shape": "array.shape", "output_dtype": "array.dtype"}
-    saved = "".join(code[kind].format(what) + "," for kind, what in plan.sources)
-    lines = [f"def record(result, array, {', '.join(names)}):"]
-    guards = ""
-    for position in plan.saved_inputs:
-        x, v = f"x{position}", f"v{position}"
-        lines += [f" {v} = {x}.version if {x}.__class__ is Tensor else STILL", f" if {v} is None: {v} = {x}.version = [0]"]
-        guards += f"{v}, {v}[0],"
+    for method, general, count in _installed.get(name, ()):
+        put(Tensor, method, _written_when_called(ENTRIES[name], method, general, count))
+
+
+def _written_when_called(entry: Entry, method: str, general: Callable[..., Any], count: int) -> Callable[..., Any]:
+    @functools.wraps(general)
+    def first(*inputs: Any) -> Any:
+        made = _operator(entry, general) if count == 2 else _method(entry, general)
+        made.__name__, made.__doc__ = general.__name__, general.__doc__
+        if getattr(Tensor, method) is first:
+            setattr(Tensor, method, made)
+        return made(*inputs)
+
+    return first
+
+
+# The text of one op -------------------------------------------------------------------------------------------------------------
+
+
+def _compiled(lines: list[str], scope: dict[str, Any]) -> Callable[..., Any]:
+    # The text is made of this package's own templates, slot numbers and declared parameter names only.
+    exec("\n".join(lines), scope)  # noqa: S102
+    made: Callable[..., Any] = scope["method"]
+    return made
+
+
+def _result(space: str) -> list[str]:
+    """Lines that make ``result`` of ``array``: what ``Tensor.__init__`` does."""
+    return [
+        f"{space}if array.__class__ is not array_type: array = asarray(array)",
+        f"{space}result = new(Tensor)",
+        f"{space}result.home = x0.home",
+        f"{space}result.array = array",
+        f"{space}result._grad = result.version = result.base = None",
+        f"{space}result.output_index = result.generation = 0",
+    ]
+
+
+def _node(plan: Plan, name: str, space: str, *, numbers: bool) -> list[str]:
+    """Lines that give ``result`` its node; inputs are ``x0`` and ``x1``, no views, their arrays ``a0`` and ``a1``.
+
+    With ``numbers``, the second is a Python number.
+    """
+    code = {**CODE, "input": "a{0}", "input_shape": "shape(a{0})", "input_dtype": "a{0}.dtype"}
+    code |= {"output": "array", "output_shape": "array.shape", "output_dtype": "array.dtype", "parameter": "parameters[{0!r}]"}
+    lines, guards = guard_lines(plan, lambda position: not (numbers and position))
     if plan.saved_outputs:
-        lines.append(" v = result.version = [0]")
-        guards += "v, 0,"
-    edges = "".join(f"x{position}.node or x{position}," for position in plan.positions)
+        lines.append("v = result.version = [0]")
+        guards += "v, 0, "
     fields = {
-        "plan": "plan",
-        "parameters": "p",
-        "saved": f"({saved})",
-        "edges": f"({edges})",
+        "plan": name,
+        "parameters": "parameters",
+        "saved": saved_text(plan, code),
+        "edges": "(" + "".join(f"x{position}.node or x{position}, " for position in plan.positions) + ")",
         "indexes": str((0,) * len(plan.positions)),
         "shape": "array.shape",
-        "dtype": "array.dtype",
+        "dtype": "dtype",
         "others": "None",
         "guards": f"({guards})",
         "number": "sequence()",
         "retained": "None",
     }
-    lines += [" node = result.node = new(Node)", " result.tracks = True", *(f" node.{k} = {v}" for k, v in fields.items())]
-    lines.append(" if active: node.scope = current_scope()")
-    scope: dict[str, Any] = {"Node": Node, "Tensor": Tensor, "STILL": _STILL, "new": object.__new__, "sequence": sequence}
-    scope |= {"active": active, "current_scope": current_scope}
-    # The text is made of this package's own templates, slot numbers and declared parameter names only.
-    exec("\n".join(lines), scope | {"plan": plan, "p": dict(op.defaults)}, scope)  # noqa: S102
-    made: Record = scope["record"]
-    _records[plan] = made
-    return made
+    lines += [
+        "node = result.node = new(Node)",
+        "result.tracks = True",
+        *(f"node.{field} = {text}" for field, text in fields.items()),
+    ]
+    lines += ["if active: notice(node, x0.home)", "return result"]
+    return [space + line for line in lines]
 
 
-def _binary(entry: Entry, general: Callable[..., Any]) -> Callable[[Tensor, Any], Any]:
-    ufunc: Any = entry.ufunc
-    numeric = entry.numbers[1]
-    keys = tuple([plan_key(mask, 2) for mask in range(4)])
-    new, enter, leave = object.__new__, quiet.enter, quiet.leave
-
-    def operator(self: Tensor, other: Any) -> Any:
-        a = self.array
-        dtype = a.dtype
-        if dtype is not _DOUBLE and dtype is not _SINGLE:
-            return general(self, other)
-        if other.__class__ is Tensor:
-            b: Any = other.array
-            if b.dtype is not dtype or other.home is not self.home:
-                return general(self, other)
-            if self.base is not None or other.base is not None or self.output_index or other.output_index:
-                made = apply_ufunc(self.home, entry, (self, other))
-                return general(self, other) if made is None else made
-            mask = self.tracks + 2 * other.tracks
-        elif numeric and self.base is None and not self.output_index and (other.__class__ is float or other.__class__ is int):
-            b = other
-            mask = int(self.tracks)
-        else:
-            return general(self, other)
-        token = enter()
-        try:
-            array = ufunc(a, b)
-        except (ValueError, OverflowError):
-            return general(self, other)  # which says what is wrong
-        finally:
-            leave(token)
-        if array.__class__ is not np.ndarray:
-            array = np.asarray(array)
-        result = new(Tensor)  # and what __init__ does
-        result.home = self.home
-        result.array = array
-        result._grad = result.version = result.base = None  # pyright: ignore[reportPrivateUsage]
-        result.output_index = result.generation = 0
-        if mask and is_grad_enabled():
-            plan = entry.plans.get(keys[mask]) or entry.plan(mask, 2)
-            (plan.record or _recorder(plan))(result, array, self, a, other, b)
-        else:
-            result.node = None
-            result.tracks = False
-        return result
-
-    operator.__name__, operator.__doc__ = general.__name__, general.__doc__
-    return operator
+def _leaf_end(space: str) -> list[str]:
+    return [f"{space}result.node = None", f"{space}result.tracks = False", f"{space}return result"]
 
 
-def _unary(entry: Entry, general: Callable[..., Any]) -> Callable[[Tensor], Any]:
-    ufunc: Any = entry.ufunc
-    differentiable = bool(entry.op.differentiable)
-    key = plan_key(1, 1)
-    new, enter, leave = object.__new__, quiet.enter, quiet.leave
+def _operator(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
+    """The operator for a tensor and a tensor of the same type, or a Python number."""
+    plans = {f"plan{mask}": entry.plan(mask, 2) for mask in (1, 2, 3)}
+    scope = _SCOPE | plans | {"general": general, "entry": entry, "ufunc": entry.ufunc, "parameters": entry.op.defaults}
+    lines = [
+        "def method(x0, x1):",
+        " a0 = x0.array",
+        " dtype = a0.dtype",
+        " if dtype is not DOUBLE and dtype is not SINGLE: return general(x0, x1)",
+        " if x1.__class__ is Tensor:",
+        "  a1 = x1.array",
+        "  if a1.dtype is not dtype or x1.home is not x0.home: return general(x0, x1)",
+        "  try: array = run(ufunc, a0, a1)",
+        "  except (ValueError, OverflowError, RuntimeError): return general(x0, x1)",  # which says what is wrong
+        "  if x0.base is not None or x1.base is not None or x0.output_index or x1.output_index:",
+        "   return finish(entry, (x0, x1), (a0, a1), array)",
+        *_result("  "),
+        "  if x0.tracks:",
+        "   if is_grad_enabled():",
+        "    if x1.tracks:",
+        *_node(entry.plan(3, 2), "plan3", "     ", numbers=False),
+        *_node(entry.plan(1, 2), "plan1", "    ", numbers=False),
+        "  elif x1.tracks:",
+        "   if is_grad_enabled():",
+        *_node(entry.plan(2, 2), "plan2", "    ", numbers=False),
+        *_leaf_end("  "),
+    ]
+    if entry.numbers[1]:
+        lines += [
+            " if x1.__class__ is float or x1.__class__ is int:",
+            "  try: array = run(ufunc, a0, x1)",
+            "  except (ValueError, OverflowError, RuntimeError): return general(x0, x1)",
+            "  a1 = x1",
+            "  if x0.base is not None or x0.output_index: return finish(entry, (x0, x1), (a0, a1), array)",
+            *_result("  "),
+            "  if x0.tracks:",
+            "   if is_grad_enabled():",
+            *_node(entry.plan(1, 2), "plan1", "    ", numbers=True),
+            *_leaf_end("  "),
+        ]
+    return _compiled([*lines, " return general(x0, x1)"], scope)
 
-    def method(self: Tensor) -> Any:
-        a = self.array
-        dtype = a.dtype
-        if dtype is not _DOUBLE and dtype is not _SINGLE:
-            return general(self)
-        if self.base is not None or self.output_index:
-            made = apply_ufunc(self.home, entry, (self,))
-            return general(self) if made is None else made
-        token = enter()
-        try:
-            array = ufunc(a)
-        finally:
-            leave(token)
-        if array.__class__ is not np.ndarray:
-            array = np.asarray(array)
-        result = new(Tensor)
-        result.home = self.home
-        result.array = array
-        result._grad = result.version = result.base = None  # pyright: ignore[reportPrivateUsage]
-        result.output_index = result.generation = 0
-        if self.tracks and differentiable and is_grad_enabled():
-            plan = entry.plans.get(key) or entry.plan(1, 1)
-            (plan.record or _recorder(plan))(result, array, self, a)
-        else:
-            result.node = None
-            result.tracks = False
-        return result
 
-    method.__name__, method.__doc__ = general.__name__, general.__doc__
-    return method
+def _method(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of one tensor."""
+    scope = _SCOPE | {"general": general, "entry": entry, "ufunc": entry.ufunc, "parameters": entry.op.defaults}
+    recorded: list[str] = []
+    if entry.op.differentiable:
+        scope["plan1"] = entry.plan(1, 1)
+        recorded = [" if x0.tracks:", "  if is_grad_enabled():", *_node(entry.plan(1, 1), "plan1", "   ", numbers=False)]
+    lines = [
+        "def method(x0):",
+        " a0 = x0.array",
+        " dtype = a0.dtype",
+        " if dtype is not DOUBLE and dtype is not SINGLE: return general(x0)",
+        " try: array = run(ufunc, a0)",
+        " except (ValueError, OverflowError, RuntimeError): return general(x0)",
+        " if x0.base is not None or x0.output_index: return finish(entry, (x0,), (a0,), array)",
+        *_result(" "),
+        *recorded,
+        *_leaf_end(" "),
+    ]
+    return _compiled(lines, scope)
+
+
+# In place -----------------------------------------------------------------------------------------------------------------------
 
 
 def _in_place(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:

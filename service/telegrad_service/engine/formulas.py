@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,34 +17,43 @@ def is_complex(x: Any) -> bool:
     return np.iscomplexobj(x)
 
 
+def _caller(name: str, entry: Entry) -> Any:
+    kernel, defaults = entry.kernel, entry.op.defaults
+
+    if defaults:
+
+        def call(*inputs: Any, **parameters: Any) -> Any:
+            for x in inputs:
+                if isinstance(x, TensorBase):
+                    return x._apply(name, *inputs, **parameters)
+            return kernel(*inputs, **{**defaults, **parameters})
+
+    else:
+
+        def call(*inputs: Any, **parameters: Any) -> Any:
+            for x in inputs:
+                if isinstance(x, TensorBase):
+                    return x._apply(name, *inputs, **parameters)
+            return kernel(*inputs, **parameters)
+
+    return call
+
+
 class _Formulas:
     """``F.exp(x)``, ``F.where(mask, a, b)``, ``F.sum(x, dim=(0,))``: any op by its name, parameters by keyword and canonical.
 
     On Tensors it is the op itself, recorded. On arrays it is the bare kernel: no promotion, no check, no record.
     """
 
-    def __getattr__(self, name: str) -> Any:
-        entry: Entry = ENTRIES[name]
-        kernel, defaults = entry.kernel, entry.op.defaults
+    if TYPE_CHECKING:  # an object that really had it would look every name up the slow way
 
-        if defaults:
+        def __getattr__(self, name: str) -> Any: ...
 
-            def call(*inputs: Any, **parameters: Any) -> Any:
-                for x in inputs:
-                    if isinstance(x, TensorBase):
-                        return x._apply(name, *inputs, **parameters)
-                return kernel(*inputs, **{**defaults, **parameters})
-
-        else:
-
-            def call(*inputs: Any, **parameters: Any) -> Any:
-                for x in inputs:
-                    if isinstance(x, TensorBase):
-                        return x._apply(name, *inputs, **parameters)
-                return kernel(*inputs, **parameters)
-
-        setattr(self, name, call)
-        return call
+    def fill(self) -> None:
+        """Take in every op, once the engine's tables are complete; what stands below by an op's name goes before."""
+        for name, entry in ENTRIES.items():
+            if name not in _Formulas.__dict__:
+                setattr(self, name, _caller(name, entry))
 
     @staticmethod
     def conjugate(x: Any) -> Any:

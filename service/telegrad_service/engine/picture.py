@@ -90,7 +90,7 @@ def _hidden(boxes: Sequence[Box]) -> dict[int, int]:
             user = None if box.kind == "node" else (id(box), turn)
             for node in nodes:
                 for target in node.edges:
-                    if target.__class__ is not Node and users.setdefault(id(target), user) != user:
+                    if not isinstance(target, Node) and users.setdefault(id(target), user) != user:
                         users[id(target)] = None
     return {leaf: user[0] for leaf, user in users.items() if user is not None}
 

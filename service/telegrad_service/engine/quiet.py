@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from contextvars import Context
+from typing import Any, Final
 
 import numpy as np
 
@@ -26,3 +27,13 @@ def _switches() -> tuple[Callable[[], Any], Callable[[Any], None]]:
 
 enter, leave = _switches()
 """``token = enter()`` silences faults in this thread and task; ``leave(token)`` restores what was before."""
+
+_silence: Final = Context()
+_silence.run(np.seterr, all="ignore")
+
+run: Final[Callable[..., Any]] = _silence.run
+"""``run(ufunc, *arrays)`` calls it where faults are silent, at a fifth of the price of ``enter`` and ``leave``.
+
+For functions that only compute: they see none of the caller's context. Raises RuntimeError while another thread is in here; then
+``enter`` and ``leave`` must do.
+"""

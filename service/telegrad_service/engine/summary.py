@@ -25,7 +25,7 @@ def reach(start: Node | Tensor) -> tuple[list[Node], list[Tensor]]:
         todo.clear()
     while todo:
         for target in todo.pop().edges:
-            if target.__class__ is Node:
+            if isinstance(target, Node):
                 if target.number not in nodes:
                     nodes[target.number] = target
                     todo.append(target)

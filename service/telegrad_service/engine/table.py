@@ -182,7 +182,7 @@ class Plan:
         saves: whether any value is saved, so that a second backward needs ``retain_graph``.
         zeros: a zero for each edge: the edges' indexes where all lead to first outputs.
         restored: which saved values become Tensors for a gradient of the gradient: (position, kind, index, edge or None).
-        record: what gives a result its node, written out for this plan (see ``fast``); None until first needed.
+        record: what makes the node of a call, written out for this plan (see ``recording``); None until first needed.
         fills: whether missing gradients of outputs are zeros to ``differentiate``; only users' functions may want None.
     """
 
@@ -238,7 +238,7 @@ class Plan:
         self.restored = tuple(
             [(i, kind, what, edge_of.get(what)) for i, (kind, what) in enumerate(sources) if kind in ("input", "inputs", "output")]
         )
-        self.record: Callable[..., None] | None = None
+        self.record: Callable[..., Any] | None = None
 
 
 def _source(op: Op, argument: str, needs: tuple[bool, ...], position_of: dict[str, int]) -> tuple[str, Any]:

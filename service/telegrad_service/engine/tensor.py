@@ -27,8 +27,8 @@ from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, run
 from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import AccumulateGrad, Node, Version
 from telegrad_service.engine.hooks import hooks_for, register
+from telegrad_service.engine.recording import written
 from telegrad_service.engine.table import ENTRIES, Array, Entry, Plan
-from telegrad_service.engine.watch import look_at
 
 Step: TypeAlias = "tuple[str, dict[str, Any], int | None]"
 """One view op: its name, its parameters, and which output where it has several."""
@@ -342,9 +342,7 @@ def apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor |
     if len(inputs) != len(entry.numbers):
         return None
     arrays: list[Any] = []
-    mask = 0
     dtype = None
-    bit = 1
     for x in inputs:
         if x.__class__ is Tensor:
             array = x.array
@@ -354,14 +352,11 @@ def apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor |
                     return None
             elif array.dtype is not dtype or x.home is not home:
                 return None
-            if x.tracks or (x.base is not None and x.requires_grad):
-                mask |= bit
             arrays.append(array)
         elif (x.__class__ is float or x.__class__ is int) and entry.numbers[len(arrays)]:
             arrays.append(x)
         else:
             return None
-        bit += bit
     token = quiet.enter()
     try:
         array = entry.ufunc(*arrays)  # type: ignore[misc]
@@ -369,57 +364,30 @@ def apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor |
         return None  # the general way says what is wrong
     finally:
         quiet.leave(token)
+    return finish_ufunc(entry, inputs, arrays, array, home)
+
+
+def finish_ufunc(entry: Entry, inputs: tuple[Any, ...], arrays: Sequence[Any], array: Any, home: Engine | None = None) -> Tensor:
+    """What a ufunc made of ``inputs`` as a tensor, recorded; ``home`` may be left out where the first is a tensor."""
     if array.__class__ is not np.ndarray:
         array = np.asarray(array)
-    result = Tensor(home, array)
-    if mask and is_grad_enabled() and entry.op.differentiable:
-        result.node = make_node(entry.plan(mask, len(inputs)), inputs, arrays, (result,), entry.op.defaults)
-        result.tracks = True
+    result = Tensor(inputs[0].home if home is None else home, array)
+    if entry.op.differentiable and is_grad_enabled():
+        mask = 0
+        bit = 1
+        for x in inputs:
+            if x.__class__ is Tensor and (x.tracks or (x.base is not None and x.requires_grad)):
+                mask |= bit
+            bit += bit
+        if mask:
+            result.node = make_node(entry.plan(mask, len(inputs)), inputs, arrays, (result,), entry.op.defaults)
+            result.tracks = True
     return result
 
 
 def make_node(plan: Plan, inputs: Sequence[Any], arrays: Any, outputs: Sequence[Tensor], parameters: Any) -> Node:
     """The node of a call that was computed: edges to where its inputs came from, and what its formulas need."""
-    edges: list[Any] = []
-    indexes: list[int] | None = None
-    for position in plan.positions:
-        x = inputs[position]
-        node = x.node if x.base is None else x.current_node()
-        if node is None:
-            edges.append(x)
-        else:
-            if x.output_index:
-                if indexes is None:
-                    indexes = [0] * len(plan.positions)
-                indexes[len(edges)] = x.output_index
-            edges.append(node)
-    guards: list[Any] = []
-    for position in plan.saved_inputs:
-        x = inputs[position]
-        if x.__class__ is Tensor:
-            version = x.version
-            if version is None:
-                version = x.version = [0]
-            guards += (version, version[0])
-    for output in plan.saved_outputs:
-        version = outputs[output].shared_version()
-        guards += (version, version[0])
-    values = [o.array for o in outputs]
-    first = values[0]
-    made = Node(
-        plan,
-        parameters,
-        plan.collect(arrays, values, parameters),
-        tuple(edges),
-        plan.zeros if indexes is None else tuple(indexes),
-        first.shape,
-        first.dtype,
-        tuple(guards),
-        tuple([(a.shape, a.dtype) for a in values[1:]]) if len(values) > 1 else None,
-    )
-    if watching.watchers:
-        look_at(made, outputs[0].home)
-    return made
+    return (plan.record or written(plan))(inputs, arrays, outputs, parameters)
 
 
 def spec_of(tensor: Tensor) -> Spec:

@@ -19,4 +19,5 @@ def load() -> None:
     """Fill the engine's tables, import every family, and specialise the Tensor's methods by them."""
     for family in FAMILIES:
         importlib.import_module(f"{__name__}.{family}")
+    importlib.import_module("telegrad_service.engine.formulas").F.fill()
     importlib.import_module("telegrad_service.engine.fast").install()
