@@ -38,6 +38,8 @@ def connect(
         retries: further attempts after one that failed safely.
         headers: sent with each request, for example an authorisation.
         transport: an httpx2 transport to use instead of the default one: a proxy, an application in this process, a test double.
+            Without one, a plain ``http://`` address is spoken to straight over a socket where httptools is installed
+            (``telegrad[fast]``, part of ``telegrad[service]``), and any other address, or one behind a proxy, by httpx2.
 
     Raises:
         TransportError: the server was not reached, or is no telegrad server.
@@ -45,11 +47,11 @@ def connect(
     """
     from telegrad._remote import RemoteSession
     from telegrad._retries import Retries
-    from telegrad._transport import HttpTransport
+    from telegrad._transport import open_transport
 
     _check(timeout_seconds, retries)
     return RemoteSession(
-        HttpTransport(url, timeout_seconds=timeout_seconds, headers=headers, transport=transport),
+        open_transport(url, timeout_seconds=timeout_seconds, headers=headers, transport=transport),
         session=session,
         eager=eager,
         retries=Retries(retries),

@@ -44,7 +44,10 @@ RELEASE_COMMANDS: Final = 64
 step beyond what a local run holds."""
 
 SEND_PIECE_BYTES: Final = 2**20
-"""Bodies are handed to the transport in pieces of at most this size; the HTTP library copies each piece once."""
+"""Bodies are sent in pieces of at most this size; smaller ones are joined with their head and sent at once."""
+
+RECEIVE_PIECE_BYTES: Final = 2**18
+"""Most that is received at once where it cannot go straight into an array: the size of the server's own reads."""
 
 MAX_ERROR_BYTES: Final = 2**20
 """Longest error document that is read; the rest of a longer one is left unread."""

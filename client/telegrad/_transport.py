@@ -1,4 +1,4 @@
-"""How requests travel: a small interface, and its two drivers around httpx2.
+"""How requests travel: a small interface, and its two drivers around httpx2; ``_direct`` has a faster one for plain addresses.
 
 The logic of retries and batches is elsewhere and knows no I/O: *procedures*, generators that yield ``Request`` and ``Pause``
 and are sent ``Response`` (or thrown ``NotSent`` or ``TransportError``). The two drivers run the same procedures, one by
@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from telegrad import _defaults
 from telegrad.contract import codec
-from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, TransportError, TransportTimeoutError
+from telegrad.contract.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    PayloadTooLargeError,
+    RequestError,
+    TransportError,
+    TransportTimeoutError,
+)
 
 if TYPE_CHECKING:
     import httpx2
@@ -165,32 +172,57 @@ class Sink:
         self._body = bytearray()
 
     def feed(self, piece: bytes) -> bool:
-        """Take a piece; False when no more is wanted."""
+        """Take a piece; False when no more is wanted. Raises TransportError for a safetensors body that is none."""
         if self._reader is not None:
-            self._reader.feed(piece)
+            with _read_right():
+                self._reader.feed(piece)
             return True
         self._body += piece
         return self._status < 400 or len(self._body) <= _defaults.MAX_ERROR_BYTES
 
+    def target(self) -> memoryview | None:
+        """Where the next bytes of the body belong, for who can put them there himself (then ``advance``); None: ``feed`` them."""
+        return None if self._reader is None else self._reader.target()
+
+    def advance(self, count: int) -> None:
+        """So many bytes were put into ``target``."""
+        if self._reader is not None:
+            self._reader.advance(count)
+
     def finish(self) -> Response:
-        """The whole answer. Raises RequestError for a safetensors body that ended early."""
+        """The whole answer. Raises TransportError for a safetensors body that ended early."""
         if self._reader is None:
             return Response(self._status, self._headers, bytes(self._body))
-        arrays = self._reader.finish()
-        return Response(self._status, self._headers, b"", arrays, self._reader.message)
+        with _read_right():
+            arrays, message = self._reader.finish(), self._reader.message
+        return Response(self._status, self._headers, b"", arrays, message)
 
 
-def pieces(body: Sequence[Piece]) -> Iterator[bytes]:
-    """The body in pieces of bounded size; a small body in one."""
+@contextlib.contextmanager
+def _read_right() -> Generator[None]:
+    """What is wrong with the bytes of an answer is the connection's fault, not that of anybody's request."""
+    try:
+        yield
+    except (RequestError, PayloadTooLargeError) as error:
+        raise failed(f"the answer is broken: {error.detail}") from None
+
+
+def pieces(body: Sequence[Piece]) -> Iterator[memoryview]:
+    """The body in pieces of bounded size, uncopied."""
     limit = _defaults.SEND_PIECE_BYTES
     for piece in body:
         view = memoryview(piece)
         for start in range(0, len(view), limit):
-            yield bytes(view[start : start + limit])
+            yield view[start : start + limit]
+
+
+def _copied_pieces(body: Sequence[Piece]) -> Iterator[bytes]:
+    for piece in pieces(body):
+        yield bytes(piece)  # httpx2 takes nothing else
 
 
 async def _async_pieces(body: Sequence[Piece]) -> AsyncIterator[bytes]:
-    for piece in pieces(body):
+    for piece in _copied_pieces(body):
         yield piece
 
 
@@ -215,8 +247,22 @@ def check_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def open_transport(
+    url: str, *, timeout_seconds: float, headers: Mapping[str, str] | None, transport: httpx2.BaseTransport | None
+) -> Transport:
+    """The transport for an address: straight over a socket where that does and httptools is installed, else httpx2."""
+    url = check_url(url)
+    if transport is None:
+        with contextlib.suppress(ModuleNotFoundError):
+            from telegrad import _direct
+
+            if _direct.serves(url, headers or {}):
+                return _direct.DirectTransport(url, timeout_seconds=timeout_seconds, headers=headers)
+    return HttpTransport(url, timeout_seconds=timeout_seconds, headers=headers, transport=transport)
+
+
 class HttpTransport:
-    """The default transport: an ``httpx2.Client`` with connections kept alive."""
+    """The transport for everything: an ``httpx2.Client`` with connections kept alive."""
 
     def __init__(
         self,
@@ -241,7 +287,7 @@ class HttpTransport:
         """Send, and read the whole answer."""
         headers = {"accept": request.accept}
         content = _content(request, headers)
-        sent = content if content is None or isinstance(content, bytes) else pieces(content)
+        sent = content if content is None or isinstance(content, bytes) else _copied_pieces(content)
         with (
             _translated(self._url),
             self._client.stream(request.method, self._url + request.path, content=sent, headers=headers) as answer,
@@ -305,19 +351,33 @@ def _translated(url: str) -> Generator[None]:
     try:
         yield
     except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-        # A user name and password in the address stay out of messages.
-        where = url.rsplit("@", 1)[-1]
-        failure = TransportError(
-            f"the server was not reached at {where}: {_reason(error)}. Is one running "
-            "there? `telegrad serve` starts one on this machine"
-        )
-        failure.__cause__ = error
-        raise NotSent(failure) from error
+        raise NotSent(not_reached(url, _reason(error), error)) from error
     except httpx2.TimeoutException as error:
-        raise TransportTimeoutError(f"the server did not answer in time: {_reason(error)}") from error
+        raise timed_out(_reason(error)) from error
     except (httpx2.TransportError, httpx2.InvalidURL, httpx2.DecodingError) as error:
-        raise TransportError(f"the connection to the server failed: {_reason(error)}") from error
+        raise failed(_reason(error)) from error
 
 
 def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
+
+
+def not_reached(url: str, reason: str, cause: Exception) -> TransportError:
+    """The error of a connection that could not be made."""
+    # A user name and password in the address stay out of messages.
+    where = url.rsplit("@", 1)[-1]
+    failure = TransportError(
+        f"the server was not reached at {where}: {reason}. Is one running there? `telegrad serve` starts one on this machine"
+    )
+    failure.__cause__ = cause
+    return failure
+
+
+def timed_out(reason: str) -> TransportTimeoutError:
+    """The error of an answer that did not come in time."""
+    return TransportTimeoutError(f"the server did not answer in time: {reason}")
+
+
+def failed(reason: str) -> TransportError:
+    """The error of a connection that broke."""
+    return TransportError(f"the connection to the server failed: {reason}")

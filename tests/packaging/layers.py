@@ -43,6 +43,8 @@ HOSTS = (*SESSION, "telegrad_service.hosts", "telegrad_service.process")
 # A module belongs to the longest name here that it stands under.
 LAYERS = {
     "telegrad": Layer(may_import=("telegrad",), never=WEB),
+    # The transport straight over a socket shares the server's parser, and nothing else of it.
+    "telegrad._direct": Layer(may_import=("telegrad",), never=FRAMEWORK | {"uvicorn", "uvloop", "httpx2"}),
     "telegrad.contract": Layer(may_import=CONTRACT, never=WEB | {"httpx2"}),
     # Only what stands in no layer of its own: the package itself.
     "telegrad_service": Layer(may_import=CONTRACT, never=WEB | {"httpx2"}),

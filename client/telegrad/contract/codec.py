@@ -380,6 +380,18 @@ class SafetensorsReader:
             if self._filled == len(target):
                 self._target, self._filled = self._target + 1, 0
 
+    def target(self) -> memoryview | None:
+        """The memory that the next bytes of the body belong into, for who can put them there himself; None: ``feed`` them."""
+        if self.header_done and self._target < len(self._targets):
+            return self._targets[self._target][self._filled :]
+        return None
+
+    def advance(self, count: int) -> None:
+        """So many bytes, no more than it is long, were put into ``target``."""
+        self._filled += count
+        if self._filled == len(self._targets[self._target]):
+            self._target, self._filled = self._target + 1, 0
+
     def _feed_header(self, view: memoryview) -> memoryview:
         while view:
             wanted = 8 if self._header_bytes is None else 8 + self._header_bytes
