@@ -224,7 +224,7 @@ def _outer_references(command: Command) -> Iterable[str]:
     if isinstance(command, Read):
         return [command.tensor]
     if isinstance(command, Run):
-        return command.inputs.values()
+        return [*command.inputs.values(), *command.each.values()]
     return ()
 
 

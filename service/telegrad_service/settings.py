@@ -37,8 +37,8 @@ class Settings:
         workers: server processes that accept connections. Sessions belong to the one that made them, so there is exactly one.
         isolation: process gives each session a process of its own, which cannot slow, crash or read another's; inline keeps all
             sessions in the server's process.
-        request_seconds: a request that takes longer is given up and its session's process ended; with isolation inline there is
-            no such bound.
+        request_seconds: a request, or one of the runs of a program, that takes longer is given up and its session's process ended;
+            with isolation inline there is no such bound.
         compute_threads: threads that compute with isolation inline; a session uses one at a time.
         max_waiting_requests: requests that may wait for their session's turn before further ones are refused with 503.
         drain_seconds: how long a stopping server waits for requests that it has begun.

@@ -31,7 +31,9 @@ CHECKS = [
 ]
 
 # Small, so that what the fuzz asks for is refused rather than computed for long.
-LIMITS = Limits(max_tensor_bytes=2**20, max_session_bytes=2**24, max_command_flops=10**7, max_tensors=500, max_nodes=2000)
+LIMITS = Limits(
+    max_tensor_bytes=2**20, max_session_bytes=2**24, max_command_flops=10**7, max_tensors=500, max_nodes=2000, max_run_times=20
+)
 APP = create_app(Settings(limits=LIMITS))
 DOCUMENT = APP.openapi()
 schema = schemathesis.openapi.from_dict(DOCUMENT)

@@ -21,6 +21,7 @@ from telegrad.contract.errors import (
     InternalError,
     LimitError,
     NotFoundError,
+    RunCancelledError,
     SessionLostError,
     ShapeError,
     UnavailableError,
@@ -29,6 +30,7 @@ from telegrad.contract.limits import Limits
 from telegrad_service.hosts import frames, warm
 from telegrad_service.hosts.base import Work
 from telegrad_service.hosts.process import ProcessHost
+from telegrad_service.session.watch import News, Watch
 
 LINUX = Path("/proc/self/status").exists()
 needs_proc = pytest.mark.skipif(not LINUX, reason="looks at processes under /proc")
@@ -394,3 +396,56 @@ def test_frames_of_any_size_arrive_whole(size):
     assert (got.verb, got.body, got.arguments, got.media_type, got.request_id) == ("batch", body, sent.arguments, "x/y", "r1")
     np.testing.assert_array_equal(got.buffers["b"], array)
     assert got.buffers["empty"].shape == (0, 3)
+
+
+COUNT = {"inputs": ["n"], "commands": [{"command": "apply", "op": "add_", "inputs": ["n", 1]}]}
+
+
+async def counting(host: ProcessHost, session: str, **fields: Any) -> Work:
+    """A request for runs of a program that counts."""
+    await batch(host, session, create("n", 0))
+    answer = await host.do(session, Work("store_program", body=json.dumps(COUNT).encode()))
+    return Work("run", body=json.dumps({"inputs": {"n": "n"}, **fields}).encode(), arguments={"program": answer.created})
+
+
+def test_each_run_of_a_program_has_the_time_of_a_request():
+    async def scenario(host: ProcessHost) -> None:
+        session = await opened(host)
+        work = await counting(host, session, times=1_000_000, seconds=0.9)
+        with pytest.raises(DeadlineError, match=r"0\.9 s \(seconds\) are over"):
+            await host.do(session, work)
+        told = await batch(host, session, read("n"))
+        assert told["results"][0]["data"] > 0
+
+    run(scenario, make_host(seconds=0.4))
+
+
+def test_runs_are_followed_and_stopped_in_another_process():
+    async def scenario(host: ProcessHost) -> None:
+        session = await opened(host)
+        began = asyncio.Event()
+
+        def tell(news: News) -> None:
+            if news["run"]:
+                began.set()
+
+        watch = Watch("w", tell)
+        running = asyncio.ensure_future(host.do(session, await counting(host, session, times=1_000_000), watch))
+        await began.wait()
+        assert host.watches(session) == {"w": watch}
+        watch.stop("enough")
+        with pytest.raises(RunCancelledError, match="enough: stopped after") as caught:
+            await running
+        watch.stop("too late to be heard")
+        assert (await batch(host, session, read("n")))["results"][0]["data"] == caught.value.extra["run"]
+        assert not host.watches(session)
+
+    run(scenario)
+
+
+def test_a_wish_to_stop_that_comes_when_all_is_done_is_for_nobody():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        frames.send(ours, [*frames.stop_frame("late"), *frames.work_frame(Work("summary"))])
+        assert frames.receive_work(theirs) == Work("summary")
+        assert frames.receive_stop(theirs) is None

@@ -26,7 +26,7 @@ HOLES = {"w": "weight", "x": "data", "t": "target"}
 
 @pytest.fixture
 def client():
-    limits = Limits(max_programs=2, max_commands=100)
+    limits = Limits(max_programs=2, max_run_times=1000)
     with TestClient(create_app(Settings(limits=limits)), raise_server_exceptions=False) as opened:
         yield opened
 
@@ -111,7 +111,7 @@ def test_a_failing_run_says_which_run_and_which_command(client, at):
         ({"inputs": HOLES, "outputs": {"unmade": "z"}}, "argument-value"),
         ({"inputs": HOLES, "outputs": {"loss": "weight"}}, "conflict"),
         ({"inputs": HOLES, "times": 0}, "argument-value"),
-        ({"inputs": HOLES, "times": 15}, "limit"),
+        ({"inputs": HOLES, "times": 1001}, "limit"),
         ({"inputs": HOLES, "program": "x"}, "argument-type"),
     ],
 )

@@ -32,6 +32,7 @@ SAFETENSORS_MEDIA_TYPE: Final = "application/vnd.safetensors"
 NPY_MEDIA_TYPE: Final = "application/x-npy"
 BYTES_MEDIA_TYPE: Final = "application/octet-stream"
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
+EVENTS_MEDIA_TYPE: Final = "text/event-stream"
 
 MAX_HEADER_BYTES: Final = 16 * 2**20
 """Longest safetensors header that is read (the safetensors library's own bound is 100 MB)."""

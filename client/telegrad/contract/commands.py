@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -199,20 +200,28 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A stored program with these inputs, ``times`` times.
+    """A stored program with these inputs, once or many times; tensors that it changes in place carry over from run to run.
 
     Attributes:
         program: the program's id.
-        inputs: from the program's hole to a reference of the session.
-        outputs: from a name inside the program to the name its tensor gets in the session after the last run.
-        times: how often; tensors that the program changes in place carry over from run to run.
+        inputs: from the program's hole to a reference of the session, the same in every run.
+        each: from a hole to a reference: in run number i the hole is row i of that tensor, ``select(0, i)``, a view. All have the
+            same number of rows; every hole of the program is in ``inputs`` or in ``each``.
+        outputs: from a reference inside the program to the name its tensor gets in the session after the last run.
+        collect: from a reference inside the program to the name of a new tensor, without history: the values of all runs, stacked.
+            If a run fails or is stopped it holds those of the runs before.
+        times: how often: as often as the tensors of ``each`` have rows, which a number given here must agree with; else once.
+        seconds: stop after the run in which so many are over; what was done stands.
     """
 
     command: ClassVar[str] = "run"
     program: str
     inputs: Mapping[str, str] = field(default_factory=dict)
+    each: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
-    times: int = 1
+    collect: Mapping[str, str] = field(default_factory=dict)
+    times: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +302,12 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value
 
 
-def _name_map(value: Any) -> dict[str, str]:
+def _holes(value: Any) -> dict[str, str]:
     return {_name(k): _reference(v) for k, v in _mapping(value).items()}
+
+
+def _new_names(value: Any) -> dict[str, str]:
+    return {_reference(k): _name(v) for k, v in _mapping(value).items()}
 
 
 def _optional(decode: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -314,6 +327,13 @@ def _positive(value: Any) -> int:
     number: int = kinds.INT.decode(value)
     if number < 1:
         raise ArgumentValueError("expected an integer of at least 1")
+    return number
+
+
+def _seconds(value: Any) -> float:
+    number: float = kinds.KINDS["float"].decode(value)
+    if not 0 < number < math.inf:
+        raise ArgumentValueError("expected a positive number of seconds")
     return number
 
 
@@ -357,7 +377,16 @@ INPUT_SCHEMA: Final[dict[str, Any]] = {
 _REFERENCES: Final[dict[str, Any]] = {"type": "array", "items": REFERENCE_SCHEMA}
 _MAYBE_REFERENCES: Final[dict[str, Any]] = _nullable({"type": "array", "items": _nullable(REFERENCE_SCHEMA)})
 _MAYBE_NAMES: Final[dict[str, Any]] = _nullable({"type": "array", "items": _nullable(NAME_SCHEMA)})
-_NAME_MAP: Final[dict[str, Any]] = {"type": "object", "additionalProperties": REFERENCE_SCHEMA}
+_HOLES: Final[dict[str, Any]] = {
+    "type": "object",
+    "propertyNames": {"pattern": NAME_PATTERN},
+    "additionalProperties": REFERENCE_SCHEMA,
+}
+_NEW_NAMES: Final[dict[str, Any]] = {
+    "type": "object",
+    "propertyNames": {"pattern": REFERENCE_PATTERN},
+    "additionalProperties": NAME_SCHEMA,
+}
 _BOOL_OR_NULL: Final = kinds.KINDS["bool | None"]
 _MAYBE_REFERENCE_LIST: Final = _kind(_MAYBE_REFERENCES, _optional(_list_of(_optional(_reference), "names")), _as_list)
 _REFERENCE_LIST: Final = _kind(_REFERENCES, _list_of(_reference, "names"), list)
@@ -365,7 +394,8 @@ _OPTIONAL_REFERENCE_LIST: Final = _kind(_nullable(_REFERENCES), _optional(_list_
 _NAME_LIST: Final = _kind(_MAYBE_NAMES, _optional(_list_of(_optional(_name), "names")), _as_list)
 _REFERENCE_KIND: Final = _kind(REFERENCE_SCHEMA, _reference)
 _OPTIONAL_NAME: Final = _kind(_nullable(NAME_SCHEMA), _optional(_name))
-_MAP: Final = _kind(_NAME_MAP, _name_map, dict)
+_BOUND: Final = _kind(_HOLES, _holes, dict)
+_NAMED: Final = _kind(_NEW_NAMES, _new_names, dict)
 _SCOPE: Final = _kind(_nullable({"type": "string", "minLength": 1, "maxLength": MAX_PATH_LENGTH}), _optional(checked_path))
 
 _ANOMALY: Final = _kind({"enum": ["errors", "nan", None]}, _optional(_one_of("errors", "nan")))
@@ -443,9 +473,12 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
     "seed": {"seed": kinds.INT},
     "run": {
         "program": kinds.STRING,
-        "inputs": _MAP,
-        "outputs": _MAP,
-        "times": _kind({"type": "integer", "minimum": 1}, _positive),
+        "inputs": _BOUND,
+        "each": _BOUND,
+        "outputs": _NAMED,
+        "collect": _NAMED,
+        "times": _kind(_nullable({"type": "integer", "minimum": 1}), _optional(_positive)),
+        "seconds": _kind(_nullable({"type": "number", "exclusiveMinimum": 0}), _optional(_seconds)),
     },
     "attach": {
         "name": _kind({"type": "string", "minLength": 1, "maxLength": MAX_NODE_NAME_LENGTH}, _node_name),
@@ -477,6 +510,7 @@ def names_made(command: Command) -> Iterator[str]:
             yield command.name
     elif isinstance(command, Run):
         yield from command.outputs.values()
+        yield from command.collect.values()
     elif isinstance(command, Apply):
         yield from (n for n in command.outputs or () if n is not None)
     elif isinstance(command, (Backward, Grad)):

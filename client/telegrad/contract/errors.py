@@ -28,7 +28,8 @@ TelegradError
 │   ├── SessionLostError             (RuntimeError)     the session's process ended, and nothing of it was kept
 │   ├── NotFoundError                (LookupError)      no such session, tensor, program or page
 │   ├── ConflictError                (RuntimeError)     the name is taken, or the state forbids it
-│   └── DependentError               (RuntimeError)     needs the result of a command that failed earlier
+│   ├── DependentError               (RuntimeError)     needs the result of a command that failed earlier
+│   └── RunCancelledError            (RuntimeError)     somebody stopped a program between two of its runs
 ├── RequestError                     (ValueError)       the request cannot be read
 │   ├── MethodNotAllowedError        405
 │   ├── NotAcceptableError           406
@@ -206,9 +207,9 @@ class PayloadTooLargeError(LimitError):
 
 
 class DeadlineError(LimitError, TimeoutError):
-    """A request that took longer than its deadline."""
+    """A request that took longer than it may; the runs of a program that were done by then stand."""
 
-    code, status, title = "deadline", 503, "Deadline exceeded"
+    code, title = "deadline", "Deadline exceeded"
 
 
 class SessionError(TelegradError):
@@ -251,6 +252,12 @@ class DependentError(SessionError, RuntimeError):
     """Needs the result of a command that failed earlier."""
 
     code, title = "depends-on-failed", "Depends on a command that failed"
+
+
+class RunCancelledError(SessionError, RuntimeError):
+    """Somebody stopped a program between two of its runs; those before stand, and ``extra["run"]`` says how many they are."""
+
+    code, title = "run-cancelled", "Run cancelled"
 
 
 class RequestError(TelegradError, ValueError):

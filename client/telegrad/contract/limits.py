@@ -16,7 +16,9 @@ class Limits:
         max_json_depth: nesting of arrays and objects in a JSON body.
         max_json_values: values of any kind in one JSON body: numbers, strings, members, lists.
         max_json_elements: numbers in one tensor written as nested lists; larger ones travel as base64 or safetensors.
-        max_commands: commands in a batch or a program, and commands that one run of a program does in all.
+        max_commands: commands in a batch or a program.
+        max_run_times: how often one request may run a program.
+        max_run_seconds: a program that is run many times stops after the run in which so many seconds are over.
         max_tensor_bytes: one tensor.
         max_tensors: names a session holds.
         max_session_bytes: memory of all values a session holds, those saved in graphs included.
@@ -34,6 +36,8 @@ class Limits:
     max_json_values: int = 5_000_000
     max_json_elements: int = 1_000_000
     max_commands: int = 100_000
+    max_run_times: int = 1_000_000
+    max_run_seconds: float = 3600.0
     max_tensor_bytes: int = 2**30
     max_tensors: int = 100_000
     max_session_bytes: int = 2**31

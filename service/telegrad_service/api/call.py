@@ -18,6 +18,7 @@ from telegrad.contract.limits import Limits
 from telegrad_service.api import bodies, negotiation
 from telegrad_service.api.endpoint import Endpoint
 from telegrad_service.hosts.base import Answer, Array, Host, Work
+from telegrad_service.session.watch import Watch
 
 REQUEST_ID_KEY: Final = "telegrad.request_id"
 """Where the middleware leaves the request's id in the ASGI scope."""
@@ -103,9 +104,10 @@ class Call:
         body: bytes = b"",
         arguments: Mapping[str, Any] | None = None,
         buffers: Mapping[str, Array] | None = None,
+        watch: Watch | None = None,
     ) -> Response:
         """Let the session do it, and send what came of it."""
-        answer = await self.host.do(self.session_id, self.work(verb, body=body, arguments=arguments, buffers=buffers))
+        answer = await self.host.do(self.session_id, self.work(verb, body=body, arguments=arguments, buffers=buffers), watch)
         location = None
         if answer.created is not None:
             location = f"/v1/sessions/{self.session_id}/{self.endpoint.path.rsplit('/', 1)[-1]}/{answer.created}"

@@ -13,6 +13,7 @@ _HOLES: Final = {
     "session": "the session's id",
     "tensor": "the tensor's name, or name.grad for its gradient",
     "program": "the program's id",
+    "run": "the run's id",
     "op": "the op's name",
 }
 _DESCRIPTION: Final = """\
@@ -34,10 +35,10 @@ _PROBLEMS: Final = {
     400: "The request cannot be read: malformed JSON, a broken binary body, a bad query string",
     404: "There is no such session, tensor, op or page",
     406: "The answer cannot be had in a form that Accept allows",
-    409: "The name is taken, the graph does not allow it, or the session was closed",
+    409: "The name is taken, the graph does not allow it, the session was closed, or a run was stopped",
     413: "The body is larger than max_body_bytes; the problem has both numbers",
     415: "The body's Content-Type or Content-Encoding is not read here",
-    422: "An argument was not accepted, or a limit would be exceeded; nothing was done",
+    422: "An argument was not accepted, or a limit would be exceeded, and nothing was done; or a run took too long",
     500: "A fault of telegrad's own",
     501: "The op is computed by an optional library that the server lacks; GET /v1/ops says which ops need one",
     503: "The server starts, stops, or is at its capacity; try again after Retry-After",

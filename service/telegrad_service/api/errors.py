@@ -53,12 +53,15 @@ def problem_response(error: TelegradError, request_id: str, headers: Mapping[str
     return Response(body, error.status, extra, media_type=codec.PROBLEM_MEDIA_TYPE)
 
 
-def internal_problem(error: BaseException, request_id: str) -> Response:
-    """The answer for a fault of ours: logged with its traceback, shown without a word of it."""
+def fault(error: BaseException, request_id: str) -> InternalError:
+    """What is told of a fault of ours: logged with its traceback, shown without a word of it."""
     log.error("request %s failed by a fault of telegrad's own", request_id, exc_info=error)
-    return problem_response(
-        InternalError("telegrad failed by a fault of its own; the server's log tells more under this request_id"), request_id
-    )
+    return InternalError("telegrad failed by a fault of its own; the server's log tells more under this request_id")
+
+
+def internal_problem(error: BaseException, request_id: str) -> Response:
+    """The answer for a fault of ours."""
+    return problem_response(fault(error, request_id), request_id)
 
 
 def method_not_allowed(allowed: list[str]) -> tuple[TelegradError, dict[str, str]]:

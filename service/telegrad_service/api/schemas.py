@@ -148,11 +148,28 @@ def _problem() -> Schema:
             "applied": {"type": "integer", "description": "of a batch: how many of its commands stand"},
             "failed": {"type": "integer", "description": "of a batch: the position of the command that failed"},
             "results": _list(reference("Result")) | {"description": "of a batch: the results of the commands that stand"},
-            "run": {"type": "integer", "description": "of a program: which run failed, from 0"},
+            "run": {
+                "type": "integer",
+                "description": "of a program: which run failed or was not begun, from 0; those before stand",
+            },
+            "times": {"type": "integer", "description": "of a program: how many runs there were to be"},
             "command": {"type": "integer", "description": "of a program: the position of the command that failed"},
         },
-        optional=("run", "command", "predicted", "permitted", "limit", "applied", "failed", "results"),
+        optional=("run", "times", "command", "predicted", "permitted", "limit", "applied", "failed", "results"),
         description="RFC 9457 problem document",
+    )
+
+
+def _run_under_way() -> Schema:
+    return _object(
+        {
+            "run_id": _STRING,
+            "begun": _SECONDS,
+            "run": {**_INTEGER, "description": "runs done when it last told; not there while it waits for its turn"},
+            "times": {**_INTEGER, "description": "runs there will be"},
+            "latest": {"type": "object", "description": "the latest of what it collects, where that is one number a run"},
+        },
+        optional=("run", "times", "latest"),
     )
 
 
@@ -319,7 +336,14 @@ def components() -> dict[str, Schema]:
         "Program": _object({"id": _STRING, "inputs": _list(_STRING), "commands": _list(reference("Command"))}),
         "Programs": _object({"programs": _list(_object({"id": _STRING, "inputs": _list(_STRING)}))}),
         "RunFields": _fields("run", without=("program",)),
-        "Runs": _object({"results": {**_list(_list(reference("Result"))), "description": "per run, what its reads gave"}}),
+        "Runs": _object(
+            {
+                "runs": {**_INTEGER, "description": "how many there were"},
+                "results": {**_list(_list(reference("Result"))), "description": "per run, what its reads gave"},
+                "tensors": {**_list(reference("Tensor")), "description": "those that outputs and collect gave names to"},
+            }
+        ),
+        "RunsUnderWay": _object({"runs": _list(_run_under_way())}),
         "Graph": _graph(),
         "GraphSummary": _graph_summary(),
         "Op": _op_row(),

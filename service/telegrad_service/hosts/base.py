@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from telegrad.contract.codec import JSON_MEDIA_TYPE
 from telegrad.contract.limits import Limits
+from telegrad_service.session.watch import Watch
 
 Array = npt.NDArray[Any]
 
@@ -85,7 +86,7 @@ class Host(ABC):
 
     @abstractmethod
     def drain(self) -> None:
-        """Refuse new work from now on; what has begun goes on."""
+        """Refuse new work from now on, and let runs of programs stop after the one they are in; what has begun goes on."""
 
     @abstractmethod
     async def stop(self, drain_seconds: float) -> int:
@@ -104,14 +105,25 @@ class Host(ABC):
         """Raise NotFoundError where there is no such session, before anything is read for it."""
 
     @abstractmethod
-    async def do(self, session_id: str, work: Work) -> Answer:
+    async def do(self, session_id: str, work: Work, watch: Watch | None = None) -> Answer:
         """Do something with a session when its turn comes. What has begun is finished even if the caller goes away.
+
+        Args:
+            session_id: the session.
+            work: what to do.
+            watch: who follows it, and may stop it: runs of a program stop between two of them. Its ``tell`` may be called in any
+                thread. Others find it with ``watches`` until the work is done.
 
         Raises:
             NotFoundError: no such session.
+            ConflictError: the session does something already under the id of ``watch``.
             UnavailableError: the host takes no work now.
             TelegradError: what the work itself raises; the session is as it was.
         """
+
+    @abstractmethod
+    def watches(self, session_id: str) -> Mapping[str, Watch]:
+        """What the session does or is to do that can be stopped, by id, in order of arrival. Raises NotFoundError."""
 
     @abstractmethod
     async def close(self, session_id: str) -> None:

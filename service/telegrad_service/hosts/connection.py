@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from telegrad.contract.errors import TelegradError
 from telegrad_service.hosts import frames
 from telegrad_service.hosts.base import Answer
+from telegrad_service.session.watch import News, Watch
 
 _SCRATCH_BYTES: Final = 64 * 1024
 _PIECE_BYTES: Final = 2**20
@@ -30,6 +31,7 @@ class Connection(asyncio.BufferedProtocol):
         self._body = bytearray()
         self._filled = 0
         self._answer: asyncio.Future[Answer | TelegradError | frames.Fault] | None = None
+        self._hear: Callable[[News], object] | None = None
         self._transport: asyncio.WriteTransport | None = None
         self._room = asyncio.Event()
         self._room.set()
@@ -41,12 +43,17 @@ class Connection(asyncio.BufferedProtocol):
         _, protocol = await asyncio.get_running_loop().create_connection(cls, sock=end)
         return protocol
 
-    async def ask(self, pieces: Sequence[frames.Piece]) -> Answer | TelegradError | frames.Fault:
-        """Send a request and wait for what comes of it. Raises WorkerGone."""
+    async def ask(
+        self, pieces: Sequence[frames.Piece], watch: Watch | None = None, hear: Callable[[News], object] | None = None
+    ) -> Answer | TelegradError | frames.Fault:
+        """Send a request and wait for what comes of it; pass on the wish to stop that ``watch`` has, and let ``hear`` hear the news
+        meanwhile. Raises WorkerGone.
+        """
         transport = self._transport
         if transport is None or self.closed:
             raise WorkerGone
-        answer = self._answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer | TelegradError | frames.Fault] = asyncio.get_running_loop().create_future()
+        self._answer, self._hear = answer, hear
         for piece in pieces:
             view = memoryview(piece)
             for start in range(0, len(view), _PIECE_BYTES):
@@ -54,8 +61,14 @@ class Connection(asyncio.BufferedProtocol):
                 if self.closed:
                     raise WorkerGone
                 transport.write(view[start : start + _PIECE_BYTES])
-        found: Answer | TelegradError | frames.Fault = await answer
-        return found
+        if watch is None:
+            return await answer
+        # Not before: the wish must not come in the middle of the request.
+        watch.when_stopped(lambda reason: transport.writelines(frames.stop_frame(reason)))
+        try:
+            return await answer
+        finally:
+            watch.never_mind()
 
     def close(self) -> None:
         """Hang up: the process ends when it has nothing to do."""
@@ -96,19 +109,25 @@ class Connection(asyncio.BufferedProtocol):
             self._finish_if_whole()
             return
         self._pending += memoryview(self._scratch)[:nbytes]
-        if len(self._pending) < frames.HEAD.size:
-            return
-        header_bytes, body_bytes = frames.HEAD.unpack_from(self._pending)
-        begin = frames.HEAD.size + header_bytes
-        if len(self._pending) < begin:
-            return
-        self._header = bytes(self._pending[frames.HEAD.size : begin])
-        self._body = bytearray(body_bytes)
-        rest = len(self._pending) - begin
-        self._body[:rest] = memoryview(self._pending)[begin:]
-        self._filled = rest
-        self._pending = bytearray()
-        self._finish_if_whole()
+        while self._header is None and len(self._pending) >= frames.HEAD.size:
+            header_bytes, body_bytes = frames.HEAD.unpack_from(self._pending)
+            begin = frames.HEAD.size + header_bytes
+            if len(self._pending) < begin:
+                return
+            header = bytes(self._pending[frames.HEAD.size : begin])
+            news = frames.read_news(header)
+            if news is not None:  # what follows it has no other frame to be in
+                if self._hear is not None:
+                    self._hear(news)
+                del self._pending[:begin]
+                continue
+            self._header = header
+            self._body = bytearray(body_bytes)
+            rest = len(self._pending) - begin
+            self._body[:rest] = memoryview(self._pending)[begin:]
+            self._filled = rest
+            self._pending = bytearray()
+            self._finish_if_whole()
 
     def _finish_if_whole(self) -> None:
         if self._filled < len(self._body):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import select
 import socket
 import struct
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ import numpy as np
 from telegrad.contract import codec, errors
 from telegrad.contract.errors import InternalError, LimitError, TelegradError
 from telegrad_service.hosts.base import Answer, Array, Work
+from telegrad_service.session.watch import News
 
 Piece: TypeAlias = "bytes | memoryview"
 
@@ -80,6 +82,24 @@ def fault_frame(text: str) -> list[Piece]:
     return frame({"fault": text})
 
 
+def stop_frame(reason: str) -> list[Piece]:
+    """The wish that the request under way stops at its next chance."""
+    return frame({"stop": reason})
+
+
+def news_frame(news: News) -> list[Piece]:
+    """How far the request under way is."""
+    return frame({"news": news})
+
+
+def read_news(header: bytes) -> News | None:
+    """The news that a frame brings; None for one that is an answer."""
+    if not header.startswith(b'{"news":'):
+        return None
+    found: News = json.loads(header)["news"]
+    return found
+
+
 def read_answer(header: bytes, body: bytearray) -> Answer | TelegradError | Fault:
     """What a frame from the session's process says."""
     value: dict[str, Any] = json.loads(header)
@@ -122,18 +142,36 @@ def _skip(connection: socket.socket, nbytes: int) -> None:
         nbytes -= got
 
 
-def receive_work(connection: socket.socket) -> Work | None:
-    """The next request; None where the server has closed the connection. Raises LimitError where there is no memory for
-    it, and it has been skipped; InternalError for a frame that is none.
-    """
+def _receive_header(connection: socket.socket) -> tuple[dict[str, Any], int] | None:
+    """The header of the next frame and the bytes of its body; None where the server has closed the connection."""
     head = bytearray(HEAD.size)
     if not _fill(connection, memoryview(head)):
         return None
     header_bytes, body_bytes = HEAD.unpack(head)
     text = bytearray(header_bytes)
-    if not _fill(connection, memoryview(text)):
+    return (json.loads(text), body_bytes) if _fill(connection, memoryview(text)) else None
+
+
+def receive_stop(connection: socket.socket) -> str | None:
+    """Why the request under way is to stop; None where nobody said so. Does not wait."""
+    if not select.select([connection], [], [], 0)[0]:
         return None
-    header: dict[str, Any] = json.loads(text)
+    # Nothing else comes while a request is under way: a wish to stop, or the end of the server.
+    received = _receive_header(connection)
+    return "the server is gone" if received is None else str(received[0]["stop"])
+
+
+def receive_work(connection: socket.socket) -> Work | None:
+    """The next request; None where the server has closed the connection. Raises LimitError where there is no memory for
+    it, and it has been skipped; InternalError for a frame that is none.
+    """
+    while True:
+        received = _receive_header(connection)
+        if received is None:
+            return None
+        header, body_bytes = received
+        if "stop" not in header:  # one that came when there was nothing to stop any more
+            break
     layout = [(name, np.dtype(dtype), tuple(shape)) for name, dtype, shape in header["buffers"]]
     listed = header["body"] + sum(math.prod(shape) * dtype.itemsize for _, dtype, shape in layout)
     if listed != body_bytes:

@@ -14,6 +14,7 @@ from telegrad_service.hosts import verbs
 from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.queueing import Place, QueueingHost
 from telegrad_service.session.session import Session
+from telegrad_service.session.watch import Watch
 
 T = TypeVar("T")
 
@@ -42,8 +43,8 @@ class InlineHost(QueueingHost[Session]):
     async def _settle(self, place: Place[Session]) -> Session:
         return Session(place.id, self.limits, created=place.created)
 
-    async def _perform(self, resident: Session, work: Work) -> Answer:
-        return await self._compute(lambda: verbs.do(resident, work))
+    async def _perform(self, resident: Session, work: Work, watch: Watch | None) -> Answer:
+        return await self._compute(lambda: verbs.do(resident, work, watch))
 
     async def _vacate(self, resident: Session) -> None:
         await self._compute(resident.close)

@@ -19,6 +19,7 @@ from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.connection import Connection, WorkerGone
 from telegrad_service.hosts.nursery import CAN_FORK, Forking, Nursery, Spawning
 from telegrad_service.hosts.queueing import Place, QueueingHost
+from telegrad_service.session.watch import News, Watch
 
 log = logging.getLogger("telegrad.service")
 
@@ -58,7 +59,7 @@ class ProcessHost(QueueingHost[Worker]):
         Args:
             limits: of each session; ``max_session_bytes`` also bounds the memory of its process.
             max_waiting_requests: requests that may wait for their session's turn.
-            request_seconds: a request that takes longer is given up, and its session's process ended.
+            request_seconds: a request that takes longer without news is given up, and its session's process ended.
             tune: whether the processes are tuned for computing, see ``telegrad_service.process``.
             fork: whether workers are forked from a warm helper; else each is started anew.
         """
@@ -86,10 +87,19 @@ class ProcessHost(QueueingHost[Worker]):
         self._workers[pid] = worker
         return worker
 
-    async def _perform(self, resident: Worker, work: Work) -> Answer:
-        deadline = asyncio.get_running_loop().call_later(self._request_seconds, self._overdue, resident)
+    async def _perform(self, resident: Worker, work: Work, watch: Watch | None) -> Answer:
+        call_later = asyncio.get_running_loop().call_later
+        deadline = call_later(self._request_seconds, self._overdue, resident)
+
+        def hear(news: News) -> None:
+            nonlocal deadline
+            deadline.cancel()
+            deadline = call_later(self._request_seconds, self._overdue, resident)
+            if watch is not None:
+                watch.tell(news)
+
         try:
-            found = await resident.connection.ask(frames.work_frame(work))
+            found = await resident.connection.ask(frames.work_frame(work), watch, hear)
         except WorkerGone:
             raise self._lose(resident) from None
         finally:

@@ -6,12 +6,13 @@ import asyncio
 import secrets
 import time
 from abc import abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final, Generic, TypeVar
 
-from telegrad.contract.errors import NotFoundError, TelegradError, UnavailableError
+from telegrad.contract.errors import ConflictError, NotFoundError, TelegradError, UnavailableError
 from telegrad.contract.limits import Limits, refuse
 from telegrad_service.hosts.base import Answer, Host, Resident, Work
+from telegrad_service.session.watch import Watch
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,9 +37,10 @@ class Place(Generic[R]):
         pending: requests that run or wait.
         gone: whether it was deleted.
         used: when its last request ended, on the monotonic clock.
+        watches: of requests that run or wait and can be stopped, by id.
     """
 
-    __slots__ = ("created", "gone", "id", "lock", "number", "pending", "resident", "used")
+    __slots__ = ("created", "gone", "id", "lock", "number", "pending", "resident", "used", "watches")
 
     def __init__(self, number: int) -> None:
         self.id = secrets.token_urlsafe(ID_BYTES)
@@ -49,6 +51,7 @@ class Place(Generic[R]):
         self.pending = 0
         self.gone = False
         self.used = time.monotonic()
+        self.watches: dict[str, Watch] = {}
 
 
 class QueueingHost(Host, Generic[R]):
@@ -72,8 +75,8 @@ class QueueingHost(Host, Generic[R]):
         """Give the session of that place a home; it is its turn."""
 
     @abstractmethod
-    async def _perform(self, resident: R, work: Work) -> Answer:
-        """Do the work; it is the session's turn. Runs on even if nobody waits any more."""
+    async def _perform(self, resident: R, work: Work, watch: Watch | None) -> Answer:
+        """Do the work; it is the session's turn. Runs on even if nobody waits any more, but for what ``watch`` is there for."""
 
     @abstractmethod
     async def _vacate(self, resident: R) -> None:
@@ -93,6 +96,9 @@ class QueueingHost(Host, Generic[R]):
     def drain(self) -> None:
         """See ``Host.drain``."""
         self.state = "draining"
+        for place in self._places.values():
+            for watch in place.watches.values():
+                watch.stop("the server stops")
 
     async def stop(self, drain_seconds: float) -> int:
         """See ``Host.stop``."""
@@ -137,7 +143,7 @@ class QueueingHost(Host, Generic[R]):
         """See ``Host.require``."""
         self._find(session_id)
 
-    async def do(self, session_id: str, work: Work) -> Answer:
+    async def do(self, session_id: str, work: Work, watch: Watch | None = None) -> Answer:
         """See ``Host.do``."""
         place = self._find(session_id)
         self._check_ready()
@@ -146,13 +152,21 @@ class QueueingHost(Host, Generic[R]):
                 f"{self._waiting:,} requests wait for their turn already, permitted are {self._max_waiting:,} "
                 "(max_waiting_requests); try again later"
             )
-        return await self._queue(place, work)
+        if watch is not None and place.watches.setdefault(watch.id, watch) is not watch:
+            raise ConflictError("the session runs something under that id already; wait for it, or choose another id")
+        return await self._queue(place, work, watch)
+
+    def watches(self, session_id: str) -> Mapping[str, Watch]:
+        """See ``Host.watches``."""
+        return self._find(session_id).watches
 
     async def close(self, session_id: str) -> None:
         """See ``Host.close``."""
         place = self._find(session_id)
         del self._places[session_id]
         place.gone = True
+        for watch in place.watches.values():
+            watch.stop("the session was deleted")
         busy = place.pending > 0
         freed = self._follow(self._free(place))
         if not busy:
@@ -194,13 +208,13 @@ class QueueingHost(Host, Generic[R]):
         if not task.cancelled():
             task.exception()  # whoever waited has it; nobody may be left to wait
 
-    def _queue(self, place: Place[R], work: Work) -> asyncio.Future[Answer]:
+    def _queue(self, place: Place[R], work: Work, watch: Watch | None = None) -> asyncio.Future[Answer]:
         # Counted here, not when the task first runs: a burst must not slip past the bound.
         place.pending += 1
         self._waiting += 1
-        return self._follow(self._turn(place, work))
+        return self._follow(self._turn(place, work, watch))
 
-    async def _turn(self, place: Place[R], work: Work) -> Answer:
+    async def _turn(self, place: Place[R], work: Work, watch: Watch | None) -> Answer:
         waiting = True
         try:
             async with place.lock:
@@ -210,8 +224,10 @@ class QueueingHost(Host, Generic[R]):
                     raise self._gone(place)
                 if place.resident is None:
                     place.resident = await self._settle(place)
-                return await self._perform(place.resident, work)
+                return await self._perform(place.resident, work, watch)
         finally:
+            if watch is not None:
+                del place.watches[watch.id]
             self._waiting -= waiting
             place.pending -= 1
             place.used = time.monotonic()

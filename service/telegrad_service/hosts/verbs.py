@@ -40,6 +40,7 @@ from telegrad_service.engine.summary import summarise
 from telegrad_service.hosts.base import Answer, Array, Work
 from telegrad_service.hosts.npy import npy_pieces
 from telegrad_service.session.session import GRAD_SUFFIX, Session
+from telegrad_service.session.watch import Watch
 
 PICTURE_MEDIA_TYPES: Final[Mapping[str, str]] = {
     "json": codec.JSON_MEDIA_TYPE,
@@ -53,8 +54,12 @@ SUMMARY_MEDIA_TYPES: Final[Mapping[str, str]] = {"json": codec.JSON_MEDIA_TYPE, 
 """The forms of a graph's summary."""
 
 
-def do(session: Session, work: Work) -> Answer:
-    """Do one request. Raises TelegradError, and nothing has changed (but for a batch, which says what stands)."""
+def do(session: Session, work: Work, watch: Watch | None = None) -> Answer:
+    """Do one request, which ``watch`` follows.
+
+    Raises TelegradError, and nothing has changed but for what a batch or the runs of a program say that stands.
+    """
+    session.watch = watch
     try:
         return VERBS[work.verb](session, work)
     except TelegradError as error:
@@ -62,6 +67,8 @@ def do(session: Session, work: Work) -> Answer:
         raise error.with_traceback(None) from None
     except MemoryError:
         raise LimitError("the machine has not enough memory for this; release tensors, or use smaller ones") from None
+    finally:
+        session.watch = None
 
 
 # Bodies ---------------------------------------------------------------------------------------------------------------------
@@ -310,8 +317,11 @@ def _run(session: Session, work: Work) -> Answer:
     command = decode_fields(Run, {"program": work.arguments["program"], **given})
     if _puts_out_buffers(session, command):
         raise NotAcceptableError("the program reads with encoding 'buffer'; run it in a batch with a safetensors answer")
+    assert isinstance(command, Run)  # noqa: S101 - for the type checkers
     result, _ = session.apply(command)
-    return _json(result)
+    assert result is not None  # noqa: S101 - a run always has one
+    named = [*command.outputs.values(), *command.collect.values()]
+    return _json({**result, "tensors": [session.describe(name) for name in named]})
 
 
 def _failed(applied: int, results: list[dict[str, Any]], error: TelegradError, work: Work) -> Answer:

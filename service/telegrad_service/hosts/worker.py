@@ -11,6 +11,7 @@ import gc
 import signal
 import socket
 import sys
+import time
 import traceback
 from contextvars import Context
 from pathlib import Path
@@ -22,9 +23,13 @@ from telegrad_service import process
 from telegrad_service.hosts import frames, verbs
 from telegrad_service.hosts.base import Work
 from telegrad_service.session.session import Session
+from telegrad_service.session.watch import Watch
 
 SPARE_BYTES: Final = 512 * 2**20
 """Address space beside what a session may hold and what one command may need meanwhile: text of answers, Python's own objects."""
+
+LOOK_SECONDS: Final = 0.001
+"""Shortest time between two looks for a wish to stop."""
 
 _PAGES_FILE: Final = Path("/proc/self/statm")
 _PR_SET_PDEATHSIG: Final = 1
@@ -67,15 +72,34 @@ def serve(connection: socket.socket, session_id: str, created: float, limits: Li
         if work is None:
             return
         # A context of its own: a mode that one request sets must not be the next one's.
-        pieces = Context().run(_do, session, work)
+        pieces = Context().run(_do, session, work, _FarWatch(connection))
         del work
         frames.send(connection, pieces)
         del pieces
 
 
-def _do(session: Session, work: Work) -> list[frames.Piece]:
+class _FarWatch(Watch):
+    """The watch of whoever is at the server's end of the connection."""
+
+    __slots__ = ("_connection", "_looked")
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__("", lambda news: frames.send(connection, frames.news_frame(news)))
+        self._connection = connection
+        self._looked = 0.0
+
+    def wish(self) -> str | None:
+        """See ``Watch.wish``. Looks at the connection now and then: that takes longer than a small run."""
+        now = time.monotonic()
+        if self.stopped is None and now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self.stopped = frames.receive_stop(self._connection)
+        return self.stopped
+
+
+def _do(session: Session, work: Work, watch: Watch) -> list[frames.Piece]:
     try:
-        return frames.answer_frame(verbs.do(session, work))
+        return frames.answer_frame(verbs.do(session, work, watch))
     except TelegradError as error:
         return frames.error_frame(error)
     except Exception:  # noqa: BLE001 - the server logs it under the request's id, and answers with a problem

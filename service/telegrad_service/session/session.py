@@ -45,17 +45,18 @@ from telegrad.contract.errors import (
     UnknownOpError,
 )
 from telegrad.contract.limits import Limits, refuse
-from telegrad.contract.ops import find
+from telegrad.contract.ops import Spec, find
 from telegrad.contract.scope import at_scope
 from telegrad_service.engine import autograd, custom
 from telegrad_service.engine.rules import load
 from telegrad_service.engine.table import ENTRIES
-from telegrad_service.engine.tensor import Engine, Tensor, compute
+from telegrad_service.engine.tensor import Engine, Tensor, apply, compute, spec_of
 from telegrad_service.engine.writes import apply_in_place
-from telegrad_service.session import usage
+from telegrad_service.session import runs, usage
 from telegrad_service.session.callbacks import CallbackRun
 from telegrad_service.session.programs import Program
 from telegrad_service.session.quota import Quota
+from telegrad_service.session.watch import Watch
 
 load()
 
@@ -65,9 +66,10 @@ GRAD_SUFFIX: Final = ".grad"
 
 _NO_SCOPE: Final = contextlib.nullcontext()
 
-# Memory that an answer takes while it is made: a number as a Python object and as text, and a description.
+# Memory that an answer takes while it is made: a number as a Python object and as text, a description, the list of a run.
 _JSON_NUMBER_BYTES: Final = 64
 _DESCRIPTION_BYTES: Final = 1024
+_RUN_BYTES: Final = 64
 
 
 def _within(scope: str | None) -> AbstractContextManager[None]:
@@ -126,7 +128,10 @@ class Session:
         self.closed = False
         self._auto = 0
         self._answer_bytes = 0
+        self.watch: Watch | None = None
+        """Who follows the request that is done now."""
         self._local: Names = {}
+        self._collecting: runs.Collecting | None = None
         self._quota = Quota(self.limits, self._alive)
         self._handlers: dict[type, Callable[[Any, _Context], dict[str, Any] | None]] = {
             Create: self._create,
@@ -423,20 +428,55 @@ class Session:
         self.engine.seed(command.seed)
 
     def _run(self, command: Run, context: _Context) -> dict[str, Any]:
+        """Run a program; what is wrong with the command is refused before the first run."""
         program = self.program(command.program)
-        total = len(program.commands) * command.times
-        if total > self.limits.max_commands:
-            raise refuse("the run", total, self.limits.max_commands, "max_commands", unit="commands", hint="run it fewer times")
-        if set(command.inputs) != set(program.inputs):
-            raise ArgumentValueError(f"the program's inputs are: {', '.join(program.inputs) or 'none'}")
-        if not program.names >= set(command.outputs):
-            raise ArgumentValueError("an output is no name that the program has at its end")
-        self._require_free(command.outputs.values(), context)
+        given = {*command.inputs, *command.each}
+        if given != set(program.inputs) or len(given) < len(command.inputs) + len(command.each):
+            raise ArgumentValueError(
+                f"the program's inputs are: {', '.join(program.inputs) or 'none'}; each is to be in one of inputs and each"
+            )
+        wanted = list(dict.fromkeys([*command.outputs, *command.collect]))
+        if any(reference.removesuffix(GRAD_SUFFIX) not in program.names for reference in wanted):
+            raise ArgumentValueError("outputs and collect: a reference is no name that the program has at its end")
+        self._require_free([*command.outputs.values(), *command.collect.values()], context)
         bound = {hole: self._resolve(reference, context) for hole, reference in command.inputs.items()}
-        ran = self.run_bound(program, bound, tuple(command.outputs), times=command.times, out=context.out)
-        for inner_name, name in command.outputs.items():
-            context.names[name] = ran.names[inner_name]
-        return {"results": ran.results}
+        each = {hole: self._resolve(reference, context) for hole, reference in command.each.items()}
+        times = runs.count_of(command.times, each, self.limits)
+        collecting = self._collecting = self._begin_collecting(program, command.collect, times, bound, each)
+        results: list[list[dict[str, Any]]] = []
+        last: dict[str, Tensor] = {}
+        done = 0
+        try:
+            pace = runs.Pace(self.watch, times, command.seconds, self.limits)
+            for run in range(times):
+                pace.before(run, collecting.latest)
+                rows = {hole: apply(self.engine, "select", (tensor,), {"dim": 0, "index": run}) for hole, tensor in each.items()}
+                last = {}  # the graphs of one run are gone before those of the next are made
+                self._answer(_RUN_BYTES)
+                ran = self.run_bound(program, {**bound, **rows}, wanted, out=context.out)
+                results += ran.results
+                collecting.add(ran.names)
+                last = {name: ran.names[reference] for reference, name in command.outputs.items()}
+                done = run + 1
+                del ran
+        except TelegradError as error:
+            error.extra.update(run=done, times=times)
+            raise
+        finally:
+            self._collecting = None
+            context.names.update(collecting.named())
+        context.names.update(last)
+        return {"runs": times, "results": results}
+
+    def _begin_collecting(
+        self, program: Program, wanted: Mapping[str, str], times: int, bound: Mapping[str, Tensor], each: Mapping[str, Tensor]
+    ) -> runs.Collecting:
+        specs: runs.Specs = {}
+        if wanted:
+            given = {hole: spec_of(tensor) for hole, tensor in bound.items()}
+            given |= {hole: Spec(tensor.array.shape[1:], spec_of(tensor).dtype) for hole, tensor in each.items()}
+            specs = runs.foreseen(program.commands, given, self.limits)
+        return runs.Collecting(wanted, times, specs, self.engine, lambda sizes: self._quota.admit("collect", sizes))
 
     def run_bound(
         self,
@@ -452,7 +492,7 @@ class Session:
         Args:
             program: what to run.
             bound: a tensor of this session's engine for each of the program's inputs.
-            outputs: which of ``program.names`` to give out after the last run.
+            outputs: references to tensors of the program, of ``program.names``, to give out after the last run.
             times: how many runs in a row, each with the same tensors bound.
             out: takes what reads with ``encoding`` ``buffer`` put out.
 
@@ -461,16 +501,16 @@ class Session:
                 as in a batch.
         """
         out = {} if out is None else out
-        runs: list[list[dict[str, Any]]] = []
+        results: list[list[dict[str, Any]]] = []
         local = _Context(dict(bound), {}, out)
         try:
             for run in range(times):
                 local = _Context(dict(bound), {}, out)
                 self._local = local.names
-                runs.append(self._run_once(program, local, run))
+                results.append(self._run_once(program, local, run))
         finally:
             self._local = {}
-        return Ran({name: self._resolve(name, local) for name in outputs}, runs)
+        return Ran({name: self._resolve(name, local) for name in outputs}, results)
 
     def _run_once(self, program: Program, local: _Context, run: int) -> list[dict[str, Any]]:
         """One run of a program; an error says which run and which command it was."""
@@ -542,7 +582,8 @@ class Session:
 
     def _alive(self) -> list[Tensor]:
         """Every tensor that has a name, in the session or in the program that runs."""
-        return [*self.names.values(), *self._local.values()]
+        stacks = () if self._collecting is None else self._collecting.tensors
+        return [*self.names.values(), *self._local.values(), *stacks]
 
     # Descriptions ------------------------------------------------------------------------------------------------------------
 

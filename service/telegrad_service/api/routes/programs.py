@@ -1,14 +1,37 @@
-"""Programs: commands stored once under their content hash, run as often as wanted."""
+"""Programs: commands stored once under their content hash, run as often as wanted; and their runs, followed and stopped."""
 
 from __future__ import annotations
 
+import re
+import secrets
 from typing import Any, Final
 
 from starlette.responses import Response
 
-from telegrad_service.api.call import Call
-from telegrad_service.api.endpoint import JSON, Endpoint, reference
+from telegrad.contract.codec import EVENTS_MEDIA_TYPE
+from telegrad.contract.errors import ArgumentValueError, NotFoundError
+from telegrad_service.api import events
+from telegrad_service.api.call import Call, json_response
+from telegrad_service.api.endpoint import JSON, Endpoint, Query, reference
+from telegrad_service.session.watch import Watch
 
+RUN_ID_PATTERN: Final = r"^[A-Za-z0-9_.:-]{1,64}$"
+
+
+def _run_id(text: str) -> str:
+    if not re.fullmatch(RUN_ID_PATTERN, text):
+        raise ArgumentValueError("must be 1 to 64 letters, digits and _ . : -")
+    return text
+
+
+_RUN_ID: Final = Query(
+    "run_id",
+    "what the run can be stopped by while it lasts (DELETE .../runs/{run_id}); the server picks one otherwise",
+    {"type": "string", "pattern": RUN_ID_PATTERN},
+    _run_id,
+    None,
+)
+_RUNS: Final = "/v1/sessions/{session}/runs"
 _PROGRAMS: Final = "/v1/sessions/{session}/programs"
 _PROGRAM: Final = _PROGRAMS + "/{program}"
 
@@ -36,7 +59,23 @@ async def _delete(call: Call) -> Response:
 
 async def _run(call: Call) -> Response:
     call.host.require(call.session_id)
-    return await call.do("run", body=await call.json(), arguments=_named(call))
+    body, run_id = await call.json(), call.query["run_id"] or secrets.token_hex(8)
+    if call.media_type == EVENTS_MEDIA_TYPE:
+        return await events.follow(call, call.work("run", body=body, arguments=_named(call)), run_id)
+    return await call.do("run", body=body, arguments=_named(call), watch=Watch(run_id))
+
+
+async def _runs(call: Call) -> Response:
+    found = [{"run_id": w.id, "begun": w.begun, **(w.latest or {})} for w in call.host.watches(call.session_id).values()]
+    return json_response({"runs": found})
+
+
+async def _stop(call: Call) -> Response:
+    watch = call.host.watches(call.session_id).get(call.request.path_params["run"])
+    if watch is None:
+        raise NotFoundError("the session runs nothing under that id; it may have ended")
+    watch.stop("somebody asked for it")
+    return Response(status_code=202)
 
 
 ENDPOINTS: Final = (
@@ -83,11 +122,31 @@ ENDPOINTS: Final = (
         "POST",
         _PROGRAM + "/run",
         "run_program",
-        "Run a program, once or many times; tensors that it changes in place carry over from run to run",
+        "Run a program, once or many times; tensors that it changes in place carry over from run to run. As text/event-stream: "
+        "`started`, `progress` at most ten times a second, and at last `result` or `problem`; hanging up stops it between two runs",
         _run,
         "programs",
+        query=(_RUN_ID,),
         bodies={JSON: reference("RunFields")},
-        answers={200: {JSON: reference("Runs")}},
+        answers={200: {JSON: reference("Runs"), EVENTS_MEDIA_TYPE: {"type": "string"}}},
         examples={JSON: {"inputs": {"p": "x1"}, "times": 2}},
+    ),
+    Endpoint(
+        "GET",
+        _RUNS,
+        "list_runs",
+        "The runs of programs that are under way, and how far they are",
+        _runs,
+        "programs",
+        answers={200: {JSON: reference("RunsUnderWay")}},
+    ),
+    Endpoint(
+        "DELETE",
+        _RUNS + "/{run}",
+        "stop_run",
+        "Stop a run of programs after the one it is in; what was done stands, and its own answer says how much",
+        _stop,
+        "programs",
+        answers={202: {}},
     ),
 )

@@ -1,0 +1,128 @@
+"""Answers as a stream of server-sent events: how far a long request is, then what came of it.
+
+By hand, because the format is four kinds of line: https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from telegrad.contract import codec
+from telegrad.contract.errors import TelegradError
+from telegrad_service.api.call import REQUEST_ID_KEY, Call
+from telegrad_service.api.errors import fault
+from telegrad_service.hosts.base import Answer, Work
+from telegrad_service.session.watch import News, Watch
+
+HEARTBEAT_SECONDS: Final = 10.0
+"""Something is sent at least so often: below the 30 to 60 s after which proxies and clients give a silent connection up."""
+
+
+def event(name: str, data: bytes) -> bytes:
+    """One event. JSON has no line breaks of its own."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode("ascii"), data)
+
+
+class _Following:
+    """A piece of work under way: its latest news, for a stream that may be slower than they come."""
+
+    def __init__(self, call: Call, work: Work, run_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        self._fresh: News | None = None
+        self._changed = asyncio.Event()
+        self.watch = Watch(run_id, lambda news: loop.call_soon_threadsafe(self._take, news))
+        self.answer = asyncio.ensure_future(call.host.do(call.session_id, work, self.watch))
+        self.answer.add_done_callback(lambda _: self._changed.set())
+
+    def _take(self, news: News) -> None:
+        self._fresh = news
+        self._changed.set()
+
+    async def wait(self) -> None:
+        """Until there is news, or the end."""
+        await self._changed.wait()
+
+    def news(self) -> News | None:
+        """What is new since this was last called."""
+        found, self._fresh = self._fresh, None
+        if not self.answer.done():
+            self._changed.clear()
+        return found
+
+
+async def follow(call: Call, work: Work, run_id: str) -> Response:
+    """Do the work and tell how far it is.
+
+    What is refused before it begins is answered with its status, as ever; where the session's turn is long in coming, the stream
+    begins before that.
+    """
+    following = _Following(call, work, run_id)
+    try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(following.wait(), HEARTBEAT_SECONDS)
+    except asyncio.CancelledError:
+        following.watch.stop("the server stops")
+        raise
+    if following.watch.latest is None and following.answer.done():
+        await following.answer  # raises what it ended with, if it was no answer
+    return _Stream(following)
+
+
+class _Stream(Response):
+    """Sends ``started``, ``progress`` and at last ``result`` or ``problem``; a client that hangs up stops the work."""
+
+    def __init__(self, following: _Following) -> None:
+        self.status_code = 200
+        self.background = None
+        self._following = following
+        # A proxy that gathers an answer before it passes it on would gather until the end.
+        self.init_headers({"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no"})
+        self.body = b""  # not before: what has a body gets a Content-Length
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        watch = self._following.watch
+        hung_up = asyncio.ensure_future(_hung_up(receive))
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await _send(send, event("started", codec.dump_json({"run_id": watch.id})))
+            while not self._following.answer.done():
+                waiting = asyncio.ensure_future(self._following.wait())
+                await asyncio.wait({waiting, hung_up}, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+                if hung_up.done():
+                    return
+                news = self._following.news()
+                if news is not None:
+                    await _send(send, event("progress", codec.dump_json(news)))
+                elif not self._following.answer.done():
+                    await _send(send, b": still at it\n\n")
+            await _send(send, _end(self._following.answer, scope.get(REQUEST_ID_KEY, "")), last=True)
+        finally:
+            hung_up.cancel()
+            watch.stop("the client hung up")  # no matter where it has ended
+
+
+async def _hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _send(send: Send, body: bytes, *, last: bool = False) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": not last})
+
+
+def _end(answer: asyncio.Future[Answer], request_id: str) -> bytes:
+    error = answer.exception()
+    if error is None:
+        return event("result", b"".join(answer.result().pieces))
+    if not isinstance(error, TelegradError):
+        error = fault(error, request_id)
+    problem: Mapping[str, Any] = {**error.problem(), "request_id": request_id}
+    return event("problem", codec.dump_json(problem))

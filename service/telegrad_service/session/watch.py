@@ -1,0 +1,59 @@
+"""What passes between one request that takes long and whoever watches it: news out, the wish to stop in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+News: TypeAlias = dict[str, Any]
+"""Plain JSON data, so that it could cross to another process."""
+
+
+class Watch:
+    """One request that can be followed and stopped. Both ends may be in different threads.
+
+    Attributes:
+        id: by which others stop it.
+        begun: seconds since 1970.
+        latest: the last news; None before the first.
+        stopped: why it is to stop at its next chance; None while it is not.
+    """
+
+    __slots__ = ("_on_stop", "_tell", "begun", "id", "latest", "stopped")
+
+    def __init__(self, id: str, tell: Callable[[News], object] | None = None) -> None:
+        """Watch; ``tell`` is called with all news, in the thread that computes."""
+        self.id = id
+        self.begun = time.time()
+        self.latest: News | None = None
+        self.stopped: str | None = None
+        self._tell = tell
+        self._on_stop: Callable[[str], object] | None = None
+
+    def tell(self, news: News) -> None:
+        """Pass on how far it is."""
+        self.latest = news
+        if self._tell is not None:
+            self._tell(news)
+
+    def wish(self) -> str | None:
+        """Why it is to stop; None while it is not. For whoever does the work, often."""
+        return self.stopped
+
+    def stop(self, reason: str) -> None:
+        """Let it stop at its next chance; the first reason counts."""
+        if self.stopped is None:
+            self.stopped = reason
+            if self._on_stop is not None:
+                self._on_stop(reason)
+
+    def when_stopped(self, call: Callable[[str], object]) -> None:
+        """Call ``call(reason)`` when it is to stop, at once if it is: for a session that lives where this object does not."""
+        self._on_stop = call
+        if self.stopped is not None:
+            call(self.stopped)
+
+    def never_mind(self) -> None:
+        """The work is done: nobody is to be told of a stop."""
+        self._on_stop = None
