@@ -10,7 +10,7 @@ Each takes a tensor, the number of points (``n``, or sizes ``s``), the dimension
 from __future__ import annotations
 
 from telegrad._current import in_current
-from telegrad._free import free
+from telegrad.contract.functions.free import free
 from telegrad.contract.session import BaseSession
 from telegrad.contract.tensor.tensor import Tensor
 

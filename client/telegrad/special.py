@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from telegrad._free import free
 from telegrad._functions import (
     digamma,
     erf,
@@ -36,6 +35,7 @@ from telegrad._functions import (
 )
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.functions.free import free
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 

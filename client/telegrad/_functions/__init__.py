@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from telegrad._functions.comparison import *
-from telegrad._functions.composite import *
 from telegrad._functions.conversion import *
 from telegrad._functions.counting import *
 from telegrad._functions.creation import *
@@ -12,7 +11,6 @@ from telegrad._functions.distances import *
 from telegrad._functions.elementwise import *
 from telegrad._functions.index import *
 from telegrad._functions.linalg import *
-from telegrad._functions.matrix import *
 from telegrad._functions.nn import *
 from telegrad._functions.numbers import *
 from telegrad._functions.parts import *
@@ -26,3 +24,5 @@ from telegrad._functions.signal import *
 from telegrad._functions.special import *
 from telegrad._functions.statistics import *
 from telegrad._functions.transcendental import *
+from telegrad.contract.functions.composite import *
+from telegrad.contract.functions.matrix import *

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from telegrad._free import free, require_tensor
+from telegrad.contract.functions.free import free, require_tensor
 from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.tensor import Tensor
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from telegrad._free import free
+from telegrad.contract.functions.free import free
 from telegrad.contract.tensor.counting import bucketize, histogramdd, isin, searchsorted
 from telegrad.contract.tensor.tensor import Tensor
 

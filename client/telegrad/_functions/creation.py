@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, overload
 
 from telegrad._current import current, in_current
-from telegrad._free import free
 from telegrad.contract.dtypes import DTypeLike
+from telegrad.contract.functions.free import free
 from telegrad.contract.session import BaseSession
 from telegrad.contract.tensor.tensor import Tensor
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from telegrad._free import free, require_tensor
 from telegrad.contract.errors import ArgumentValueError
+from telegrad.contract.functions.free import free, require_tensor
 from telegrad.contract.tensor.sampling import DISTANCE_MODES
 from telegrad.contract.tensor.tensor import Tensor
 

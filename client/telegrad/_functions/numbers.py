@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from telegrad._free import free
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.functions.free import free
 from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = ["complex", "dist", "frexp", "ldexp", "multinomial", "polar", "rsub"]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from telegrad._free import free
+from telegrad.contract.functions.free import free
 from telegrad.contract.tensor.parts import block_diag, cartesian_prod
 from telegrad.contract.tensor.tensor import Tensor
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from telegrad._free import require_tensor
 from telegrad.contract import dtypes, shapes
 from telegrad.contract.dtypes import DType, DTypeLike, Number
+from telegrad.contract.functions.free import require_tensor
 from telegrad.contract.ops import Shape, Spec
 from telegrad.contract.tensor.tensor import Tensor
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from telegrad._free import free, require_tensor
 from telegrad.contract.errors import ArgumentTypeError, ShapeError
+from telegrad.contract.functions.free import free, require_tensor
 from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = ["gru_cell", "lstm_cell", "rnn_relu_cell", "rnn_tanh_cell"]

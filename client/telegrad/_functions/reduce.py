@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, overload
 
-from telegrad._free import free, require_tensor
+from telegrad.contract.functions.free import free, require_tensor
 from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.numpy_names import with_numpy_names
 from telegrad.contract.tensor.reduce import ValuesIndices

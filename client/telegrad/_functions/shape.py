@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from telegrad._free import free, require_tensor
+from telegrad.contract.functions.free import free, require_tensor
 from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.numpy_names import with_numpy_names
 from telegrad.contract.tensor.shape import broadcast_tensors, concatenate, hstack, meshgrid, vstack

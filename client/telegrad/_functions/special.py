@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from telegrad._free import free, require_tensor
 from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.functions.free import free, require_tensor
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 

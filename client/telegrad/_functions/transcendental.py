@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from telegrad._free import free
 from telegrad.contract.dtypes import Number, complex128, float64
 from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.functions.free import free
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 

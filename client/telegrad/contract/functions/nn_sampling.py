@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from telegrad._free import free, require_tensor
 from telegrad.contract import notices
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DerivativeMissingError, ShapeError
+from telegrad.contract.functions.free import free, require_tensor
 from telegrad.contract.shapes import ints
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.losses import check_reduction

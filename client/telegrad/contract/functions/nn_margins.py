@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from telegrad._free import require_tensor
 from telegrad.contract import dtypes
 from telegrad.contract.errors import (
     ArgumentTypeError,
@@ -15,13 +14,14 @@ from telegrad.contract.errors import (
     ShapeError,
     UnsupportedDTypeError,
 )
+from telegrad.contract.functions.free import require_tensor
+from telegrad.contract.functions.nn_arguments import with_older_arguments
+from telegrad.contract.functions.nn_composite import SELU_ALPHA, SELU_SCALE, pairwise_distance
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.comparison import where as choose
 from telegrad.contract.tensor.losses import check_reduction
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.watching import warn_user
-from telegrad.nn._arguments import with_older_arguments
-from telegrad.nn._composite import SELU_ALPHA, SELU_SCALE, pairwise_distance
 
 T = TypeVar("T", bound=Tensor)
 

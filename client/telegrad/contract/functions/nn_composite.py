@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError, UnsupportedDTypeError
+from telegrad.contract.functions.nn_arguments import with_older_arguments
 from telegrad.contract.literal import check_fits
 from telegrad.contract.shapes import dimension
 from telegrad.contract.tensor.base import TensorBase
@@ -14,7 +15,6 @@ from telegrad.contract.tensor.comparison import where as choose
 from telegrad.contract.tensor.losses import check_reduction
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.watching import warn_user
-from telegrad.nn._arguments import with_older_arguments
 
 T = TypeVar("T", bound=Tensor)
 

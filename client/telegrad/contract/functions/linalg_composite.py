@@ -193,7 +193,7 @@ def cond(A: T, p: float | str | None = None) -> T:
 
     Shapes: [..., m, n] -> [...]. Raises: ShapeError.
     """
-    from telegrad import linalg
+    from telegrad.contract.functions import linalg
 
     require(A, "cond")
     x: Any = A

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from telegrad._free import free, require_tensor
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import DTypeError
+from telegrad.contract.functions.free import free, require_tensor
 from telegrad.contract.tensor.composite import atleast_1d, atleast_2d, atleast_3d, column_stack, dstack
 from telegrad.contract.tensor.numpy_names import with_numpy_names
 from telegrad.contract.tensor.tensor import Tensor

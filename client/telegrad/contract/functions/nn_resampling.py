@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from telegrad._free import free, require_tensor
 from telegrad.contract import notices
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+from telegrad.contract.functions.free import free, require_tensor
 from telegrad.contract.resampling import adaptive_sizes, check_mode, output_sizes
 from telegrad.contract.shapes import ints
 from telegrad.contract.tensor.tensor import Tensor

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from telegrad._free import free, require_tensor
-from telegrad._linalg_composite import multi_dot
 from telegrad.contract import notices
 from telegrad.contract.errors import ShapeError
+from telegrad.contract.functions.free import free, require_tensor
+from telegrad.contract.functions.linalg_composite import multi_dot
 from telegrad.contract.shapes import integer
 from telegrad.contract.tensor.shape import cat
 from telegrad.contract.tensor.tensor import Tensor
