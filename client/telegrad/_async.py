@@ -24,6 +24,7 @@ from telegrad._queue import Reply
 from telegrad._recorder import Recorder
 from telegrad._retries import Retries
 from telegrad._transport import AsyncTransport, Procedure, run_async
+from telegrad.contract import tracing
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, SessionError, ShapeError, TelegradError
 from telegrad.contract.modes import is_grad_enabled
@@ -35,6 +36,7 @@ from telegrad.contract.tensor.tensor import GraphNode
 
 if TYPE_CHECKING:
     from telegrad.contract.codec import Array
+    from telegrad.contract.tracing import Programs
 
 R = TypeVar("R")
 
@@ -69,6 +71,10 @@ class AsyncTensor(Handle):
     def resolve_shape(self) -> None:
         """Refuse: a plain call cannot ask the server."""
         raise SessionError("this tensor's shape depends on values that only the server has; `await tensor.describe()` asks for it")
+
+    def resolve_history(self) -> None:
+        """Refuse: a plain call cannot ask the server."""
+        raise SessionError("how this tensor was made is known to the server only; `await tensor.describe()` asks for it")
 
     def _value(self) -> npt.NDArray[Any]:
         """Refuse: what needs values at once, as ``allclose`` does, cannot be a plain call here."""
@@ -385,6 +391,16 @@ class AsyncSession(CreationOps[AsyncTensor]):
         """Give a tensor a lasting name, by which other clients find it. The tensor keeps it when the handle is gone."""
         _autograd.give_name(self._recorder, tensor, name)
 
+    @property
+    def _programs(self) -> Programs:
+        from telegrad._traced import RecordedPrograms  # only where functions are traced
+
+        return RecordedPrograms(self._recorder)
+
+    def resolve_grads(self, tensor: AsyncTensor) -> None:  # noqa: ARG002 - refused whatever it is
+        """Refuse: a plain call cannot ask the server."""
+        raise SessionError("whether this tensor has a gradient is known to the server only; `await tensor.grad` asks for it")
+
     # Asking ------------------------------------------------------------------------------------------------------------------
 
     async def tensor_by_name(self, name: str) -> AsyncTensor:
@@ -515,5 +531,7 @@ class AsyncSession(CreationOps[AsyncTensor]):
         """Whether ``close()`` was called."""
         return self._recorder.closed
 
+
+tracing.register(AsyncSession, AsyncTensor)
 
 __all__ = ["AsyncSession", "AsyncTensor"]

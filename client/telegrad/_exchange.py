@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
+from telegrad import _defaults
 from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Entry, Recorded, Taint, encode, place
 from telegrad._recorder import Recorder, dependent
@@ -188,10 +189,15 @@ class Exchange:
         taint = Taint(recorder.failed, recorder.roots, recorder.gradients)
         if recorder.failed:
             entries = self._without_dependents(entries, taint)
+        again = 0
         while entries:
             count = min(_cut(entries), self._max_commands)
             batch, rest = entries[:count], entries[count:]
             try:
+                refused = (yield from self._store_programs(batch)) if recorder.unstored else None
+                if refused is not None:
+                    entries = self._without_runs(entries, *refused, taint, errors)
+                    continue
                 response = yield from send(_request(self._path(self._opened()), batch), self.retries)
             except NotSent as signal:
                 self._keep(entries, signal.error)
@@ -217,14 +223,54 @@ class Exchange:
                 # Not a command but the request as a whole was refused.
                 self._give_up(entries, taint, refusal)
                 raise refusal
-            done: list[Entry] = batch[:failed]
+            lost = batch[failed]
+            if problem.get("program") and isinstance(lost, Recorded) and lost.program is not None and again < _defaults.RETRIES:
+                # The server has forgotten the program: it gets it again, and nobody need know.
+                again += 1
+                recorder.stored.discard(lost.program.id)
+                recorder.unstored[lost.program.id] = lost.program
+                done = batch[:failed]
+                _answer(done, {"results": problem.get("results", ())}, {})
+                entries = [*_unread(done), *batch[failed:], *rest]
+                continue
+            done = batch[:failed]
             _answer(done, {"results": problem.get("results", ())}, {})
-            unread = [e for e in done if isinstance(e, Recorded) and e.reply is not None and not e.reply.done]
             self._fail(batch[failed], refusal, taint, errors)
-            entries = [*unread, *self._without_dependents([*batch[failed + 1 :], *rest], taint)]
+            entries = [*_unread(done), *self._without_dependents([*batch[failed + 1 :], *rest], taint)]
+
+    def _store_programs(self, batch: Sequence[Entry]) -> Procedure[tuple[str, TelegradError] | None]:
+        """Give the server the programs that it needs for the batch. Returns the id of one that it refuses, and why."""
+        recorder = self.recorder
+        for entry in batch:
+            program = entry.program if isinstance(entry, Recorded) else None
+            if program is None or program.id not in recorder.unstored:
+                continue
+            body = [codec.dump_json(program.message)]
+            request = Request("POST", f"{self._path(self._opened())}/programs", body, repeatable=True)
+            response = yield from send(request, self.retries)
+            if response.status >= 400:
+                return program.id, error_of(response)
+            del recorder.unstored[program.id]
+            recorder.stored.add(program.id)
+        return None
+
+    def _without_runs(
+        self, entries: Sequence[Entry], id: str, refusal: TelegradError, taint: Taint, errors: list[TelegradError]
+    ) -> list[Entry]:
+        """The entries without the runs of a program that the server has refused, and without what depends on them."""
+        if isinstance(refusal, UnavailableError):
+            self._keep(entries, refusal)
+            raise refusal
+        for position, entry in enumerate(entries):
+            if isinstance(entry, Recorded) and entry.program is not None and entry.program.id == id:
+                self._fail(entry, refusal, taint, errors)
+                return [*entries[:position], *self._without_dependents(entries[position + 1 :], taint)]
+        return list(entries)
 
     def _fail(self, entry: Entry, error: TelegradError, taint: Taint, errors: list[TelegradError]) -> None:
         """This entry was refused with ``error``."""
+        if isinstance(entry, Recorded) and entry.program is not None:
+            entry.program.explain(error)
         error.add_note(place(entry))
         if isinstance(entry, Recorded) and entry.roots:
             _warn_of_node(entry.roots, error)
@@ -280,6 +326,11 @@ class Exchange:
                     continue
             kept.append(entry)
         self.recorder.put_back(kept)
+
+
+def _unread(entries: Sequence[Entry]) -> list[Entry]:
+    """Those that still wait for an answer."""
+    return [e for e in entries if isinstance(e, Recorded) and e.reply is not None and not e.reply.done]
 
 
 def _warn_of_node(roots: Sequence[Any], error: TelegradError) -> None:

@@ -450,7 +450,7 @@ class _Call:
             raise _Ended from value
 
 
-def _rank(target: Any) -> int:
+def _rank(target: Any) -> float:
     return target.number if isinstance(target, Node) else LEAF
 
 

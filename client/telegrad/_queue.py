@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 from collections.abc import Iterable, Mapping, Sequence
 from types import CodeType
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from telegrad.contract import codec, kinds
 from telegrad.contract.commands import (
@@ -25,6 +25,9 @@ from telegrad.contract.commands import (
 )
 from telegrad.contract.errors import TelegradError
 from telegrad.contract.ops import find
+
+if TYPE_CHECKING:
+    from telegrad._traced import Traced
 
 Applied: TypeAlias = "tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool, str | None, CodeType, int]"
 """An op that makes new tensors: op, inputs as on the wire, parameters, output names, grad mode, scope, and the place of the call. A
@@ -75,9 +78,10 @@ class Recorded:
         applied: op, inputs, parameters, no outputs, grad mode, scope.
         arrays: what creates in callbacks carry, by buffer.
         roots: of a backward in anomaly mode, the histories that it starts at.
+        program: what a run runs.
     """
 
-    __slots__ = ("applied", "array", "arrays", "code", "command", "instruction", "reply", "roots", "touches")
+    __slots__ = ("applied", "array", "arrays", "code", "command", "instruction", "program", "reply", "roots", "touches")
 
     def __init__(
         self,
@@ -91,6 +95,7 @@ class Recorded:
         applied: tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool, str | None] | None = None,
         arrays: Mapping[str, codec.Array] | None = None,
         roots: Sequence[Any] = (),
+        program: Traced | None = None,
     ) -> None:
         self.command = command
         self.code = code
@@ -101,6 +106,7 @@ class Recorded:
         self.applied = applied
         self.arrays = arrays
         self.roots = roots
+        self.program = program
 
 
 Entry: TypeAlias = "Applied | Recorded"
@@ -277,6 +283,16 @@ class Taint:
             self._changed.setdefault(self._roots.get(target, target), error)
         elif entry.command is not None:
             self._add(entry.command, error)
+            if entry.program is not None:
+                self._add_run(entry, entry.program, error)
+
+    def _add_run(self, entry: Recorded, program: Traced, error: TelegradError) -> None:
+        if program.walks:
+            self._backward = self._backward or error
+        names = list(entry.command.inputs.values()) if isinstance(entry.command, Run) else []
+        for change in program.changes:
+            target = names[change.hole]
+            self._changed.setdefault(self._roots.get(target, target), error)
 
     def _add(self, command: Command, error: TelegradError) -> None:
         for inner in inner_commands(command):

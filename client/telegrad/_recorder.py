@@ -42,6 +42,7 @@ from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, run
 
 if TYPE_CHECKING:
     from telegrad._handle import Handle
+    from telegrad._traced import Traced
 
 _OURS: Final = str(Path(__file__).parent) + os.sep
 _files: dict[str, bool] = {}
@@ -135,6 +136,8 @@ class Recorder:
         block: while a checkpoint runs its block: by history and output, the tensors that its ops were given.
         drawn: counts random ops.
         written: how often the memory of a tensor was changed in place, by the name of the one that the others are views of.
+        stored: the ids of programs that the server has, for all we know.
+        unstored: programs that recorded runs need and the server has not, by id.
         pending: errors that a flush met which nobody waited for; what comes next raises them.
         attention: closed, with failed handles or pending errors: the next record looks closer.
     """
@@ -167,6 +170,8 @@ class Recorder:
         self.block: dict[tuple[int, int], Handle] | None = None
         self.drawn = 0
         self.written: dict[str, int] = {}
+        self.stored: set[str] = set()
+        self.unstored: dict[str, Traced] = {}
         self.closed = False
         self.pending: list[TelegradError] = []
         self.attention = False
@@ -414,6 +419,7 @@ class Recorder:
         arrays: Mapping[str, Any] | None = None,
         roots: Sequence[Any] = (),
         reply: Reply | None = None,
+        program: Traced | None = None,
         depth: int = 2,
     ) -> None:
         """Record a command.
@@ -425,11 +431,15 @@ class Recorder:
             arrays: what creates in callbacks carry.
             roots: of a backward in anomaly mode, the histories that it starts at.
             reply: where its result goes.
+            program: what a run runs.
             depth: frames between the caller and this function, at least.
         """
         if array is not None:
             self.queued_bytes += array.nbytes
-        self.put(Recorded(command, *users_place(depth), touches=touches, array=array, arrays=arrays, roots=roots, reply=reply))
+        place = users_place(depth)
+        self.put(
+            Recorded(command, *place, touches=touches, array=array, arrays=arrays, roots=roots, reply=reply, program=program)
+        )
 
     def put(self, entry: Any) -> None:
         """Add to the queue."""

@@ -23,6 +23,7 @@ from telegrad._queue import Reply
 from telegrad._recorder import Recorder
 from telegrad._retries import Retries
 from telegrad._transport import Procedure, Transport, run
+from telegrad.contract import tracing
 from telegrad.contract.custom import Backward
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import AutogradError, SessionError, TelegradError
@@ -36,6 +37,7 @@ from telegrad.contract.transforms.wrapper import adopted, running, settled
 
 if TYPE_CHECKING:
     from telegrad.contract.codec import Array
+    from telegrad.contract.tracing import Programs
 
 R = TypeVar("R")
 
@@ -68,6 +70,10 @@ class Tensor(Handle, AbstractTensor):
 
     def resolve_shape(self) -> None:
         """Ask the server for shape and element type."""
+        self._describe()
+
+    def resolve_history(self) -> None:
+        """Ask the server how the tensor was made."""
         self._describe()
 
     def _describe(self) -> dict[str, Any]:
@@ -296,6 +302,12 @@ class RemoteSession(BaseSession):
         handle.learn(self.wait_for(reply).take()["tensor"])
         return cast(Tensor, handle)
 
+    @property
+    def _programs(self) -> Programs:
+        from telegrad._traced import RecordedPrograms  # only where functions are traced
+
+        return RecordedPrograms(self._recorder)
+
     # Asking ------------------------------------------------------------------------------------------------------------------
 
     def ask(self, reference: str, what: str) -> dict[str, Any]:
@@ -420,5 +432,7 @@ class _Silence:
                 before = count
                 del session
 
+
+tracing.register(RemoteSession, Tensor)
 
 __all__ = ["RemoteSession", "Tensor"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from telegrad.contract import tracing
 from telegrad.contract.custom import Backward
 from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, SessionMismatchError
 from telegrad.contract.session import BaseSession, one_or_many
@@ -19,6 +20,9 @@ from telegrad_service.engine.picture import MAX_PICTURE_NODES, describe_graph, d
 from telegrad_service.engine.rules import load
 from telegrad_service.engine.summary import summarise
 from telegrad_service.engine.tensor import Engine, Tensor
+
+if TYPE_CHECKING:
+    from telegrad_service.local_programs import LocalPrograms
 
 load()
 
@@ -132,6 +136,12 @@ class LocalSession(BaseSession):
     def _enclose(self, block: Any, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:
         return custom.enclose(self._engine, block, outputs)
 
+    @functools.cached_property
+    def _programs(self) -> LocalPrograms:
+        from telegrad_service.local_programs import LocalPrograms  # only where functions are traced
+
+        return LocalPrograms(self._engine)
+
     def graph(self, root: AbstractTensor, format: str = "json", *, max_nodes: int | None = None, collapse: bool = True) -> Any:
         """The autograd graph that leads to ``root``; see ``BaseSession.graph``."""
         most = MAX_PICTURE_NODES if max_nodes is None else max_nodes
@@ -156,6 +166,9 @@ class LocalSession(BaseSession):
     def closed(self) -> bool:
         """Whether ``close()`` was called."""
         return self._closed
+
+
+tracing.register(LocalSession, Tensor)
 
 
 def open_session() -> LocalSession:

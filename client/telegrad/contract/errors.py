@@ -17,7 +17,8 @@ TelegradError
 │   ├── UnusedInputError             an input that the outputs do not depend on
 │   ├── DerivativeMissingError       (NotImplementedError) an input whose derivative nobody implements
 │   ├── CheckpointError              a checkpointed block that gave other results the second time
-│   └── GradcheckError               gradients that disagree with finite differences
+│   ├── GradcheckError               gradients that disagree with finite differences
+│   └── TraceError                   what a traced function cannot do
 ├── NumericalError                   (RuntimeError)     no result: a singular matrix, for example
 ├── LimitError                       (MemoryError)      a quota would be exceeded; nothing was allocated
 │   ├── PayloadTooLargeError         a body over its limit
@@ -186,6 +187,12 @@ class GradcheckError(AutogradError):
     """``gradcheck`` found gradients that disagree with finite differences, or that break a rule of backward."""
 
     code, title = "gradcheck", "Gradients disagree with finite differences"
+
+
+class TraceError(AutogradError):
+    """A function cannot be traced: it needs values while it is traced, or does something that a program would not do again."""
+
+    code, title = "trace", "Not possible in a traced function"
 
 
 class NumericalError(TelegradError, RuntimeError):

@@ -16,12 +16,12 @@ class Ready:
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, Any]] = []
+        self._heap: list[tuple[float, Any]] = []
 
     def __len__(self) -> int:
         return len(self._heap)
 
-    def push(self, rank: int, target: Any) -> None:
+    def push(self, rank: float, target: Any) -> None:
         """Add ``target``."""
         self._heap.append((rank, target))
         self._rise(len(self._heap) - 1, (rank, target))
@@ -43,7 +43,7 @@ class Ready:
         self._rise(hole, last)
         return first
 
-    def _rise(self, hole: int, entry: tuple[int, Any]) -> None:
+    def _rise(self, hole: int, entry: tuple[float, Any]) -> None:
         heap = self._heap
         while hole and heap[(hole - 1) // 2][0] < entry[0]:
             heap[hole] = heap[(hole - 1) // 2]
@@ -62,7 +62,7 @@ class Schedule:
         self,
         roots: Iterable[Any],
         targets_of: Callable[[Any], Iterable[Any]],
-        rank: Callable[[Any], int],
+        rank: Callable[[Any], float],
         wanted: Callable[[Any], bool],
     ) -> None:
         """Look at everything that the roots lead to.

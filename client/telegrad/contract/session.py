@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from telegrad.contract.custom import Backward
     from telegrad.contract.summary import Summary
     from telegrad.contract.tensor.tensor import Tensor
+    from telegrad.contract.tracing import Programs
 
 _current: ContextVar[BaseSession | None] = ContextVar("telegrad_session", default=None)
 """The session that free functions make tensors in: per thread and per task."""
@@ -108,6 +109,11 @@ class BaseSession(CreationOps["Tensor"]):
         """The block as one node would have it: tensors for the places outside of it that gradients of ``outputs`` go to, the
         outputs without history (None for those that it did not make), and the name of the node that made the first.
         """
+        raise NotImplementedError
+
+    @property
+    def _programs(self) -> Programs:
+        """What the session does for traced functions."""
         raise NotImplementedError
 
     def graph(self, root: Tensor, format: str = "json", *, max_nodes: int | None = None, collapse: bool = True) -> Any:

@@ -1,0 +1,203 @@
+"""Tracing: a function is called once with twins of its tensors, and what it records becomes a program with holes."""
+
+# The underscores are for users: handles, recorder and session are one unit.
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from telegrad._history import PRESENT, Leaf, Outside, next_number
+from telegrad._queue import Entry, commands_of, place
+from telegrad._recorder import users_frame
+from telegrad._twins import AsyncTraceSession, OutsideLeaf, TraceRecorder, TraceSession
+from telegrad.contract import codec, tracing
+from telegrad.contract.commands import Command, Create
+from telegrad.contract.errors import SessionMismatchError, TraceError
+from telegrad.contract.ops import Spec
+from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.tracing import LEAF, RECORDED
+
+if TYPE_CHECKING:
+    from telegrad._handle import Handle
+    from telegrad.contract.hooks import Hooks
+
+class Hole(NamedTuple):
+    """A tensor that came into the trace.
+
+    Attributes:
+        name: in the program.
+        twin: what stood for it.
+        history: of the twin, as it came in.
+        signature: what the trace knew of it, see ``Programs.signature``.
+        had_gradient: whether a gradient was accumulated in it.
+        hooks: those that the trace called.
+    """
+
+    name: str
+    twin: Any
+    history: Any
+    signature: tuple[Spec, int]
+    had_gradient: bool
+    hooks: Hooks | None
+
+
+class Tracing(tracing.Trace):
+    """One trace, while it runs.
+
+    Attributes:
+        name: of the function.
+        real: the session that the function works in.
+        session: the one that records.
+        holes: the tensors that came in, by the identity of the real one.
+        reals: those, in order.
+        first: a number below those of the trace's nodes.
+        refusal: the error of what cannot be traced, even if the function has swallowed it.
+    """
+
+    def __init__(self, name: str, real: Any, *, awaited: bool) -> None:
+        self.name = name
+        self.real = real
+        self.session: Any = AsyncTraceSession(self) if awaited else TraceSession(self)
+        self.recorder: TraceRecorder = self.session._recorder
+        self.holes: dict[int, Hole] = {}
+        self.reals: list[Any] = []
+        self.refusal: TraceError | None = None
+        self.first = next_number()
+        self._names: set[str] = set()
+
+    # What the diverted classes ask -------------------------------------------------------------------------------------------
+
+    def twin_of(self, tensor: Any) -> Any:
+        """See ``Trace.twin_of``: a tensor that the function was not given is captured."""
+        hole = self.holes.get(id(tensor))
+        return self.enter(tensor).twin if hole is None else hole.twin
+
+    def session_for(self, session: Any) -> Any:
+        """See ``Trace.session_for``."""
+        if session is not self.real:
+            raise self._mismatch()
+        return self.session
+
+    def lift(self, value: Any) -> Any:
+        """The twin of a real tensor; anything else as it is."""
+        return self.twin_of(value) if isinstance(value, TensorBase) and tracing.has_twins(value) else value
+
+    def lifted(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        """The same for several."""
+        cls = self.recorder.tensor_class
+        return tuple([x if x.__class__ is cls else self.lift(x) for x in values])
+
+    def lifted_all(self, value: Any) -> Any:
+        """The same for one tensor, an iterable of them, or None."""
+        if value is None or isinstance(value, TensorBase):
+            return self.lift(value)
+        return self.lifted(list(value)) if hasattr(value, "__iter__") else value
+
+    # Tensors that come in ----------------------------------------------------------------------------------------------------
+
+    def enter(self, tensor: Any) -> Hole:
+        """Make a hole for a real tensor."""
+        with tracing.undiverted():
+            if tensor.session is not self.real:
+                raise self._mismatch()
+            programs = self.real._programs
+            signature = programs.signature(tensor)
+            base = programs.base(tensor)
+            had_gradient = programs.has_gradient(tensor)
+            hooks = programs.hooks(tensor)
+            node_name = programs.node_name(tensor) if signature[1] & RECORDED else ""
+        spec, kind = signature
+        recorder = self.recorder
+        name = f"in{len(self.reals) + 1}"
+        leaf = OutsideLeaf(recorder, spec, PRESENT if had_gradient else None)
+        history = Outside(name, node_name) if kind & RECORDED else leaf if kind & LEAF else None
+        twin = recorder.tensor_class(recorder, name, spec, history)
+        hole = Hole(name, twin, history, signature, had_gradient, hooks)
+        self.holes[id(tensor)] = hole
+        self.reals.append(tensor)
+        self._names.add(name)
+        twin.extra().leaf = leaf
+        if hooks is not None:
+            self._call(hooks, leaf, twin)
+        if base is not None:
+            twin.link_view(self.twin_of(base), keeps_history=True)
+        return hole
+
+    def _call(self, hooks: Hooks, leaf: Leaf, twin: Any) -> None:
+        """Have the hooks of a real leaf called by the backwards of the trace."""
+        mine = leaf.hooks_here()
+        mine.owner = twin
+        for index, table in hooks.tensor.items():
+            for hook in table.functions():
+                mine.of_output(index).add(hook)
+        for name in ("before", "after", "accumulated"):
+            for hook in getattr(hooks, name).functions():
+                getattr(mine, name).add(hook)
+
+    def is_hole(self, twin: Handle) -> bool:
+        """Whether the tensor came into the trace."""
+        return twin._name in self._names
+
+    def _mismatch(self) -> SessionMismatchError:
+        return SessionMismatchError(
+            f"the traced function {self.name} met a tensor or session other than the one that it runs in; a traced function works "
+            "in one session"
+        )
+
+    # Refusing ----------------------------------------------------------------------------------------------------------------
+
+    def refuse(self, reason: str) -> TraceError:
+        """The error of what cannot be traced, naming the user's line."""
+        error = TraceError(f"{self.name} cannot be traced: {reason} ({users_line()})")
+        self.refusal = self.refusal or error
+        return error
+
+    def escaped(self) -> TraceError:
+        """The error of using a traced tensor when the trace is over."""
+        return TraceError(
+            f"this tensor is one of the trace of {self.name}, which has ended: return it from the function, and do not keep it "
+            "anywhere else"
+        )
+
+    # The end -----------------------------------------------------------------------------------------------------------------
+
+    def end(self) -> tuple[tuple[Command, ...], list[str]]:
+        """The commands, and the place of each."""
+        recorder = self.recorder
+        entries: list[Entry] = list(recorder.queue)
+        commands, arrays = commands_of(entries)
+        recorder.close()
+        return tuple([_whole(c, arrays) for c in commands]), [place(e) for e in entries]
+
+
+def users_line() -> str:
+    """File, line and text of the innermost line outside telegrad."""
+    frame = users_frame(sys._getframe(1))
+    text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+    where = f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
+    return f"{where}: {text}" if text else where
+
+
+def _whole(command: Command, arrays: dict[str, Any]) -> Command:
+    """The command with its data in it: a program has no body of its own that arrays could travel in."""
+    callbacks = getattr(command, "callbacks", ())
+    if callbacks:
+        from dataclasses import replace
+
+        changed: Any = command
+        inner = [replace(c, commands=tuple([_whole(x, arrays) for x in c.commands])) for c in callbacks]
+        whole: Command = replace(changed, callbacks=tuple(inner))
+        return whole
+    if isinstance(command, Create) and command.buffer is not None:
+        array = arrays[command.buffer]
+        return Create(
+            command.id,
+            base64=codec.to_base64(array),
+            dtype=array.dtype.name,
+            shape=array.shape,
+            requires_grad=command.requires_grad,
+        )
+    return command

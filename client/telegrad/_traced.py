@@ -1,0 +1,313 @@
+"""A traced program, and what running it means for handles of a remote session."""
+
+# The underscores are for users: handles, recorder and session are one unit.
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from telegrad._handle import Handle
+from telegrad._history import PRESENT, UNKNOWN, Instance, Leaf, Node, RunNode
+from telegrad.contract.commands import Backward, Command, Run
+from telegrad.contract.ops import Spec
+from telegrad.contract.programs import as_message, content_id
+from telegrad.contract.tracing import LEAF, RECORDED, VIEW, Programs
+
+if TYPE_CHECKING:
+    from telegrad._recorder import Recorder
+    from telegrad._trace import Hole, Tracing
+    from telegrad.contract.hooks import Hooks
+
+_SAME: Final = object()
+"""In the place of what a run leaves as it is."""
+
+
+class Output:
+    """A tensor that a run gives out.
+
+    Attributes:
+        name: in the program.
+        spec, dtype: as known from the trace.
+        history: the trace's.
+        index: which output of its node it is.
+        base: for a view, a hole or output: the number of the hole, or -1 - the number of the output.
+        root: whose memory it shares, likewise; None if nobody's that is known outside.
+        accumulated: whether it is the accumulated gradient of a leaf.
+    """
+
+    __slots__ = ("accumulated", "base", "dtype", "history", "index", "name", "root", "spec")
+
+    def __init__(self, twin: Handle) -> None:
+        self.name = twin._name
+        self.spec = twin._spec
+        self.dtype = twin.known_dtype()
+        self.history = twin.history()
+        self.index = 0 if twin._extra is None else twin._extra.index
+        self.accumulated = twin._name in twin._home.gradients
+        self.base: int | None = None
+        self.root: int | None = None
+
+
+class Change:
+    """What a run does to a tensor that it was given.
+
+    Attributes:
+        hole: its number.
+        wrote: whether its memory was written to.
+        history: its history afterwards; ``_SAME`` where that does not change.
+        index: which output of that history it is.
+        generations: how often its history was replaced.
+        spec: its shape and type afterwards; ``_SAME`` where they do not change.
+        gradient: what is known of its gradient: ``_SAME``, None, PRESENT, UNKNOWN, or the number of an output.
+        recorded: whether that may carry history.
+    """
+
+    __slots__ = ("generations", "gradient", "history", "hole", "index", "recorded", "spec", "wrote")
+
+    def __init__(self, number: int, hole: Hole, tracing: Tracing, outputs: Mapping[str, int]) -> None:
+        recorder, twin = tracing.recorder, hole.twin
+        extra, leaf = twin.extra(), twin.extra().leaf
+        self.hole = number
+        self.wrote = recorder.roots.get(twin._name, twin._name) in recorder.written
+        now = twin.history()
+        self.history: Any = _SAME if now is hole.history else now
+        self.index = extra.index
+        self.generations = extra.generation
+        self.spec: Any = _SAME if twin._spec == hole.signature[0] else twin._spec
+        gradient: Any = leaf.gradient if leaf.epoch == recorder.grad_epoch else UNKNOWN
+        self.recorded = leaf.recorded
+        if leaf.kept and (gradient is not None) == hole.had_gradient and gradient is not UNKNOWN:
+            # Unless others may have got gradients, of which nothing is known then.
+            gradient = _SAME if recorder.grad_epoch == 0 else PRESENT if hole.had_gradient else None
+        elif isinstance(gradient, Handle):
+            gradient = outputs.get(gradient._name, PRESENT)
+        self.gradient: Any = gradient
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is a change at all."""
+        return self.wrote or self.generations > 0 or any(x is not _SAME for x in (self.history, self.spec, self.gradient))
+
+
+class Traced:
+    """A traced program.
+
+    Attributes:
+        id: its content hash.
+        commands: what it does.
+        inputs: its holes: first those of arguments, then those of captured tensors.
+        outputs: the names of the tensors to give out.
+        places: of each command, the line that recorded it.
+        accumulates: whether it may add to gradients of tensors that it was not given.
+        given: what is known of the outputs.
+        changes: what it does to the tensors that it is given.
+    """
+
+    def __init__(self, tracing: Tracing, returned: Sequence[Any]) -> None:
+        """Take over what ``tracing`` recorded; ``returned`` are the tensors of the trace that are to be given out."""
+        recorder = tracing.recorder
+        holes = list(tracing.holes.values())
+        number_of = {hole.twin._name: number for number, hole in enumerate(holes)}
+        given: list[Output] = []
+        numbers: dict[str, int] = {}
+        todo = list(returned)
+        while todo:  # a base that is given out may have no base of its own, so that this ends
+            twin = todo.pop(0)
+            if twin._name in number_of or twin._name in numbers:
+                continue
+            numbers[twin._name] = len(given)
+            given.append(Output(twin))
+            base = None if twin._extra is None else twin._extra.base
+            if base is not None:
+                todo.append(base)
+        handles = {twin._name: twin for twin in _with_bases(returned)}
+        places = {**number_of, **{name: -1 - number for name, number in numbers.items()}}
+        for output in given:
+            extra = handles[output.name]._extra
+            if extra is not None and extra.base is not None:
+                output.base = places[extra.base._name]
+            root = recorder.roots.get(output.name)
+            output.root = None if root is None else places.get(root)
+        self.given: Final = tuple(given)
+        found = [Change(number, hole, tracing, numbers) for number, hole in enumerate(holes)]
+        self.changes: Final = tuple([change for change in found if change.anything])
+        self.asked: Final = tuple([hole.twin.extra().leaf.asked for hole in holes])
+        self.first = tracing.first
+        self.epochs: Final = recorder.grad_epoch
+        self.leaves: Final = {id(hole.twin.extra().leaf): number for number, hole in enumerate(holes)}
+        self.kept: Final = holes  # what the histories of outputs refer to by identity
+        self.commands: Final[tuple[Command, ...]]
+        self.places: Final[Sequence[str]]
+        self.commands, self.places = tracing.end()
+        self.inputs: Final = tuple(number_of)
+        self.outputs: Final = tuple(numbers)
+        self.message: Final = as_message(self.commands, self.inputs)
+        self.id: Final = content_id(self.message)
+        self.walks: Final = any(isinstance(command, Backward) for command in self.commands)
+
+    def explain(self, error: Any) -> None:
+        """Note the line of the traced function that an error came from, if it says which command failed."""
+        number = error.extra.get("command")
+        if type(number) is int and 0 <= number < len(self.places):
+            error.add_note(self.places[number])
+
+
+def _with_bases(twins: Sequence[Any]) -> list[Any]:
+    found = list(twins)
+    for twin in twins:
+        if twin._extra is not None and twin._extra.base is not None:
+            found.append(twin._extra.base)
+    return found
+
+
+# Running on a server ---------------------------------------------------------------------------------------------------------
+
+
+def record_run(home: Recorder, traced: Traced, bound: Sequence[Any]) -> list[Any]:
+    """Record a run: handles for what it gives out; and the tensors that it changes are known as they will be."""
+    for x in bound:
+        if home.attention:
+            home.check((x,))
+    outside = {hole: (x.history(), 0 if x._extra is None else x._extra.index) for hole, x in zip(traced.inputs, bound, strict=True)}
+
+    def leaf_of(leaf: Leaf) -> Leaf:
+        number = traced.leaves.get(id(leaf))
+        if number is not None:
+            found: Leaf = bound[number].leaf()
+            return found
+        made = Leaf(home, leaf.spec, UNKNOWN)
+        return made
+
+    run = Instance(home.hooked, traced.first, outside, leaf_of)
+    made: list[Any] = []
+    for output in traced.given:
+        history = output.history
+        if history is not None and history is not UNKNOWN:
+            history, index = run.target(history, output.index)
+        else:
+            index = output.index
+        handle = home.tensor_class(home, home.name(), output.spec, history)
+        if output.spec is None:
+            handle.extra().dtype = output.dtype
+        if index:
+            handle.extra().index = index
+        if isinstance(history, Leaf):
+            handle.extra().leaf = history
+        if output.accumulated:
+            home.gradients.add(handle._name)
+        made.append(handle)
+
+    def at(place: int) -> Any:
+        return bound[place] if place >= 0 else made[-1 - place]
+
+    for output, handle in zip(traced.given, made, strict=True):
+        if output.root is not None:
+            root = at(output.root)._name
+            home.roots[handle._name] = home.roots.get(root, root)
+        if output.base is not None:
+            extra = handle.extra()
+            extra.base = at(output.base)
+            extra.base_generation = extra.base.extra().generation
+    touched = _apply_changes(home, traced, bound, made, run)
+    command = Run(
+        traced.id,
+        {hole: x._name for hole, x in zip(traced.inputs, bound, strict=True)},
+        {output.name: handle._name for output, handle in zip(traced.given, made, strict=True)},
+    )
+    if traced.id not in home.stored:
+        home.unstored[traced.id] = traced
+    home.record(command, touches=touched, program=traced, depth=2)
+    return made
+
+
+def _apply_changes(home: Recorder, traced: Traced, bound: Sequence[Any], made: Sequence[Any], run: Instance) -> tuple[Any, ...]:
+    """Know of the tensors what the run does to them; all that was changed."""
+    if traced.epochs:
+        home.grad_epoch += 1  # leaves that only the server knows may get gradients
+    if traced.walks or traced.changes:
+        home.writes += 1
+    touched: list[Any] = []
+    for change in traced.changes:
+        x = bound[change.hole]
+        touched.append(x)
+        if change.wrote:
+            root = home.roots.get(x._name, x._name)
+            home.written[root] = home.written.get(root, 0) + 1
+        if change.spec is not _SAME:
+            x._spec = change.spec
+        if change.generations:
+            x.extra().generation += change.generations
+            if x._extra.base is not None:
+                x._extra.base_generation = x._extra.base.extra().generation
+        if change.history is not _SAME:
+            _set_history(home, x, change, run)
+        if change.gradient is not _SAME:
+            leaf = x.leaf()
+            touched.append(leaf)
+            gradient = made[change.gradient] if type(change.gradient) is int else change.gradient
+            leaf.settle(gradient, home.grad_epoch, recorded=change.recorded)
+    return tuple(touched)
+
+
+def _set_history(home: Recorder, x: Any, change: Change, run: Instance) -> None:
+    history, extra = change.history, x.extra()
+    if history is None:
+        x._node = None
+        home.leaves.pop(x._name, None)
+    elif isinstance(history, Leaf):
+        x.start_requiring()
+    elif isinstance(history, (Node, RunNode)):
+        x._node, extra.index = run.target(history, change.index)
+    else:
+        x._node = UNKNOWN
+
+
+class RecordedPrograms(Programs):
+    """What a session on a server does for traced functions."""
+
+    def __init__(self, home: Recorder) -> None:
+        self._home = home
+
+    def signature(self, tensor: Any) -> tuple[Spec, int]:
+        """See ``Programs.signature``; asks the server for what is not known here."""
+        spec = tensor._spec
+        if spec is None:
+            tensor.resolve_shape()
+            spec = tensor._spec
+        history = tensor.history()
+        if history is UNKNOWN:
+            tensor.resolve_history()
+            history = tensor.history()
+        kind = 0 if history is None else LEAF if isinstance(history, Leaf) else RECORDED
+        extra = tensor._extra
+        return spec, kind if extra is None or extra.base is None else kind | VIEW
+
+    def node_name(self, tensor: Any) -> str:
+        """See ``Programs.node_name``."""
+        name: str = tensor.history().name()
+        return name
+
+    def base(self, tensor: Any) -> Any:
+        """See ``Programs.base``."""
+        return None if tensor._extra is None else tensor._extra.base
+
+    def has_gradient(self, tensor: Any) -> bool:
+        """See ``Programs.has_gradient``; asks the server if it is not known here."""
+        extra = tensor._extra
+        leaf = None if extra is None else extra.leaf
+        if leaf is None:
+            return False
+        if leaf.at(self._home.grad_epoch) is UNKNOWN:
+            self._home.session.resolve_grads(tensor)
+        return leaf.at(self._home.grad_epoch) is not None
+
+    def hooks(self, tensor: Any) -> Hooks | None:
+        """See ``Programs.hooks``."""
+        extra = tensor._extra
+        found = None if extra is None or extra.leaf is None else getattr(extra.leaf, "hooks", None)
+        return found or None
+
+    def run(self, traced: Any, bound: Sequence[Any]) -> Sequence[Any]:
+        """See ``Programs.run``: recorded with the rest, so that the next batch is recorded while this one is computed."""
+        return record_run(self._home, traced, bound)

@@ -1,0 +1,68 @@
+"""Programs of traced functions in this process: run by the same code that runs them on a server, on engine tensors without names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from telegrad.contract.hooks import Hooks
+from telegrad.contract.limits import Limits
+from telegrad.contract.ops import Spec
+from telegrad.contract.tracing import LEAF, RECORDED, VIEW, Programs
+from telegrad_service.engine.hooks import hooks_of
+from telegrad_service.engine.tensor import Engine, Tensor, spec_of
+from telegrad_service.session.programs import Program
+from telegrad_service.session.session import Session
+
+_WITHOUT: Final = 2**62
+
+UNLIMITED: Final = Limits(
+    max_commands=_WITHOUT,
+    max_tensor_bytes=_WITHOUT,
+    max_tensors=_WITHOUT,
+    max_session_bytes=_WITHOUT,
+    max_nodes=_WITHOUT,
+    max_command_flops=_WITHOUT,
+)
+"""A script in its own process may do what it likes."""
+
+
+class LocalPrograms(Programs):
+    """What a session of this process does for traced functions."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Run programs on tensors of ``engine``."""
+        self._session = Session("local", UNLIMITED, engine)
+        self._made: dict[str, Program] = {}
+
+    def signature(self, tensor: Any) -> tuple[Spec, int]:
+        """See ``Programs.signature``."""
+        if tensor.base is None:
+            return spec_of(tensor), RECORDED if tensor.node is not None else LEAF if tensor.tracks else 0
+        return spec_of(tensor), VIEW | (0 if not tensor.requires_grad else LEAF if tensor.is_leaf else RECORDED)
+
+    def node_name(self, tensor: Any) -> str:
+        """See ``Programs.node_name``."""
+        return str(tensor.current_node().name())
+
+    def base(self, tensor: Any) -> Tensor | None:
+        """See ``Programs.base``."""
+        found: Tensor | None = tensor.base
+        return found
+
+    def has_gradient(self, tensor: Any) -> bool:
+        """See ``Programs.has_gradient``."""
+        return tensor.kept_gradient is not None
+
+    def hooks(self, tensor: Any) -> Hooks | None:
+        """See ``Programs.hooks``."""
+        return hooks_of(tensor) or None
+
+    def run(self, traced: Any, bound: Sequence[Any]) -> Sequence[Tensor]:
+        """See ``Programs.run``."""
+        program = self._made.get(traced.id)
+        if program is None:
+            program = self._made[traced.id] = Program.make(traced.commands, traced.inputs)
+        given: Mapping[str, Tensor] = dict(zip(traced.inputs, bound, strict=True))
+        names = self._session.run_bound(program, given, traced.outputs).names
+        return [names[name] for name in traced.outputs]
