@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from telegrad._connect import connect as connect
     from telegrad._connect import connect_async as connect_async
     from telegrad._current import local as local
+    from telegrad._function import function as function
     from telegrad._functions import *
     from telegrad._remote import RemoteSession as RemoteSession
     from telegrad.contract.dtypes import DType, bool_
@@ -86,6 +87,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     "int": ("telegrad.contract.dtypes", "int32"),
     "long": ("telegrad.contract.dtypes", "int64"),
     "short": ("telegrad.contract.dtypes", "int16"),
+    "function": ("telegrad._function", "function"),
     "enable_grad": ("telegrad.contract.modes", "enable_grad"),
     "is_anomaly_check_nan_enabled": ("telegrad.contract.watching", "is_anomaly_check_nan_enabled"),
     "is_anomaly_enabled": ("telegrad.contract.watching", "is_anomaly_enabled"),

@@ -58,3 +58,9 @@ MAX_ANSWER_BYTES: Final = 2**40
 REMEMBERED_RULES: Final = 4096
 """Shape rules whose outcome is kept, by op, input shapes and parameters; a training step has some dozens. Beyond that all are
 forgotten and asked anew."""
+
+TRACED_PROGRAMS: Final = 64
+"""Programs that a traced function keeps a session; the oldest goes first. A training script has a few: one per batch shape."""
+
+WARN_TRACES: Final = 8
+"""After so many traces of one function in one session, and each time again, a warning says why it is traced anew."""

@@ -437,9 +437,7 @@ class Recorder:
         if array is not None:
             self.queued_bytes += array.nbytes
         place = users_place(depth)
-        self.put(
-            Recorded(command, *place, touches=touches, array=array, arrays=arrays, roots=roots, reply=reply, program=program)
-        )
+        self.put(Recorded(command, *place, touches=touches, array=array, arrays=arrays, roots=roots, reply=reply, program=program))
 
     def put(self, entry: Any) -> None:
         """Add to the queue."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from telegrad._history import PRESENT, Leaf, Outside, next_number
 from telegrad._queue import Entry, commands_of, place
@@ -23,6 +23,7 @@ from telegrad.contract.tracing import LEAF, RECORDED
 if TYPE_CHECKING:
     from telegrad._handle import Handle
     from telegrad.contract.hooks import Hooks
+
 
 class Hole(NamedTuple):
     """A tensor that came into the trace.
@@ -61,7 +62,7 @@ class Tracing(tracing.Trace):
         self.name = name
         self.real = real
         self.session: Any = AsyncTraceSession(self) if awaited else TraceSession(self)
-        self.recorder: TraceRecorder = self.session._recorder
+        self.recorder = cast(TraceRecorder, self.session._recorder)
         self.holes: dict[int, Hole] = {}
         self.reals: list[Any] = []
         self.refusal: TraceError | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from telegrad._handle import Handle
 from telegrad._history import PRESENT, UNKNOWN, Instance, Leaf, Node, RunNode
-from telegrad.contract.commands import Backward, Command, Run
+from telegrad.contract.commands import Backward, Command, Run, decode_command, encode_command
 from telegrad.contract.ops import Spec
 from telegrad.contract.programs import as_message, content_id
 from telegrad.contract.tracing import LEAF, RECORDED, VIEW, Programs
@@ -122,13 +122,13 @@ class Traced:
             if base is not None:
                 todo.append(base)
         handles = {twin._name: twin for twin in _with_bases(returned)}
-        places = {**number_of, **{name: -1 - number for name, number in numbers.items()}}
+        found_at = number_of | {name: -1 - number for name, number in numbers.items()}
         for output in given:
             extra = handles[output.name]._extra
             if extra is not None and extra.base is not None:
-                output.base = places[extra.base._name]
+                output.base = found_at[extra.base._name]
             root = recorder.roots.get(output.name)
-            output.root = None if root is None else places.get(root)
+            output.root = None if root is None else found_at.get(root)
         self.given: Final = tuple(given)
         found = [Change(number, hole, tracing, numbers) for number, hole in enumerate(holes)]
         self.changes: Final = tuple([change for change in found if change.anything])
@@ -137,9 +137,11 @@ class Traced:
         self.epochs: Final = recorder.grad_epoch
         self.leaves: Final = {id(hole.twin.extra().leaf): number for number, hole in enumerate(holes)}
         self.kept: Final = holes  # what the histories of outputs refer to by identity
-        self.commands: Final[tuple[Command, ...]]
-        self.places: Final[Sequence[str]]
-        self.commands, self.places = tracing.end()
+        commands, places = tracing.end()
+        self.places: Final = tuple(places)
+        self.commands: Final[tuple[Command, ...]] = tuple(
+            [decode_command(encode_command(command)) for command in commands]
+        )  # as the server will have them
         self.inputs: Final = tuple(number_of)
         self.outputs: Final = tuple(numbers)
         self.message: Final = as_message(self.commands, self.inputs)
@@ -154,11 +156,7 @@ class Traced:
 
 
 def _with_bases(twins: Sequence[Any]) -> list[Any]:
-    found = list(twins)
-    for twin in twins:
-        if twin._extra is not None and twin._extra.base is not None:
-            found.append(twin._extra.base)
-    return found
+    return [*twins, *[t._extra.base for t in twins if t._extra is not None and t._extra.base is not None]]
 
 
 # Running on a server ---------------------------------------------------------------------------------------------------------
@@ -176,27 +174,10 @@ def record_run(home: Recorder, traced: Traced, bound: Sequence[Any]) -> list[Any
         if number is not None:
             found: Leaf = bound[number].leaf()
             return found
-        made = Leaf(home, leaf.spec, UNKNOWN)
-        return made
+        return Leaf(home, leaf.spec, UNKNOWN)
 
     run = Instance(home.hooked, traced.first, outside, leaf_of)
-    made: list[Any] = []
-    for output in traced.given:
-        history = output.history
-        if history is not None and history is not UNKNOWN:
-            history, index = run.target(history, output.index)
-        else:
-            index = output.index
-        handle = home.tensor_class(home, home.name(), output.spec, history)
-        if output.spec is None:
-            handle.extra().dtype = output.dtype
-        if index:
-            handle.extra().index = index
-        if isinstance(history, Leaf):
-            handle.extra().leaf = history
-        if output.accumulated:
-            home.gradients.add(handle._name)
-        made.append(handle)
+    made = [_handle(home, output, run) for output in traced.given]
 
     def at(place: int) -> Any:
         return bound[place] if place >= 0 else made[-1 - place]
@@ -219,6 +200,23 @@ def record_run(home: Recorder, traced: Traced, bound: Sequence[Any]) -> list[Any
         home.unstored[traced.id] = traced
     home.record(command, touches=touched, program=traced, depth=2)
     return made
+
+
+def _handle(home: Recorder, output: Output, run: Instance) -> Any:
+    """A handle for what a run gives out."""
+    history, index = output.history, output.index
+    if history is not None and history is not UNKNOWN:
+        history, index = run.target(history, index)
+    handle = home.tensor_class(home, home.name(), output.spec, history)
+    if output.spec is None:
+        handle.extra().dtype = output.dtype
+    if index:
+        handle.extra().index = index
+    if isinstance(history, Leaf):
+        handle.extra().leaf = history
+    if output.accumulated:
+        home.gradients.add(handle._name)
+    return handle
 
 
 def _apply_changes(home: Recorder, traced: Traced, bound: Sequence[Any], made: Sequence[Any], run: Instance) -> tuple[Any, ...]:

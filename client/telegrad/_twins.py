@@ -162,7 +162,7 @@ class _TracesSession:
         return self._recorder.closed
 
 
-class TraceSession(_TracesSession, RemoteSession):  # type: ignore[misc]  # pyright: ignore[reportIncompatibleMethodOverride]
+class TraceSession(_TracesSession, RemoteSession):  # pyright: ignore[reportIncompatibleMethodOverride]
     """Where a function is traced that will run in this process or in a session of ``connect``."""
 
     def __init__(self, tracing: Tracing) -> None:
@@ -203,7 +203,7 @@ class TraceSession(_TracesSession, RemoteSession):  # type: ignore[misc]  # pyri
         return super()._grad_at(lift(outputs), lift(inputs), lift(vectors), create_graph)
 
 
-class AsyncTraceSession(_TracesSession, AsyncSession):  # type: ignore[misc]  # pyright: ignore[reportIncompatibleMethodOverride]
+class AsyncTraceSession(_TracesSession, AsyncSession):  # pyright: ignore[reportIncompatibleMethodOverride]
     """Where a function is traced that will run in a session of ``connect_async``."""
 
     def __init__(self, tracing: Tracing) -> None:

@@ -1,4 +1,4 @@
-"""Programs of traced functions in this process: run by the same code that runs them on a server, on engine tensors without names."""
+"""Programs of traced functions in this process: run by the code that runs them on a server, on tensors without names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LocalPrograms(Programs):
 
     def __init__(self, engine: Engine) -> None:
         """Run programs on tensors of ``engine``."""
-        self._session = Session("local", UNLIMITED, engine)
+        self._session = Session("local", UNLIMITED, engine=engine)
         self._made: dict[str, Program] = {}
 
     def signature(self, tensor: Any) -> tuple[Spec, int]:

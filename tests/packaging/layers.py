@@ -39,6 +39,7 @@ CONTRACT = ("telegrad.contract", "telegrad._version")
 ENGINE = (*CONTRACT, "telegrad_service.engine")
 SESSION = (*ENGINE, "telegrad_service.session", "telegrad_service.settings")
 HOSTS = (*SESSION, "telegrad_service.hosts", "telegrad_service.process")
+LOCAL = ("telegrad_service.local", "telegrad_service.local_programs")
 
 # A module belongs to the longest name here that it stands under.
 LAYERS = {
@@ -53,7 +54,8 @@ LAYERS = {
     "telegrad_service.settings": Layer(may_import=(*CONTRACT, "telegrad_service.settings"), never=WEB | {"httpx2"}),
     "telegrad_service.process": Layer(may_import=("telegrad_service.process",), never=WEB | {"httpx2", "numpy", "pydantic"}),
     "telegrad_service.hosts": Layer(may_import=HOSTS, never=WEB | {"httpx2"}),
-    "telegrad_service.local": Layer(may_import=(*HOSTS, "telegrad_service.local"), never=WEB | {"httpx2"}),
+    "telegrad_service.local": Layer(may_import=(*HOSTS, *LOCAL), never=WEB | {"httpx2"}),
+    "telegrad_service.local_programs": Layer(may_import=(*SESSION, *LOCAL), never=WEB | {"httpx2"}),
     "telegrad_service.api": Layer(may_import=(*HOSTS, "telegrad_service.api"), never=frozenset({"httpx2"})),
     # The command line starts the server, lazily; the framework stays behind the api.
     "telegrad_service.__main__": Layer(may_import=(*CONTRACT, "telegrad_service"), never=FRAMEWORK | {"httpx2"}),

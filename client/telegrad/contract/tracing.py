@@ -43,7 +43,7 @@ class Programs:
     """What a session does for traced functions; ``session._programs``."""
 
     def signature(self, tensor: Any) -> tuple[Spec, int]:
-        """What of a tensor a trace depends on: shape and element type, and of its history a sum of ``LEAF``, ``RECORDED``, ``VIEW``."""
+        """What a trace depends on: the tensor's shape and type, and of its history a sum of ``LEAF``, ``RECORDED``, ``VIEW``."""
         raise NotImplementedError
 
     def node_name(self, tensor: Any) -> str:
@@ -97,7 +97,9 @@ _lock: Final = threading.Lock()
 _running = 0
 _before: Final[list[tuple[type[Any], str, Any]]] = []
 
-_KEPT: Final = frozenset({"__init__", "__new__", "__del__", "__hash__", "__enter__", "__exit__", "__aenter__", "__aexit__", "__await__"})
+_KEPT: Final = frozenset(
+    {"__init__", "__new__", "__del__", "__hash__", "__enter__", "__exit__", "__aenter__", "__aexit__", "__await__"}
+)
 """What concerns the object itself and not the tensor or session that it stands for."""
 
 _MISSING: Final = object()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from telegrad.contract import codec
-from telegrad.contract.commands import Command, Create, Release, Run, encode_command, inner_commands, names_made
+from telegrad.contract.commands import Command, Create, Release, Run, inner_commands, names_made
 from telegrad.contract.errors import ArgumentValueError
+from telegrad.contract.programs import as_message, content_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +44,11 @@ class Program:
             names.update(names_made(command))
             if isinstance(command, Release):
                 names -= set(command.tensors)
-        text = codec.dump_json({"inputs": list(inputs), "commands": [encode_command(c) for c in commands]})
-        return cls("sha256:" + hashlib.sha256(text).hexdigest(), tuple(inputs), tuple(commands), frozenset(names))
+        return cls(content_id(as_message(commands, inputs)), tuple(inputs), tuple(commands), frozenset(names))
 
     def describe(self) -> dict[str, Any]:
         """The program as JSON."""
-        return {"id": self.id, "inputs": list(self.inputs), "commands": [encode_command(c) for c in self.commands]}
+        return {"id": self.id, **as_message(self.commands, self.inputs)}
 
 
 def _takes_array(command: Command) -> bool:

@@ -117,11 +117,13 @@ class _Context:
 class Session:
     """A home of named tensors, their graphs, a random generator and stored programs. Not thread-safe: a host serialises access."""
 
-    def __init__(self, id: str, limits: Limits | None = None, *, created: float | None = None) -> None:
-        """Open an empty session; ``limits`` defaults to ``Limits()``, ``created`` (seconds since 1970) to now."""
+    def __init__(
+        self, id: str, limits: Limits | None = None, *, created: float | None = None, engine: Engine | None = None
+    ) -> None:
+        """Open an empty session; by default of ``Limits()``, ``created`` (seconds since 1970) now, with an engine of its own."""
         self.id = id
         self.limits = limits or Limits()
-        self.engine = Engine(self)
+        self.engine = engine or Engine(self)
         self.names: dict[str, Tensor] = {}
         self.programs: dict[str, Program] = {}
         self.created = time.time() if created is None else created
@@ -625,7 +627,7 @@ class Session:
         """A stored program. Raises NotFoundError."""
         found = self.programs.get(program_id)
         if found is None:
-            raise NotFoundError("the session has no such program; store it with POST .../programs")
+            raise NotFoundError("the session has no such program; store it with POST .../programs", extra={"program": program_id})
         return found
 
     def close(self) -> None:

@@ -1,0 +1,465 @@
+"""``@telegrad.function``: a step that is traced once and then run as a program."""
+
+# The underscores are for users: function, trace and session are one unit.
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+import functools
+import inspect
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, TypeVar, cast
+
+import numpy as np
+
+from telegrad import _defaults
+from telegrad._current import current
+from telegrad._environment import Environment
+from telegrad.contract import modes, tracing, watching
+from telegrad.contract.dtypes import DType
+from telegrad.contract.errors import ArgumentTypeError, TelegradError, TraceError
+from telegrad.contract.scope import current_scope
+from telegrad.contract.session import current_session
+from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.transforms.trees import build, flatten
+from telegrad.contract.transforms.wrapper import Wrapped, running
+
+if TYPE_CHECKING:
+    from telegrad._traced import Traced
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_STATIC: Final = (bool, int, float, complex, str, bytes, type(None), DType, np.generic, np.dtype, slice, range, type(...))
+
+
+class Arguments(NamedTuple):
+    """The arguments of a call, taken apart.
+
+    Attributes:
+        session: where it runs.
+        key: what a trace of it depends on, apart from what the function refers to by itself.
+        structure: of the arguments.
+        leaves: of the arguments; arrays have become tensors.
+        tensors: those among the leaves, each once.
+        objects: what is neither tensor nor static, with a name: the ``self`` of a method, say.
+    """
+
+    session: Any
+    key: tuple[Any, ...]
+    structure: Any
+    leaves: list[Any]
+    tensors: list[Any]
+    objects: list[tuple[str, Any]]
+
+
+class Source(NamedTuple):
+    """Where the tensor for a hole of a program comes from at each call.
+
+    Attributes:
+        kind: ``argument``, ``environment``, or ``base`` of another hole.
+        number: of the tensor among the arguments' or the environment's, or of the other hole.
+        signature: what the trace knew of it, see ``Programs.signature``.
+        had_gradient: whether there was a gradient; None where the trace does not depend on it.
+        hooks: those that the trace called, as ``_functions`` gives them.
+    """
+
+    kind: str
+    number: int
+    signature: Any
+    had_gradient: bool | None
+    hooks: Any
+
+
+class Entry:
+    """One trace of a function, and when it holds.
+
+    Attributes:
+        traced: the program.
+        environment: what the function referred to.
+        sources: where the tensors for the program's inputs come from, in order.
+        same: pairs of an argument and a tensor of the environment that are one tensor.
+        structure: of what the function returned.
+        results: per leaf of that: the number of one of the program's outputs, -1 - the number of an input, or a constant.
+        runs: how often it was run.
+    """
+
+    __slots__ = ("environment", "results", "runs", "same", "sources", "structure", "traced")
+
+    def __init__(
+        self,
+        traced: Traced,
+        environment: Environment,
+        sources: Sequence[Source],
+        same: Sequence[tuple[int, int]],
+        structure: Any,
+        results: Sequence[_Result],
+    ) -> None:
+        self.traced = traced
+        self.environment = environment
+        self.sources = sources
+        self.same = same
+        self.structure = structure
+        self.results = results
+        self.runs = 0
+
+    def bind(self, programs: Any, arguments: Sequence[Any]) -> list[Any] | None:
+        """A tensor for each of the program's inputs; None where the trace does not hold for this call."""
+        found = self.environment.look()
+        if found is None:
+            return None
+        bound: list[Any] = []
+        for kind, number, signature, had_gradient, hooks in self.sources:
+            if kind == "argument":
+                x = arguments[number]
+            elif kind == "environment":
+                x = found[number]
+                if programs.signature(x) != signature:
+                    return None
+            else:
+                x = programs.base(bound[number])
+                if x is None or programs.signature(x) != signature:
+                    return None
+            if had_gradient is not None and programs.has_gradient(x) is not had_gradient:
+                return None
+            if signature[1] & tracing.LEAF and _functions(programs.hooks(x)) != hooks:
+                return None
+            bound.append(x)
+        if len({id(x) for x in bound}) < len(bound) or any(arguments[i] is not found[j] for i, j in self.same):
+            return None
+        return bound
+
+
+class _Result(NamedTuple):
+    """A leaf of what a function returned: a constant, an output of the program, or one of its inputs."""
+
+    kind: str
+    value: Any
+
+
+class Prepared(NamedTuple):
+    """A call that is traced and bound, and not run yet.
+
+    Attributes:
+        session: where it runs.
+        entry: the trace.
+        bound: the tensors for ``entry.traced.inputs``.
+    """
+
+    session: Any
+    entry: Entry
+    bound: list[Any]
+
+    @property
+    def traced(self) -> Traced:
+        """The program."""
+        return self.entry.traced
+
+    def run(self) -> Any:
+        """Run the program once; what the function returns."""
+        entry = self.entry
+        entry.runs += 1
+        try:
+            made = self.session._programs.run(entry.traced, self.bound)
+        except TelegradError as error:
+            entry.traced.explain(error)
+            raise
+        return self.returned(made)
+
+    def returned(self, made: Sequence[Any]) -> Any:
+        """What the function returns, from the tensors that the program gave out."""
+        entry, bound = self.entry, self.bound
+        leaves: list[Any] = []
+        for kind, value in entry.results:
+            leaves.append(made[value] if kind == "output" else bound[value] if kind == "input" else value)
+        return build(entry.structure, leaves)
+
+
+class Function(Generic[P, R]):
+    """A function whose calls are runs of a program. Made by ``telegrad.function``."""
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._awaits = inspect.iscoroutinefunction(function)
+        self._name = getattr(function, "__qualname__", None) or type(function).__name__
+        self._traces: weakref.WeakKeyDictionary[Any, dict[Any, list[Entry]]] = weakref.WeakKeyDictionary()
+        self._implied: weakref.ref[Any] | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the program of this call, traced first if need be."""
+        if self._inlined():
+            return self._function(*args, **kwargs)
+        if self._awaits:
+            return cast(R, self._called(args, kwargs))
+        return cast(R, self.prepare(args, kwargs).run())
+
+    async def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self.prepare(args, kwargs).run()
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        """As a method: the function with its first argument."""
+        return self if instance is None else Bound(self, instance)
+
+    @property
+    def programs(self) -> tuple[Traced, ...]:
+        """The programs traced so far and kept, of all sessions, oldest first."""
+        return tuple([e.traced for table in self._traces.values() for entries in table.values() for e in entries])
+
+    def clear(self) -> None:
+        """Forget all traces, so that the next call traces anew."""
+        self._traces.clear()
+
+    def __repr__(self) -> str:
+        counts = [len(t.commands) for t in self.programs]
+        what = "not traced yet" if not counts else f"{len(counts)} program(s) of {', '.join(map(str, counts))} commands"
+        return f"<telegrad.function {self._name}, {what}>"
+
+    # Preparing a call --------------------------------------------------------------------------------------------------------
+
+    def _inlined(self) -> bool:
+        """Whether the function is to be called as it is: within another trace, a transform, a hook or a block of a checkpoint."""
+        if tracing.current_trace() is not None or running() or watching.current_packing() is not None:
+            return True
+        session: Any = current_session()
+        recorder = getattr(session, "_recorder", None)
+        return recorder is not None and (recorder.capturing is not None or recorder.block is not None)
+
+    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
+        """Trace the call unless a trace of it holds, and bind its tensors."""
+        arguments = self._take_apart(args, kwargs)
+        session = arguments.session
+        programs = session._programs
+        table = self._traces.get(session)
+        if table is None:
+            table = self._traces[session] = {}
+        entries = table.get(arguments.key, ())
+        for entry in entries:
+            bound = entry.bind(programs, arguments.tensors)
+            if bound is not None:
+                return Prepared(session, entry, bound)
+        entry, bound = self._trace(arguments)
+        self._keep(table, arguments, entry)
+        return Prepared(session, entry, bound)
+
+    def _take_apart(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        leaves, structure = flatten((args, kwargs))
+        tensors: list[Any] = []
+        numbers: dict[int, int] = {}
+        session: Any = next((x.session for x in leaves if tracing.has_twins(x)), None)
+        if session is None:
+            session = current_session() or (None if self._implied is None else self._implied())
+        if session is None or session.closed:
+            session = self._find_session()
+        programs = session._programs
+        key: list[Any] = [structure]
+        objects: list[tuple[str, Any]] = []
+        for position, x in enumerate(leaves):
+            if isinstance(x, _STATIC):
+                key += (x.__class__, _static_key(x))
+                continue
+            if isinstance(x, np.ndarray):
+                leaves[position] = x = session._create(np.array(x, order="C"), False)
+            if tracing.has_twins(x):
+                number = numbers.get(id(x))
+                if number is None:
+                    number = numbers[id(x)] = len(tensors)
+                    tensors.append(x)
+                    key += (number, programs.signature(x))
+                else:
+                    key.append(number)
+                continue
+            if isinstance(x, TensorBase):
+                raise TraceError(f"{self._name} was given a tensor of a trace or transform that has ended")
+            key.append(id(x))
+            objects.append((_name_of(x), x))
+        key += (modes.is_grad_enabled(), modes.is_inference_mode_enabled(), current_scope())
+        key += (watching.is_anomaly_enabled(), watching.is_anomaly_check_nan_enabled())
+        return Arguments(session, tuple(key), structure, leaves, tensors, objects)
+
+    def _find_session(self) -> Any:
+        """Where a call without tensors runs: where the tensors live that the function refers to."""
+        found = Environment([(self._name, self._function)]).tensors
+        session: Any = found[0].session if found else current()
+        self._implied = weakref.ref(session)
+        return session
+
+    # Tracing -----------------------------------------------------------------------------------------------------------------
+
+    def _trace(self, arguments: Arguments) -> tuple[Entry, list[Any]]:
+        from telegrad._trace import Tracing  # only where functions are traced
+        from telegrad._traced import Traced
+
+        environment = Environment([(self._name, self._function), *arguments.objects])
+        trace = Tracing(self._name, arguments.session, awaited=not isinstance(arguments.session, _base_session()))
+        given = [trace.enter(x).twin for x in arguments.tensors]
+        places = iter(arguments.leaves)
+        twins = dict(zip(map(id, arguments.tensors), given, strict=True))
+        args, kwargs = build(arguments.structure, [twins.get(id(x), x) for x in places])
+        mode = modes.is_grad_enabled()
+        with tracing.diverted(trace):
+            try:
+                result = self._function(*args, **kwargs)
+                if self._awaits:
+                    result = _driven(result, trace)
+            finally:
+                if modes.is_grad_enabled() is not mode:
+                    modes.set_mode(mode)
+                    trace.refuse("it leaves the grad mode switched; use `with telegrad.no_grad():` inside, or switch outside")
+            leaves, structure = flatten(result)
+            leaves = [trace.lift(x) for x in leaves]
+        if trace.refusal is not None:
+            raise trace.refusal
+        self._check_unchanged(environment)
+        returned = [x for x in leaves if isinstance(x, trace.recorder.tensor_class)]
+        sources = self._sources(trace, arguments, environment)
+        holes = {name: number for number, name in enumerate(h.name for h in trace.holes.values())}
+        traced = Traced(trace, returned)
+        outputs = {name: number for number, name in enumerate(traced.outputs)}
+        results = [self._result(x, trace, holes, outputs) for x in leaves]
+        same = [(i, j) for i, x in enumerate(arguments.tensors) for j, other in enumerate(environment.tensors) if x is other]
+        return Entry(traced, environment, sources, same, structure, results), list(trace.reals)
+
+    def _check_unchanged(self, environment: Environment) -> None:
+        changed = environment.difference()
+        if changed:
+            raise TraceError(
+                f"{self._name} cannot be traced: it changes {changed}, which a run of its program would not do; return the new "
+                "value, or change it outside of the function"
+            )
+
+    def _sources(self, trace: Any, arguments: Arguments, environment: Environment) -> list[Source]:
+        given = {id(x): number for number, x in enumerate(arguments.tensors)}
+        around = {id(x): number for number, x in enumerate(environment.tensors)}
+        programs = arguments.session._programs
+        bases = {id(base): number for number, x in enumerate(trace.reals) if (base := programs.base(x)) is not None}
+        sources: list[Source] = []
+        for real, hole in zip(trace.reals, trace.holes.values(), strict=True):
+            ways = (("argument", given), ("environment", around), ("base", bases))
+            kind, number = next(((kind, table[id(real)]) for kind, table in ways if id(real) in table), ("", -1))
+            if not kind:
+                raise TraceError(
+                    f"{self._name} cannot be traced: it uses a tensor that it was not given and that is found under no name or "
+                    "attribute that its code mentions, so that nobody could tell whether it is the same the next time; give it as "
+                    "an argument"
+                )
+            asked = hole.twin.extra().leaf.asked
+            sources.append(Source(kind, number, hole.signature, hole.had_gradient if asked else None, _functions(hole.hooks)))
+        return sources
+
+    def _result(self, x: Any, trace: Any, holes: dict[str, int], outputs: dict[str, int]) -> _Result:
+        if isinstance(x, trace.recorder.tensor_class):
+            number = holes.get(x._name)
+            return _Result("output", outputs[x._name]) if number is None else _Result("input", number)
+        if isinstance(x, Wrapped) or not isinstance(x, _STATIC):
+            raise TraceError(
+                f"{self._name} cannot be traced: it returns a {type(x).__name__}; return tensors, numbers, strings and None, in "
+                "tuples, lists and dicts"
+            )
+        return _Result("constant", x)
+
+    def _keep(self, table: dict[Any, list[Entry]], arguments: Arguments, entry: Entry) -> None:
+        kept = sum(len(entries) for entries in table.values())
+        if kept >= _defaults.TRACED_PROGRAMS:
+            oldest = next(iter(table))
+            table[oldest].pop(0)
+            if not table[oldest]:
+                del table[oldest]
+        if kept and not kept % _defaults.WARN_TRACES:
+            watching.warn_user(f"{self._name} was traced {kept + 1} times{_why(table, arguments)}; see docs/programs.md")
+        table.setdefault(arguments.key, []).append(entry)
+
+
+def _why(table: dict[Any, list[Entry]], arguments: Arguments) -> str:
+    """Why a call is traced again, for people."""
+    for entry in reversed(table.get(arguments.key, ())):
+        changed = entry.environment.difference()
+        return f", because {changed} is another one" if changed else ""
+    return ", because its arguments are of other shapes, types or values each time; give numbers that change as arrays"
+
+
+class Bound(Generic[P, R]):
+    """A method that is a ``Function``, with its object."""
+
+    def __init__(self, function: Function[P, R], instance: Any) -> None:
+        self.__func__ = function
+        self.__self__ = instance
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """See ``Function.__call__``."""
+        return cast(Any, self.__func__)(self.__self__, *args, **kwargs)
+
+    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
+        """See ``Function.prepare``."""
+        return self.__func__.prepare((self.__self__, *args), kwargs)
+
+    @property
+    def programs(self) -> tuple[Traced, ...]:
+        """See ``Function.programs``."""
+        return self.__func__.programs
+
+    def clear(self) -> None:
+        """See ``Function.clear``."""
+        self.__func__.clear()
+
+    def __repr__(self) -> str:
+        return f"<bound {self.__func__!r} of {self.__self__!r}>"
+
+
+def function(function: Callable[P, R]) -> Function[P, R]:
+    """Trace ``function`` at its first call and run it as a program from then on, in one request where the session is remote.
+
+    Use as a decorator. What a call does is what it does untraced, to the bit: ops, ``backward`` and ``grad``, changes in place,
+    hooks, random numbers. It is traced again for other shapes and types of its arguments, for other values of arguments that are no
+    tensors, and when something else has changed that it refers to (a number, a list's length; not which tensor a name stands for).
+
+    Args:
+        function: takes and returns tensors, numbers, strings and None, in tuples, lists and dicts. Numpy arrays among its arguments
+            reach it as tensors.
+
+    Raises:
+        ArgumentTypeError: for what cannot be called.
+        TraceError: when called, where a trace would not be the function: it looks at values, changes what it refers to, draws
+            with Python's or numpy's generators. Names the line.
+    """
+    if not callable(function):
+        raise ArgumentTypeError(f"telegrad.function decorates a function, not {type(function).__name__}")
+    return Function(function)
+
+
+@functools.cache
+def _base_session() -> type[Any]:
+    from telegrad.contract.session import BaseSession
+
+    return BaseSession
+
+
+def _driven(coroutine: Any, trace: Any) -> Any:
+    """The result of a coroutine function that awaits nothing but tensors of the trace, which never wait."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    coroutine.close()
+    raise trace.refuse("it awaits something other than a tensor; do that outside of the function")
+
+
+def _static_key(x: Any) -> Any:
+    """What must be equal for two static arguments to be the same."""
+    if isinstance(x, (float, complex)):
+        return repr(x) if x == 0 or x != x else x  # noqa: PLR0124 - NaN, which equals nothing, and the two zeros, which are equal
+    if isinstance(x, slice):
+        return (_static_key(x.start), _static_key(x.stop), _static_key(x.step))
+    return (x.dtype, x.tobytes()) if isinstance(x, np.generic) else x
+
+
+def _functions(hooks: Any) -> Any:
+    """The hooks of a leaf, to compare."""
+    if hooks is None:
+        return None
+    tables = [*hooks.tensor.values(), hooks.before, hooks.after, hooks.accumulated]
+    return tuple([table.functions() for table in tables])
+
+
+def _name_of(x: Any) -> str:
+    return getattr(x, "__qualname__", None) or f"the argument of type {type(x).__name__}"
