@@ -12,10 +12,11 @@ import numpy as np
 from telegrad.contract import checks, watching
 from telegrad.contract.custom import Backward, check_gradient, custom_op
 from telegrad.contract.errors import ArgumentValueError, AutogradError, LeafError, SessionMismatchError
+from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad_service.engine.graph import CustomNode, Node, sequence
 from telegrad_service.engine.table import Entry, Plan
-from telegrad_service.engine.tensor import Engine, Tensor, apply, spec_of
+from telegrad_service.engine.tensor import Engine, Tensor, apply
 from telegrad_service.engine.watch import note_lines
 from telegrad_service.engine.writes import replace_history
 
@@ -40,7 +41,7 @@ class CustomPlan(Plan):
         self.differentiate = _differentiate
 
 
-_plan = functools.lru_cache(maxsize=4096)(CustomPlan)
+custom_plan = functools.lru_cache(maxsize=4096)(CustomPlan)
 
 
 def _differentiate(g: Any, saved: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -95,7 +96,7 @@ def attach(
         indexes.append(x.output_index)
     layouts = [((0,), np.dtype(np.float32)) if t is None else (t.array.shape, t.array.dtype) for t in outputs]
     node = CustomNode(
-        _plan(backward.name, positions, len(inputs), backward.saves, backward.materialize),
+        custom_plan(backward.name, positions, len(inputs), backward.saves, backward.materialize),
         {},
         (backward, home, *[t.array for t in saved]),
         tuple(edges),
@@ -128,12 +129,13 @@ class Deferred:
     """The backward of a node whose function somebody else has: each walk must bring what to do. See ``Backward``.
 
     Attributes:
+        specs: shapes and types of the inputs, which are those of their gradients.
         action: what this walk brought.
     """
 
-    def __init__(self, name: str, inputs: Sequence[Tensor], materialize: bool, saves: bool) -> None:
+    def __init__(self, name: str, specs: Sequence[Spec], materialize: bool, saves: bool) -> None:
         self.name = name
-        self._specs = [spec_of(x) for x in inputs]
+        self.specs = specs
         self.materialize = materialize
         self.saves = saves
         self.action: Callable[[tuple[Any, ...]], Any] | None = None
@@ -146,10 +148,10 @@ class Deferred:
                 "its place. Differentiate it from there, as long as the tensors are known there; or use telegrad.local()"
             )
         found = self.action(gradients)
-        if not isinstance(found, tuple) or len(found) != len(self._specs):  # pyright: ignore[reportUnknownArgumentType]
-            raise ArgumentValueError(f"a custom callback has one result for each of the {len(self._specs)} inputs of its node")
+        if not isinstance(found, tuple) or len(found) != len(self.specs):  # pyright: ignore[reportUnknownArgumentType]
+            raise ArgumentValueError(f"a custom callback has one result for each of the {len(self.specs)} inputs of its node")
         results: tuple[Any, ...] = found
-        for index, (gradient, spec) in enumerate(zip(results, self._specs, strict=True)):
+        for index, (gradient, spec) in enumerate(zip(results, self.specs, strict=True)):
             if gradient is not None:
                 check_gradient(self.name, index, gradient, spec.shape, spec.dtype)
         return results

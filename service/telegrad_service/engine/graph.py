@@ -14,12 +14,12 @@ import numpy as np
 
 from telegrad.contract import dtypes, modes
 from telegrad.contract.custom import of_context
-from telegrad.contract.errors import GraphFreedError, InternalError, VersionError
+from telegrad.contract.errors import GraphFreedError, VersionError
 from telegrad.contract.nodes import edge_positions, node_name
 from telegrad.contract.scope import active, current_scope
 from telegrad.contract.tensor.formatting import html_node
 from telegrad_service.engine import quiet
-from telegrad_service.engine.parts import Part
+from telegrad_service.engine.parts import Part, unfit
 from telegrad_service.engine.table import Array, Plan
 
 if TYPE_CHECKING:
@@ -635,12 +635,14 @@ def sum_to_shape(array: Array, shape: tuple[int, ...]) -> Array:
     if lead < 0:
         if array.size == 1 and all(n == 1 for n in shape):
             return array.reshape(shape)
-        raise InternalError(f"a gradient of shape {list(array.shape)} does not fit a tensor of shape {list(shape)}")
+        raise unfit(list(array.shape), list(shape))
     if lead and array.flags.c_contiguous and array.dtype.kind == "f" and array.dtype.itemsize >= 4 and array.shape[lead:] == shape:
         rows = math.prod(array.shape[:lead])  # the gradient of a bias: a product with ones is three times faster than a sum
         if rows and array.size > rows:
             summed: Array = np.matmul(np.ones(rows, array.dtype), array.reshape(rows, array.size // rows)).reshape(shape)
             return summed
+    if any(n not in (1, size) for n, size in zip(shape, array.shape[lead:], strict=True)):
+        raise unfit(list(array.shape), list(shape))
     axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and array.shape[lead + i] != 1)
     summed = array.sum(axis=axes, keepdims=True) if axes else array
     return np.asarray(summed).reshape(shape)

@@ -10,9 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from telegrad.contract.errors import AutogradError
 from telegrad_service.engine.table import Array
 
 Place = tuple[Any, ...]
+
+
+def unfit(found: Any, wanted: Any) -> AutogradError:
+    """The error of a gradient of another shape or type than the tensor has that it meets."""
+    return AutogradError(
+        f"a gradient of {found} arrived where the graph expects {wanted}: the data of a tensor was replaced by data of another "
+        "shape or type after the graph was recorded. Replace it before, or compute the graph again"
+    )
 
 
 class Part:
@@ -45,6 +54,8 @@ class Part:
         return Part(self.array * factor, self.shape, self.place)
 
     def add_to(self, total: Array) -> None:
-        """Add the part to ``total``, an array of ``shape``, in place."""
+        """Add the part to ``total``, in place. Raises AutogradError where that has another shape."""
+        if total.shape != self.shape:
+            raise unfit(list(self.shape), list(total.shape))
         where = total[self.place]
         np.add(where, self.array, out=where)

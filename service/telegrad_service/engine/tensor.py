@@ -11,6 +11,7 @@ import numpy.typing as npt
 from telegrad.contract import checks, dtypes, watching
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import (
+    ArgumentError,
     ArgumentTypeError,
     AutogradError,
     LeafError,
@@ -27,6 +28,7 @@ from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, run
 from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import AccumulateGrad, Node, Version
 from telegrad_service.engine.hooks import hooks_for, register
+from telegrad_service.engine.parts import unfit
 from telegrad_service.engine.recording import written
 from telegrad_service.engine.table import ENTRIES, Array, Entry, Plan
 
@@ -277,9 +279,17 @@ class Tensor(AbstractTensor):
         if base is None or base.generation == self.generation or not self.recorded:
             return self.node
         fresh: Tensor = base
-        for op, parameters, output in self.chain():
-            made = apply(self.home, op, (fresh,), parameters, track=True)
-            fresh = made if output is None else made[output]
+        try:
+            for op, parameters, output in self.chain():
+                made = apply(self.home, op, (fresh,), parameters, track=True)
+                fresh = made if output is None else made[output]
+        except (ArgumentError, IndexError):
+            fresh = base
+        if fresh.array.shape != self.array.shape:
+            raise AutogradError(
+                f"this view has no place in its base any more, whose data was replaced by data of shape {list(base.array.shape)} "
+                "and then changed in place. Make the view again"
+            )
         self.take_history(fresh)
         self.generation = base.generation
         return self.node
@@ -319,6 +329,10 @@ class Tensor(AbstractTensor):
                 one.
         """
         before = self._grad
+        if before is not None:
+            there, arrives = before.array, gradient.array if isinstance(gradient, Tensor) else gradient
+            if there.shape != arrives.shape or (there.dtype.kind != "c" and arrives.dtype.kind == "c"):
+                raise unfit(f"{arrives.dtype} {list(arrives.shape)}", f"{there.dtype} {list(there.shape)}")
         if isinstance(gradient, Tensor):
             # A copy, so that grad never is the vector that the walk began with, or another leaf's grad.
             self._grad = cast(Tensor, gradient._apply("clone", gradient)) if before is None else before + gradient

@@ -331,7 +331,7 @@ class Session:
             raise AutogradError("the outputs of attach must be different tensors that require no grad and are no inputs")
         if any(not t.dtype.is_differentiable for t in made):
             raise AutogradError("the outputs of attach must be floating point or complex, but for those in 'constants'")
-        backward = custom.Deferred(command.name, inputs, command.materialize, command.saves)
+        backward = custom.Deferred(command.name, [spec_of(x) for x in inputs], command.materialize, command.saves)
         token = modes.set_mode(False)
         try:
             with _within(command.scope):
