@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from telegrad import _defaults
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
+
+KEY_VARIABLE: Final = "TELEGRAD_API_KEY"
 
 if TYPE_CHECKING:
     import httpx2
@@ -22,6 +25,7 @@ def connect(
     eager: bool = False,
     timeout_seconds: float = _defaults.ANSWER_TIMEOUT_SECONDS,
     retries: int = _defaults.RETRIES,
+    api_key: str | None = None,
     headers: Mapping[str, str] | None = None,
     transport: httpx2.BaseTransport | None = None,
 ) -> RemoteSession:
@@ -36,7 +40,9 @@ def connect(
         eager: send each op at once, so that every error is raised where it happens; for debugging.
         timeout_seconds: without a byte of an answer.
         retries: further attempts after one that failed safely.
-        headers: sent with each request, for example an authorisation.
+        api_key: sent as ``Authorization: Bearer``; None takes the environment variable ``TELEGRAD_API_KEY``, where it is set and
+            ``headers`` has no authorisation.
+        headers: sent with each request.
         transport: an httpx2 transport to use instead of the default one: a proxy, an application in this process, a test double.
             Without one, a plain ``http://`` address is spoken to straight over a socket where httptools is installed
             (``telegrad[fast]``, part of ``telegrad[service]``), and any other address, or one behind a proxy, by httpx2.
@@ -51,7 +57,7 @@ def connect(
 
     _check(timeout_seconds, retries)
     return RemoteSession(
-        open_transport(url, timeout_seconds=timeout_seconds, headers=headers, transport=transport),
+        open_transport(url, timeout_seconds=timeout_seconds, headers=_authorised(headers, api_key), transport=transport),
         session=session,
         eager=eager,
         retries=Retries(retries),
@@ -64,6 +70,7 @@ def connect_async(
     session: str | None = None,
     timeout_seconds: float = _defaults.ANSWER_TIMEOUT_SECONDS,
     retries: int = _defaults.RETRIES,
+    api_key: str | None = None,
     headers: Mapping[str, str] | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> AsyncSession:
@@ -78,10 +85,27 @@ def connect_async(
 
     _check(timeout_seconds, retries)
     return AsyncSession(
-        AsyncHttpTransport(url, timeout_seconds=timeout_seconds, headers=headers, transport=transport),
+        AsyncHttpTransport(url, timeout_seconds=timeout_seconds, headers=_authorised(headers, api_key), transport=transport),
         session=session,
         retries=Retries(retries),
     )
+
+
+def _authorised(headers: Mapping[str, str] | None, api_key: str | None) -> dict[str, str]:
+    """The headers, with the key. Raises ArgumentTypeError and ArgumentValueError, which do not show it."""
+    found = dict(headers or {})
+    has_own = any(name.lower() == "authorization" for name in found)
+    if api_key is None:
+        api_key = None if has_own else os.environ.get(KEY_VARIABLE) or None
+        if api_key is None:
+            return found
+    elif has_own:
+        raise ArgumentValueError("headers have an authorisation already; leave out api_key, or take it out of headers")
+    if type(api_key) is not str:
+        raise ArgumentTypeError(f"api_key must be str, not {type(api_key).__name__}")
+    if not api_key.isascii() or not api_key.isprintable() or " " in api_key or not api_key:
+        raise ArgumentValueError("api_key has characters that no key has; copy it again from where it was made")
+    return {**found, "authorization": f"Bearer {api_key}"}
 
 
 def _check(timeout_seconds: float, retries: int) -> None:

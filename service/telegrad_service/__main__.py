@@ -1,21 +1,31 @@
-"""The command line: ``telegrad serve``, also as ``python -m telegrad_service serve``."""
+"""The command line: ``telegrad serve`` and ``telegrad keys``, also as ``python -m telegrad_service serve``."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from telegrad._version import __version__
-from telegrad.contract.errors import ArgumentValueError
-from telegrad_service.settings import SETTINGS, Setting, load
+from telegrad.contract.errors import ArgumentValueError, TelegradError
+from telegrad_service.access.keys import Key, KeyStore
+from telegrad_service.access.principal import SCOPES
+from telegrad_service.settings import SETTINGS, Setting, load, of_environment
 
 _NEEDED = ("fastapi", "uvicorn", "httptools")
 
 _SERVE = """\
 Serve telegrad over HTTP until interrupted (SIGINT, SIGTERM). Every option below can also be set by the environment variable
-that its line names; options win. Without keys, which arrive in a later version, the service listens on loopback only."""
+that its line names; options win. Unless keys are asked for (--keys-file), the service listens on loopback only."""
+_KEYS = """\
+Make, list and revoke the API keys of a service. They stand in the file that `telegrad serve --keys-file` names, as hashes: a key
+itself is shown once, when it is made."""
+_DAY_SECONDS = 86400.0
 
 
 def _help(setting: Setting) -> str:
@@ -37,13 +47,28 @@ def _parser() -> argparse.ArgumentParser:
             serve.add_argument(
                 setting.option, dest=setting.name, metavar=type(setting.default).__name__.upper(), help=_help(setting)
             )
+    keys = commands.add_parser("keys", help="make, list and revoke API keys", description=_KEYS)
+    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
+    create = actions.add_parser("create", help="make a key and print it, once", allow_abbrev=False)
+    create.add_argument("--tenant", required=True, help="whose sessions it opens")
+    create.add_argument("--scopes", default="read,write", help=f"some of {','.join(SCOPES)}, joined by commas; default read,write")
+    create.add_argument("--expires-days", type=float, metavar="DAYS", help="after so many days it opens nothing; never otherwise")
+    create.add_argument("--note", default="", help="kept beside it, for whoever lists the keys")
+    revoke = actions.add_parser("revoke", help="make a key useless at once", allow_abbrev=False)
+    revoke.add_argument("id", help="the key's id, as `telegrad keys list` shows it")
+    listing = actions.add_parser("list", help="show all keys, but for the keys themselves", allow_abbrev=False)
+    for action in (create, revoke, listing):
+        action.add_argument(
+            "--keys-file", default=None, metavar="FILE", help=f"the file of keys [{SETTINGS['keys_file'].variable}]"
+        )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 after a stop by signal, 1 where it cannot start, 2 for wrong settings."""
     given = vars(_parser().parse_args(arguments))
-    given.pop("command")
+    if given.pop("command") == "keys":
+        return _keys(given)
     missing = [name for name in _NEEDED if not _is_installed(name)]
     if missing:
         print(f"telegrad serve needs {', '.join(missing)}: pip install 'telegrad[service]'", file=sys.stderr)
@@ -56,6 +81,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from telegrad_service.api.server import run
 
     return run(settings)
+
+
+def _keys(given: dict[str, Any]) -> int:
+    """Make, list or revoke keys."""
+    file = given["keys_file"] or of_environment("keys_file")
+    if not file:
+        print("telegrad keys: name the file: --keys-file FILE, or TELEGRAD_KEYS_FILE", file=sys.stderr)
+        return 2
+    try:
+        store = KeyStore(Path(file), create=given["action"] == "create")
+        with contextlib.closing(store):
+            if given["action"] == "create":
+                days = given["expires_days"]
+                expires = None if days is None else days * _DAY_SECONDS
+                key, text = store.create(given["tenant"], given["scopes"].split(","), expires_seconds=expires, note=given["note"])
+                print(f"key {key.id} for tenant {key.tenant}; it is shown this once:", file=sys.stderr)
+                print(text)
+            elif given["action"] == "revoke":
+                store.revoke(given["id"])
+                print(f"key {given['id']} is revoked", file=sys.stderr)
+            else:
+                _print_keys(store.list())
+    except TelegradError as error:
+        print(f"telegrad keys: {error.detail}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _print_keys(keys: Sequence[Key]) -> None:
+    now = time.time()
+    print(f"{'id':12s}  {'tenant':20s}  {'scopes':16s}  {'made':10s}  {'state':20s}  note")
+    for key in keys:
+        if key.revoked is not None:
+            state = f"revoked {_date(key.revoked)}"
+        elif key.expires is not None:
+            state = f"{'until' if key.is_valid(now) else 'expired'} {_date(key.expires)}"
+        else:
+            state = "valid"
+        print(f"{key.id:12s}  {key.tenant:20s}  {','.join(sorted(key.scopes)):16s}  {_date(key.created)}  {state:20s}  {key.note}")
+
+
+def _date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
 def _is_installed(name: str) -> bool:

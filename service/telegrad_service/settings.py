@@ -19,6 +19,7 @@ from telegrad.contract.limits import Limits
 
 PREFIX: Final = "TELEGRAD_"
 LOG_LEVELS: Final = ("critical", "error", "warning", "info", "debug")
+JWT_ALGORITHMS: Final = ("HS256", "RS256", "ES256", "EdDSA")
 ISOLATIONS: Final = ("process", "inline")
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
@@ -30,8 +31,14 @@ class Settings:
     Attributes:
         host: address to listen on. Other addresses than loopback need allow_remote.
         port: TCP port to listen on; 0 takes a free one.
-        allow_remote: whether to listen on addresses that others can reach. There are no keys yet: whoever reaches the port may
-            use every session.
+        allow_remote: whether to listen on addresses that others can reach although no keys are asked for: whoever reaches the port
+            may use every session.
+        keys_file: SQLite file of API keys, made by `telegrad keys create`; empty asks for no keys.
+        jwt_key_file: secret or public key (PEM) of the issuer whose JSON Web Tokens are accepted; empty accepts none.
+        jwt_algorithm: the one algorithm of these tokens: HS256, RS256, ES256 or EdDSA.
+        jwt_issuer: what their claim `iss` must be; empty asks for none.
+        jwt_audience: what their claim `aud` must be; empty asks for none.
+        public_docs: whether the OpenAPI document and the op catalogue are open to all although keys are asked for.
         log_level: critical, error, warning, info or debug.
         access_log: whether to log a line for each request.
         workers: server processes that accept connections. Sessions belong to the one that made them, so there is exactly one.
@@ -50,6 +57,12 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     allow_remote: bool = False
+    keys_file: str = ""
+    jwt_key_file: str = ""
+    jwt_algorithm: str = "EdDSA"
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    public_docs: bool = False
     log_level: str = "info"
     access_log: bool = False
     workers: int = 1
@@ -60,6 +73,11 @@ class Settings:
     drain_seconds: float = 10.0
     tune_process: bool = True
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether only holders of keys or tokens may use the service."""
+        return bool(self.keys_file or self.jwt_key_file)
 
 
 class Setting(NamedTuple):
@@ -110,16 +128,13 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-def _level(text: str) -> str:
-    if text not in LOG_LEVELS:
-        raise ArgumentValueError(f"must be one of {', '.join(LOG_LEVELS)}")
-    return text
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ArgumentValueError(f"must be one of {', '.join(words)}")
+        return text
 
-
-def _isolation(text: str) -> str:
-    if text not in ISOLATIONS:
-        raise ArgumentValueError(f"must be one of {', '.join(ISOLATIONS)}")
-    return text
+    return parse
 
 
 def _address(text: str) -> str:
@@ -131,13 +146,14 @@ def _address(text: str) -> str:
 _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "host": _address,
     "port": _whole(0, 65535),
-    "log_level": _level,
-    "isolation": _isolation,
+    "log_level": _one_of(*LOG_LEVELS),
+    "isolation": _one_of(*ISOLATIONS),
+    "jwt_algorithm": _one_of(*JWT_ALGORITHMS),
     "workers": _whole(1, 1),
     "compute_threads": _whole(1, 1024),
     "max_json_depth": _whole(8, 500),  # Python's own parser recurses: 500 levels are safe
 }
-_BY_TYPE: Final[dict[type, Callable[[str], Any]]] = {bool: _boolean, int: _whole(1, 2**62), float: _seconds}
+_BY_TYPE: Final[dict[type, Callable[[str], Any]]] = {bool: _boolean, int: _whole(1, 2**62), float: _seconds, str: str}
 
 
 def _settings_of(cls: type[Any]) -> list[Setting]:
@@ -177,10 +193,11 @@ def load(options: Mapping[str, str | None] | None = None, environment: Mapping[s
             wrong.append(f"{source} {error.detail}")
     limits = Limits(**{n: values.pop(n) for n in list(values) if n in _LIMIT_NAMES})
     settings = Settings(**values, limits=limits)
-    if settings.host not in LOOPBACK and not settings.allow_remote:
+    if settings.host not in LOOPBACK and not settings.allow_remote and not settings.asks_for_keys:
         wrong.append(
-            f"{SETTINGS['host'].variable} (--host) is not a loopback address. There are no keys yet: whoever reaches the port may "
-            "use every session. If that is meant, add --insecure-bind or TELEGRAD_ALLOW_REMOTE=true"
+            f"{SETTINGS['host'].variable} (--host) is not a loopback address, and no keys are asked for: whoever reaches the port "
+            "may use every session. Make a key (`telegrad keys create`) and set TELEGRAD_KEYS_FILE (--keys-file); or, where nobody "
+            "else can reach the port, add --insecure-bind or TELEGRAD_ALLOW_REMOTE=true"
         )
     if wrong:
         raise ArgumentValueError("; ".join(wrong))

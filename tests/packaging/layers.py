@@ -52,11 +52,16 @@ LAYERS = {
     "telegrad_service.engine": Layer(may_import=ENGINE, never=WEB | {"httpx2", "pydantic"}),
     "telegrad_service.session": Layer(may_import=SESSION, never=WEB | {"httpx2"}),
     "telegrad_service.settings": Layer(may_import=(*CONTRACT, "telegrad_service.settings"), never=WEB | {"httpx2"}),
+    "telegrad_service.access": Layer(
+        may_import=(*CONTRACT, "telegrad_service.access"), never=WEB | {"httpx2", "numpy", "pydantic"}
+    ),
     "telegrad_service.process": Layer(may_import=("telegrad_service.process",), never=WEB | {"httpx2", "numpy", "pydantic"}),
     "telegrad_service.hosts": Layer(may_import=HOSTS, never=WEB | {"httpx2"}),
     "telegrad_service.local": Layer(may_import=(*HOSTS, *LOCAL), never=WEB | {"httpx2"}),
     "telegrad_service.local_programs": Layer(may_import=(*SESSION, *LOCAL), never=WEB | {"httpx2"}),
-    "telegrad_service.api": Layer(may_import=(*HOSTS, "telegrad_service.api"), never=frozenset({"httpx2"})),
+    "telegrad_service.api": Layer(
+        may_import=(*HOSTS, "telegrad_service.access", "telegrad_service.api"), never=frozenset({"httpx2"})
+    ),
     # The command line starts the server, lazily; the framework stays behind the api.
     "telegrad_service.__main__": Layer(may_import=(*CONTRACT, "telegrad_service"), never=FRAMEWORK | {"httpx2"}),
 }

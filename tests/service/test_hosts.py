@@ -178,8 +178,8 @@ def test_an_idle_session_is_closed_and_a_used_one_is_not():
             await asyncio.sleep(0.05)
             await host.do(used, Work("summary"))
         with pytest.raises(NotFoundError):
-            host.require(idle)
-        host.require(used)
+            host.require(idle, "")
+        host.require(used, "")
 
     run(scenario, make_host(Limits(idle_seconds=0.3)))
 
@@ -190,7 +190,7 @@ def test_a_session_that_computes_is_not_idle(gate):
         computing = asyncio.ensure_future(host.do(session, Work("wait")))
         await begun(gate)
         await asyncio.sleep(0.4)
-        host.require(session)
+        host.require(session, "")
         gate.go.set()
         await computing
 

@@ -204,7 +204,7 @@ def test_a_process_that_dies_costs_its_neighbours_nothing_and_is_plainly_reporte
         with pytest.raises(SessionLostError, match="Open a new one"):
             await host.do(dying, Work("summary"))
         assert await batch(host, living, read("y")) == before
-        assert [r.id for r in host.list(0, 10)[0]] == [living]
+        assert [r.id for r in host.list("", 0, 10)[0]] == [living]
 
     run(scenario)
     assert "ended with status -9" in caplog.text
@@ -220,8 +220,8 @@ def test_a_process_that_dies_while_nobody_asks_is_noticed():
         await asyncio.sleep(0.05)
 
         with pytest.raises(SessionLostError):
-            host.require(session)
-        assert host.list(0, 10)[0] == []
+            host.require(session, "")
+        assert host.list("", 0, 10)[0] == []
 
     run(scenario)
 
@@ -256,7 +256,7 @@ def test_deleting_a_session_ends_its_process():
 
         await ended(pid)
         with pytest.raises(NotFoundError):
-            host.require(session)
+            host.require(session, "")
 
     run(scenario)
 

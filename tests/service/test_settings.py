@@ -114,5 +114,5 @@ def test_the_readme_has_every_setting_with_its_default():
     rows = dict(re.findall(r"^\| `(TELEGRAD_\w+)` \| ([^|]*) \|", README.read_text(encoding="utf-8"), re.MULTILINE))
 
     assert {variable: default.strip() for variable, default in rows.items()} == {
-        s.variable: str(s.default).lower() for s in SETTINGS.values()
+        s.variable: str(s.default).lower() if isinstance(s.default, bool) else str(s.default) for s in SETTINGS.values()
     }

@@ -31,6 +31,9 @@ TelegradError
 │   ├── ConflictError                (RuntimeError)     the name is taken, or the state forbids it
 │   ├── DependentError               (RuntimeError)     needs the result of a command that failed earlier
 │   └── RunCancelledError            (RuntimeError)     somebody stopped a program between two of its runs
+├── AccessError                      (PermissionError)  who asks may not
+│   ├── UnauthenticatedError         nobody whom the server knows
+│   └── ForbiddenError               known, but without the right
 ├── RequestError                     (ValueError)       the request cannot be read
 │   ├── MethodNotAllowedError        405
 │   ├── NotAcceptableError           406
@@ -38,6 +41,7 @@ TelegradError
 ├── UnavailableError                 (ConnectionError)  starting, draining or at capacity: try again later
 ├── TransportError                   (ConnectionError)  the server was not reached, or hung up
 │   └── TransportTimeoutError        (TimeoutError)     no answer in time
+├── ConfigurationError               (ValueError)       a server's settings that cannot work
 ├── BackendMissingError              (ImportError)      local sessions need `telegrad[service]` files
 ├── LibraryMissingError              (ImportError)      the op needs an optional library, `pip install 'telegrad[scipy]'`
 └── InternalError                    (RuntimeError)     a fault of ours; the report names the request
@@ -267,6 +271,24 @@ class RunCancelledError(SessionError, RuntimeError):
     code, title = "run-cancelled", "Run cancelled"
 
 
+class AccessError(TelegradError, PermissionError):
+    """Who asks may not do this."""
+
+    code, status, title = "access", 403, "Access denied"
+
+
+class UnauthenticatedError(AccessError):
+    """No key or token, or one that is not valid."""
+
+    code, status, title = "unauthenticated", 401, "Key needed"
+
+
+class ForbiddenError(AccessError):
+    """The key or token is valid, and lacks the scope that this needs."""
+
+    code, title = "forbidden", "Scope missing"
+
+
 class RequestError(TelegradError, ValueError):
     """The request cannot be read: malformed JSON, a bad header, a broken binary body."""
 
@@ -307,6 +329,12 @@ class TransportTimeoutError(TransportError, TimeoutError):
     """No answer in time."""
 
     code, title = "transport-timeout", "No answer in time"
+
+
+class ConfigurationError(TelegradError, ValueError):
+    """Settings of a server that cannot work: a missing file, a key that is none. Raised before it starts, never sent."""
+
+    code, title = "configuration", "Settings cannot work"
 
 
 class BackendMissingError(TelegradError, ImportError):

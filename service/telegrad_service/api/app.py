@@ -16,6 +16,7 @@ from starlette.responses import Response
 from telegrad._version import __version__
 from telegrad.contract import codec
 from telegrad_service.api import dispatch, document, errors
+from telegrad_service.api.auth import Access
 from telegrad_service.api.endpoint import Endpoint
 from telegrad_service.api.middleware import Frame
 from telegrad_service.api.routes import ENDPOINTS
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
             stop_by = app.state.stop_by
             seconds = settings.drain_seconds if stop_by is None else max(0.0, stop_by - time.monotonic())
             app.state.unfinished = await place.stop(seconds)
+            access.close()
 
     app = FastAPI(
         title="telegrad",
@@ -57,6 +59,7 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
         redirect_slashes=False,
     )
     app.state.host = place
+    access = app.state.access = Access(settings)
     app.state.stop_by = None  # the moment, on the monotonic clock, that a stopping server has until
     app.state.unfinished = 0
     for endpoint in ENDPOINTS:

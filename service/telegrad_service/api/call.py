@@ -15,6 +15,7 @@ from telegrad.contract import codec
 from telegrad.contract.commands import REFERENCE_PATTERN
 from telegrad.contract.errors import NotFoundError
 from telegrad.contract.limits import Limits
+from telegrad_service.access.principal import Principal
 from telegrad_service.api import bodies, negotiation
 from telegrad_service.api.endpoint import Endpoint
 from telegrad_service.hosts.base import Answer, Array, Host, Work
@@ -33,17 +34,19 @@ class Call:
     Attributes:
         request: as it came.
         endpoint: the row it belongs to.
+        principal: who asks.
         host: where sessions live.
         query: the query parameters, complete with defaults.
         media_type: the form of the answer that was agreed; empty where there will be no body.
     """
 
-    __slots__ = ("__dict__", "endpoint", "host", "media_type", "query", "request")
+    __slots__ = ("__dict__", "endpoint", "host", "media_type", "principal", "query", "request")
 
-    def __init__(self, request: Request, endpoint: Endpoint) -> None:
+    def __init__(self, request: Request, endpoint: Endpoint, principal: Principal) -> None:
         """Check what can be checked without the body and the session."""
         self.request = request
         self.endpoint = endpoint
+        self.principal = principal
         self.host: Host = request.app.state.host
         self.query: dict[str, Any] = negotiation.query(request.scope["query_string"], endpoint.query)
         offers = endpoint.offers if endpoint.offers_of is None else endpoint.offers_of(self.query)
@@ -56,10 +59,14 @@ class Call:
 
     @cached_property
     def session_id(self) -> str:
-        """The session that the path names, known to exist. Raises NotFoundError."""
+        """The session that the path names, known to exist for who asks. Raises NotFoundError."""
         session_id: str = self.request.path_params["session"]
-        self.host.require(session_id)
+        self.host.require(session_id, self.principal.tenant)
         return session_id
+
+    def require_session(self) -> None:
+        """Raise NotFoundError where there is no such session for who asks, before its body is read."""
+        _ = self.session_id
 
     @property
     def reference(self) -> str:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from telegrad.contract.errors import TelegradError
+from telegrad_service.api.auth import Access
 from telegrad_service.api.call import Call
 from telegrad_service.api.endpoint import Endpoint
 from telegrad_service.api.errors import error_response
@@ -49,11 +50,16 @@ def methods_of(path: str) -> list[str]:
 
 
 async def answer(endpoint: Endpoint, request: Request) -> Response:
-    """Let the row answer. Raises what its handler raises."""
+    """Let the row answer. Raises what its handler raises.
+
+    Who asks comes first, before anything that an answer could tell.
+    """
+    access: Access = request.app.state.access
+    principal = access.principal(request.headers, endpoint)
     host: Host = request.app.state.host
     if host.state == "starting":
         await host.start()
-    return await endpoint.handler(Call(request, endpoint))
+    return await endpoint.handler(Call(request, endpoint, principal))
 
 
 class Shortcut:

@@ -22,6 +22,9 @@ Tensors and their autograd graphs live in sessions on the server; ops build grap
 Every failure is a problem document (RFC 9457) with a stable `type`. Unknown fields and parameters are refused.
 Arrays travel as JSON, raw little-endian bytes, .npy or safetensors, by Content-Type and Accept.
 HEAD answers like GET without the body, OPTIONS tells the methods of a path."""
+_KEYS: Final = """\
+An API key, made by `telegrad keys create`, or a JSON Web Token, where the server asks for one. Its scope `read` permits GET,
+`write` all other methods. Sessions of another tenant answer as sessions that do not exist."""
 _TAGS: Final = {
     "sessions": "homes of tensors and their graphs",
     "tensors": "put in, read, change, release",
@@ -33,6 +36,8 @@ _TAGS: Final = {
 _REQUEST_ID: Final = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
 _PROBLEMS: Final = {
     400: "The request cannot be read: malformed JSON, a broken binary body, a bad query string",
+    401: "The server asks for a key, and the request has none that is valid",
+    403: "The key lacks the scope that this needs",
     404: "There is no such session, tensor, op or page",
     406: "The answer cannot be had in a form that Accept allows",
     409: "The name is taken, the graph does not allow it, the session was closed, or a run was stopped",
@@ -47,6 +52,8 @@ _PROBLEMS: Final = {
 # Not HTTPStatus's phrases: Python has changed some.
 _NAMES: Final = {
     400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "NotFound",
     406: "NotAcceptable",
     409: "Conflict",
@@ -62,6 +69,8 @@ _NAMES: Final = {
 def operation(endpoint: Endpoint) -> dict[str, Any]:
     """What the document says of one endpoint, beside the frame."""
     found: dict[str, Any] = {"responses": _responses(endpoint)}
+    if endpoint.audience != "all":
+        found["security"] = [{"key": []}, {}]
     parameters = [_hole(name) for name in endpoint.holes] + [_query(q) for q in endpoint.query]
     if parameters:
         found["parameters"] = parameters
@@ -121,12 +130,14 @@ def complete(frame: dict[str, Any]) -> dict[str, Any]:
     frame["tags"] = [{"name": name, "description": meaning} for name, meaning in _TAGS.items()]
     frame["components"] = {
         "schemas": components(),
+        "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": _KEYS}},
         "headers": {
             "X-Request-Id": {
                 "description": "id of the request; a plain one that the client sent, or a new one",
                 "schema": {"type": "string"},
             },
             "Retry-After": {"description": "seconds to wait before trying again", "schema": {"type": "string"}},
+            "WWW-Authenticate": {"description": "how to show a key (RFC 6750)", "schema": {"type": "string"}},
         },
         "responses": {_problem_name(status): _problem_response(status, meaning) for status, meaning in _PROBLEMS.items()},
     }
@@ -134,9 +145,10 @@ def complete(frame: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problem_response(status: int, meaning: str) -> dict[str, Any]:
-    retry = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}} if status == 503 else {}
+    named = {401: "WWW-Authenticate", 503: "Retry-After"}.get(status)
+    further = {} if named is None else {named: {"$ref": f"#/components/headers/{named}"}}
     return {
         "description": meaning,
-        "headers": {**_REQUEST_ID, **retry},
+        "headers": {**_REQUEST_ID, **further},
         "content": {PROBLEM_MEDIA_TYPE: {"schema": reference("Problem")}},
     }

@@ -9,7 +9,7 @@ import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from telegrad.contract.codec import JSON_MEDIA_TYPE
 from telegrad.contract.commands import NAME_SCHEMA
@@ -56,6 +56,7 @@ class Endpoint:
         errors: further statuses, all of them problems; what bodies, queries and sessions bring is added.
         examples: example bodies, by media type.
         headers: names and meanings of headers of the answer.
+        audience: for whom: ``all``; ``docs``: all, where the settings say so; ``keys``: whoever has a key with the ``scope``.
         offers_of: which media types a query leaves to choose from, where it says something about that.
     """
 
@@ -72,7 +73,13 @@ class Endpoint:
     errors: tuple[int, ...] = ()
     examples: Mapping[str, Any] = field(default_factory=dict[str, Any])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    audience: Literal["all", "docs", "keys"] = "keys"
     offers_of: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
+
+    @property
+    def scope(self) -> str:
+        """What a key must permit."""
+        return "read" if self.method == "GET" else "write"
 
     @functools.cached_property
     def media_types(self) -> tuple[str, ...]:
@@ -97,6 +104,8 @@ class Endpoint:
     def problems(self) -> list[int]:
         """Every status that comes as a problem."""
         found = {400, 422, 500, *self.errors}  # any query string may be malformed or name something unknown
+        if self.audience != "all":
+            found |= {401, 403}
         if self.offers:
             found.add(406)
         if self.bodies:

@@ -28,6 +28,7 @@ from telegrad.contract.errors import (
     UnavailableError,
     UnsupportedMediaTypeError,
 )
+from telegrad_service.api.auth import CHALLENGE
 from telegrad_service.api.call import REQUEST_ID_KEY
 
 log = logging.getLogger("telegrad.service")
@@ -47,6 +48,8 @@ _BY_STATUS: Mapping[int, TelegradError] = {
 def problem_response(error: TelegradError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
     """The answer that tells of this error."""
     extra = dict(headers or {})
+    if error.status == 401:
+        extra["www-authenticate"] = CHALLENGE
     if error.status == 503:
         extra["retry-after"] = str(RETRY_AFTER_SECONDS)
     body = codec.dump_json({**error.problem(), "request_id": request_id})

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import HANDLED_SIGNALS
 
 from telegrad.contract import codec
-from telegrad.contract.errors import RequestError
+from telegrad.contract.errors import ConfigurationError, RequestError
 from telegrad_service import process
 from telegrad_service.api.app import create_app
 from telegrad_service.hosts.base import Host
@@ -145,12 +145,20 @@ def run(settings: Settings) -> int:
         log.setLevel(logging.INFO)  # where the server listens is said at every level
     for name in unknown_variables():
         log.warning("%s is no setting of telegrad; `telegrad serve --help` lists them", name)
-    if settings.allow_remote:
-        log.warning(
-            "addresses other than loopback are allowed and there are no keys: whoever reaches the port may use every session"
-        )
+    if not settings.asks_for_keys:
+        if settings.allow_remote:
+            log.warning(
+                "addresses other than loopback are allowed and no keys are asked for: whoever reaches the port may use every "
+                "session"
+            )
+        else:
+            log.info("no keys are asked for, so only loopback is served; `telegrad keys create` makes keys")
     process.tune(settings.tune_process)
-    app = create_app(settings, _host(settings))
+    try:
+        app = create_app(settings, _host(settings))
+    except ConfigurationError as error:
+        log.error("%s", error.detail)  # noqa: TRY400 - the sentence says what to do; a traceback would hide it
+        return 2
     options: dict[str, Any] = {
         "host": settings.host,
         "port": settings.port,

@@ -97,12 +97,18 @@ class Host(ABC):
         """
 
     @abstractmethod
-    async def open(self, work: Work) -> Answer:
-        """Make a session. Raises LimitError where there are too many, UnavailableError where the host takes no work."""
+    async def open(self, work: Work, tenant: str = "") -> Answer:
+        """Make a session of that tenant.
+
+        Raises LimitError where there are too many, UnavailableError where the host takes no work.
+        """
 
     @abstractmethod
-    def require(self, session_id: str) -> None:
-        """Raise NotFoundError where there is no such session, before anything is read for it."""
+    def require(self, session_id: str, tenant: str) -> None:
+        """Raise NotFoundError where that tenant has no such session, before anything is read for it.
+
+        Another tenant's session is in no way told from one that does not exist.
+        """
 
     @abstractmethod
     async def do(self, session_id: str, work: Work, watch: Watch | None = None) -> Answer:
@@ -130,5 +136,5 @@ class Host(ABC):
         """Forget a session at once; what it computes now is finished first, then everything is freed. Raises NotFoundError."""
 
     @abstractmethod
-    def list(self, after: int, limit: int) -> tuple[list[Resident], int | None]:
-        """Up to ``limit`` sessions in order of their making, from the cursor ``after`` on, and the next page's cursor."""
+    def list(self, tenant: str, after: int, limit: int) -> tuple[list[Resident], int | None]:
+        """Up to ``limit`` sessions of that tenant, oldest first, from the cursor ``after`` on; and the next page's cursor."""

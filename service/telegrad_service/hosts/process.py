@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from telegrad.contract.errors import DeadlineError, InternalError, NotFoundError, SessionLostError, TelegradError
 from telegrad.contract.limits import Limits
@@ -25,6 +25,13 @@ log = logging.getLogger("telegrad.service")
 
 _REMEMBERED: Final = 10_000
 """Lost sessions that are remembered, so that their users learn what happened."""
+
+
+class _Lost(NamedTuple):
+    """A session that was lost: whose it was, and what to tell him."""
+
+    tenant: str
+    what: str
 
 
 @dataclass(slots=True, eq=False)
@@ -68,7 +75,7 @@ class ProcessHost(QueueingHost[Worker]):
         nursery = Forking if fork else Spawning
         self._nursery: Nursery = nursery(limits, tune=tune, ended=self._ended)
         self._workers: dict[int, Worker] = {}
-        self._lost: OrderedDict[str, str] = OrderedDict()
+        self._lost: OrderedDict[str, _Lost] = OrderedDict()
 
     async def start(self) -> None:
         """See ``Host.start``."""
@@ -119,17 +126,18 @@ class ProcessHost(QueueingHost[Worker]):
         if busy:
             self._nursery.kill(resident.pid)
 
-    def _find(self, session_id: str) -> Place[Worker]:
+    def _find(self, session_id: str, tenant: str | None = None) -> Place[Worker]:
         try:
-            return super()._find(session_id)
+            return super()._find(session_id, tenant)
         except NotFoundError:
-            if session_id in self._lost:
-                raise SessionLostError(self._lost[session_id]) from None
-            raise
+            lost = self._lost.get(session_id)
+            if lost is None or (tenant is not None and lost.tenant != tenant):
+                raise
+            raise SessionLostError(lost.what) from None
 
     def _gone(self, place: Place[Worker]) -> TelegradError:
         lost = self._lost.get(place.id)
-        return super()._gone(place) if lost is None else SessionLostError(lost)
+        return super()._gone(place) if lost is None else SessionLostError(lost.what)
 
     def _let_go(self, worker: Worker) -> None:
         """Hang up; the process ends when it has nothing to do."""
@@ -145,9 +153,9 @@ class ProcessHost(QueueingHost[Worker]):
         self._let_go(worker)
         worker.lost = True
         reason = "a request took too long and was ended" if worker.overdue else "its process ended unexpectedly"
-        self._remember(worker.session_id, f"the session was lost: {reason}. Open a new one")
         place = self._places.pop(worker.session_id, None)
         if place is not None:
+            self._remember(place, f"the session was lost: {reason}. Open a new one")
             place.gone, place.resident = True, None
         if worker.overdue:
             return DeadlineError(
@@ -156,8 +164,8 @@ class ProcessHost(QueueingHost[Worker]):
             )
         return SessionLostError("the session's process ended unexpectedly, and the session with it; open a new one")
 
-    def _remember(self, session_id: str, what: str) -> None:
-        self._lost[session_id] = what
+    def _remember(self, place: Place[Worker], what: str) -> None:
+        self._lost[place.id] = _Lost(place.tenant, what)
         while len(self._lost) > _REMEMBERED:
             self._lost.popitem(last=False)
 

@@ -30,6 +30,7 @@ class Place(Generic[R]):
 
     Attributes:
         id: of the session.
+        tenant: whose it is.
         number: grows from session to session.
         created: seconds since 1970.
         resident: the session as its host has it; None until its first turn.
@@ -40,9 +41,10 @@ class Place(Generic[R]):
         watches: of requests that run or wait and can be stopped, by id.
     """
 
-    __slots__ = ("created", "gone", "id", "lock", "number", "pending", "resident", "used", "watches")
+    __slots__ = ("created", "gone", "id", "lock", "number", "pending", "resident", "tenant", "used", "watches")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, tenant: str) -> None:
+        self.tenant = tenant
         self.id = secrets.token_urlsafe(ID_BYTES)
         self.number = number
         self.created = time.time()
@@ -116,7 +118,7 @@ class QueueingHost(Host, Generic[R]):
         self.state = "stopped"
         return unfinished
 
-    async def open(self, work: Work) -> Answer:
+    async def open(self, work: Work, tenant: str = "") -> Answer:
         """See ``Host.open``."""
         self._check_ready()
         if len(self._places) >= self.limits.max_sessions:
@@ -129,7 +131,7 @@ class QueueingHost(Host, Generic[R]):
                 hint="delete sessions that are no longer needed",
             )
         self._count += 1
-        place: Place[R] = Place(self._count)
+        place: Place[R] = Place(self._count, tenant)
         self._places[place.id] = place
         try:
             return await self._queue(place, work)
@@ -139,9 +141,9 @@ class QueueingHost(Host, Generic[R]):
                 self._follow(self._free(place))
             raise
 
-    def require(self, session_id: str) -> None:
+    def require(self, session_id: str, tenant: str) -> None:
         """See ``Host.require``."""
-        self._find(session_id)
+        self._find(session_id, tenant)
 
     async def do(self, session_id: str, work: Work, watch: Watch | None = None) -> Answer:
         """See ``Host.do``."""
@@ -172,11 +174,11 @@ class QueueingHost(Host, Generic[R]):
         if not busy:
             await freed
 
-    def list(self, after: int, limit: int) -> tuple[list[Resident], int | None]:
+    def list(self, tenant: str, after: int, limit: int) -> tuple[list[Resident], int | None]:
         """See ``Host.list``."""
         now = time.monotonic()
         # Numbers grow with insertion, so the dictionary is in order.
-        page = [p for p in self._places.values() if p.number > after]
+        page = [p for p in self._places.values() if p.number > after and p.tenant == tenant]
         found = [Resident(p.id, p.created, 0.0 if p.pending else now - p.used) for p in page[:limit]]
         return found, page[limit - 1].number if len(page) > limit else None
 
@@ -186,9 +188,10 @@ class QueueingHost(Host, Generic[R]):
         if self.state != "ready":
             raise UnavailableError(f"the server is {self.state}; try again later")
 
-    def _find(self, session_id: str) -> Place[R]:
+    def _find(self, session_id: str, tenant: str | None = None) -> Place[R]:
+        """The place of a session; with ``tenant``, only of one of his. Raises NotFoundError."""
         place = self._places.get(session_id)
-        if place is None:
+        if place is None or (tenant is not None and place.tenant != tenant):
             raise NotFoundError("there is no such session; it may have been deleted, or closed after its idle time")
         return place
 

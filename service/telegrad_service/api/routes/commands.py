@@ -15,12 +15,12 @@ from telegrad_service.api.endpoint import JSON, Endpoint, reference
 
 
 async def _command(call: Call, verb: str) -> Response:
-    call.host.require(call.session_id)
+    call.require_session()
     return await call.do(verb, body=await call.json())
 
 
 async def _batch(call: Call) -> Response:
-    call.host.require(call.session_id)
+    call.require_session()
     if call.content_type() == JSON:
         return await call.do("batch", body=await call.json())
     reader = bodies.safetensors_reader(call.limits)

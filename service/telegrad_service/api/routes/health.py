@@ -23,7 +23,14 @@ async def _ready(call: Call) -> Response:
 
 ENDPOINTS: Final = (
     Endpoint(
-        "GET", "/healthz", "health", "Whether the process is up", _health, "health", answers={200: {JSON: reference("Status")}}
+        "GET",
+        "/healthz",
+        "health",
+        "Whether the process is up",
+        _health,
+        "health",
+        answers={200: {JSON: reference("Status")}},
+        audience="all",
     ),
     Endpoint(
         "GET",
@@ -32,6 +39,7 @@ ENDPOINTS: Final = (
         "Whether the server takes work: started, and not stopping",
         _ready,
         "health",
+        audience="all",
         answers={200: {JSON: reference("Status")}},
         errors=(503,),
     ),

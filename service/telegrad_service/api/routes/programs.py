@@ -41,7 +41,7 @@ def _named(call: Call) -> dict[str, Any]:
 
 
 async def _store(call: Call) -> Response:
-    call.host.require(call.session_id)
+    call.require_session()
     return await call.do("store_program", body=await call.json())
 
 
@@ -58,7 +58,7 @@ async def _delete(call: Call) -> Response:
 
 
 async def _run(call: Call) -> Response:
-    call.host.require(call.session_id)
+    call.require_session()
     body, run_id = await call.json(), call.query["run_id"] or secrets.token_hex(8)
     if call.media_type == EVENTS_MEDIA_TYPE:
         return await events.follow(call, call.work("run", body=body, arguments=_named(call)), run_id)

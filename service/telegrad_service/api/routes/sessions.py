@@ -11,12 +11,12 @@ from telegrad_service.api.endpoint import JSON, LIMIT, Endpoint, Query, referenc
 
 
 async def _open(call: Call) -> Response:
-    answer = await call.host.open(call.work("open", body=await call.json()))
+    answer = await call.host.open(call.work("open", body=await call.json()), call.principal.tenant)
     return AnswerResponse(answer, f"/v1/sessions/{answer.created}")
 
 
 async def _list(call: Call) -> Response:
-    found, following = call.host.list(call.query["after"], call.query["limit"])
+    found, following = call.host.list(call.principal.tenant, call.query["after"], call.query["limit"])
     return json_response(
         {
             "sessions": [{"id": r.id, "created": r.created, "idle_seconds": round(r.idle_seconds, 3)} for r in found],

@@ -30,8 +30,8 @@ _BINARY: Final = {"type": "string", "format": "binary"}
 
 
 async def _create(call: Call) -> Response:
-    session_id, media_type = call.session_id, call.content_type()
-    del session_id  # its existence comes first
+    call.require_session()
+    media_type = call.content_type()
     query = call.query
     if media_type == JSON:
         _refuse_query(call, {"id", "dtype", "shape", "requires_grad"}, "a JSON body has these as its fields")
@@ -70,7 +70,7 @@ async def _read(call: Call, suffix: str = "") -> Response:
 
 async def _set(call: Call) -> Response:
     arguments = {"reference": call.reference}
-    call.host.require(call.session_id)
+    call.require_session()
     return await call.do("set", body=await call.json(), arguments=arguments)
 
 

@@ -1,0 +1,1 @@
+"""Who may: tenants, scopes, keys and tokens. Knows no HTTP."""

@@ -1,0 +1,165 @@
+"""API keys: made here and shown once; what is kept is their hash.
+
+A key is ``tg_``, an id of 12 hexadecimal digits, ``_``, and 256 random bits. Random bits cannot be guessed from their hash, so a
+plain SHA-256 serves; the slow hashes that passwords need would only slow every request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import re
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from telegrad.contract.errors import ArgumentValueError, ConfigurationError, NotFoundError
+from telegrad_service.access.principal import Principal, check_scopes, check_tenant
+
+SECRET_BYTES: Final = 32
+FRESH_SECONDS: Final = 1.0
+"""A key that was made or revoked by another process is heard of within so long."""
+
+_KEY: Final = re.compile(r"tg_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_NOBODY: Final = hashlib.sha256(b"").digest()
+_SCHEMA: Final = """\
+CREATE TABLE IF NOT EXISTS keys (
+    id TEXT PRIMARY KEY,
+    hash BLOB NOT NULL,
+    tenant TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    note TEXT NOT NULL,
+    created REAL NOT NULL,
+    expires REAL,
+    revoked REAL
+) STRICT"""
+_BUSY_SECONDS: Final = 5.0
+_MAX_NOTE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of a key; the key itself is not.
+
+    Attributes:
+        id: its public part.
+        tenant: whom it speaks for.
+        scopes: what it may.
+        note: what whoever made it wrote beside it.
+        created, expires, revoked: seconds since 1970; the latter two may be None.
+    """
+
+    id: str
+    tenant: str
+    scopes: frozenset[str]
+    note: str
+    created: float
+    expires: float | None
+    revoked: float | None
+
+    def is_valid(self, now: float) -> bool:
+        """Whether it opens anything at that time."""
+        return self.revoked is None and (self.expires is None or now < self.expires)
+
+
+class KeyStore:
+    """The keys in one SQLite file, readable by its owner alone."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        """Open the file. Raises ConfigurationError where it is none of ours, or is missing and ``create`` is False."""
+        self._path = path
+        if not create and not path.is_file():
+            raise ConfigurationError(f"there is no key file at {path}; `telegrad keys create` makes it")
+        try:
+            if create:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch(mode=0o600)
+            self._database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            with self._changing():
+                self._database.execute(_SCHEMA)
+        except (sqlite3.Error, OSError) as error:
+            raise ConfigurationError(f"the key file at {path} cannot be used: {error}") from error
+        self._known: dict[str, tuple[Key, bytes]] = {}
+        self._read_at = float("-inf")
+        self._data_version = -1
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+    def create(
+        self, tenant: str, scopes: Iterable[str], *, expires_seconds: float | None = None, note: str = ""
+    ) -> tuple[Key, str]:
+        """A new key, and its text, which cannot be had again. Raises ArgumentValueError."""
+        check_tenant(tenant)
+        granted = check_scopes(scopes)
+        if expires_seconds is not None and not expires_seconds > 0:
+            raise ArgumentValueError("a key expires after a positive number of seconds, or never")
+        if len(note) > _MAX_NOTE or not note.isprintable():
+            raise ArgumentValueError(f"a note has at most {_MAX_NOTE} printable characters")
+        now = time.time()
+        key_id = secrets.token_hex(6)
+        text = f"tg_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
+        key = Key(key_id, tenant, granted, note, now, None if expires_seconds is None else now + expires_seconds, None)
+        row = (key_id, _hash(text), tenant, " ".join(sorted(granted)), note, now, key.expires)
+        with self._changing():
+            self._database.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", row)
+        self._read_at = float("-inf")
+        return key, text
+
+    def list(self) -> list[Key]:
+        """All keys, oldest first."""
+        return sorted((key for key, _ in self._read().values()), key=lambda key: key.created)
+
+    def revoke(self, key_id: str) -> None:
+        """Close what the key opens; a running server hears of it within ``FRESH_SECONDS``. Raises NotFoundError."""
+        with self._changing():
+            done = self._database.execute(
+                "UPDATE keys SET revoked = coalesce(revoked, ?) WHERE id = ?", (time.time(), key_id)
+            ).rowcount
+        self._read_at = float("-inf")
+        if not done:
+            raise NotFoundError("there is no key of that id; `telegrad keys list` shows all")
+
+    def find(self, text: str) -> Principal | None:
+        """Who showed that key; None if it opens nothing."""
+        now = time.monotonic()
+        if now - self._read_at > FRESH_SECONDS:
+            (version,) = self._database.execute("PRAGMA data_version").fetchone()
+            if version != self._data_version or self._read_at == float("-inf"):
+                self._data_version = version
+                self._known = self._read()
+            self._read_at = now
+        shape = _KEY.fullmatch(text)
+        # An unknown id takes as long as a known one.
+        key, expected = self._known.get(shape.group(1), (None, _NOBODY)) if shape else (None, _NOBODY)
+        same = hmac.compare_digest(_hash(text), expected)
+        if key is None or not same or not key.is_valid(time.time()):
+            return None
+        return Principal(key.tenant, key.scopes, key.id)
+
+    def _read(self) -> dict[str, tuple[Key, bytes]]:
+        rows = self._database.execute("SELECT id, tenant, scopes, note, created, expires, revoked, hash FROM keys")
+        return {
+            key_id: (Key(key_id, tenant, frozenset(scopes.split()), note, created, expires, revoked), digest)
+            for key_id, tenant, scopes, note, created, expires, revoked, digest in rows
+        }
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
