@@ -9,16 +9,18 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from telegrad._current import local
 from telegrad._history import PRESENT, Leaf, Outside, next_number
-from telegrad._queue import Entry, commands_of, place
+from telegrad._queue import Entry, Recorded, Reply, commands_of, place
 from telegrad._recorder import users_frame
 from telegrad._twins import AsyncTraceSession, OutsideLeaf, TraceRecorder, TraceSession
 from telegrad.contract import codec, tracing
 from telegrad.contract.commands import Command, Create
-from telegrad.contract.errors import SessionMismatchError, TraceError
+from telegrad.contract.errors import NumericalError, SessionMismatchError, TraceError
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tracing import LEAF, RECORDED
+from telegrad.contract.transforms.wrapper import untransformed
 
 if TYPE_CHECKING:
     from telegrad._handle import Handle
@@ -68,6 +70,9 @@ class Tracing(tracing.Trace):
         self.refusal: TraceError | None = None
         self.first = next_number()
         self._names: set[str] = set()
+        self._rehearsal: tracing.Rehearsal | None = None
+        self._entered = 0
+        self._done = 0
 
     # What the diverted classes ask -------------------------------------------------------------------------------------------
 
@@ -147,6 +152,44 @@ class Tracing(tracing.Trace):
             f"the traced function {self.name} met a tensor or session other than the one that it runs in; a traced function works "
             "in one session"
         )
+
+    # What a rehearsal answers ------------------------------------------------------------------------------------------------
+
+    def describe(self, reference: str) -> dict[str, Any] | None:
+        """What is known of a tensor of the trace without its values."""
+        rehearsal = self._rehearsed()
+        with tracing.undiverted():
+            return rehearsal.describe(reference)
+
+    def answered(self, reply: Reply) -> Reply:
+        """The reply with its result, which the trace needs now."""
+        if not reply.done:
+            self._rehearsed()
+        return reply
+
+    def _rehearsed(self) -> tracing.Rehearsal:
+        """A session that has done on made-up values what was recorded so far."""
+        with tracing.undiverted(), untransformed():
+            rehearsal = self._rehearsal
+            if rehearsal is None:
+                rehearsal = self._rehearsal = local()._programs.rehearse()
+            for hole in list(self.holes.values())[self._entered :]:
+                rehearsal.enter(hole.name, *hole.signature, hole.had_gradient)
+                self._entered += 1
+            entries: list[Entry] = list(self.recorder.queue)[self._done :]
+            for entry in entries:
+                (command,), arrays = commands_of([entry])
+                self._done += 1
+                try:
+                    result = rehearsal.do(_whole(command, arrays))
+                except NumericalError as error:
+                    raise self.refuse(
+                        "what is asked for here (a history, or whether there is a gradient) is found out by doing what was "
+                        f"recorded with made-up numbers, and these did not go with an op ({error.detail}); ask outside"
+                    ) from error
+                if isinstance(entry, Recorded) and entry.reply is not None:
+                    entry.reply.result = result
+            return rehearsal
 
     # Refusing ----------------------------------------------------------------------------------------------------------------
 

@@ -193,8 +193,8 @@ def record_run(home: Recorder, traced: Traced, bound: Sequence[Any]) -> list[Any
     touched = _apply_changes(home, traced, bound, made, run)
     command = Run(
         traced.id,
-        {hole: x._name for hole, x in zip(traced.inputs, bound, strict=True)},
-        {output.name: handle._name for output, handle in zip(traced.given, made, strict=True)},
+        inputs={hole: x._name for hole, x in zip(traced.inputs, bound, strict=True)},
+        outputs={output.name: handle._name for output, handle in zip(traced.given, made, strict=True)},
     )
     if traced.id not in home.stored:
         home.unstored[traced.id] = traced

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
+from telegrad import _autograd
 from telegrad._async import AsyncSession, AsyncTensor
 from telegrad._handle import Handle
 from telegrad._history import Leaf
@@ -25,9 +26,9 @@ _VALUES: Final = (
     "that decides a static argument (a Python number); or take this out of the function"
 )
 
-_STRUCTURE: Final = (
-    "this asks for something that depends on values (the shape of a selection, a history that only the engine knows), which a "
-    "traced function does not have; take it out of the function"
+_SHAPE: Final = (
+    "this shape depends on values (it is that of a selection, say), which a traced function does not have; take what needs it out "
+    "of the function"
 )
 
 
@@ -86,11 +87,15 @@ class TraceRecorder(Recorder):
             raise self.tracing.escaped()
         super().check(inputs)
 
-    def read(self, reference: str, what: str) -> Reply:  # noqa: ARG002 - refused whatever it is
-        """Refuse: while a function is traced, nothing is computed."""
-        if self.closed:
-            raise self.tracing.escaped()
-        raise self.tracing.refuse(_VALUES if what == "value" else _STRUCTURE)
+    def read(self, reference: str, what: str) -> Reply:
+        """Refuse to read values: while a function is traced, nothing is computed. What else is asked, a rehearsal answers."""
+        self.refuse_in_hook()
+        self.check(())
+        if what == "value":
+            raise self.tracing.refuse(_VALUES)
+        reply = Reply()
+        reply.result = {"tensor": self.tracing.describe(reference)}
+        return reply
 
 
 class _TracesSession:
@@ -169,13 +174,13 @@ class TraceSession(_TracesSession, RemoteSession):  # pyright: ignore[reportInco
         self.tracing = tracing
         self._recorder = TraceRecorder(tracing, TracedTensor, self)
 
-    def wait_for(self, reply: Reply) -> NoReturn:  # noqa: ARG002 - refused whatever it is
-        """Refused: nobody answers."""
-        raise self.tracing.refuse(_STRUCTURE)
+    def wait_for(self, reply: Reply) -> Reply:
+        """Have the rehearsal answer."""
+        return self.tracing.answered(reply)
 
-    def resolve_grads(self, tensor: Any) -> None:  # noqa: ARG002 - refused whatever it is
-        """Refused: nobody answers."""
-        raise self.tracing.refuse(_STRUCTURE)
+    def resolve_grads(self, tensor: Any) -> None:
+        """Ask the rehearsal about every gradient that is not known."""
+        _autograd.learn_grads(self._recorder, _autograd.ask_grads(self._recorder, tensor))
 
     def _reaches_others(self, roots: Sequence[Any], leaves: Sequence[Any]) -> bool:
         return super()._reaches_others(self.tracing.lifted(roots), self.tracing.lifted(leaves))
@@ -210,6 +215,10 @@ class AsyncTraceSession(_TracesSession, AsyncSession):  # pyright: ignore[report
         self.tracing = tracing
         self._recorder = TraceRecorder(tracing, AsyncTracedTensor, self)
 
+    async def wait_for(self, reply: Reply) -> Reply:
+        """Have the rehearsal answer."""
+        return self.tracing.answered(reply)
+
 
 class _TracesTensor:
     """What both kinds of traced tensors do otherwise than the tensors whose place they take."""
@@ -225,6 +234,17 @@ class _TracesTensor:
         """See ``Tensor.register_post_accumulate_grad_hook``. Refused on what was not made in the traced function."""
         _refuse_hook(cast(Handle, self), "register_post_accumulate_grad_hook")
         return super().register_post_accumulate_grad_hook(hook)  # type: ignore[misc]
+
+    def resolve_shape(self) -> NoReturn:
+        """Refused: a rehearsal's values are made up."""
+        raise _tracing(cast(Handle, self)).refuse(_SHAPE)
+
+    def learn(self, description: dict[str, Any]) -> None:
+        """Take over what a rehearsal says, but for the shape where that depends on values."""
+        me = cast(Handle, self)
+        spec = me._spec
+        super().learn(description)  # type: ignore[misc]
+        me._spec = spec
 
     def _take_data(self, value: Any) -> None:
         super()._take_data(_tracing(cast(Handle, self)).lift(value))  # type: ignore[misc]

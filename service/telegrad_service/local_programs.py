@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
+from telegrad.contract.commands import Command
 from telegrad.contract.hooks import Hooks
 from telegrad.contract.limits import Limits
 from telegrad.contract.ops import Spec
-from telegrad.contract.tracing import LEAF, RECORDED, VIEW, Programs
+from telegrad.contract.tracing import LEAF, RECORDED, VIEW, Programs, Rehearsal
 from telegrad_service.engine.hooks import hooks_of
 from telegrad_service.engine.tensor import Engine, Tensor, spec_of
 from telegrad_service.session.programs import Program
-from telegrad_service.session.session import Session
+from telegrad_service.session.session import Session, describe
 
 _WITHOUT: Final = 2**62
 
@@ -58,6 +61,10 @@ class LocalPrograms(Programs):
         """See ``Programs.hooks``."""
         return hooks_of(tensor) or None
 
+    def rehearse(self) -> LocalRehearsal:
+        """See ``Programs.rehearse``."""
+        return LocalRehearsal()
+
     def run(self, traced: Any, bound: Sequence[Any]) -> Sequence[Tensor]:
         """See ``Programs.run``."""
         program = self._made.get(traced.id)
@@ -66,3 +73,35 @@ class LocalPrograms(Programs):
         given: Mapping[str, Tensor] = dict(zip(traced.inputs, bound, strict=True))
         names = self._session.run_bound(program, given, traced.outputs).names
         return [names[name] for name in traced.outputs]
+
+
+class LocalRehearsal(Rehearsal):
+    """See ``Rehearsal``. Numbers are around 1, where most functions are defined; integers are 0, an index of most things."""
+
+    def __init__(self) -> None:
+        self._session = Session("rehearsal", UNLIMITED)
+        self._random = np.random.default_rng(0)
+
+    def enter(self, name: str, spec: Spec, kind: int, had_gradient: bool) -> None:
+        """See ``Rehearsal.enter``."""
+        tensor = self._session.engine.wrap(self._values(spec))
+        if kind & (LEAF | RECORDED):
+            tensor.requires_grad = True
+        if had_gradient:
+            tensor.grad = self._session.engine.wrap(self._values(spec))
+        self._session.names[name] = tensor.clone() if kind & RECORDED else tensor
+
+    def _values(self, spec: Spec) -> Any:
+        shape, dtype = spec
+        if not dtype.is_differentiable:
+            return np.zeros(shape, dtype.numpy)
+        return np.asarray(self._random.uniform(0.5, 1.5, shape)).astype(dtype.numpy)
+
+    def do(self, command: Command) -> dict[str, Any] | None:
+        """See ``Rehearsal.do``."""
+        return self._session.apply(command)[0]
+
+    def describe(self, reference: str) -> dict[str, Any] | None:
+        """See ``Rehearsal.describe``."""
+        found = self._session.find(reference)
+        return None if found is None else describe(reference, found)

@@ -254,3 +254,48 @@ def static_control_flow(w: Any, x: Any) -> Any:
     for part in w.detach():
         total = total + part
     return total
+
+
+@step(leaf_and_data)
+def penalty(w: Any, x: Any) -> Any:
+    """A gradient of a gradient."""
+    loss = ((w * x) ** 3).sum()
+    (g,) = grad(loss, w, create_graph=True)
+    (g**2).sum().backward()
+    with telegrad.no_grad():
+        w -= 1e-4 * w.grad
+        w.grad = None
+    return loss.detach()
+
+
+@step(leaf_and_data)
+def created_graph(w: Any, x: Any) -> Any:
+    """Gradients with a history, and what is asked of them."""
+    (g,) = grad((w**3 * x).sum(), w, create_graph=True)
+    h = g * 2 if g.requires_grad else g
+    return h.sum(), g
+
+
+@step(leaf_and_data)
+def linear_gradient(w: Any, x: Any) -> Any:
+    """A gradient that depends on nothing, although its graph was asked for."""
+    (g,) = grad((w * x).sum(), w, create_graph=True)
+    return g if g.requires_grad else g + 1
+
+
+@step(leaf_and_data)
+def asks_for_unused(w: Any, x: Any) -> Any:
+    """Which gradients exist only the engine can tell."""
+    (g,) = grad((w**3 * x).sum(), w, create_graph=True)
+    other = x.clone().requires_grad_()
+    a, b = grad(g.sum(), (w, other), allow_unused=True)
+    return a, b is None
+
+
+@step(leaf_and_data)
+def view_changed(w: Any, x: Any) -> Any:
+    """The history of a view after its base was changed."""
+    y = x * 1
+    part = y[1:]
+    y[0] = w[1]
+    return part.requires_grad, y.requires_grad, part.grad_fn.name() if part.requires_grad else ""

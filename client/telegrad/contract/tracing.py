@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from types import FunctionType
 from typing import Any, Final
 
+from telegrad.contract.commands import Command
 from telegrad.contract.hooks import Hooks
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.creation import CreationOps
@@ -39,6 +40,22 @@ current_trace: Callable[[], Trace | None] = _active.get
 """The trace that runs in this thread and task, if any."""
 
 
+class Rehearsal:
+    """A session that does what a trace records, on made-up values: it answers what does not depend on values."""
+
+    def enter(self, name: str, spec: Spec, kind: int, had_gradient: bool) -> None:
+        """Make up a tensor that came into the trace; ``kind`` as in ``Programs.signature``."""
+        raise NotImplementedError
+
+    def do(self, command: Command) -> dict[str, Any] | None:
+        """Do one command; its result."""
+        raise NotImplementedError
+
+    def describe(self, reference: str) -> dict[str, Any] | None:
+        """What is known of a tensor without its values; None for ``x.grad`` where there is no gradient."""
+        raise NotImplementedError
+
+
 class Programs:
     """What a session does for traced functions; ``session._programs``."""
 
@@ -60,6 +77,10 @@ class Programs:
 
     def hooks(self, tensor: Any) -> Hooks | None:
         """The hooks of a leaf; None where there are none."""
+        raise NotImplementedError
+
+    def rehearse(self) -> Rehearsal:
+        """A session beside this one, for traces to ask. Only local sessions have one."""
         raise NotImplementedError
 
     def run(self, traced: Any, bound: Sequence[Any]) -> Sequence[Any]:

@@ -93,6 +93,16 @@ def outside(level: Level) -> Generator[None]:
         _running.reset(token)
 
 
+@contextlib.contextmanager
+def untransformed() -> Generator[None]:
+    """Step out of all transforms, for work on tensors that are none of theirs."""
+    token = _running.set(())
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
 class Wrapped(Tensor):
     """A tensor of a running transform. Ops of it are rewritten by ``_transform``; reads raise unless a subclass can answer.
 
