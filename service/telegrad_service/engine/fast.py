@@ -37,7 +37,6 @@ _SCOPE: Final[dict[str, Any]] = SCOPE | {
     "Tensor": Tensor,
     "DOUBLE": _DOUBLE,
     "SINGLE": _SINGLE,
-    "asarray": np.asarray,
     "run": quiet.run,
     "is_grad_enabled": is_grad_enabled,
     "finish": finish_ufunc,

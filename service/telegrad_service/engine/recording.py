@@ -44,6 +44,7 @@ SCOPE: Final[dict[str, Any]] = {
     "active": active,
     "notice": notice,
     "array_type": np.ndarray,
+    "asarray": np.asarray,
     "shape": np.shape,
 }
 """What written-out code refers to."""

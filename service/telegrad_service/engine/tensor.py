@@ -26,6 +26,7 @@ from telegrad.contract.tensor.tensor import GraphNode
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, running
 from telegrad_service.engine import quiet
+from telegrad_service.engine.forms import Form, form_of
 from telegrad_service.engine.graph import AccumulateGrad, Node, Version
 from telegrad_service.engine.hooks import hooks_for, register
 from telegrad_service.engine.parts import unfit
@@ -268,7 +269,12 @@ class Tensor(AbstractTensor):
                 made = apply_ufunc(self.home, entry, inputs)
                 if made is not None:
                     return made
-        return apply(self.home, op, inputs, parameters)
+        home = self.home
+        key = _call_key(home, op, inputs, parameters)
+        call = _CALLS.get(key) if key is not None else None
+        if call is not None and call.form is not None:
+            return call.form(call, home, inputs)
+        return apply(home, op, inputs, parameters)
 
     # For the graph
     # -----------------------------------------------------------------------------------------------------------
@@ -418,9 +424,12 @@ class Call:
         converts: whether any input has to be converted.
         types: numpy types of the outputs; None where they are not foreseen.
         flows: per input, whether it is a tensor that a gradient can flow to.
+        computed: whether a call like it was computed.
+        form: the code for what is left to do, see ``forms``; None until a second call like it, and where none is written.
+        full, values, single: what the form needs: all parameters, their values alone, and whether the kernel gives one array.
     """
 
-    __slots__ = ("compute", "converts", "flows", "outcome", "types")
+    __slots__ = ("compute", "computed", "converts", "flows", "form", "full", "outcome", "single", "types", "values")
 
     def __init__(self, op: Op, inputs: Sequence[Any], outcome: Outcome | None) -> None:
         self.outcome = outcome
@@ -433,6 +442,16 @@ class Call:
         self.flows = tuple(
             [isinstance(x, Tensor) and op.inputs[min(i, last)].name in op.differentiable for i, x in enumerate(inputs)]
         )
+        self.full: dict[str, Any] = {}
+        self.values: tuple[Any, ...] = ()
+        self.single = True
+        self.form: Form | None = None
+        self.computed = False
+
+    def learn(self, entry: Entry, inputs: Sequence[Any], full: dict[str, Any], single: bool) -> None:
+        """Calls like it come again: from now on, they go the short way."""
+        self.full, self.values, self.single = full, tuple(full.values()), single
+        self.form = form_of(entry, self, tuple([isinstance(x, Tensor) for x in inputs]), _NAMES)
 
 
 _CALLS: Final[dict[tuple[Any, ...], Call]] = {}
@@ -465,13 +484,15 @@ def _call_key(home: Engine, name: str, inputs: Sequence[Any], parameters: Mappin
         kind = value.__class__
         if kind is tuple:
             kinds = tuple([v.__class__ for v in value])
+            if float in kinds or complex in kinds:
+                return None
             if not _ATOMS.issuperset(kinds):
                 if not _INDEX.issuperset(kinds):
                     return None
                 value = tuple([(v.start, v.stop, v.step) if v.__class__ is slice else v for v in value])
             key += (parameter, kinds, value)
         elif kind in _ATOMS:
-            key += (parameter, kind, value)
+            key += (parameter, kind, value if value or (kind is not float and kind is not complex) else str(value))
         else:
             return None
     return tuple(key)
@@ -545,6 +566,8 @@ def compute(
 ) -> Any:
     """The second half of ``apply``, for whoever has done the first: the call foreseen, parameters complete."""
     op = entry.op
+    if call.form is not None and track is None:
+        return call.form(call, home, inputs)
     if call.converts:
         arrays = [as_array(x, call.compute) for x in inputs]
     else:
@@ -582,6 +605,9 @@ def compute(
                 node = make_node(entry.plan(mask, len(inputs)), inputs, originals, tensors, full)
                 for index, t in differentiable:
                     t.node, t.output_index, t.tracks = node, index, True
+    if call.computed:
+        call.learn(entry, inputs, full, single)
+    call.computed = True
     return tensors[0] if single else tuple(tensors)
 
 
@@ -642,3 +668,7 @@ def _link_views(
         t.path = (None if whole else source.path, (entry.op.name, parameters, None if single else index))
         t.recorded = (whole or source.recorded) and is_grad_enabled()
         t.generation = t.base.generation
+
+
+_NAMES: Final[dict[str, Any]] = {"Tensor": Tensor, "as_array": as_array, "of_type": _of_type, "link_views": _link_views}
+"""What the code of a ``Form`` calls by name."""

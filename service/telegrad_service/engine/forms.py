@@ -1,0 +1,110 @@
+"""The way through an op that was called like this before: the code for it, written out for calls of one form.
+
+The rule has answered, the parameters are complete, and which inputs are tensors is known; what is left is to take the arrays, run
+the kernel, and make tensors and a node of what it gives. A loop that finds all that out again takes longer than a small kernel.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from telegrad.contract.modes import is_grad_enabled
+from telegrad_service.engine import quiet
+from telegrad_service.engine.recording import SCOPE, written
+from telegrad_service.engine.table import Entry
+
+Form: TypeAlias = Callable[..., Any]
+"""``form(call, home, inputs)`` gives what the op gives."""
+
+_MOST_INPUTS: Final = 8
+_MOST_FORMS: Final = 2048
+
+_forms: Final[dict[tuple[Any, ...], Form]] = {}
+
+
+def form_of(entry: Entry, call: Any, tensors: tuple[bool, ...], names: dict[str, Any]) -> Form | None:
+    """The code for calls like ``call``; None where there are too many inputs to write out, or the outcome is not foreseen.
+
+    Args:
+        entry: the op.
+        call: a ``Call`` that was computed once.
+        tensors: per input, whether it is a tensor.
+        names: what the code refers to beside ``SCOPE``: the engine's Tensor and what belongs to it.
+    """
+    op = entry.op
+    if call.types is None or op.random or not 0 < len(tensors) <= _MOST_INPUTS or not any(tensors):
+        return None
+    if not all(name.isidentifier() and not keyword.iskeyword(name) for name in call.full):
+        return None
+    floating = tuple([i for i, dtype in enumerate(call.types) if dtype.kind in "fc"])
+    key = (op.name, tensors, call.flows, call.converts, call.single, floating, len(call.types), tuple(call.full))
+    found = _forms.get(key)
+    if found is None:
+        if len(_forms) >= _MOST_FORMS:
+            _forms.clear()
+        found = _forms[key] = _written(entry, call, tensors, floating, names)
+    return found
+
+
+def _tensor(name: str, array: str) -> list[str]:
+    """Lines that make a tensor: what ``Tensor.__init__`` does."""
+    return [
+        f"{name} = new(Tensor)",
+        f"{name}.home = home",
+        f"{name}.array = {array}",
+        f"{name}._grad = {name}.version = {name}.base = {name}.node = None",
+        f"{name}.output_index = {name}.generation = 0",
+        f"{name}.tracks = False",
+    ]
+
+
+def _written(entry: Entry, call: Any, tensors: tuple[bool, ...], floating: tuple[int, ...], names: dict[str, Any]) -> Form:
+    op = entry.op
+    count = len(tensors)
+    inputs = "".join(f"x{i}, " for i in range(count))
+    arrays = "".join(f"a{i}, " for i in range(count))
+    lines = [f"{inputs}= i", *(f"a{i} = x{i}.array" if tensors[i] else f"a{i} = x{i}" for i in range(count))]
+    given = arrays
+    if call.converts:
+        lines += [f"c{i} = as_array(x{i}, call.compute)" for i in range(count)]
+        given = "".join(f"c{i}, " for i in range(count))
+    if call.full:
+        lines.append("".join(f"p{n}, " for n in range(len(call.full))) + "= call.values")
+    parameters = ", ".join(f"{name}=p{n}" for n, name in enumerate(call.full))
+    lines += ["token = enter()", f"try: v = entry.kernel({given}{parameters})", "finally: leave(token)"]
+    if call.single:
+        lines += [
+            "if v.__class__ is not array_type: v = asarray(v)",
+            "if v.dtype is not call.types[0]: v = of_type(v, call.types[0])",
+        ]
+        lines += _tensor("r", "v")
+        outputs, answer = "(r,)", "r"
+    else:
+        lines += ["outputs = []", "for w, t in zip(v, call.types, strict=True):"]
+        lines += [" if w.__class__ is not array_type: w = asarray(w)", " if w.dtype is not t: w = of_type(w, t)"]
+        lines += [" " + line for line in (*_tensor("r", "w"), "outputs.append(r)")]
+        outputs = answer = "outputs"
+    if op.view:
+        lines.append(f"link_views(entry, x0, a0, {outputs}, call.full, {call.single})")
+    flowing = [i for i in range(count) if call.flows[i]]
+    if op.differentiable and floating and flowing:
+        lines += ["if is_grad_enabled():", " mask = 0"]
+        for i in flowing:
+            lines.append(f" if x{i}.tracks or (x{i}.base is not None and x{i}.requires_grad): mask |= {1 << i}")
+        lines += [" if mask:", f"  plan = entry.plan(mask, {count})"]
+        lines.append(f"  node = (plan.record or written(plan))(i, ({arrays}), {outputs}, call.full)")
+        if call.single:
+            lines += ["  r.node = node", "  r.tracks = True"]
+        else:
+            every = len(floating) == len(call.types)
+            lines.append("  for n, r in enumerate(outputs):" if every else f"  for n, r in [(n, outputs[n]) for n in {floating}]:")
+            lines += ["   r.node = node", "   r.output_index = n", "   r.tracks = True"]
+    lines.append(f"return {answer if call.single else 'tuple(outputs)'}")
+    scope = SCOPE | names | {"entry": entry, "enter": quiet.enter, "leave": quiet.leave}
+    scope |= {"is_grad_enabled": is_grad_enabled, "written": written}
+    # The text is made of this package's own templates, slot numbers and declared parameter names only.
+    exec("def form(call, home, i):\n " + "\n ".join(lines), scope)  # noqa: S102
+    made: Form = scope["form"]
+    return made
