@@ -411,6 +411,25 @@ def store_elsewhere(http: Any, there: str) -> str:
         return f"{there}/programs/{client.post(f'{at}/programs', json=COUNT).json()['id']}/run"
 
 
+def test_a_batch_tells_how_far_its_runs_are_too(http, there):
+    program = http.post(f"{there}/programs", json=COUNT).json()["id"]
+    commands = [{"command": "run", "program": program, "inputs": {"n": "n"}, "times": 5}, {"command": "read", "tensor": "n"}]
+
+    whole = list(Stream(http, f"{there}/batch", {"commands": commands}))
+    fails = list(Stream(http, f"{there}/batch", {"commands": [*commands, {"command": "release", "tensors": ["nobody"]}]}))
+    stopped = list(Stream(http, f"{there}/batch", {"commands": [{**commands[0], "times": 10**6, "seconds": 0.3}, *commands]}))
+    refused = http.post(f"{there}/batch", json={"commands": [{}]}, headers={"accept": EVENTS})
+    binary = {"command": "read", "tensor": "n", "encoding": "buffer"}
+
+    assert [name for name, _ in whole] == ["started", "progress", "result"]
+    assert [result.get("data", result.get("runs")) for result in whole[-1][1]["results"]] == [5, 5]
+    assert (fails[-1][0], fails[-1][1]["failed"], fails[-1][1]["results"][1]["data"]) == ("problem", 2, 10)
+    assert (stopped[-1][0], stopped[-1][1]["failed"]) == ("problem", 0)
+    assert data(http, there, "n") == 10 + stopped[-1][1]["run"]
+    assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
+    assert http.post(f"{there}/batch", json={"commands": [binary]}, headers={"accept": EVENTS}).status_code == 406
+
+
 def test_what_is_refused_at_once_is_a_problem_and_no_stream(http, there):
     run = store(http, there, COUNT)
 

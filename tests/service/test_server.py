@@ -244,7 +244,7 @@ def walks() -> list[list[tuple[str, str]]]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the walks use curl")
-@pytest.mark.parametrize("walk", walks(), ids=["steps", "batch", "runs", "events"])
+@pytest.mark.parametrize("walk", walks(), ids=["steps", "batch", "runs", "events", "data"])
 def test_the_readmes_walks_with_curl_answer_what_they_promise(url, walk):
     mark = "--- next ---"
     lines = ["set -euo pipefail", *(f"{command.replace('curl -s', 'curl -sSf')}; echo; echo '{mark}'" for command, _ in walk)]
@@ -266,4 +266,4 @@ def test_the_readmes_walks_with_curl_answer_what_they_promise(url, walk):
 
 
 def test_the_walks_are_whole():
-    assert [len(w) for w in walks()] == [14, 2, 6, 5]
+    assert [len(w) for w in walks()] == [14, 2, 6, 5, 5]

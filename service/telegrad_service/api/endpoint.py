@@ -165,6 +165,22 @@ def boolean(name: str, meaning: str, *, default: bool) -> Query:
     return Query(name, meaning, {"type": "boolean", "default": default}, _boolean, default)
 
 
+RUN_ID_PATTERN: Final = r"^[A-Za-z0-9_.:-]{1,64}$"
+
+
+def _run_id(text: str) -> str:
+    if not re.fullmatch(RUN_ID_PATTERN, text):
+        raise ArgumentValueError("must be 1 to 64 letters, digits and _ . : -")
+    return text
+
+
+RUN_ID: Final = Query(
+    "run_id",
+    "what runs of programs can be stopped by while they last (DELETE .../runs/{run_id}); the server picks one otherwise",
+    {"type": "string", "pattern": RUN_ID_PATTERN},
+    _run_id,
+    None,
+)
 ID: Final = Query("id", "name of the new tensor; the server picks one otherwise (not for safetensors)", NAME_SCHEMA, name, None)
 DTYPE: Final = Query("dtype", "element type of raw bytes, and of them only", {"enum": list(DTYPES)}, one_of(*DTYPES), None)
 SHAPE: Final = Query(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from telegrad.contract import codec
 from telegrad.contract.errors import TelegradError
-from telegrad_service.api.call import REQUEST_ID_KEY, Call
+from telegrad_service.api.call import REQUEST_ID_KEY, AnswerResponse, Call
 from telegrad_service.api.errors import fault
 from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.session.watch import News, Watch
@@ -56,13 +57,12 @@ class _Following:
         return found
 
 
-async def follow(call: Call, work: Work, run_id: str) -> Response:
-    """Do the work and tell how far it is.
-
-    What is refused before it begins is answered with its status, as ever; where the session's turn is long in coming, the stream
-    begins before that.
-    """
-    following = _Following(call, work, run_id)
+async def watched(call: Call, verb: str, **more: Any) -> Response:
+    """Let the session do something that can be stopped, and followed if the client asked for events."""
+    run_id = call.query["run_id"] or secrets.token_hex(8)
+    if call.media_type != codec.EVENTS_MEDIA_TYPE:
+        return await call.do(verb, **more, watch=Watch(run_id))
+    following = _Following(call, call.work(verb, **more), run_id)
     try:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(following.wait(), HEARTBEAT_SECONDS)
@@ -70,7 +70,11 @@ async def follow(call: Call, work: Work, run_id: str) -> Response:
         following.watch.stop("the server stops")
         raise
     if following.watch.latest is None and following.answer.done():
-        await following.answer  # raises what it ended with, if it was no answer
+        # What is refused before it begins is answered with its status, as ever; where the session's turn is long in coming, the
+        # stream begins before that.
+        answer = await following.answer
+        if answer.status >= 400:
+            return AnswerResponse(answer)
     return _Stream(following)
 
 
@@ -103,6 +107,9 @@ class _Stream(Response):
                     await _send(send, event("progress", codec.dump_json(news)))
                 elif not self._following.answer.done():
                     await _send(send, b": still at it\n\n")
+            news = self._following.news()
+            if news is not None:
+                await _send(send, event("progress", codec.dump_json(news)))
             await _send(send, _end(self._following.answer, scope.get(REQUEST_ID_KEY, "")), last=True)
         finally:
             hung_up.cancel()
@@ -121,7 +128,8 @@ async def _send(send: Send, body: bytes, *, last: bool = False) -> None:
 def _end(answer: asyncio.Future[Answer], request_id: str) -> bytes:
     error = answer.exception()
     if error is None:
-        return event("result", b"".join(answer.result().pieces))
+        found = answer.result()
+        return event("problem" if found.status >= 400 else "result", b"".join(found.pieces))
     if not isinstance(error, TelegradError):
         error = fault(error, request_id)
     problem: Mapping[str, Any] = {**error.problem(), "request_id": request_id}

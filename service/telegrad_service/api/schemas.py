@@ -326,8 +326,9 @@ def components() -> dict[str, Schema]:
                 "present": _list(_BOOLEAN),
                 "outputs": _list(_nullable(_STRING)),
                 "results": _list({}),
+                "runs": {**_INTEGER, "description": "of a program: how many there were"},
             },
-            optional=("tensor", "data", "base64", "buffer", "present", "outputs", "results"),
+            optional=("tensor", "data", "base64", "buffer", "present", "outputs", "results", "runs"),
         ),
         "BatchAnswer": _object({"applied": _INTEGER, "results": _list(reference("Result"))}),
         "ProgramFields": _object(

@@ -10,6 +10,7 @@ from telegrad.contract import checks
 from telegrad.contract.errors import AutogradError, LeafError, UnknownOpError
 from telegrad.contract.modes import is_grad_enabled
 from telegrad_service.engine import quiet
+from telegrad_service.engine.buffers import owner_of
 from telegrad_service.engine.graph import Node
 from telegrad_service.engine.hooks import any_hooks, hooks_of
 from telegrad_service.engine.table import ENTRIES
@@ -49,11 +50,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
     if tracking and (needed or target.requires_grad or (target.base is not None and target.base.requires_grad)):
         _check_in_place_history(target)
     if not target.array.flags.writeable:
-        raise AutogradError(
-            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
-            "Please clone() "
-            "the tensor before performing the operation."
-        )
+        raise _not_writeable(target.array)
     if call is None:
         call = foresee(home, op, inputs, parameters)
     if call.outcome is not None:
@@ -80,6 +77,15 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
     if tracking:
         replace_history(home, target, result)
     return target
+
+
+def _not_writeable(array: np.ndarray[Any, Any]) -> AutogradError:
+    if not owner_of(array).flags.writeable:
+        return AutogradError("a data set is kept as it is and cannot be written to; clone() it before performing the operation")
+    return AutogradError(
+        "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+        "Please clone() the tensor before performing the operation."
+    )
 
 
 def _check_in_place_history(target: Tensor) -> None:

@@ -43,25 +43,31 @@ def count_of(times: int | None, each: Mapping[str, Tensor], limits: Limits) -> i
 
 
 class Collecting:
-    """New tensors that take the values of all runs, stacked."""
+    """New tensors that take the values of all runs, stacked.
+
+    Attributes:
+        wanted: references inside the program.
+        times: how many runs there are to be.
+        done: how many have been.
+    """
 
     def __init__(
-        self, wanted: Mapping[str, str], times: int, specs: Specs, home: Engine, admit: Callable[[Sequence[int]], None]
+        self, wanted: Sequence[str], times: int, specs: Specs, home: Engine, admit: Callable[[Sequence[int]], None]
     ) -> None:
         """Admit and make what can be foreseen; the rest with the first run.
 
         Args:
-            wanted: from a reference inside the program to the name of the new tensor.
-            times: how many rows.
+            wanted: see there.
+            times: see there.
             specs: what is foreseen of the program's tensors.
             home: where the new tensors belong.
             admit: refuses too many bytes.
         """
-        self._wanted = wanted
-        self._times = times
+        self.wanted = wanted
+        self.times = times
+        self.done = 0
         self._home = home
         self._admit = admit
-        self._done = 0
         self._stacks: dict[str, Tensor] = {}
         foreseen = {reference: spec for reference in wanted if (spec := specs.get(reference.removesuffix(".grad"))) is not None}
         if foreseen:
@@ -76,37 +82,35 @@ class Collecting:
 
     def add(self, found: Mapping[str, Tensor]) -> None:
         """Take the values of one more run. Raises ShapeError where they differ in shape or type from those before."""
-        for reference in self._wanted:
+        for reference in self.wanted:
             array = found[reference].array
             stack = self._stacks.get(reference)
             if stack is None:
-                self._admit([self._times * array.nbytes])
-                stack = self._stacks[reference] = self._home.wrap(np.empty((self._times, *array.shape), array.dtype))
+                self._admit([self.times * array.nbytes])
+                stack = self._stacks[reference] = self._home.wrap(np.empty((self.times, *array.shape), array.dtype))
             if stack.array.shape[1:] != array.shape or stack.array.dtype != array.dtype:
                 raise ShapeError(
                     f"collect: '{reference}' was {list(stack.array.shape[1:])} of {spec_of(stack).dtype.name} in the runs before, "
                     f"now it is {list(array.shape)} of {spec_of(found[reference]).dtype.name}; they cannot be stacked"
                 )
-        for reference in self._wanted:
-            self._stacks[reference].array[self._done] = found[reference].array
-        self._done += 1
+        for reference in self.wanted:
+            self._stacks[reference].array[self.done] = found[reference].array
+        self.done += 1
 
     def latest(self) -> dict[str, Any]:
         """Of the last run, the values that are one number, as JSON."""
-        if not self._done:
+        if not self.done:
             return {}
-        rows = {reference: stack.array[self._done - 1] for reference, stack in self._stacks.items()}
+        rows = {reference: stack.array[self.done - 1] for reference, stack in self._stacks.items()}
         return {reference: codec.array_to_json(row.reshape(())) for reference, row in rows.items() if row.size == 1}
 
-    def named(self) -> dict[str, Tensor]:
-        """The tensors by their new names, with as many rows as there were runs; none after no run."""
-        if not self._done:
+    def stacked(self) -> dict[str, Tensor]:
+        """The tensors by reference, with as many rows as there were runs; none after no run."""
+        if not self.done:
             return {}
-        if self._done == self._times:
-            return {self._wanted[reference]: stack for reference, stack in self._stacks.items()}
-        return {
-            self._wanted[reference]: self._home.wrap(stack.array[: self._done].copy()) for reference, stack in self._stacks.items()
-        }
+        if self.done == self.times:
+            return dict(self._stacks)
+        return {reference: self._home.wrap(stack.array[: self.done].copy()) for reference, stack in self._stacks.items()}
 
 
 class Pace:

@@ -33,6 +33,7 @@ from telegrad.contract.commands import (
     inner_commands,
     names_made,
 )
+from telegrad.contract.datasets import content_name, is_content_name
 from telegrad.contract.dtypes import as_dtype, from_numpy
 from telegrad.contract.errors import (
     ArgumentValueError,
@@ -190,7 +191,10 @@ class Session:
             given.append("data")
         if len(given) != 1:
             raise ArgumentValueError("create needs exactly one of data, base64 and buffer")
-        self._require_free([command.id], context)
+        is_data_set = is_content_name(command.id)
+        if is_data_set and command.requires_grad:
+            raise ArgumentValueError("a data set stays as it is; requires_grad can be set of what `detach` gives of it")
+        self._require_free([command.id], context, data_set=is_data_set)
         dtype = None if command.dtype is None else as_dtype(command.dtype)
         if command.base64 is not None:
             if dtype is None or command.shape is None:
@@ -208,6 +212,10 @@ class Session:
             self._quota.admit("the tensor", [array.nbytes])
         if command.shape is not None and array.shape != command.shape:
             raise ShapeError(f"the data has shape {list(array.shape)}, 'shape' says {list(command.shape)}")
+        if is_data_set:
+            if content_name(array) != command.id:
+                raise ArgumentValueError("the name says that the data set holds something else; see telegrad.contract.datasets")
+            array.setflags(write=False)
         tensor = self.engine.wrap(array)
         if command.requires_grad:
             tensor.requires_grad = True
@@ -344,6 +352,8 @@ class Session:
         tensor = self._resolve(command.tensor, context)
         if command.name is not None:
             self._require_free([command.name], context)
+        if command.changes and not tensor.array.flags.writeable and self._is_data_set(tensor):
+            raise AutogradError("a data set stays as it is; `detach` gives a tensor of its own with the same memory")
         gradient: Any = ABSENT
         if command.grad is None:
             gradient = None
@@ -444,41 +454,74 @@ class Session:
         bound = {hole: self._resolve(reference, context) for hole, reference in command.inputs.items()}
         each = {hole: self._resolve(reference, context) for hole, reference in command.each.items()}
         times = runs.count_of(command.times, each, self.limits)
-        collecting = self._collecting = self._begin_collecting(program, command.collect, times, bound, each)
-        results: list[list[dict[str, Any]]] = []
-        last: dict[str, Tensor] = {}
-        done = 0
+        collecting = self.collect(program, list(command.collect), times, bound, each)
+        pace = runs.Pace(self.watch, times, command.seconds, self.limits)
         try:
-            pace = runs.Pace(self.watch, times, command.seconds, self.limits)
-            for run in range(times):
-                pace.before(run, collecting.latest)
-                rows = {hole: apply(self.engine, "select", (tensor,), {"dim": 0, "index": run}) for hole, tensor in each.items()}
-                last = {}  # the graphs of one run are gone before those of the next are made
-                self._answer(_RUN_BYTES)
-                ran = self.run_bound(program, {**bound, **rows}, wanted, out=context.out)
-                results += ran.results
-                collecting.add(ran.names)
-                last = {name: ran.names[reference] for reference, name in command.outputs.items()}
-                done = run + 1
-                del ran
-        except TelegradError as error:
-            error.extra.update(run=done, times=times)
-            raise
+            ran = self.run_many(program, bound, each, collecting, pace, list(command.outputs), out=context.out)
         finally:
-            self._collecting = None
-            context.names.update(collecting.named())
-        context.names.update(last)
-        return {"runs": times, "results": results}
+            stacked = collecting.stacked()
+            context.names.update({name: stacked[reference] for reference, name in command.collect.items() if reference in stacked})
+        context.names.update({name: ran.names[reference] for reference, name in command.outputs.items()})
+        return {"runs": times, "results": ran.results}
 
-    def _begin_collecting(
-        self, program: Program, wanted: Mapping[str, str], times: int, bound: Mapping[str, Tensor], each: Mapping[str, Tensor]
+    def collect(
+        self, program: Program, wanted: Sequence[str], times: int, bound: Mapping[str, Tensor], each: Mapping[str, Tensor]
     ) -> runs.Collecting:
+        """New tensors for the values of references inside a program in so many runs. Raises LimitError where they would be too
+        large, if their shapes can be foreseen.
+        """
         specs: runs.Specs = {}
         if wanted:
             given = {hole: spec_of(tensor) for hole, tensor in bound.items()}
             given |= {hole: Spec(tensor.array.shape[1:], spec_of(tensor).dtype) for hole, tensor in each.items()}
             specs = runs.foreseen(program.commands, given, self.limits)
         return runs.Collecting(wanted, times, specs, self.engine, lambda sizes: self._quota.admit("collect", sizes))
+
+    def run_many(
+        self,
+        program: Program,
+        bound: Mapping[str, Tensor],
+        each: Mapping[str, Tensor],
+        collecting: runs.Collecting,
+        pace: runs.Pace,
+        outputs: Sequence[str],
+        out: dict[str, np.ndarray[Any, Any]] | None = None,
+    ) -> Ran:
+        """Run a program many times on tensors, stored in the session or not.
+
+        Args:
+            program: what to run.
+            bound: a tensor of this session's engine for each of the program's inputs that is the same in every run.
+            each: for each other input, the tensor whose rows it is.
+            collecting: takes values of all runs, as many as ``collect`` foresaw.
+            pace: is asked before each run, and told how far it is.
+            outputs: see ``run_bound``; of the last run.
+            out: see ``run_bound``.
+
+        Raises:
+            TelegradError: with ``run`` and ``times`` in its ``extra``: so many runs stand, and have their values in ``collecting``.
+        """
+        wanted = list(dict.fromkeys([*outputs, *collecting.wanted]))
+        results: list[list[dict[str, Any]]] = []
+        last: dict[str, Tensor] = {}
+        self._collecting = collecting
+        try:
+            for run in range(collecting.times):
+                pace.before(run, collecting.latest)
+                rows = {hole: apply(self.engine, "select", (tensor,), {"dim": 0, "index": run}) for hole, tensor in each.items()}
+                last = {}  # the graphs of one run are gone before those of the next are made
+                self._answer(_RUN_BYTES)
+                ran = self.run_bound(program, {**bound, **rows}, wanted, out=out)
+                results += ran.results
+                collecting.add(ran.names)
+                last = {name: ran.names[name] for name in outputs}
+                del ran
+        except TelegradError as error:
+            error.extra.update(run=collecting.done, times=collecting.times)
+            raise
+        finally:
+            self._collecting = None
+        return Ran(last, results)
 
     def run_bound(
         self,
@@ -554,8 +597,13 @@ class Session:
             return None
         return [None if r is None else self._resolve(r, context) for r in references]
 
-    def _require_free(self, names: Any, context: _Context) -> None:
+    def _is_data_set(self, tensor: Tensor) -> bool:
+        return any(found is tensor for name, found in self.names.items() if is_content_name(name))
+
+    def _require_free(self, names: Any, context: _Context, *, data_set: bool = False) -> None:
         wanted = [n for n in names if n is not None]
+        if not data_set and any(is_content_name(n) for n in wanted):
+            raise ArgumentValueError("names that are hashes are those of data sets, which only `create` gives")
         if len(set(wanted)) != len(wanted):
             raise ConflictError("the same name is given twice")
         if any(n in context.names for n in wanted):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.responses import Response
 
-from telegrad.contract.codec import MESSAGE_KEY, SAFETENSORS_MEDIA_TYPE
+from telegrad.contract.codec import EVENTS_MEDIA_TYPE, MESSAGE_KEY, SAFETENSORS_MEDIA_TYPE
 from telegrad.contract.errors import RequestError
-from telegrad_service.api import bodies
+from telegrad_service.api import bodies, events
 from telegrad_service.api.call import Call
-from telegrad_service.api.endpoint import JSON, Endpoint, reference
+from telegrad_service.api.endpoint import JSON, RUN_ID, Endpoint, reference
+from telegrad_service.hosts.base import Array
 
 
 async def _command(call: Call, verb: str) -> Response:
@@ -22,14 +24,20 @@ async def _command(call: Call, verb: str) -> Response:
 async def _batch(call: Call) -> Response:
     call.require_session()
     if call.content_type() == JSON:
-        return await call.do("batch", body=await call.json())
+        return await _do_batch(call, await call.json(), {})
     reader = bodies.safetensors_reader(call.limits)
     buffers = await bodies.arrays(call.request, call.limits, reader)
     message = reader.metadata.get(MESSAGE_KEY)
     if message is None:
         raise RequestError(f"the safetensors metadata has no member '{MESSAGE_KEY}' with the commands")
     # JSON may spell half a character, which no UTF-8 has; the parser will say so.
-    return await call.do("batch", body=message.encode("utf-8", "surrogatepass"), buffers=buffers)
+    return await _do_batch(call, message.encode("utf-8", "surrogatepass"), buffers)
+
+
+async def _do_batch(call: Call, body: bytes, buffers: Mapping[str, Array]) -> Response:
+    if call.media_type == EVENTS_MEDIA_TYPE or call.query["run_id"] is not None:
+        return await events.watched(call, "batch", body=body, buffers=buffers)
+    return await call.do("batch", body=body, buffers=buffers)
 
 
 def _row(
@@ -90,11 +98,13 @@ ENDPOINTS: Final = (
         "POST",
         "/v1/sessions/{session}/batch",
         "batch",
-        "Do commands in order; the first that fails stops them, and what came before it stands",
+        "Do commands in order; the first that fails stops them, and what came before it stands. As text/event-stream: how far runs "
+        "of programs are, as where one program is run",
         _batch,
         "commands",
+        query=(RUN_ID,),
         bodies={JSON: reference("Batch"), SAFETENSORS_MEDIA_TYPE: _BINARY},
-        answers={200: {JSON: reference("BatchAnswer"), SAFETENSORS_MEDIA_TYPE: _BINARY}},
+        answers={200: {JSON: reference("BatchAnswer"), SAFETENSORS_MEDIA_TYPE: _BINARY, EVENTS_MEDIA_TYPE: {"type": "string"}}},
         examples={
             JSON: {
                 "commands": [

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from telegrad.contract.codec import EVENTS_MEDIA_TYPE
-from telegrad.contract.errors import ArgumentValueError, NotFoundError
+from telegrad.contract.errors import NotFoundError
 from telegrad_service.api import events
 from telegrad_service.api.call import Call, json_response
-from telegrad_service.api.endpoint import JSON, Endpoint, Query, reference
-from telegrad_service.session.watch import Watch
+from telegrad_service.api.endpoint import JSON, RUN_ID, Endpoint, reference
 
-RUN_ID_PATTERN: Final = r"^[A-Za-z0-9_.:-]{1,64}$"
-
-
-def _run_id(text: str) -> str:
-    if not re.fullmatch(RUN_ID_PATTERN, text):
-        raise ArgumentValueError("must be 1 to 64 letters, digits and _ . : -")
-    return text
-
-
-_RUN_ID: Final = Query(
-    "run_id",
-    "what the run can be stopped by while it lasts (DELETE .../runs/{run_id}); the server picks one otherwise",
-    {"type": "string", "pattern": RUN_ID_PATTERN},
-    _run_id,
-    None,
-)
 _RUNS: Final = "/v1/sessions/{session}/runs"
 _PROGRAMS: Final = "/v1/sessions/{session}/programs"
 _PROGRAM: Final = _PROGRAMS + "/{program}"
@@ -59,10 +40,7 @@ async def _delete(call: Call) -> Response:
 
 async def _run(call: Call) -> Response:
     call.require_session()
-    body, run_id = await call.json(), call.query["run_id"] or secrets.token_hex(8)
-    if call.media_type == EVENTS_MEDIA_TYPE:
-        return await events.follow(call, call.work("run", body=body, arguments=_named(call)), run_id)
-    return await call.do("run", body=body, arguments=_named(call), watch=Watch(run_id))
+    return await events.watched(call, "run", body=await call.json(), arguments=_named(call))
 
 
 async def _runs(call: Call) -> Response:
@@ -126,7 +104,7 @@ ENDPOINTS: Final = (
         "`started`, `progress` at most ten times a second, and at last `result` or `problem`; hanging up stops it between two runs",
         _run,
         "programs",
-        query=(_RUN_ID,),
+        query=(RUN_ID,),
         bodies={JSON: reference("RunFields")},
         answers={200: {JSON: reference("Runs"), EVENTS_MEDIA_TYPE: {"type": "string"}}},
         examples={JSON: {"inputs": {"p": "x1"}, "times": 2}},
