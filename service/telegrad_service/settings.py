@@ -39,8 +39,10 @@ class Settings:
         jwt_issuer: what their claim `iss` must be; empty asks for none.
         jwt_audience: what their claim `aud` must be; empty asks for none.
         public_docs: whether the OpenAPI document and the op catalogue are open to all although keys are asked for.
+        public_metrics: whether the metrics are open to all although keys are asked for; a key needs the scope admin for them.
         log_level: critical, error, warning, info or debug.
-        access_log: whether to log a line for each request.
+        log_format: text, or json for one JSON object a line.
+        access_log: whether to log a line for each request: its id, route, status, time, bytes, session and tenant.
         workers: server processes that accept connections. Sessions belong to the one that made them, so there is exactly one.
         isolation: process gives each session a process of its own, which cannot slow, crash or read another's; inline keeps all
             sessions in the server's process.
@@ -63,7 +65,9 @@ class Settings:
     jwt_issuer: str = ""
     jwt_audience: str = ""
     public_docs: bool = False
+    public_metrics: bool = False
     log_level: str = "info"
+    log_format: str = "text"
     access_log: bool = False
     workers: int = 1
     isolation: str = "process"
@@ -147,6 +151,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "host": _address,
     "port": _whole(0, 65535),
     "log_level": _one_of(*LOG_LEVELS),
+    "log_format": _one_of("text", "json"),
     "isolation": _one_of(*ISOLATIONS),
     "jwt_algorithm": _one_of(*JWT_ALGORITHMS),
     "workers": _whole(1, 1),

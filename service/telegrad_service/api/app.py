@@ -19,6 +19,7 @@ from telegrad_service.api import dispatch, document, errors
 from telegrad_service.api.auth import Access
 from telegrad_service.api.endpoint import Endpoint
 from telegrad_service.api.middleware import Frame
+from telegrad_service.api.observe import Observer
 from telegrad_service.api.routes import ENDPOINTS
 from telegrad_service.hosts.base import Host
 from telegrad_service.hosts.inline import InlineHost
@@ -77,7 +78,8 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
         )
     errors.install(app, dispatch.methods_of)
     app.add_middleware(dispatch.Shortcut)
-    app.add_middleware(Frame, methods_of=dispatch.methods_of)
+    observer = app.state.observer = Observer(place, access_log=settings.access_log)
+    app.add_middleware(Frame, methods_of=dispatch.methods_of, observer=observer)
 
     def openapi() -> dict[str, Any]:
         frame = get_openapi(title=app.title, version=app.version, routes=app.routes)

@@ -24,7 +24,8 @@ class Access:
 
     def __init__(self, settings: Settings) -> None:
         """Open the key file and read the tokens' key, where they are set. Raises ConfigurationError."""
-        self._public = {"all", "docs"} if settings.public_docs else {"all"}
+        opened = {"docs": settings.public_docs, "metrics": settings.public_metrics}
+        self._public = {"all", *(audience for audience, public in opened.items() if public)}
         self._keys = KeyStore(Path(settings.keys_file)) if settings.keys_file else None
         self._tokens = (
             TokenReader(

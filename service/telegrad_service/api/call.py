@@ -24,6 +24,12 @@ from telegrad_service.session.watch import Watch
 REQUEST_ID_KEY: Final = "telegrad.request_id"
 """Where the middleware leaves the request's id in the ASGI scope."""
 
+ENDPOINT_KEY: Final = "telegrad.endpoint"
+"""Where the row that answers is left there, for whoever looks at requests from outside."""
+
+PRINCIPAL_KEY: Final = "telegrad.principal"
+"""Where it is left who asked, once that is known."""
+
 _PIECE_BYTES: Final = 2**20
 _REFERENCE: Final = re.compile(REFERENCE_PATTERN)
 

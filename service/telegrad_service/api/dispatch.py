@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from telegrad.contract.errors import TelegradError
 from telegrad_service.api.auth import Access
-from telegrad_service.api.call import Call
+from telegrad_service.api.call import ENDPOINT_KEY, PRINCIPAL_KEY, Call
 from telegrad_service.api.endpoint import Endpoint
 from telegrad_service.api.errors import error_response
 from telegrad_service.api.routes import ENDPOINTS
@@ -55,7 +55,9 @@ async def answer(endpoint: Endpoint, request: Request) -> Response:
     Who asks comes first, before anything that an answer could tell.
     """
     access: Access = request.app.state.access
-    principal = access.principal(request.headers, endpoint)
+    scope = request.scope
+    scope[ENDPOINT_KEY] = endpoint
+    principal = scope[PRINCIPAL_KEY] = access.principal(request.headers, endpoint)
     host: Host = request.app.state.host
     if host.state == "starting":
         await host.start()

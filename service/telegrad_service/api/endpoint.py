@@ -56,7 +56,9 @@ class Endpoint:
         errors: further statuses, all of them problems; what bodies, queries and sessions bring is added.
         examples: example bodies, by media type.
         headers: names and meanings of headers of the answer.
-        audience: for whom: ``all``; ``docs``: all, where the settings say so; ``keys``: whoever has a key with the ``scope``.
+        audience: for whom: ``all``; ``docs`` and ``metrics``: all, where the settings say so; ``keys``: whoever has a key with the
+            ``scope``.
+        admin: whether that is the scope ``admin``.
         offers_of: which media types a query leaves to choose from, where it says something about that.
     """
 
@@ -73,12 +75,15 @@ class Endpoint:
     errors: tuple[int, ...] = ()
     examples: Mapping[str, Any] = field(default_factory=dict[str, Any])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    audience: Literal["all", "docs", "keys"] = "keys"
+    audience: Literal["all", "docs", "metrics", "keys"] = "keys"
+    admin: bool = False
     offers_of: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
 
     @property
     def scope(self) -> str:
         """What a key must permit."""
+        if self.admin:
+            return "admin"
         return "read" if self.method == "GET" else "write"
 
     @functools.cached_property

@@ -13,9 +13,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from telegrad.contract.errors import NotFoundError, UnavailableError
+from telegrad_service.access.principal import ANYBODY, Principal
 from telegrad_service.api.bodies import DisconnectedError
-from telegrad_service.api.call import REQUEST_ID_KEY
+from telegrad_service.api.call import ENDPOINT_KEY, PRINCIPAL_KEY, REQUEST_ID_KEY
+from telegrad_service.api.endpoint import Endpoint
 from telegrad_service.api.errors import internal_problem, problem_response
+from telegrad_service.api.observe import NO_ROUTE, Done, Observer
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -25,16 +28,20 @@ _SECURITY_HEADERS: Final = [
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
+_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+"""Any other is the client's own text, and would make labels without end."""
+
 _UNCACHED: Final = (b"cache-control", b"no-store")
 
 
 class Frame:
     """The outermost layer. A client's own X-Request-Id is kept where it is plain; any other request gets one."""
 
-    def __init__(self, app: ASGIApp, methods_of: Callable[[str], list[str]]) -> None:
+    def __init__(self, app: ASGIApp, methods_of: Callable[[str], list[str]], observer: Observer) -> None:
         """Surround ``app``; ``methods_of(path)`` gives the methods of a path, none where there is no such page."""
         self.app = app
         self.methods_of = methods_of
+        self.observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -45,11 +52,19 @@ class Frame:
         request_id = _request_id(scope)
         method = scope["method"]
         started = False
+        status, received, sent = 499, 0, 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
 
         async def send_framed(message: Message) -> None:
-            nonlocal started
+            nonlocal started, status, sent
             if message["type"] == "http.response.start":
                 started = True
+                status = message["status"]
                 headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode()), *_SECURITY_HEADERS]
                 if not any(name == b"cache-control" for name, _ in headers):
                     headers.append(_UNCACHED)
@@ -57,16 +72,18 @@ class Frame:
                 message = {**message, "headers": headers}
             elif method == "HEAD":
                 message = {**message, "body": b""}
+            sent += len(message.get("body", b""))
             await send(message)
 
         scope = {**scope, REQUEST_ID_KEY: request_id}
+        if method == "HEAD":
+            scope["method"] = "GET"
+        self.observer.in_progress.inc()
         try:
             if method == "OPTIONS":
-                await self._options(scope["path"], request_id)(scope, receive, send_framed)
-            elif method == "HEAD":
-                await self.app({**scope, "method": "GET"}, receive, send_framed)
+                await self._options(scope["path"], request_id)(scope, receive_counted, send_framed)
             else:
-                await self.app(scope, receive, send_framed)
+                await self.app(scope, receive_counted, send_framed)
         except DisconnectedError:
             return
         except asyncio.CancelledError:
@@ -80,12 +97,32 @@ class Frame:
                 await response(scope, receive, send_framed)
             else:
                 raise  # the answer is cut off; the server closes the connection
+        finally:
+            self.observer.in_progress.dec()
+            self.observer.note(_done(scope, method, status, time.perf_counter() - begun, received, sent))
 
     def _options(self, path: str, request_id: str) -> Response:
         methods = self.methods_of(path)
         if not methods:
             return problem_response(NotFoundError("there is no such page; GET /openapi.json lists all there are"), request_id)
         return Response(status_code=204, headers={"allow": ", ".join(methods)})
+
+
+def _done(scope: Scope, method: str, status: int, seconds: float, received: int, sent: int) -> Done:
+    endpoint: Endpoint | None = scope.get(ENDPOINT_KEY)
+    principal: Principal = scope.get(PRINCIPAL_KEY, ANYBODY)
+    return Done(
+        scope[REQUEST_ID_KEY],
+        method if method in _METHODS else "other",
+        NO_ROUTE if endpoint is None else endpoint.path,
+        scope.get("path_params", {}).get("session", ""),
+        principal.tenant,
+        principal.key_id,
+        status,
+        seconds,
+        received,
+        sent,
+    )
 
 
 def _cut_short(request_id: str) -> Response:

@@ -24,6 +24,7 @@ from telegrad.contract import codec
 from telegrad.contract.errors import ConfigurationError, RequestError
 from telegrad_service import process
 from telegrad_service.api.app import create_app
+from telegrad_service.api.observe import JsonFormatter, TextFormatter
 from telegrad_service.hosts.base import Host
 from telegrad_service.hosts.process import ProcessHost
 from telegrad_service.settings import Settings, unknown_variables
@@ -138,9 +139,9 @@ def _host(settings: Settings) -> Host | None:
 
 def run(settings: Settings) -> int:
     """Serve until a signal says stop; returns the exit code."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     if settings.log_level != "debug":
         log.setLevel(logging.INFO)  # where the server listens is said at every level
     for name in unknown_variables():
@@ -169,15 +170,14 @@ def run(settings: Settings) -> int:
         "lifespan": "on",
         "log_config": None,
         "log_level": settings.log_level if settings.log_level != "info" else "warning",
-        "access_log": settings.access_log,
+        "access_log": False,  # ours has no session ids in paths, and says more
         "server_header": False,
         "proxy_headers": False,
         "timeout_graceful_shutdown": max(1, round(settings.drain_seconds)),
     }
     config = uvicorn.Config(app, **options)
     if settings.access_log:
-        # The log level above, which quietens uvicorn's own talk, would silence the lines that were asked for.
-        logging.getLogger("uvicorn.access").setLevel(logging.INFO)
+        logging.getLogger("telegrad.access").setLevel(logging.INFO)  # asked for, whatever the level of the rest
     server = Server(config, app, settings.drain_seconds)
     try:
         server.run()

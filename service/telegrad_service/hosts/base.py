@@ -74,6 +74,22 @@ class Resident(NamedTuple):
     idle_seconds: float
 
 
+class Census(NamedTuple):
+    """What there is in a host now.
+
+    Attributes:
+        sessions: that are open.
+        workers: processes of sessions that are alive.
+        waiting: requests that wait for their session's turn.
+        lost: sessions, since the start, whose process ended while it was needed.
+    """
+
+    sessions: int
+    workers: int
+    waiting: int
+    lost: int
+
+
 class Host(ABC):
     """Keeps sessions, and lets each do one thing at a time in the order of arrival."""
 
@@ -134,6 +150,10 @@ class Host(ABC):
     @abstractmethod
     async def close(self, session_id: str) -> None:
         """Forget a session at once; what it computes now is finished first, then everything is freed. Raises NotFoundError."""
+
+    @abstractmethod
+    def census(self) -> Census:
+        """What there is in the host now."""
 
     @abstractmethod
     def list(self, tenant: str, after: int, limit: int) -> tuple[list[Resident], int | None]:

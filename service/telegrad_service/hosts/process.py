@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from telegrad.contract.errors import DeadlineError, InternalError, NotFoundError, SessionLostError, TelegradError
 from telegrad.contract.limits import Limits
 from telegrad_service.hosts import frames
-from telegrad_service.hosts.base import Answer, Work
+from telegrad_service.hosts.base import Answer, Census, Work
 from telegrad_service.hosts.connection import Connection, WorkerGone
 from telegrad_service.hosts.nursery import CAN_FORK, Forking, Nursery, Spawning
 from telegrad_service.hosts.queueing import Place, QueueingHost
@@ -76,6 +76,7 @@ class ProcessHost(QueueingHost[Worker]):
         self._nursery: Nursery = nursery(limits, tune=tune, ended=self._ended)
         self._workers: dict[int, Worker] = {}
         self._lost: OrderedDict[str, _Lost] = OrderedDict()
+        self._lost_count = 0
 
     async def start(self) -> None:
         """See ``Host.start``."""
@@ -87,6 +88,10 @@ class ProcessHost(QueueingHost[Worker]):
         unfinished = await super().stop(drain_seconds)
         await self._nursery.stop()
         return unfinished
+
+    def census(self) -> Census:
+        """See ``Host.census``."""
+        return super().census()._replace(workers=len(self._workers), lost=self._lost_count)
 
     async def _settle(self, place: Place[Worker]) -> Worker:
         pid, end = await self._nursery.make(place.id, place.created)
@@ -165,6 +170,7 @@ class ProcessHost(QueueingHost[Worker]):
         return SessionLostError("the session's process ended unexpectedly, and the session with it; open a new one")
 
     def _remember(self, place: Place[Worker], what: str) -> None:
+        self._lost_count += 1
         self._lost[place.id] = _Lost(place.tenant, what)
         while len(self._lost) > _REMEMBERED:
             self._lost.popitem(last=False)

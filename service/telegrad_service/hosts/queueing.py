@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from telegrad.contract.errors import ConflictError, NotFoundError, TelegradError, UnavailableError
 from telegrad.contract.limits import Limits, refuse
-from telegrad_service.hosts.base import Answer, Host, Resident, Work
+from telegrad_service.hosts.base import Answer, Census, Host, Resident, Work
 from telegrad_service.session.watch import Watch
 
 T = TypeVar("T")
@@ -173,6 +173,10 @@ class QueueingHost(Host, Generic[R]):
         freed = self._follow(self._free(place))
         if not busy:
             await freed
+
+    def census(self) -> Census:
+        """See ``Host.census``."""
+        return Census(len(self._places), 0, self._waiting, 0)
 
     def list(self, tenant: str, after: int, limit: int) -> tuple[list[Resident], int | None]:
         """See ``Host.list``."""

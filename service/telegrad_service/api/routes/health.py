@@ -1,4 +1,4 @@
-"""Whether the process is up, and whether it takes work."""
+"""Whether the process is up, whether it takes work, and what it has done so far."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from starlette.responses import Response
 from telegrad.contract.errors import UnavailableError
 from telegrad_service.api.call import Call, json_response
 from telegrad_service.api.endpoint import JSON, Endpoint, reference
+from telegrad_service.api.observe import METRICS_MEDIA_TYPE, Observer
 
 
 async def _health(_call: Call) -> Response:
@@ -19,6 +20,11 @@ async def _ready(call: Call) -> Response:
     if call.host.state != "ready":
         raise UnavailableError(f"the server is {call.host.state}")
     return json_response({"status": "ready"})
+
+
+async def _metrics(call: Call) -> Response:
+    observer: Observer = call.request.app.state.observer
+    return Response(observer.text(), media_type=f"{METRICS_MEDIA_TYPE}; version=0.0.4; charset=utf-8")
 
 
 ENDPOINTS: Final = (
@@ -42,5 +48,16 @@ ENDPOINTS: Final = (
         audience="all",
         answers={200: {JSON: reference("Status")}},
         errors=(503,),
+    ),
+    Endpoint(
+        "GET",
+        "/metrics",
+        "metrics",
+        "Counts and timings since the start, in Prometheus' text format",
+        _metrics,
+        "health",
+        audience="metrics",
+        admin=True,
+        answers={200: {METRICS_MEDIA_TYPE: {"type": "string"}}},
     ),
 )

@@ -1,0 +1,137 @@
+"""What is seen of requests from outside: a line of log for each, and Prometheus' metrics. Neither shows bodies, values or keys."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.registry import Collector
+
+from telegrad._version import __version__
+from telegrad_service.hosts.base import Host
+
+log = logging.getLogger("telegrad.access")
+
+METRICS_MEDIA_TYPE: Final = "text/plain"
+
+_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+NO_ROUTE: Final = "none"
+"""The route of a request for what is no page: its path is the client's own text, and would make labels without end."""
+
+_EXTRA: Final = "telegrad"
+"""Where a log record keeps its fields."""
+
+
+class Done(NamedTuple):
+    """A request that has ended.
+
+    Attributes:
+        request_id: its id.
+        method, route: of the endpoint; the route has ``{holes}``, and is ``none`` where there is no such page.
+        session: the session's id, or empty.
+        tenant, key_id: who asked, where keys are asked for.
+        status: of the answer; 499 where the client went away before it began.
+        seconds: from its head to the last byte of the answer.
+        received_bytes, sent_bytes: of the bodies.
+    """
+
+    request_id: str
+    method: str
+    route: str
+    session: str
+    tenant: str
+    key_id: str
+    status: int
+    seconds: float
+    received_bytes: int
+    sent_bytes: int
+
+
+class _Places(Collector):
+    """What the host says of itself when it is asked."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        seen = self._host.census()
+        yield GaugeMetricFamily("telegrad_sessions", "Sessions that are open", value=seen.sessions)
+        yield GaugeMetricFamily("telegrad_workers", "Processes of sessions that are alive", value=seen.workers)
+        yield GaugeMetricFamily("telegrad_requests_waiting", "Requests that wait for their session's turn", value=seen.waiting)
+        yield CounterMetricFamily("telegrad_sessions_lost", "Sessions whose process ended while it was needed", value=seen.lost)
+        yield GaugeMetricFamily("telegrad_ready", "1 while the server takes work", value=float(self._host.state == "ready"))
+
+
+class Observer:
+    """Counts requests, and logs them where that is asked for."""
+
+    def __init__(self, host: Host, *, access_log: bool) -> None:
+        """Begin with nothing counted, in a registry of its own: an application may be made more than once in a process."""
+        self._log = access_log
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "telegrad_requests", "Requests, by route and status", ("method", "route", "status"), registry=registry
+        )
+        self._seconds = Histogram(
+            "telegrad_request_seconds",
+            "From a request's head to the last byte of its answer",
+            ("route",),
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._received = Counter("telegrad_received_bytes", "Bytes of request bodies", registry=registry)
+        self._sent = Counter("telegrad_sent_bytes", "Bytes of answers' bodies", registry=registry)
+        self.in_progress = Gauge("telegrad_requests_in_progress", "Requests that have begun and not ended", registry=registry)
+        Gauge("telegrad_build_info", "The version that runs", ("version",), registry=registry).labels(__version__).set(1)
+        registry.register(_Places(host))
+
+    def note(self, done: Done) -> None:
+        """Count a request, and log it."""
+        self._requests.labels(done.method, done.route, str(done.status)).inc()
+        self._seconds.labels(done.route).observe(done.seconds)
+        self._received.inc(done.received_bytes)
+        self._sent.inc(done.sent_bytes)
+        if self._log:
+            fields = {k: v for k, v in done._asdict().items() if v != ""}
+            fields["seconds"] = round(done.seconds, 6)
+            log.info("%s %s %d in %.4f s", done.method, done.route, done.status, done.seconds, extra={_EXTRA: fields})
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class JsonFormatter(logging.Formatter):
+    """A log record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging.Formatter."""
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, _EXTRA, {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """A log record as a line for people; fields that it has follow the message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging.Formatter."""
+        fields = getattr(record, _EXTRA, {})
+        told = " ".join(f"{k}={v}" for k, v in fields.items() if k not in ("method", "route", "status", "seconds"))
+        return super().format(record) + (f" {told}" if told else "")
