@@ -19,12 +19,13 @@ from telegrad.contract import modes, tracing, watching
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentTypeError, TelegradError, TraceError
 from telegrad.contract.scope import current_scope
-from telegrad.contract.session import current_session
+from telegrad.contract.session import BaseSession, current_session
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.transforms.trees import build, flatten
 from telegrad.contract.transforms.wrapper import Wrapped, running
 
 if TYPE_CHECKING:
+    from telegrad._trace import Tracing
     from telegrad._traced import Traced
 
 P = ParamSpec("P")
@@ -130,6 +131,18 @@ class Entry:
         return bound
 
 
+class _Kept(dict[Any, list[Entry]]):
+    """The traces of one function in one session, by what they depend on.
+
+    Attributes:
+        traced: how many were ever made.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.traced = 0
+
+
 class _Result(NamedTuple):
     """A leaf of what a function returned: a constant, an output of the program, or one of its inputs."""
 
@@ -183,7 +196,7 @@ class Function(Generic[P, R]):
         self._function = function
         self._awaits = inspect.iscoroutinefunction(function)
         self._name = getattr(function, "__qualname__", None) or type(function).__name__
-        self._traces: weakref.WeakKeyDictionary[Any, dict[Any, list[Entry]]] = weakref.WeakKeyDictionary()
+        self._traces: weakref.WeakKeyDictionary[Any, _Kept] = weakref.WeakKeyDictionary()
         self._implied: weakref.ref[Any] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -232,7 +245,7 @@ class Function(Generic[P, R]):
         programs = session._programs
         table = self._traces.get(session)
         if table is None:
-            table = self._traces[session] = {}
+            table = self._traces[session] = _Kept()
         entries = table.get(arguments.key, ())
         for entry in entries:
             bound = entry.bind(programs, arguments.tensors)
@@ -288,10 +301,16 @@ class Function(Generic[P, R]):
 
     def _trace(self, arguments: Arguments) -> tuple[Entry, list[Any]]:
         from telegrad._trace import Tracing  # only where functions are traced
-        from telegrad._traced import Traced
 
+        trace = Tracing(self._name, arguments.session, awaited=not isinstance(arguments.session, BaseSession))
+        try:
+            return self._recorded(trace, arguments), list(trace.reals)
+        finally:
+            trace.recorder.close()
+
+    def _recorded(self, trace: Tracing, arguments: Arguments) -> Entry:
+        """Call the function with twins of its tensors, and make a program of what it does."""
         environment = Environment([(self._name, self._function), *arguments.objects])
-        trace = Tracing(self._name, arguments.session, awaited=not isinstance(arguments.session, _base_session()))
         given = [trace.enter(x).twin for x in arguments.tensors]
         places = iter(arguments.leaves)
         twins = dict(zip(map(id, arguments.tensors), given, strict=True))
@@ -311,6 +330,8 @@ class Function(Generic[P, R]):
         if trace.refusal is not None:
             raise trace.refusal
         self._check_unchanged(environment)
+        from telegrad._traced import Traced  # only where functions are traced
+
         returned = [x for x in leaves if isinstance(x, trace.recorder.tensor_class)]
         sources = self._sources(trace, arguments, environment)
         holes = {name: number for number, name in enumerate(h.name for h in trace.holes.values())}
@@ -318,7 +339,7 @@ class Function(Generic[P, R]):
         outputs = {name: number for number, name in enumerate(traced.outputs)}
         results = [self._result(x, trace, holes, outputs) for x in leaves]
         same = [(i, j) for i, x in enumerate(arguments.tensors) for j, other in enumerate(environment.tensors) if x is other]
-        return Entry(traced, environment, sources, same, structure, results), list(trace.reals)
+        return Entry(traced, environment, sources, same, structure, results)
 
     def _check_unchanged(self, environment: Environment) -> None:
         changed = environment.difference()
@@ -358,19 +379,20 @@ class Function(Generic[P, R]):
             )
         return _Result("constant", x)
 
-    def _keep(self, table: dict[Any, list[Entry]], arguments: Arguments, entry: Entry) -> None:
+    def _keep(self, table: _Kept, arguments: Arguments, entry: Entry) -> None:
         kept = sum(len(entries) for entries in table.values())
         if kept >= _defaults.TRACED_PROGRAMS:
             oldest = next(iter(table))
             table[oldest].pop(0)
             if not table[oldest]:
                 del table[oldest]
-        if kept and not kept % _defaults.WARN_TRACES:
-            watching.warn_user(f"{self._name} was traced {kept + 1} times{_why(table, arguments)}; see docs/programs.md")
+        table.traced += 1
+        if not table.traced % _defaults.WARN_TRACES:
+            watching.warn_user(f"{self._name} was traced {table.traced} times{_why(table, arguments)}; see docs/programs.md")
         table.setdefault(arguments.key, []).append(entry)
 
 
-def _why(table: dict[Any, list[Entry]], arguments: Arguments) -> str:
+def _why(table: _Kept, arguments: Arguments) -> str:
     """Why a call is traced again, for people."""
     for entry in reversed(table.get(arguments.key, ())):
         changed = entry.environment.difference()
@@ -425,13 +447,6 @@ def function(function: Callable[P, R]) -> Function[P, R]:
     if not callable(function):
         raise ArgumentTypeError(f"telegrad.function decorates a function, not {type(function).__name__}")
     return Function(function)
-
-
-@functools.cache
-def _base_session() -> type[Any]:
-    from telegrad.contract.session import BaseSession
-
-    return BaseSession
 
 
 def _driven(coroutine: Any, trace: Any) -> Any:

@@ -218,7 +218,10 @@ def _diverted_method(kind: _Kind, name: str, original: Any) -> Any:
         trace = current_trace()
         if trace is None or self.__class__ in _twins:
             return original(self, *args, **kwargs)
-        return getattr(twin(trace, self), name)(*args, **kwargs)
+        other = twin(trace, self)
+        result = getattr(other, name)(*args, **kwargs)
+        # `self.weight -= step` assigns what it gets: the tensor itself must stay where it was.
+        return self if result is other else result
 
     return method
 
