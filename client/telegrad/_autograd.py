@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from telegrad._handle import Handle
 from telegrad._history import PRESENT, UNKNOWN, Described, Leaf, Node, Reach
 from telegrad._queue import Reply
-from telegrad._recorder import returns_tuple
 from telegrad.contract import checks, dtypes
 from telegrad.contract.commands import Backward, Create, Grad, Seed, Set, decode_fields
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, LeafError, SessionError, SessionMismatchError
-from telegrad.contract.ops import Spec
+from telegrad.contract.ops import Spec, returns_tuple
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected_grad, refuse_backward, running
 from telegrad.contract.watching import is_anomaly_check_nan_enabled, is_anomaly_enabled, warn_of_cycle, warn_of_no_grad

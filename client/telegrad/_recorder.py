@@ -36,7 +36,7 @@ from telegrad.contract.errors import (
 )
 from telegrad.contract.hooks import Alive
 from telegrad.contract.modes import is_grad_enabled
-from telegrad.contract.ops import OPS, Op, Spec, UnknownShape, find
+from telegrad.contract.ops import OPS, Op, Spec, UnknownShape, find, returns_tuple
 from telegrad.contract.scope import active, current_scope
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, running
 
@@ -66,11 +66,6 @@ def users_place(depth: int) -> tuple[CodeType, int]:
     """Code object and instruction of the user's call; the line is worked out only when an error needs it."""
     frame = users_frame(sys._getframe(depth))
     return frame.f_code, frame.f_lasti
-
-
-def returns_tuple(row: Op) -> bool:
-    """Whether the op returns several tensors, or a number of them that depends on shapes."""
-    return len(row.outputs) > 1 or str(row.function.__annotations__.get("return", "")).startswith("tuple")
 
 
 class Foresight:

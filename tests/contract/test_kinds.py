@@ -45,6 +45,11 @@ BASE: dict[str, st.SearchStrategy[Any]] = {
     "*int": INT_TUPLES,
     "*int | Sequence[int]": INT_TUPLES,
     "int | Sequence[int] | str": INT_TUPLES | TEXT,
+    "int | list[int]": INTEGERS | INT_TUPLES,
+    "int | Sequence[int | None]": st.lists(OPTIONAL_INTEGERS, max_size=4).map(tuple),
+    "int | Sequence[Sequence[int]]": INTEGERS | st.lists(INT_TUPLES, max_size=3).map(tuple),
+    "Sequence[Sequence[int]]": st.lists(INT_TUPLES, max_size=3).map(tuple),
+    "float | Sequence[float]": FLOATS | st.lists(FLOATS, max_size=4).map(tuple),
     "float | str": FLOATS | TEXT.filter(lambda t: t not in ("NaN", "Infinity", "-Infinity")),
 }
 

@@ -19,9 +19,9 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 from telegrad.contract import callbacks, kinds
 from telegrad.contract.callbacks import Callback
+from telegrad.contract.compositions import look_up
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
 from telegrad.contract.kinds import Kind
-from telegrad.contract.ops import find
 from telegrad.contract.scope import MAX_PATH_LENGTH, checked_path
 
 importlib.import_module("telegrad.contract.tensor")  # fills the op table
@@ -561,7 +561,7 @@ def decode_fields(cls: type[Command], given: Mapping[str, Any]) -> Command:
         if name not in decoded:
             raise ArgumentTypeError(f"{cls.command} misses the field '{name}'")
     if cls is Apply:
-        op = find(decoded["op"].removesuffix("_"))
+        op, _ = look_up(decoded["op"])
         if "parameters" in decoded:
             decoded["parameters"] = kinds.decode_parameters(op, decoded["parameters"])
     return cls(**decoded)
@@ -578,7 +578,7 @@ def encode_command(command: Command) -> dict[str, Any]:
     if isinstance(command, Apply):
         out["inputs"] = [v if v is None or type(v) is str else kinds.encode_number(v) for v in command.inputs]
         if command.parameters:
-            out["parameters"] = kinds.encode_parameters(find(command.op.removesuffix("_")), command.parameters)
+            out["parameters"] = kinds.encode_parameters(look_up(command.op)[0], command.parameters)
     return out
 
 

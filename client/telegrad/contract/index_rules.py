@@ -99,8 +99,10 @@ def check_writable(shape: Shape, selected: Shape) -> None:
         )
 
 
-def _index_type(name: str, spec: Spec) -> None:
-    if spec.dtype not in (dtypes.int64, dtypes.int32) and spec.size:  # an index of nothing may have any type, as in PyTorch
+def _index_type(name: str, spec: Spec, any_of_nothing: bool = False) -> None:
+    if any_of_nothing and not spec.size:
+        return  # as in PyTorch, where some ops do not look at an index of nothing
+    if spec.dtype not in (dtypes.int64, dtypes.int32):
         raise DTypeError(f"{name}(): Expected dtype int32/int64 for index, got {spec.dtype.name}")
 
 
@@ -123,7 +125,7 @@ def gather(inputs: Inputs, p: Parameters) -> Outcome:
     """Rule of ``gather``."""
     x, idx = inputs
     dim = dimension(p["dim"], len(x.shape))
-    _index_type("gather", idx)
+    _index_type("gather", idx, any_of_nothing=True)
     if math.prod(idx.shape):
         own, others = _at_least_1d(x.shape), _at_least_1d(idx.shape)
         if len(own) != len(others):
@@ -138,7 +140,7 @@ def scatter(inputs: Inputs, p: Parameters) -> Outcome:
     """Rule of ``scatter`` and ``scatter_add``."""
     x, idx, src = inputs
     dim = dimension(p["dim"], len(x.shape))
-    _index_type("scatter", idx)
+    _index_type("scatter", idx, any_of_nothing=True)
     if type(src) is Spec:
         if src.dtype is not x.dtype:
             raise DTypeError(f"scatter(): Expected self.dtype to be equal to src.dtype, got {x.dtype.name} and {src.dtype.name}")

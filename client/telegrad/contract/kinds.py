@@ -138,6 +138,19 @@ def _ints(value: Any) -> tuple[int, ...]:
     return tuple([_int(v) for v in value])
 
 
+def _lists_of_ints(value: Any) -> tuple[tuple[int, ...], ...]:
+    if type(value) is not list:
+        raise _refuse("a list of lists of integers", value)
+    return tuple([_ints(v) for v in value])
+
+
+def _free_ints(value: Any) -> Any:
+    """Like ``_ints``, with None in the list where a size is free."""
+    if type(value) is not list:
+        return _ints(value)
+    return tuple([None if v is None else _int(v) for v in value])
+
+
 def _floats(value: Any) -> tuple[float, ...]:
     if type(value) is not list:
         raise _refuse("a list of numbers", value)
@@ -195,8 +208,8 @@ def optional(kind: Kind) -> Kind:
     )
 
 
-def _either(first: Kind, second: Kind) -> Kind:
-    """``first`` where it decodes, else ``second``; encodes by which type the value has."""
+def _either(first: Kind, second: Kind, of: type = str) -> Kind:
+    """``first`` where it decodes, else ``second``; encodes a value of type ``of`` (or a tuple for ``list``) as the second."""
 
     def decode(value: Any) -> Any:
         try:
@@ -204,7 +217,8 @@ def _either(first: Kind, second: Kind) -> Kind:
         except ArgumentTypeError:
             return second.decode(value)
 
-    return Kind({"anyOf": [first.schema, second.schema]}, decode, lambda v: second.encode(v) if type(v) is str else first.encode(v))
+    types = (list, tuple) if of is list else (of,)
+    return Kind({"anyOf": [first.schema, second.schema]}, decode, lambda v: (second if type(v) in types else first).encode(v))
 
 
 _INT_SCHEMA: Final = {"type": "integer", "minimum": -MAX_INT - 1, "maximum": MAX_INT}
@@ -265,8 +279,12 @@ FLOAT: Final = Kind(_FLOAT_SCHEMA, _float, encode_float)
 STRING: Final = Kind({"type": "string", "maxLength": 256}, _str, _identity)
 LONG_STRING: Final = Kind({"type": "string"}, _str, _identity)
 NUMBER: Final = Kind(NUMBER_SCHEMA, decode_number, encode_number)
-INTS: Final = Kind(_INTS_SCHEMA, _ints, list)
+INTS: Final = Kind(_INTS_SCHEMA, _ints, lambda value: value if type(value) is int else list(value))
 FLOATS: Final = Kind({"type": "array", "items": _FLOAT_SCHEMA}, _floats, lambda values: [encode_float(v) for v in values])
+LISTS_OF_INTS: Final = Kind({"type": "array", "items": _INTS_SCHEMA}, _lists_of_ints, lambda value: [list(v) for v in value])
+FREE_INTS: Final = Kind(
+    {"anyOf": [_INT_SCHEMA, {"type": "array", "items": {"anyOf": [_INT_SCHEMA, {"type": "null"}]}}]}, _free_ints, list
+)
 DTYPE: Final = Kind({"enum": list(DTYPES)}, _dtype, lambda d: d.name)
 INDEX: Final = Kind({"type": "array", "items": _INDEX_ITEM_SCHEMA}, _index, lambda value: [_encode_index_item(v) for v in value])
 
@@ -296,6 +314,11 @@ KINDS: Final[dict[str, Kind]] = {
     "Sequence[float] | None": optional(FLOATS),
     "int | Sequence[int] | None": optional(INTS),
     "int | Sequence[int] | str": _either(INTS, STRING),
+    "int | Sequence[int | None] | None": optional(FREE_INTS),
+    "int | list[int]": _either(INT, INTS, list),
+    "int | Sequence[Sequence[int]]": _either(INT, LISTS_OF_INTS, list),
+    "Sequence[Sequence[int]]": LISTS_OF_INTS,
+    "float | Sequence[float] | None": optional(_either(FLOAT, FLOATS, list)),
     "Chain": INTERNAL,
     "float | str": _either(FLOAT, STRING),
     "float | str | None": optional(_either(FLOAT, STRING)),

@@ -53,12 +53,16 @@ class Outcome(NamedTuple):
         flops: arithmetic operations, an estimate good to a small factor.
         compute: the type tensor inputs are converted to before the kernel runs; None leaves each as it is.
         scratch_bytes: memory the kernel needs beside its outputs.
+        nodes: nodes of the graph that it makes at most.
+        kept_bytes: of what the graph may keep beside the outputs: values on the way in a composition.
     """
 
     outputs: tuple[Spec, ...]
     flops: int
     compute: DType | None = None
     scratch_bytes: int = 0
+    nodes: int = 1
+    kept_bytes: int = 0
 
     @property
     def nbytes(self) -> int:
@@ -224,7 +228,7 @@ def op(
         op_name = name or function.__name__
         if op_name in OPS:
             raise ValueError(f"op {op_name} is defined twice")
-        inputs, parameters = _read_signature(function, reflected)
+        inputs, parameters = read_signature(function, reflected=reflected, method="." in function.__qualname__)
         flows = tuple(s.name for s in inputs) if differentiable is None else differentiable
         unknown = set(flows) - {s.name for s in inputs}
         if unknown:
@@ -292,13 +296,15 @@ _TENSOR_ANNOTATIONS: Final[dict[str, dict[str, bool]]] = {
 }
 
 
-def _read_signature(function: Callable[..., Any], reflected: bool) -> tuple[tuple[InputSlot, ...], dict[str, Parameter]]:
+def read_signature(
+    function: Callable[..., Any], *, reflected: bool = False, method: bool = False
+) -> tuple[tuple[InputSlot, ...], dict[str, Parameter]]:
+    """Inputs and parameters of an op from its signature; a method's own tensor has no annotation."""
     inputs: list[InputSlot] = []
     parameters: dict[str, Parameter] = {}
-    is_method = "." in function.__qualname__
     for position, p in enumerate(inspect.signature(function).parameters.values()):
         annotation = str(p.annotation)
-        if position == 0 and is_method and p.name == "self":
+        if position == 0 and method and p.name == "self":
             if p.annotation is inspect.Parameter.empty:
                 inputs.append(InputSlot("self", number=reflected))
             continue  # a creation method annotates its receiver: a session is no input
@@ -316,6 +322,11 @@ def _read_signature(function: Callable[..., Any], reflected: bool) -> tuple[tupl
         else:
             parameters[p.name] = Parameter(p.name, annotation, p.default)
     return tuple(inputs), parameters
+
+
+def returns_tuple(row: Op) -> bool:
+    """Whether the op returns several tensors, or a number of them that depends on shapes."""
+    return len(row.outputs) > 1 or str(row.function.__annotations__.get("return", "")).startswith("tuple")
 
 
 def check_sizes(shape: Sequence[int], itemsize: int) -> None:

@@ -5,6 +5,7 @@ Also who wrote the line that led here: warnings and tracebacks are about users' 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 import warnings
@@ -35,8 +36,23 @@ def users_stack() -> str:
     return "".join(traceback.StackSummary.extract(iter(reversed(frames))).format())
 
 
+_silent: ContextVar[bool] = ContextVar("telegrad_silent", default=False)
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Where no line of a user's is being run, nothing is there to warn of."""
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+
+
 def warn_user(message: str) -> None:
     """Warn (UserWarning) at the innermost line outside telegrad."""
+    if _silent.get():
+        return
     level = 1
     frame: FrameType | None = sys._getframe(0)
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _OURS:

@@ -8,13 +8,16 @@ from typing import Any
 import telegrad.contract.tensor  # noqa: F401 # pyright: ignore[reportUnusedImport] - fills the op table
 from telegrad._version import __version__
 from telegrad.contract import codec
+from telegrad.contract.compositions import COMPOSITIONS, load, spellings
 from telegrad.contract.kinds import KINDS
 from telegrad.contract.ops import OPS, Op
 
 
 def public_ops() -> dict[str, Op]:
-    """The ops that may cross the wire, by name in alphabetical order."""
-    return {name: OPS[name] for name in sorted(OPS) if OPS[name].namespace != "internal"}
+    """The ops and compositions that may cross the wire, by name in alphabetical order."""
+    load()
+    own = {name: op for name, op in OPS.items() if op.namespace != "internal"}
+    return dict(sorted({**own, **{name: c.op for name, c in COMPOSITIONS.items()}}.items()))
 
 
 def _default(op: Op, name: str) -> Any:
@@ -37,6 +40,8 @@ def row(op: Op) -> dict[str, Any]:
     """What the catalogue says of one op."""
     return {
         "name": op.name,
+        "aliases": spellings(op)[1:],
+        "composed": op.name in COMPOSITIONS,
         "family": op.family,
         "namespace": op.namespace,
         "signature": signature(op),
@@ -57,7 +62,7 @@ def row(op: Op) -> dict[str, Any]:
         "in_place": f"{op.name}_" if op.inplace else None,
         "random": op.random,
         "needs": op.needs or None,
-        "node": op.node if op.differentiable else None,
+        "node": (op.node or None) if op.differentiable else None,
         "doc": op.doc,
     }
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from telegrad.contract.compositions import COMPOSITIONS
 from telegrad.contract.ops import Op
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad_service.api import catalogue
@@ -23,7 +24,8 @@ _HEAD: Final = """\
 # Operators
 
 Written by `make openapi` from the op table and the engine's tables; do not edit. {count} ops, {differentiable} of them
-differentiable.
+differentiable, and functions made of them, which `POST …/ops` takes by name as well. An op is also called by its full path,
+`nn.functional.linear`, and by PyTorch's other names for it; `GET /v1/ops` lists them as `aliases`.
 
 A signature gives the inputs, then the parameters by keyword, as `POST …/ops` takes them; `telegrad.x`, `Tensor.x` and `x_` below
 it are the Python forms. *Formula* is the engine's own text: `g` is the gradient of the result, `F.x` is op `x`, and the same text
@@ -80,16 +82,28 @@ def _forms(op: Op) -> Iterator[str]:
         yield f"`Tensor.{name}_`"
 
 
+def _public_forms(path: str) -> Iterator[str]:
+    if _resolves(path):
+        yield f"`telegrad.{path}`"
+    if hasattr(Tensor, path):
+        yield f"`Tensor.{path}`"
+
+
 def _section(op: Op) -> Iterator[str]:
     yield f"### {op.name}"
     yield ""
     yield f"    {catalogue.signature(op)}"
     yield ""
-    forms = list(_forms(op))
+    composition = COMPOSITIONS.get(op.name)
+    forms = list(_forms(op)) if composition is None else list(_public_forms(composition.path))
     if forms:
         yield ", ".join(forms) + "<br>"
     yield op.doc.replace("\n\n", "<br>\n").replace("*", r"\*")
     yield ""
+    if composition is not None:
+        yield f"- Made of other ops: [{Path(_path(op.function)).name}]({_path(op.function)})"
+        yield ""
+        return
     entry = ENTRIES[op.name]
     for names, formula in entry.formulas.items():
         yield f"- Formula for {', '.join(names)}: `{_formula(formula)}`"
@@ -121,7 +135,8 @@ def page() -> str:
     """The whole page, as Markdown."""
     load()
     ops = sorted(catalogue.public_ops().values(), key=lambda op: (op.family, op.name))
-    lines = [_HEAD.format(count=len(ops), differentiable=sum(bool(op.differentiable) for op in ops))]
+    own = [op for op in ops if op.name not in COMPOSITIONS]
+    lines = [_HEAD.format(count=len(own), differentiable=sum(bool(op.differentiable) for op in own))]
     for family, members in itertools.groupby(ops, key=lambda op: op.family):
         lines += [f"## {family.capitalize().replace('_', ' ')}", ""]
         for op in members:

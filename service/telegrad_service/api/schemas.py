@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Final
 
 from telegrad.contract.commands import COMMANDS, FIELDS, NAME_SCHEMA, REFERENCE_SCHEMA, schema
+from telegrad.contract.compositions import spellings
 from telegrad.contract.dtypes import DTYPES
 from telegrad.contract.errors import PROBLEM_TYPE_PREFIX, all_errors
 from telegrad.contract.kinds import KINDS
@@ -87,7 +88,7 @@ def op_call(op: Op) -> Schema:
         closed=True,
     )
     properties = {
-        "op": {"enum": [op.name, f"{op.name}_"] if op.inplace else [op.name]},
+        "op": {"enum": spellings(op)},
         "inputs": inputs,
         "parameters": parameters,
         "outputs": FIELDS["apply"]["outputs"].schema,
@@ -254,6 +255,8 @@ def _op_row() -> Schema:
         {
             "name": _STRING,
             "family": _STRING,
+            "aliases": {**_list(_STRING), "description": "further names that `op` may have, among them PyTorch's full path"},
+            "composed": {"type": "boolean", "description": "made of other ops, which are what the graph shows"},
             "namespace": {"type": "string", "description": 'where the Python client has it: "" for telegrad itself'},
             "signature": _STRING,
             "inputs": _list(_object({"name": _STRING, "number": _BOOLEAN, "optional": _BOOLEAN, "variadic": _BOOLEAN})),
@@ -276,11 +279,7 @@ def _op_row() -> Schema:
 def components() -> dict[str, Schema]:
     """Every component schema by name."""
     ops = public_ops()
-    mapping = {
-        spelling: f"#/components/schemas/{call_name(n)}"
-        for n, o in ops.items()
-        for spelling in ([n, f"{n}_"] if o.inplace else [n])
-    }
+    mapping = {spelling: f"#/components/schemas/{call_name(n)}" for n, o in ops.items() for spelling in spellings(o)}
     return {
         "Reference": {**REFERENCE_SCHEMA, "description": "a tensor's name, or name.grad for its gradient"},
         "Number": KINDS["Number"].schema,

@@ -638,7 +638,10 @@ def mask_of(op: Op, inputs: Sequence[Any]) -> int:
 def as_array(x: Any, compute: np.dtype[Any] | None) -> Any:
     """The raw array of an input in the type to compute in; numbers that the type cannot hold wrap around, as in PyTorch."""
     if isinstance(x, Tensor):
-        return x.array if compute is None or x.array.dtype == compute else x.array.astype(compute)
+        if compute is None or x.array.dtype == compute:
+            return x.array
+        # The real part on purpose, where the op says so: not a loss to warn of.
+        return (x.array.real if compute.kind != "c" and x.array.dtype.kind == "c" else x.array).astype(compute)
     if compute is not None and compute.kind in "iu" and type(x) is int:
         bits = 8 * compute.itemsize
         low = -(2 ** (bits - 1)) if compute.kind == "i" else 0

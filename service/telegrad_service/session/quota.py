@@ -37,10 +37,10 @@ class Quota:
         sizes = [0] if shares else [spec.nbytes for spec in outcome.outputs]
         if in_place and sizes:
             sizes[0] = 0
-        self.admit(op.name, sizes, scratch=outcome.scratch_bytes, nodes=1)
+        self.admit(op.name, sizes, scratch=outcome.scratch_bytes, nodes=outcome.nodes, kept=outcome.kept_bytes)
         return call
 
-    def admit(self, what: str, sizes: Sequence[int], *, scratch: int = 0, nodes: int = 0) -> None:
+    def admit(self, what: str, sizes: Sequence[int], *, scratch: int = 0, nodes: int = 0, kept: int = 0) -> None:
         """Refuse what would exceed a limit; otherwise add it to the upper bound of what the session holds.
 
         Args:
@@ -48,6 +48,7 @@ class Quota:
             sizes: bytes of each new value.
             scratch: bytes needed only meanwhile.
             nodes: new graph nodes.
+            kept: bytes of values on the way, which the graph may keep.
         """
         limits = self._limits
         largest = max(sizes, default=0)
@@ -55,7 +56,7 @@ class Quota:
             raise refuse(what, largest, limits.max_tensor_bytes, "max_tensor_bytes")
         if scratch > limits.max_session_bytes:
             raise refuse(f"{what} (working memory)", scratch, limits.max_session_bytes, "max_session_bytes")
-        total = sum(sizes)
+        total = sum(sizes) + kept
         held = self._held
         if held.nbytes + total + scratch > limits.max_session_bytes or held.nodes + nodes > limits.max_nodes:
             held = usage.count(self._alive())

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from telegrad.contract import codec, modes
+from telegrad.contract import codec, compositions, modes
 from telegrad.contract.callbacks import names_bound
 from telegrad.contract.commands import (
     ABSENT,
@@ -34,7 +34,7 @@ from telegrad.contract.commands import (
     names_made,
 )
 from telegrad.contract.datasets import content_name, is_content_name
-from telegrad.contract.dtypes import as_dtype, from_numpy
+from telegrad.contract.dtypes import DType, as_dtype, from_numpy
 from telegrad.contract.errors import (
     ArgumentValueError,
     AutogradError,
@@ -43,10 +43,10 @@ from telegrad.contract.errors import (
     SessionClosedError,
     ShapeError,
     TelegradError,
-    UnknownOpError,
 )
 from telegrad.contract.limits import Limits, refuse
-from telegrad.contract.ops import Spec, find
+from telegrad.contract.literal import array_of
+from telegrad.contract.ops import Spec
 from telegrad.contract.scope import at_scope
 from telegrad_service.engine import autograd, custom
 from telegrad_service.engine.rules import load
@@ -149,6 +149,12 @@ class Session:
             Attach: self._attach,
         }
 
+    def tensor(self, data: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
+        """Data as a tensor without a name: what functions made of ops ask of the session of their tensors."""
+        made = self.engine.wrap(array_of(data, dtype))
+        made.requires_grad = requires_grad
+        return made
+
     # Commands ----------------------------------------------------------------------------------------------------------------
 
     def apply(
@@ -222,10 +228,7 @@ class Session:
         context.names[command.id] = tensor
 
     def _apply(self, command: Apply, context: _Context) -> dict[str, Any]:
-        in_place = command.op.endswith("_")
-        op = find(command.op[:-1] if in_place else command.op)
-        if op.namespace == "internal" or (in_place and not op.inplace):
-            raise UnknownOpError("there is no such op; GET /v1/ops lists them")
+        op, in_place = compositions.look_up(command.op)
         inputs = tuple([self._resolve(v, context) if type(v) is str else v for v in command.inputs])
         if op.required_inputs <= len(inputs) < len(op.inputs) and not op.inputs[-1].variadic:
             inputs += (None,) * (len(op.inputs) - len(inputs))  # absent optional tensors need not be written out
@@ -241,15 +244,17 @@ class Session:
         token = modes.set_mode(command.grad_enabled)
         try:
             with _within(command.scope):
-                if in_place:
-                    made: Any = apply_in_place(self.engine, op.name, inputs, dict(command.parameters))
+                if op.name in compositions.COMPOSITIONS:
+                    made: Any = compositions.run(op.name, self.engine, inputs, command.parameters)
+                elif in_place:
+                    made = apply_in_place(self.engine, op.name, inputs, dict(command.parameters))
                 else:
                     made = compute(self.engine, ENTRIES[op.name], inputs, {**op.defaults, **command.parameters}, call)
         finally:
             modes.reset_mode(token)
         outputs = made if isinstance(made, tuple) else (made,)
         if wanted is None:
-            wanted = () if in_place else tuple(self.new_name(context) for _ in outputs)
+            wanted = () if in_place or compositions.writes(op.name) else tuple(self.new_name(context) for _ in outputs)
         for name, tensor in zip(wanted, outputs, strict=False):
             if name is not None:
                 context.names[name] = tensor

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from telegrad.contract import dtypes
+from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -69,7 +70,7 @@ def cosine_embedding_loss(input1: T, input2: T, target: T, margin: float = 0, *,
     return _reduced(loss, reduction)  # type: ignore[no-any-return]
 
 
-def gaussian_nll_loss(input: T, target: T, var: T | float, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> T:
+def gaussian_nll_loss(input: T, target: T, var: T | Number, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> T:
     """``(log(var) + (input - target) ** 2 / var) / 2``, ``var`` being at least ``eps``; ``full`` adds the constant log(2 pi) / 2.
 
     ``var`` is a number, or of the input's shape, or has 1 in the last dimension, or lacks it. The gradient passes ``eps`` by.
@@ -184,7 +185,7 @@ def multilabel_soft_margin_loss(input: T, target: T, weight: T | None = None, *,
     loss = -(goal * x.logsigmoid() + (1 - goal) * (-x).logsigmoid())
     if weight is not None:
         loss = loss * weight
-    return _reduced(loss.sum(-1) / x.shape[-1], reduction)  # type: ignore[no-any-return]
+    return _reduced(loss.sum(-1) / x.size(-1), reduction)  # type: ignore[no-any-return]
 
 
 def triplet_margin_with_distance_loss(

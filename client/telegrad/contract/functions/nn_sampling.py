@@ -19,6 +19,9 @@ from telegrad.contract.tensor.tensor import Tensor
 
 T = TypeVar("T", bound=Tensor)
 
+_MOST_POINTS = 2**22
+"""Along one dimension of a grid."""
+
 pdist = free(Tensor._pdist)
 
 
@@ -56,6 +59,8 @@ def affine_grid(theta: T, size: Sequence[int], align_corners: bool | None = None
     if maps.shape[0] != sizes[0]:
         raise ShapeError(f"affine_grid: Expected size to have batch size {maps.shape[0]}, as theta has, but got {sizes[0]}")
     spatial = sizes[2:]
+    if max(spatial) > _MOST_POINTS:
+        raise ShapeError(f"affine_grid: at most {_MOST_POINTS} points along a dimension, but got {max(spatial)}")
     points: list[Any] = []
     for d in reversed(range(count)):  # x, the last dimension, comes first
         n = spatial[d]

@@ -19,6 +19,10 @@ from telegrad.contract.watching import warn_user
 T = TypeVar("T", bound=TensorBase)
 
 
+_MOST_PARTS = 2**16
+"""Parts of a tensor that has fewer slices than that."""
+
+
 class CompositeOps(TensorBase):
     """Flips and turns, parts, differences, products."""
 
@@ -82,6 +86,10 @@ class CompositeOps(TensorBase):
             count = integer(where, "sections")
             if count < 1:
                 raise ShapeError(f"number of sections must be larger than 0, got {count}")
+            if count > max(size, _MOST_PARTS):
+                raise ShapeError(
+                    f"tensor_split: {count} parts of {size} slices, nearly all of them empty; give {_MOST_PARTS} or fewer"
+                )
             each, rest = divmod(size, count)
             cuts = [i * each + min(i, rest) for i in range(1, count)]
         parts: list[Self] = []

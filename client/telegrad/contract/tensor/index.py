@@ -61,7 +61,7 @@ class IndexOps(TensorBase):
         """
         if type(index) is int and self.shape:
             return self._select_first(index)
-        items, tensors = canonical(index, self.session.tensor)
+        items, tensors = canonical(index, lambda data: self.session.tensor(data))  # noqa: PLW0108 - asked for only where data has to become a tensor
         if tensors or True in map(_is_bool, items):
             return self._index(tensors, index=items)
         return self._getitem(index=items)
@@ -71,7 +71,7 @@ class IndexOps(TensorBase):
         number = isinstance(value, (bool, int, float, complex, np.generic))
         if not number and not isinstance(value, TensorBase):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentTypeError(f"can't assign a {type(value).__name__} to a tensor; make a tensor of it first")
-        items, tensors = canonical(index, self.session.tensor)
+        items, tensors = canonical(index, lambda data: self.session.tensor(data))  # noqa: PLW0108 - asked for only where data has to become a tensor
         if tensors or True in map(_is_bool, items):
             given: Any = value
             if not number and len(items) == 1 and given.dtype is not self.dtype and not given.shape and _is_mask(tensors):

@@ -361,6 +361,8 @@ def tensordot(a: T, b: T, dims: int | Sequence[Sequence[int]] = 2) -> T:
             raise ShapeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         of_a: Sequence[int] = range(len(left.shape) - dims, len(left.shape))
         of_b: Sequence[int] = range(dims)
+    elif len(dims) != 2:
+        raise ShapeError(f"tensordot expects dims to be int or two lists of dimensions, but got {len(dims)}")
     else:
         of_a, of_b = (dimensions(ints(d, "dims"), len(x.shape)) if d else () for d, x in zip(dims, (left, right), strict=True))
     if len(of_a) != len(of_b):
