@@ -68,6 +68,27 @@ _SMALL_PRODUCT: Final = 2**18
 """Multiplications up to which BLAS takes one thread, so that a product for each sample costs no more than one for all."""
 
 
+def _is_dense(windows: Windows) -> bool:
+    """Whether windows begin at every place."""
+    return all(s == 1 for s in windows.stride)
+
+
+def _turned_round(windows: Windows, shape: tuple[int, ...]) -> Windows | None:
+    """The windows by which a convolution with the turned kernel leads back from outputs of ``windows`` to inputs of ``shape``.
+
+    None where there are none: windows have strides, or were padded by more than they reach.
+    """
+    reach = [d * (k - 1) for d, k in zip(windows.dilation, windows.kernel, strict=True)]
+    low, high = (tuple([r - n for r, n in zip(reach, pad, strict=True)]) for pad in (windows.low, windows.high))
+    if not _is_dense(windows) or min(low + high) < 0:
+        return None
+    return windows._replace(low=low, high=high, output=tuple(shape))
+
+
+MOST_COLUMNS: Final = 4
+"""A gradient with so many times the input's channels has columns that take longer to lay out than those of the input to add up."""
+
+
 def _by_sample(weight: Array, windows: Windows, groups: int) -> bool:
     """Whether to multiply sample by sample."""
     return groups == 1 and weight.size * math.prod(windows.output) <= _SMALL_PRODUCT
@@ -88,6 +109,42 @@ def _sample_columns(x: Array, windows: Windows) -> Array:
         writeable=False,
     )
     return view.reshape(x.shape[0], x.shape[1] * math.prod(windows.kernel), math.prod(windows.output))
+
+
+def _rows_of_columns(x: Array, windows: Windows) -> tuple[Array, tuple[int, ...], int]:
+    """Every window of stride 1 of ``x`` [N, C, ...], as columns [N, channels * kernel, length].
+
+    Among them are windows that reach from the end of a row into the next, which nobody wants; but so, what one place of the kernel
+    sees in a plane is one stretch of memory, copied three times as fast as row by row. Also given: the pitch of each dimension
+    along the last, and the length.
+    """
+    source = padded(x, windows)
+    if not source.flags.c_contiguous:
+        source = np.ascontiguousarray(source)
+    item = source.itemsize
+    pitch = tuple([n // item for n in source.strides[2:]])
+    length = sum((n - 1) * p for n, p in zip(windows.output, pitch, strict=True)) + 1
+    view = as_strided(
+        source,
+        (*x.shape[:2], *windows.kernel, length),
+        (*source.strides[:2], *[p * d * item for p, d in zip(pitch, windows.dilation, strict=True)], item),
+        writeable=False,
+    )
+    return view.reshape(x.shape[0], x.shape[1] * math.prod(windows.kernel), length), pitch, length
+
+
+def _slide(x: Array, matrix: Array, windows: Windows, bias: Array | None = None) -> Array:
+    """[N, O, ...] from ``x`` [N, C, ...] and ``matrix`` [O, channels * kernel], for windows of stride 1."""
+    columns, pitch, length = _rows_of_columns(x, windows)
+    product = np.matmul(matrix, columns)
+    shape = (*product.shape[:2], *windows.output)
+    if length == math.prod(windows.output):
+        result: Array = product.reshape(shape)
+    else:
+        result = np.ascontiguousarray(as_strided(product, shape, (*product.strides[:2], *[p * product.itemsize for p in pitch])))
+    if bias is not None:
+        result += bias.reshape(-1, *[1] * len(pitch))
+    return result
 
 
 def _columns(x: Array, windows: Windows, groups: int) -> Array:
@@ -119,6 +176,9 @@ def _convolution(self: Array, weight: Array, bias: Array | None = None, *, group
     batch = wide(self if self.ndim == count + 2 else self[None])
     windows = convolution_windows(batch.shape[2:], weight.shape[2:], parameters)
     out = weight.shape[0]
+    if groups == 1 and _is_dense(windows) and batch.size:
+        result = _slide(batch, wide(weight).reshape(out, -1), windows, bias)
+        return result if self.ndim == count + 2 else np.asarray(result[0])
     if _by_sample(weight, windows, groups):
         rows = wide(weight).reshape(out, weight.size // max(out, 1))
         samples = np.matmul(rows, _sample_columns(batch, windows))
@@ -142,6 +202,11 @@ for _count in (1, 2, 3):
 def _convolution_input(self: Array, weight: Array, *, shape: tuple[int, ...], groups: int, **parameters: Any) -> Array:
     windows = convolution_windows(shape, weight.shape[2:], parameters)
     out, width = weight.shape[:2]
+    around = _turned_round(windows, shape)
+    if groups == 1 and around is not None and out <= MOST_COLUMNS * width and self.size:
+        axes = tuple(range(2, weight.ndim))
+        turned = np.flip(wide(weight), axes).swapaxes(0, 1).reshape(width, -1)
+        return _slide(wide(self), turned, around)
     matrix = wide(weight).reshape(groups, out // groups, math.prod(weight.shape[1:])).swapaxes(1, 2)
     product = np.matmul(matrix, _by_channel(wide(self), groups))
     columns = product.reshape(width * groups, *windows.kernel, self.shape[0], *windows.output)
@@ -318,7 +383,7 @@ def _plain_maxima(x: Array, windows: Windows) -> tuple[Array, Array] | None:
     values = x[first[1]].copy()
     best = np.zeros(values.shape, np.uint8)
     for number, (_, index) in enumerate(others, 1):
-        element = x[index]
+        element = np.ascontiguousarray(x[index])  # read twice, and with strides that takes four times as long
         # A tie leaves it to the first; numbers ascend, so the last one that was greater is the greatest.
         np.maximum(best, np.multiply(element > values, np.uint8(number)), out=best)
         np.maximum(values, element, out=values)
@@ -327,7 +392,22 @@ def _plain_maxima(x: Array, windows: Windows) -> tuple[Array, Array] | None:
     spatial = x.shape[x.ndim - len(windows.kernel) :]
     corner = _positions(spatial, windows, first[0])
     steps = [_positions(spatial, windows, place).flat[0] - corner.flat[0] for place, _ in (first, *others)] if corner.size else [0]
-    return values, np.add(np.array(steps, np.int64)[best], corner)
+    indices = np.array(steps, np.int64).take(best)
+    return values, np.add(indices, corner, out=indices)
+
+
+def _to_planes(g: Array, indices: Array, shape: tuple[int, ...], count: int, apart: bool) -> Array:
+    """``g`` at its positions in planes of zeros, the last ``count`` dimensions of ``shape``; ``apart``: none comes twice."""
+    result = np.zeros(shape, g.dtype)
+    planes, size = math.prod(shape[:-count]), math.prod(shape[-count:])
+    if not g.size:
+        return result
+    cells = indices.reshape(planes, -1) + np.arange(0, planes * size, size)[:, None]
+    if apart:
+        result.reshape(-1)[cells.reshape(-1)] = g.reshape(-1)
+    else:
+        add_rows(result.reshape(-1), cells.reshape(-1), g.reshape(-1))
+    return result
 
 
 def _register_max_pool(count: int) -> None:
@@ -356,10 +436,12 @@ def _register_max_pool(count: int) -> None:
 
     def gradient(g: Any, indices: Any, self_shape: tuple[int, ...], kernel_size: Any, stride: Any, dilation: Any) -> Any:
         lead, spatial = tuple(self_shape[:-count]), self_shape[-count:]
-        flat = (*lead, math.prod(indices.shape[-count:]))
-        zeros = F.zeros(g[0], (*lead, math.prod(spatial)))
         sizes = [per_dimension(v, count, "") for v in (kernel_size, stride or kernel_size, dilation)]
         apart = all(s > d * (k - 1) for k, s, d in zip(*sizes, strict=True))
+        if g[0].__class__ is np.ndarray and g[0].shape == indices.shape:
+            return _to_planes(g[0], indices, tuple(self_shape), count, apart)
+        flat = (*lead, math.prod(indices.shape[-count:]))
+        zeros = F.zeros(g[0], (*lead, math.prod(spatial)))
         spread = (F.scatter if apart else F.scatter_add)(
             zeros, F.reshape(indices, shape=flat), F.reshape(g[0], shape=flat), dim=len(lead)
         )

@@ -170,11 +170,14 @@ def check_positions(name: str, index: Array, size: int, dim: int, error: type[Ex
 def cells_along(index: Array, shape: tuple[int, ...], dim: int) -> Array:
     """The flat position in ``shape`` of each entry of ``index``, which stands for the coordinate along ``dim``."""
     strides = [math.prod(shape[d + 1 :]) for d in range(len(shape))]
-    cells: Any = index * strides[dim] if index.dtype == np.int64 else index.astype(np.int64) * strides[dim]
+    cells: Any = index if index.dtype == np.int64 else index.astype(np.int64)
+    if strides[dim] != 1:
+        cells = cells * strides[dim]
+    rest: Any = 0  # small: the index has more elements than the others have coordinates
     for d, stride in enumerate(strides):
         if d != dim:
-            cells = cells + (np.arange(index.shape[d]) * stride).reshape([-1 if i == d else 1 for i in range(len(shape))])
-    return np.asarray(cells).reshape(-1)
+            rest = rest + (np.arange(index.shape[d]) * stride).reshape([-1 if i == d else 1 for i in range(len(shape))])
+    return np.asarray(cells + rest).reshape(-1)
 
 
 def lifted(*arrays: Array) -> list[Array]:
