@@ -18,7 +18,7 @@ from telegrad.contract.errors import GraphFreedError, VersionError
 from telegrad.contract.nodes import edge_positions, node_name
 from telegrad.contract.scope import active, current_scope
 from telegrad.contract.tensor.formatting import html_node
-from telegrad_service.engine import quiet
+from telegrad_service.engine import quiet, sums
 from telegrad_service.engine.parts import Part, unfit
 from telegrad_service.engine.table import Array, Plan
 
@@ -619,7 +619,9 @@ def tensors_of_saved(home: Engine, node: Node, saved: tuple[Any, ...]) -> tuple[
     converted: list[Any] = list(saved)
     for position, kind, what, edge in restored:
         value = saved[position]
-        if kind == "input":
+        if kind == "kept":
+            converted[position] = None
+        elif kind == "input":
             converted[position] = input_tensor(value, edge)
         elif kind == "inputs":
             edge_at = {position: edge for edge, position in enumerate(node.plan.positions)}
@@ -637,10 +639,9 @@ def sum_to_shape(array: Array, shape: tuple[int, ...]) -> Array:
             return array.reshape(shape)
         raise unfit(list(array.shape), list(shape))
     if lead and array.flags.c_contiguous and array.dtype.kind == "f" and array.dtype.itemsize >= 4 and array.shape[lead:] == shape:
-        rows = math.prod(array.shape[:lead])  # the gradient of a bias: a product with ones is three times faster than a sum
+        rows = math.prod(array.shape[:lead])  # the gradient of a bias
         if rows and array.size > rows:
-            summed: Array = np.matmul(np.ones(rows, array.dtype), array.reshape(rows, array.size // rows)).reshape(shape)
-            return summed
+            return sums.of_columns(array.reshape(rows, array.size // rows)).reshape(shape)
     if any(n not in (1, size) for n, size in zip(shape, array.shape[lead:], strict=True)):
         raise unfit(list(array.shape), list(shape))
     axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and array.shape[lead + i] != 1)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from telegrad.contract.dtypes import DType
 from telegrad.contract.tensor.base import TensorBase
+from telegrad_service.engine import sums
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
 
@@ -66,8 +67,6 @@ def with_reduced_dims(x: Any, shape: Ints, dim: Dims, keepdim: bool) -> Any:
 
 _MANY: Final = 8192
 """Arrays of at least this many elements are worth a look at how they are summed."""
-_BLOCK: Final = 512
-"""How many neighbours are summed one after another: few enough for the rounding to stay that of a pairwise sum."""
 
 
 def _sum_array(x: Array, dim: Dims, keepdim: bool) -> Any:
@@ -78,34 +77,20 @@ def _sum_array(x: Array, dim: Dims, keepdim: bool) -> Any:
 
 
 def sum_wide(x: Array, dim: Dims, keepdim: bool) -> Any:
-    """``x`` summed over ``dim``; rows of large real arrays by einsum, whose loop is three times as fast as numpy's pairwise one.
-
-    A product with ones is no faster on one thread, and far slower where its threads wait for those of other processes.
-    """
+    """``x`` summed over ``dim``: over leading and last dimensions of large real arrays as columns and rows of matrices."""
     if x.size >= _MANY and x.dtype.char in "fd" and x.flags.c_contiguous:
         axes = _axis(dim, x.ndim)
         gone = set(range(x.ndim)) if axes is None else {axes % x.ndim} if isinstance(axes, int) else {a % x.ndim for a in axes}
-        width = math.prod(x.shape[x.ndim - len(gone) :])
-        if (
-            min(gone, default=0) == x.ndim - len(gone)
-            and width >= 16
-            and (width <= 2 * _BLOCK or width % _BLOCK == 0 or width == x.size)
-        ):
-            shape = [1 if i in gone else n for i, n in enumerate(x.shape) if keepdim or i not in gone]
-            return _sum_rows(x.reshape(-1, width)).reshape(shape)
+        last = next((n for n in range(x.ndim) if x.ndim - 1 - n not in gone), x.ndim)
+        first = next((n for n in range(x.ndim) if n not in gone), x.ndim) if last < x.ndim else 0
+        if gone and first + last == len(gone):
+            rows, width = math.prod(x.shape[: x.ndim - last]), math.prod(x.shape[x.ndim - last :])
+            if not last or sums.has_fast_rows(rows, width):
+                summed = sums.of_rows(x.reshape(rows, width)) if last else x
+                if first:
+                    summed = sums.of_columns(summed.reshape(math.prod(x.shape[:first]), -1))
+                return summed.reshape([1 if i in gone else n for i, n in enumerate(x.shape) if keepdim or i not in gone])
     return reduced(np.add, x, dim, keepdim)
-
-
-def _sum_rows(x: Array) -> Array:
-    """The sum of each row; of long ones in blocks, whose sums numpy adds pairwise."""
-    rows, width = x.shape
-    if width <= 2 * _BLOCK:
-        return np.asarray(np.einsum("ij->i", x))
-    rest = width % _BLOCK
-    if rest:  # of the only row there is
-        return np.asarray(_sum_rows(x[:, :-rest]) + np.add.reduce(x[:, -rest:], axis=1))
-    blocks = np.einsum("ij->i", x.reshape(-1, _BLOCK)).reshape(rows, width // _BLOCK)
-    return np.asarray(np.add.reduce(blocks, axis=1))
 
 
 @kernel("sum")

@@ -1,0 +1,40 @@
+"""Sums along rows and columns of matrices of real numbers, faster than numpy's own where there are many."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from telegrad_service.engine.table import Array
+
+BLOCK: Final = 512
+"""How many neighbours are summed one after another: few enough for the rounding to stay that of a pairwise sum."""
+
+
+def has_fast_rows(rows: int, width: int) -> bool:
+    """Whether ``of_rows`` takes rows of that width."""
+    return width >= 16 and (width <= 2 * BLOCK or width % BLOCK == 0 or rows == 1)
+
+
+def of_rows(x: Array) -> Array:
+    """The sum of each row; of long ones in blocks, whose sums numpy adds pairwise.
+
+    By einsum, whose loop is three times as fast as numpy's pairwise one; a product with ones is no faster on one thread, and far
+    slower where its threads wait for those of other processes.
+    """
+    rows, width = x.shape
+    if width <= 2 * BLOCK:
+        return np.asarray(np.einsum("ij->i", x))
+    rest = width % BLOCK
+    if rows != 1 and rest:
+        return np.asarray(np.add.reduce(x, axis=1))
+    if rest:
+        return np.asarray(of_rows(x[:, :-rest]) + np.add.reduce(x[:, -rest:], axis=1))
+    blocks = np.einsum("ij->i", x.reshape(-1, BLOCK)).reshape(rows, width // BLOCK)
+    return np.asarray(np.add.reduce(blocks, axis=1))
+
+
+def of_columns(x: Array) -> Array:
+    """The sum of each column: a product with ones, which reads each row once, where numpy reads and writes the sums for each."""
+    return np.asarray(np.matmul(np.ones(x.shape[0], x.dtype), x))
