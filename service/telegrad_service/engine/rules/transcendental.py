@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from telegrad_service.engine import error_function
+from telegrad_service.engine import error_function, threads
 from telegrad_service.engine.formulas import F, is_complex
 from telegrad_service.engine.optional import installed
 from telegrad_service.engine.table import Array, Kernel, derivative, kernel
 
-for _name, _ufunc in (
-    ("sqrt", np.sqrt),
-    ("reciprocal", np.reciprocal),
+for _name, _plain in (("sqrt", np.sqrt), ("reciprocal", np.reciprocal)):
+    kernel(_name, _plain, ufunc=_plain)
+
+for _name, _slow in (
     ("exp", np.exp),
     ("exp2", np.exp2),
     ("expm1", np.expm1),
@@ -39,7 +40,8 @@ for _name, _ufunc in (
     ("acosh", np.arccosh),
     ("atanh", np.arctanh),
 ):
-    kernel(_name, _ufunc, ufunc=_ufunc)
+    _computed = threads.large_ufunc(_slow)
+    kernel(_name, _computed, ufunc=_computed)
 
 LN_2 = math.log(2)
 LN_10 = math.log(10)
@@ -96,6 +98,7 @@ derivative("acosh", self=_acosh_self)
 derivative("atanh", self=lambda g, self: g / conj(1 - self * self))
 
 
+@threads.by_elements
 def _sigmoid(self: Array) -> Any:
     # exp overflows to inf for very negative numbers, which gives the right 0.
     return np.reciprocal(1 + np.exp(-self))
@@ -120,7 +123,7 @@ def _error_function(name: str) -> Kernel:
         made = getattr(special, name)(self)
         return made.astype(self.dtype) if self.dtype != made.dtype else made  # float16 comes back as float32
 
-    return compute
+    return threads.by_elements(compute, threads.WORTH_BYTES // 8)
 
 
 erf, erfc = _error_function("erf"), _error_function("erfc")
