@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from telegrad.contract.modes import is_grad_enabled
 from telegrad_service.engine import quiet
-from telegrad_service.engine.recording import SCOPE, written
+from telegrad_service.engine.recording import SCOPE, keep, written
 from telegrad_service.engine.table import Entry
 
 Form: TypeAlias = Callable[..., Any]
@@ -73,7 +73,16 @@ def _written(entry: Entry, call: Any, tensors: tuple[bool, ...], floating: tuple
     if call.full:
         lines.append("".join(f"p{n}, " for n in range(len(call.full))) + "= call.values")
     parameters = ", ".join(f"{name}=p{n}" for n, name in enumerate(call.full))
-    lines += ["token = enter()", f"try: v = entry.kernel({given}{parameters})", "finally: leave(token)"]
+    flowing = [i for i in range(count) if call.flows[i]]
+    recorded = bool(op.differentiable and floating and flowing)
+    if recorded:
+        lines += ["mask = 0", "if is_grad_enabled():"]
+        for i in flowing:
+            lines.append(f" if x{i}.tracks or (x{i}.base is not None and x{i}.requires_grad): mask |= {1 << i}")
+    compute = [f"v = entry.kernel({given}{parameters})"]
+    if recorded and entry.keeping is not None:
+        compute = [f"if mask: v, kept = entry.keeping({given}{parameters})", f"else: {compute[0]}"]
+    lines += ["token = enter()", "try:", *(f" {line}" for line in compute), "finally: leave(token)"]
     if call.single:
         lines += [
             "if v.__class__ is not array_type: v = asarray(v)",
@@ -88,22 +97,20 @@ def _written(entry: Entry, call: Any, tensors: tuple[bool, ...], floating: tuple
         outputs = answer = "outputs"
     if op.view:
         lines.append(f"link_views(entry, x0, a0, {outputs}, call.full, {call.single})")
-    flowing = [i for i in range(count) if call.flows[i]]
-    if op.differentiable and floating and flowing:
-        lines += ["if is_grad_enabled():", " mask = 0"]
-        for i in flowing:
-            lines.append(f" if x{i}.tracks or (x{i}.base is not None and x{i}.requires_grad): mask |= {1 << i}")
-        lines += [" if mask:", f"  plan = entry.plan(mask, {count})"]
-        lines.append(f"  node = (plan.record or written(plan))(i, ({arrays}), {outputs}, call.full)")
+    if recorded:
+        lines += ["if mask:", f" plan = entry.plan(mask, {count})"]
+        lines.append(f" node = (plan.record or written(plan))(i, ({arrays}), {outputs}, call.full)")
+        if entry.keeping is not None:
+            lines.append(" keep(node, kept)")
         if call.single:
-            lines += ["  r.node = node", "  r.tracks = True"]
+            lines += [" r.node = node", " r.tracks = True"]
         else:
             every = len(floating) == len(call.types)
-            lines.append("  for n, r in enumerate(outputs):" if every else f"  for n, r in [(n, outputs[n]) for n in {floating}]:")
-            lines += ["   r.node = node", "   r.output_index = n", "   r.tracks = True"]
+            lines.append(" for n, r in enumerate(outputs):" if every else f" for n, r in [(n, outputs[n]) for n in {floating}]:")
+            lines += ["  r.node = node", "  r.output_index = n", "  r.tracks = True"]
     lines.append(f"return {answer if call.single else 'tuple(outputs)'}")
     scope = SCOPE | names | {"entry": entry, "enter": quiet.enter, "leave": quiet.leave}
-    scope |= {"is_grad_enabled": is_grad_enabled, "written": written}
+    scope |= {"is_grad_enabled": is_grad_enabled, "written": written, "keep": keep}
     # The text is made of this package's own templates, slot numbers and declared parameter names only.
     exec("def form(call, home, i):\n " + "\n ".join(lines), scope)  # noqa: S102
     made: Form = scope["form"]

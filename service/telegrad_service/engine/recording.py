@@ -50,6 +50,15 @@ SCOPE: Final[dict[str, Any]] = {
 """What written-out code refers to."""
 
 
+def keep(node: Node, kept: Sequence[Any]) -> None:
+    """Save what the kernel found on the way, where the node's formulas ask for it."""
+    if node.plan.kept:
+        saved: list[Any] = list(node.saved or ())
+        for position, index in node.plan.kept:
+            saved[position] = kept[index]
+        node.saved = tuple(saved)
+
+
 def guard_lines(plan: Plan, tensors: Callable[[int], bool | None]) -> tuple[list[str], str]:
     """Lines that look up the write counters of saved inputs ``x0``, ``x1``, ..., and the text of the node's guards.
 

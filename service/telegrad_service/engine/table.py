@@ -9,6 +9,8 @@ what else it needs; those names are the list of what is saved for backward:
     tensors_shapes              the shapes of all tensors of a variadic input
     result, values, ...         that output's value;  result_shape and result_dtype, without its value
     dim, keepdim, ...           that parameter
+    mean, passing, ...          what ``keeping`` says that the kernel finds anyway (see there); None on Tensors, and wherever the
+                                result came about in another way: the formula then finds it again
     needs                       which differentiable inputs need a gradient, as bools (joint formulas)
 
 Formulas are written with operators and with ``F`` (see ``formulas``), so the same text runs on arrays and, for
@@ -45,12 +47,15 @@ class Entry:
         ufunc: what the op is when no parameter is given: equal floating types in, the same type out; None if it is none.
         ufunc_kinds: the numpy kinds (f floating, c complex) that ``ufunc`` serves.
         numbers: per input, whether a Python number may stand in its place.
+        keeping: the kernel where a node is made: ``keeping(*inputs, **parameters)`` gives the result, and what is kept for backward
+            beside it, in the order of ``kept``; None where nothing is.
+        kept: the names of that.
         in_place: writes the result into its first argument; None where the engine copies the kernel's result instead.
         formulas: from an input's name, or from several joined by commas, to the formula that gives their gradients.
         plans: what to save and whom to call, by ``plan_key`` of the inputs that need gradients and the number of inputs.
     """
 
-    __slots__ = ("formulas", "in_place", "kernel", "numbers", "op", "plans", "ufunc", "ufunc_kinds")
+    __slots__ = ("formulas", "in_place", "keeping", "kept", "kernel", "numbers", "op", "plans", "ufunc", "ufunc_kinds")
 
     def __init__(self, op: Op) -> None:
         self.op = op
@@ -58,6 +63,8 @@ class Entry:
         self.kernel: Kernel = _missing(op.name)
         self.ufunc: Kernel | None = None
         self.ufunc_kinds = "fc"
+        self.keeping: Kernel | None = None
+        self.kept: tuple[str, ...] = ()
         self.in_place: Kernel | None = None
         self.formulas: dict[tuple[str, ...], Formula] = {}
         self.plans: dict[int, Plan] = {}
@@ -139,6 +146,21 @@ def kernel(
     return register if function is None else register(function)
 
 
+def keeping(name: str, *kept: str) -> Callable[[K], K]:
+    """Register the kernel of op ``name`` for calls that are recorded: it gives the result, and a tuple of what it found on the way.
+
+    Formulas ask for that by the names ``kept``. It is no output: nobody sees or differentiates it, so a formula gets it only on
+    arrays and must do without where it is None. Worth it for a number a row, or where finding it again takes longer than the rest.
+    """
+
+    def register(function: K) -> K:
+        row = entry(name)
+        row.keeping, row.kept = function, kept
+        return function
+
+    return register
+
+
 def derivative(op_name: str, /, **formulas: Formula) -> None:
     """Register one formula per input: ``derivative("mul", self=lambda g, other: ..., other=lambda g, self: ...)``."""
     row = entry(op_name)
@@ -181,6 +203,7 @@ class Plan:
         saved_outputs: indexes of outputs whose values are saved.
         saves: whether any value is saved, so that a second backward needs ``retain_graph``.
         zeros: a zero for each edge: the edges' indexes where all lead to first outputs.
+        kept: which saved values the kernel found on the way, as (position, index in the entry's ``kept``).
         restored: which saved values become Tensors for a gradient of the gradient: (position, kind, index, edge or None).
         record: what makes the node of a call, written out for this plan (see ``recording``); None until first needed.
         fills: whether missing gradients of outputs are zeros to ``differentiate``; only users' functions may want None.
@@ -189,7 +212,7 @@ class Plan:
     fills: bool = True
 
     __slots__ = (
-        *("collect", "count", "differentiate", "entry", "only", "positions", "saved_inputs", "saved_outputs", "saves"),
+        *("collect", "count", "differentiate", "entry", "kept", "only", "positions", "saved_inputs", "saved_outputs", "saves"),
         *("record", "restored", "sources", "targets", "zeros"),
     )
 
@@ -214,7 +237,7 @@ class Plan:
                 continue
             single = len(names) == 1 and not slots[position_of[names[0]]].variadic
             arguments = list(inspect.signature(formula).parameters)[1:]
-            sources.extend(_source(op, argument, needs, position_of) for argument in arguments)
+            sources.extend(_source(row, argument, needs, position_of) for argument in arguments)
             targets.extend(edge_of.get(position, -1) for position in covered)
             calls.append((formula, len(arguments), single))
         missing = set(range(len(self.positions))) - set(targets)
@@ -232,17 +255,19 @@ class Plan:
         self.saved_inputs = tuple(sorted(saved_inputs))
         self.saved_outputs = tuple(sorted({what for kind, what in sources if kind == "output"}))
         self.saves = bool(self.saved_inputs or self.saved_outputs)
+        self.kept = tuple([(i, what) for i, (kind, what) in enumerate(sources) if kind == "kept"])
         self.only = calls[0][0] if len(calls) == 1 and calls[0][2] else None
         self.collect = _compile_collect(self.sources)
         self.differentiate = _compile_differentiate(calls)
-        self.restored = tuple(
-            [(i, kind, what, edge_of.get(what)) for i, (kind, what) in enumerate(sources) if kind in ("input", "inputs", "output")]
-        )
+        self.restored = tuple([(i, kind, what, edge_of.get(what)) for i, (kind, what) in enumerate(sources) if kind in RESTORED])
         self.record: Callable[..., Any] | None = None
 
 
-def _source(op: Op, argument: str, needs: tuple[bool, ...], position_of: dict[str, int]) -> tuple[str, Any]:
+def _source(row: Entry, argument: str, needs: tuple[bool, ...], position_of: dict[str, int]) -> tuple[str, Any]:
     """Where a formula's argument comes from."""
+    op = row.op
+    if argument in row.kept:
+        return "kept", row.kept.index(argument)
     if argument == "needs":
         return "constant", needs
     if argument in op.parameters or argument.removesuffix("_") in op.parameters:
@@ -263,6 +288,9 @@ def _source(op: Op, argument: str, needs: tuple[bool, ...], position_of: dict[st
     raise LookupError(f"op {op.name}: a formula asks for '{argument}', which is no input, output or parameter of it")
 
 
+RESTORED: Final = frozenset({"input", "inputs", "output", "kept"})
+"""The kinds of saved values that are something else on Tensors."""
+
 CODE: Final[dict[str, str]] = {
     "input": "i[{0}]",
     "inputs": "i[{0}:]",
@@ -275,6 +303,7 @@ CODE: Final[dict[str, str]] = {
     "inputs_dtypes": "tuple([a.dtype for a in i[{0}:]])",
     "parameter": "p[{0!r}]",
     "constant": "{0!r}",
+    "kept": "None",  # the engine puts it there once the node is made
 }
 """How a saved value is taken, in Python, from the inputs ``i``, the outputs ``o`` and the parameters ``p``."""
 

@@ -30,7 +30,7 @@ from telegrad_service.engine.forms import Form, form_of
 from telegrad_service.engine.graph import AccumulateGrad, Node, Version
 from telegrad_service.engine.hooks import hooks_for, register
 from telegrad_service.engine.parts import unfit
-from telegrad_service.engine.recording import written
+from telegrad_service.engine.recording import keep, written
 from telegrad_service.engine.table import ENTRIES, Array, Entry, Plan
 
 Step: TypeAlias = "tuple[str, dict[str, Any], int | None]"
@@ -572,10 +572,14 @@ def compute(
         arrays = [as_array(x, call.compute) for x in inputs]
     else:
         arrays = [x.array if x.__class__ is Tensor else x for x in inputs]
+    mask = _mask_of_call(inputs, call) if op.differentiable and (is_grad_enabled() if track is None else track) else 0
+    kept: tuple[Any, ...] | None = None
     token = quiet.enter()
     try:
         if op.random:
             values = entry.kernel(*arrays, **full, generator=home.generator)
+        elif mask and entry.keeping is not None:
+            values, kept = entry.keeping(*arrays, **full)
         else:
             values = entry.kernel(*arrays, **full)
     finally:
@@ -589,26 +593,32 @@ def compute(
         tensors = [Tensor(home, _of_type(v, None if types is None else types[i])) for i, v in enumerate(made)]
     if op.view:
         _link_views(entry, inputs[0], arrays[0], tensors, full, single)
-    if op.differentiable and (is_grad_enabled() if track is None else track):
-        mask = 0
-        bit = 1
-        for x, flows in zip(inputs, call.flows, strict=True):
-            if flows and (x.tracks or (x.base is not None and x.requires_grad)):
-                mask |= bit
-            bit += bit
-        if mask:
-            differentiable = [(i, t) for i, t in enumerate(tensors) if t.array.dtype.kind in _FLOATING]
-            if differentiable:
-                # The saved originals, not the converted copies: conversion is repeated by the formula's own promotion,
-                # memory is not.
-                originals = [x.array if x.__class__ is Tensor else x for x in inputs] if call.converts else arrays
-                node = make_node(entry.plan(mask, len(inputs)), inputs, originals, tensors, full)
-                for index, t in differentiable:
-                    t.node, t.output_index, t.tracks = node, index, True
+    if mask:
+        differentiable = [(i, t) for i, t in enumerate(tensors) if t.array.dtype.kind in _FLOATING]
+        if differentiable:
+            # The saved originals, not the converted copies: conversion is repeated by the formula's own promotion,
+            # memory is not.
+            originals = [x.array if x.__class__ is Tensor else x for x in inputs] if call.converts else arrays
+            node = make_node(entry.plan(mask, len(inputs)), inputs, originals, tensors, full)
+            if kept is not None:
+                keep(node, kept)
+            for index, t in differentiable:
+                t.node, t.output_index, t.tracks = node, index, True
     if call.computed:
         call.learn(entry, inputs, full, single)
     call.computed = True
     return tensors[0] if single else tuple(tensors)
+
+
+def _mask_of_call(inputs: Sequence[Any], call: Call) -> int:
+    """Bits of the inputs that need a gradient."""
+    mask = 0
+    bit = 1
+    for x, flows in zip(inputs, call.flows, strict=True):
+        if flows and (x.tracks or (x.base is not None and x.requires_grad)):
+            mask |= bit
+        bit += bit
+    return mask
 
 
 def _of_type(value: Any, dtype: np.dtype[Any] | None) -> Array:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from telegrad.contract.errors import IndexBoundsError, ShapeError
+from telegrad_service.engine import sums
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.normalisation import blocks
 from telegrad_service.engine.rules.nn import log_softmax, wide
-from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
+from telegrad_service.engine.table import Array, derivative, joint_derivative, keeping, kernel
 
 
 def reduced(losses: Array, reduction: str, weight: Array | None = None) -> Any:
@@ -304,12 +305,17 @@ def _along_classes(weight: Any, ndim: int) -> Any:
     return F.reshape(weight, shape=(weight.shape[0],) + (1,) * (ndim - 2)) if ndim > 2 else weight
 
 
-def _exponentials(x: Array, out: Array, at: Any) -> tuple[Array, Array]:
-    """Into ``out`` the exponentials of scores less their maximum, along dimension 1; their sum, and the shifted scores ``at``."""
-    np.subtract(x, x.max(axis=1, keepdims=True), out=out)
-    picked = out[at]
-    np.exp(out, out=out)
-    return np.matmul(out, np.ones(out.shape[1], out.dtype)) if out.ndim == 2 else out.sum(axis=1), picked
+Totals: TypeAlias = tuple[Array, Array]
+"""Each sample's greatest score, and the sum of the exponentials of its scores less that."""
+
+
+def _exponentials(x: Array, at: Any) -> tuple[Array, Array, Array]:
+    """Along dimension 1: the greatest score, the sum of the exponentials of scores less that, and the scores ``at`` less that."""
+    top = x.max(axis=1, keepdims=True)
+    shifted = x - top
+    picked = shifted[at]
+    np.exp(shifted, out=shifted)
+    return top[:, 0], sums.of_rows(shifted) if shifted.ndim == 2 else shifted.sum(axis=1), picked
 
 
 def _by_blocks(x: Array, target: Array, ignore_index: int) -> tuple[Array, Array, Array | None, Any]:
@@ -326,24 +332,29 @@ def _by_blocks(x: Array, target: Array, ignore_index: int) -> tuple[Array, Array
     return scores, classes, kept, where
 
 
-def _class_costs(x: Array, target: Array, ignore_index: int) -> Array:
-    """The negative log-probability of each sample's class, a block of samples at a time; 0 for ignored samples."""
+def _class_costs(x: Array, target: Array, ignore_index: int) -> tuple[Array, Totals | None]:
+    """The negative log-probability of each sample's class, a block of samples at a time; 0 for ignored samples.
+
+    Also each sample's greatest score and sum of exponentials; None where there are no scores.
+    """
     if not x.size:
-        return -_pick_class(x, target, ignore_index)
+        return -_pick_class(x, target, ignore_index), None
     scores, classes, kept, where = _by_blocks(x, target, ignore_index)
-    costs = np.empty(classes.shape, x.dtype)
+    costs, tops, totals = (np.empty(classes.shape, x.dtype) for _ in range(3))
     for block, at in where:
-        part = scores[block]
-        total, picked = _exponentials(part, np.empty_like(part), at)
-        np.subtract(np.log(total), picked, out=costs[block])
+        tops[block], totals[block], picked = _exponentials(scores[block], at)
+        np.subtract(np.log(totals[block]), picked, out=costs[block])
     costs = costs.reshape(target.shape)
     if kept is not None:
         costs[~kept.reshape(target.shape)] = 0
-    return costs
+    return costs, (tops, totals)
 
 
-def _class_slopes(x: Array, target: Array, scale: Array, ignore_index: int) -> Array:
-    """``scale * (softmax(x) - 1 at the target)``, a block of samples at a time; ``scale`` is zero for ignored samples."""
+def _class_slopes(x: Array, target: Array, scale: Array, ignore_index: int, totals: Totals | None) -> Array:
+    """``scale * (softmax(x) - 1 at the target)``, a block of samples at a time; ``scale`` is zero for ignored samples.
+
+    ``totals`` are those that ``_class_costs`` gave, or None.
+    """
     result = np.empty(x.shape, x.dtype)
     if not x.size:
         return result
@@ -351,7 +362,9 @@ def _class_slopes(x: Array, target: Array, scale: Array, ignore_index: int) -> A
     out, scale = result.reshape(scores.shape), scale.reshape(classes.shape)
     for block, at in where:
         part, factor = out[block], scale[block]
-        total, _ = _exponentials(scores[block], part, at)
+        top, total = _exponentials(scores[block], at)[:2] if totals is None else (totals[0][block], totals[1][block])
+        np.subtract(scores[block], top[:, None], out=part)
+        np.exp(part, out=part)
         part *= (factor / total)[:, None]
         part[at] -= factor
     return result
@@ -363,9 +376,7 @@ def _cross_entropy(
 ) -> Any:
     axis = _class_axis(self.ndim)
     if self.shape != target.shape and not label_smoothing:
-        picked = _class_costs(wide(self), target, ignore_index)
-        weights = _class_weights(target, picked, weight, ignore_index)
-        return _shaped(_weighted(picked * weights, weights, reduction), self, reduction)
+        return _of_classes(self, target, weight, ignore_index, reduction)[0]
     logs = log_softmax(self, axis)
     if self.shape == target.shape:
         goal = target if not label_smoothing else _smoothed(target, label_smoothing, self.shape[axis])
@@ -386,6 +397,23 @@ def _cross_entropy(
     return _shaped(_weighted(losses, weights, reduction), self, reduction)
 
 
+def _of_classes(self: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str) -> tuple[Any, Totals | None]:
+    """The loss for target classes, and what ``_class_costs`` says of the samples."""
+    costs, totals = _class_costs(wide(self), target, ignore_index)
+    weights = _class_weights(target, costs, weight, ignore_index)
+    return _shaped(_weighted(costs * weights, weights, reduction), self, reduction), totals
+
+
+@keeping("cross_entropy", "totals")
+def _cross_entropy_keeping(
+    self: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str, label_smoothing: float
+) -> tuple[Any, tuple[Totals | None]]:
+    if self.shape != target.shape and not label_smoothing:
+        loss, totals = _of_classes(self, target, weight, ignore_index, reduction)
+        return loss, (totals,)
+    return _cross_entropy(self, target, weight, ignore_index, reduction, label_smoothing), (None,)
+
+
 def _smoothed(target: Any, smoothing: float, classes: int) -> Any:
     return target * (1 - smoothing) + smoothing / classes
 
@@ -402,6 +430,7 @@ def _cross_entropy_gradient(
     self: Any,
     target: Any,
     weight: Any,
+    totals: Any,
     ignore_index: int,
     reduction: str,
     label_smoothing: float,
@@ -414,7 +443,7 @@ def _cross_entropy_gradient(
     scale = _sample_scale(g, target, weights, reduction)
     if not label_smoothing:
         if scale.__class__ is np.ndarray and self.dtype != np.float16:
-            return _class_slopes(self, target, scale, ignore_index), None, None
+            return _class_slopes(self, target, scale, ignore_index, totals), None, None
         goal = F._spread_class(scale, target, shape=self.shape, ignore_index=ignore_index)
         return F.softmax(self, dim=axis) * _at_classes(scale, self, axis) - goal, None, None
     # Smoothing gives every class of a sample that counts a share of the sample's unweighted gradient.

@@ -13,11 +13,11 @@ import numpy as np
 
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentValueError, IndexBoundsError, ShapeError
-from telegrad_service.engine import normalisation
+from telegrad_service.engine import normalisation, threads
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.rules.linalg import matmul
-from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
+from telegrad_service.engine.table import Array, derivative, joint_derivative, keeping, kernel
 
 
 def wide(x: Array) -> Array:
@@ -110,15 +110,23 @@ def _layer_statistics(x: Any, count: int, eps: float) -> tuple[Any, Any]:
 
 @kernel("layer_norm")
 def _layer_norm(self: Array, weight: Array | None, bias: Array | None, normalized_shape: tuple[int, ...], eps: float) -> Any:
-    return normalisation.forward(wide(self), weight, bias, math.prod(normalized_shape), eps)
+    return normalisation.forward(wide(self), weight, bias, math.prod(normalized_shape), eps)[0]
+
+
+@keeping("layer_norm", "statistics")
+def _layer_norm_keeping(
+    self: Array, weight: Array | None, bias: Array | None, normalized_shape: tuple[int, ...], eps: float
+) -> tuple[Array, tuple[tuple[Array, Array]]]:
+    result, statistics = normalisation.forward(wide(self), weight, bias, math.prod(normalized_shape), eps)
+    return result, (statistics,)
 
 
 @joint_derivative("layer_norm", "self", "weight", "bias")
 def _layer_norm_gradient(
-    g: Any, self: Any, weight: Any, normalized_shape: tuple[int, ...], eps: float, needs: tuple[bool, bool, bool]
+    g: Any, self: Any, weight: Any, statistics: Any, normalized_shape: tuple[int, ...], eps: float, needs: tuple[bool, bool, bool]
 ) -> Any:
     if g.__class__ is np.ndarray and self.__class__ is np.ndarray and g.dtype != np.float16:
-        return normalisation.backward(g, self, weight, normalized_shape, eps, needs)
+        return normalisation.backward(g, self, weight, normalized_shape, eps, needs, statistics)
     bias_gradient = g if needs[2] else None
     if not needs[0] and not needs[1]:
         return None, None, bias_gradient
@@ -178,8 +186,15 @@ def _shifted(x: Array, dim: int) -> Array:
     return np.asarray(x - top)
 
 
+def _by_rows(x: Any, dim: int) -> bool:
+    """Whether ``dim`` is the last one of an array with elements, whose rows lie in order."""
+    return x.__class__ is np.ndarray and bool(x.size) and x.ndim > 0 and dim in (-1, x.ndim - 1)
+
+
 def softmax(self: Array, dim: int) -> Array:
     """Exponentials over their sum along ``dim``."""
+    if _by_rows(self, dim):
+        return normalisation.softmax(wide(self))
     e = _shifted(wide(self), dim)
     np.exp(e, out=e)
     e /= e.sum(axis=dim, keepdims=True) if e.ndim else e.copy()
@@ -188,6 +203,8 @@ def softmax(self: Array, dim: int) -> Array:
 
 def log_softmax(self: Array, dim: int) -> Array:
     """Shifted values less the logarithm of the sum of their exponentials."""
+    if _by_rows(self, dim):
+        return normalisation.log_softmax(wide(self))
     shifted = _shifted(wide(self), dim)
     total = np.exp(shifted)
     shifted -= np.log(total.sum(axis=dim, keepdims=True) if total.ndim else total)
@@ -205,12 +222,25 @@ def _log_softmax(self: Array, dim: int, dtype: DType | None) -> Array:
 
 
 def _softmax_gradient(g: Any, result: Any, dim: int) -> Any:
+    if _by_rows(g, dim) and _like(g, result):
+        return normalisation.softmax_gradient(g, result)
     h = g * result
     return h - result * sum_along(h, dim, result.ndim)
 
 
+def _log_softmax_gradient(g: Any, result: Any, dim: int) -> Any:
+    if _by_rows(g, dim) and _like(g, result):
+        return normalisation.log_softmax_gradient(g, result)
+    return g - F.exp(result) * sum_along(g, dim, result.ndim)
+
+
+def _like(g: Any, result: Any) -> bool:
+    """Whether a gradient is an array of one vector, not of several in front of each other, and not of half precision."""
+    return result.__class__ is np.ndarray and bool(g.shape == result.shape) and g.dtype == result.dtype and g.dtype != np.float16
+
+
 derivative("softmax", self=_softmax_gradient)
-derivative("log_softmax", self=lambda g, result, dim: g - F.exp(result) * sum_along(g, dim, result.ndim))
+derivative("log_softmax", self=_log_softmax_gradient)
 
 
 # Activations -------------------------------------------------------------------------------------------------------------------
@@ -279,20 +309,35 @@ def _tanh_argument(x: Any) -> Any:
     return (TANH_SCALE * TANH_CUBE * (x * x) + TANH_SCALE) * x
 
 
+@threads.by_elements
+def _gate(x: Array, approximate: str) -> Array:
+    """The share of ``x`` that GELU lets through: the normal distribution's, or its approximation."""
+    t = np.asarray(_tanh_argument(x) if approximate == "tanh" else x * ROOT_HALF)
+    t = np.tanh(t, out=t) if approximate == "tanh" else np.asarray(F.erf(t))
+    t += 1
+    t *= 0.5
+    return t
+
+
 @kernel("gelu")
-def _gelu(self: Array, approximate: str) -> Any:
+def _gelu(self: Array, approximate: str) -> Array:
     x = wide(self)
-    if approximate == "tanh":
-        t = np.asarray(_tanh_argument(x))
-        np.tanh(t, out=t)
-        t += 1
-        t *= 0.5
-        t *= x
-        return t
-    return 0.5 * x * (1 + F.erf(x * ROOT_HALF))
+    gate = _gate(x, approximate)
+    return np.multiply(gate, x, out=gate)
 
 
-def _gelu_gradient(g: Any, self: Any, approximate: str) -> Any:
+@keeping("gelu", "gate")
+def _gelu_keeping(self: Array, approximate: str) -> tuple[Array, tuple[Array | None]]:
+    """To find the gate again takes up to five times as long as the rest of the gradient."""
+    if self.dtype == np.float16:
+        return _gelu(self, approximate), (None,)
+    gate = _gate(self, approximate)
+    return gate * self, (gate,)
+
+
+def _gelu_gradient(g: Any, self: Any, gate: Any, approximate: str) -> Any:
+    if gate is not None:
+        return _gelu_slope(g, self, gate, approximate)
     if approximate == "none":
         return g * (0.5 * (1 + F.erf(self * ROOT_HALF)) + self * (DENSITY * F.exp(-0.5 * (self * self))))
     # u = c * (x + k * x ** 3), so that x times its slope, c * (x + 3 * k * x ** 3), is 3 * u - 2 * c * x.
@@ -301,9 +346,30 @@ def _gelu_gradient(g: Any, self: Any, approximate: str) -> Any:
     return g * (((1 - t * t) * (3 * u - 2 * TANH_SCALE * self) + (1 + t)) * 0.5)
 
 
+@threads.by_elements
+def _gelu_slope(g: Array, x: Array, gate: Array, approximate: str) -> Array:
+    """The gradient by the gate: ``gate + x * density(x)``, and ``gate * (1 + (1 - gate) * 2 * x * u'(x))`` with u as above."""
+    slope = np.asarray(x * x)
+    if approximate == "none":
+        slope *= -0.5
+        np.exp(slope, out=slope)
+        slope *= DENSITY
+        slope *= x
+        slope += gate
+    else:
+        slope *= 6 * TANH_SCALE * TANH_CUBE
+        slope += 2 * TANH_SCALE
+        slope *= x
+        slope *= 1 - gate
+        slope += 1
+        slope *= gate
+    return np.multiply(slope, g, out=slope) if slope.shape == g.shape else slope * g
+
+
 derivative("gelu", self=_gelu_gradient)
 
 
+@threads.by_elements
 def _silu(self: Array) -> Any:
     return self * F.sigmoid(self)
 
@@ -311,6 +377,7 @@ def _silu(self: Array) -> Any:
 kernel("silu", _silu, ufunc=_silu)
 
 
+@threads.by_elements
 def _silu_gradient(g: Any, self: Any) -> Any:
     s = F.sigmoid(self)
     return g * F.conjugate(s * (1 + self * (1 - s)))
@@ -320,6 +387,7 @@ derivative("silu", self=_silu_gradient)
 
 
 @kernel("softplus")
+@threads.by_elements
 def _softplus(self: Array, beta: Any, threshold: Any) -> Any:
     x = wide(self)
     scaled = x * beta
@@ -333,6 +401,7 @@ derivative(
 
 
 @kernel("logsigmoid")
+@threads.by_elements
 def _logsigmoid(self: Array) -> Any:
     x = wide(self)
     return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
