@@ -134,7 +134,10 @@ class BatchedWalk(Walk):
             return None
         return values_of(self.level, found) if isinstance(found, AbstractTensor) else found
 
-    def _run_plain(self, node: Node, gradients: list[Any]) -> None:
+    def _run_arrays(self) -> None:
+        self._drain(self._visit_rows)
+
+    def _visit_rows(self, node: Node, gradients: list[Any]) -> None:
         asked = node.retained is not None or (self.needed is not None and node.number in self.wanted_nodes)
         if asked and not self._note(node, gradients):
             return

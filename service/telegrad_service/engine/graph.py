@@ -7,7 +7,7 @@ import itertools
 import math
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import numpy as np
@@ -253,7 +253,8 @@ class Walk:
         self.home = home
         self.retain_graph = retain_graph
         self.create_graph = create_graph
-        self.pending: dict[int, tuple[Node, list[Any], list[bool]]] = {}
+        # By number: a node, the gradient that arrived, whether its buffer is the walk's own; lists of both for several outputs.
+        self.pending: dict[int, list[Any]] = {}
         self.heap: list[int] = []
         self.leaves: dict[int, list[Any]] = {}  # by id: the leaf, the sum so far, whether its buffer is the walk's own
         self.captured: dict[int, Any] = {}
@@ -312,15 +313,10 @@ class Walk:
         mode = modes.set_mode(self.create_graph)
         token = quiet.enter()
         try:
-            heap, pending = self.heap, self.pending
             if self.create_graph:
-                while heap:
-                    node, gradients, _ = pending.pop(-heapq.heappop(heap))
-                    self._visit(node, gradients)
+                self._drain(self._visit)
             else:
-                while heap:
-                    node, gradients, _ = pending.pop(-heapq.heappop(heap))
-                    self._run_plain(node, gradients)
+                self._run_arrays()
             self._finish(accumulate)
         finally:
             quiet.leave(token)
@@ -350,88 +346,111 @@ class Walk:
         leaves = self.wanted_leaves
         return any(t.number in needed if isinstance(t, Node) else id(t) in leaves for t in node.edges)
 
-    def _run_plain(self, node: Node, gradients: list[Any]) -> None:  # noqa: C901, PLR0912 - calls would cost what it saves
+    def _drain(self, visit: Callable[[Node, list[Any]], None]) -> None:
+        """Call ``visit`` with every node that is due, and the gradients of its outputs."""
+        heap, pending = self.heap, self.pending
+        while heap:
+            node, gradients, _ = pending.pop(-heapq.heappop(heap))
+            visit(node, [gradients] if node.others is None else gradients)
+
+    def _run_arrays(self) -> None:  # noqa: C901, PLR0912, PLR0915 - calls would cost what it saves
         """``_visit`` for arrays, and on from there, for as long as the next node is the only one due.
 
         Most nodes of most walks have one output and pass a gradient of the very shape and type that the next one expects;
         a chain of such nodes needs neither the heap nor the table of what is pending.
         """
-        heap, pending, retain_graph, needed = self.heap, self.pending, self.retain_graph, self.needed
-        if node.others is not None:
-            self._visit(node, gradients)
-            return
-        g: Any = gradients.pop()  # nobody else holds it then, and its memory is free as soon as it has served
-        while True:
-            plan, saved = node.plan, node.saved
-            if saved is None or node.retained is not None or (needed is not None and node.number in self.wanted_nodes):
-                self._visit(node, [g])
-                return
-            guards = node.guards
-            if guards and (guards[0][0] != guards[1] or len(guards) > 2):
-                self._check_guards(node)
-            edges = node.edges
-            only = plan.only
-            if only is not None:
-                g = only(g, *saved)
-                if plan.saves and not retain_graph:
-                    node.saved = None
-                follower: Any = edges[0]
-                if follower.__class__ is not Node and follower.__class__ is not CustomNode:
-                    if g is not None:
-                        self._reach_leaf(follower, g)
-                    return
-                if needed is not None and follower.number not in needed:
-                    return
-                if not (
-                    g.__class__ is np.ndarray
-                    and follower.others is None
-                    and g.shape == follower.shape
-                    and g.dtype is follower.dtype
-                ):
-                    if g is not None:
-                        self._reach(follower, node.indexes[0], g)
-                    return
-            else:
-                follower = None
-                following: Any = None
-                values = plan.differentiate(g, saved)
-                del g
-                for edge, value in zip(plan.targets, values, strict=True):
-                    if edge < 0 or value is None:
-                        continue
-                    target: Any = edges[edge]
+        heap, pending, leaves = self.heap, self.pending, self.leaves
+        retain_graph, needed = self.retain_graph, self.needed
+        array_type, add, push = np.ndarray, np.add, heapq.heappush
+        g: Any
+        while heap:
+            node, g, _ = pending.pop(-heapq.heappop(heap))  # nobody else holds g then: its memory is free as soon as it has served
+            if node.others is not None:
+                self._visit(node, g)
+                continue
+            while True:
+                plan, saved = node.plan, node.saved
+                if saved is None or node.retained is not None or (needed is not None and node.number in self.wanted_nodes):
+                    self._visit(node, [g])
+                    break
+                guards = node.guards
+                if guards and (guards[0][0] != guards[1] or len(guards) > 2):
+                    self._check_guards(node)
+                edges = node.edges
+                only = plan.only
+                follower: Any = None
+                if only is not None:
+                    g = only(g, *saved)
+                    if plan.saves and not retain_graph:
+                        node.saved = None
+                    if g is None:
+                        break
+                    target: Any = edges[0]
                     if target.__class__ is not Node and target.__class__ is not CustomNode:
-                        self._reach_leaf(target, value)
-                    elif needed is None or target.number in needed:
-                        if (
-                            follower is None
-                            and value.__class__ is np.ndarray
-                            and target.others is None
-                            and value.shape == target.shape
-                            and value.dtype is target.dtype
-                        ):
-                            follower, following = target, value
-                            continue
-                        if target is follower:  # x * x
-                            self._reach(target, 0, following)
-                            follower = None
-                        self._reach(target, node.indexes[edge], value)
-                del values
-                if plan.saves and not retain_graph:
-                    node.saved = None
-                if follower is None:
-                    return
-                g = following
-                del following
-            number = follower.number
-            if heap and number <= -heap[0]:
-                if number in pending:
-                    self._reach(follower, 0, g)
+                        self._reach_leaf(target, g)
+                        break
+                    if needed is not None and target.number not in needed:
+                        break
+                    if (
+                        g.__class__ is not array_type
+                        or target.others is not None
+                        or g.shape != target.shape
+                        or g.dtype is not target.dtype
+                    ):
+                        self._reach(target, node.indexes[0], g)
+                        break
+                    follower = target
                 else:
-                    pending[number] = (follower, [g], [False])
-                    heapq.heappush(heap, -number)
-                return
-            node = follower
+                    following: Any = None
+                    values = plan.differentiate(g, saved)
+                    del g
+                    for edge, value in zip(plan.targets, values):  # noqa: B905 - as many of both; strict costs 60 ns a node
+                        if edge < 0 or value is None:
+                            continue
+                        target = edges[edge]
+                        if target.__class__ is not Node and target.__class__ is not CustomNode:
+                            reached = leaves.get(id(target))
+                            if (
+                                reached is not None
+                                and reached[2]
+                                and value.__class__ is array_type
+                                and value.shape == (before := reached[1]).shape
+                                and value.dtype is before.dtype
+                            ):
+                                add(before, value, before)
+                            else:
+                                self._reach_leaf(target, value)
+                        elif needed is None or target.number in needed:
+                            if (
+                                value.__class__ is array_type
+                                and follower is None
+                                and target.others is None
+                                and value.shape == target.shape
+                                and value.dtype is target.dtype
+                            ):
+                                follower, following = target, value
+                                continue
+                            if target is follower:  # x * x
+                                self._reach(target, 0, following)
+                                follower = None
+                            self._reach(target, node.indexes[edge], value)
+                    del values
+                    if plan.saves and not retain_graph:
+                        node.saved = None
+                    if follower is None:
+                        break
+                    g = following
+                    del following
+                number = follower.number
+                if heap and number <= -heap[0]:
+                    entry = pending.get(number)
+                    if entry is None:
+                        pending[number] = [follower, g, False]
+                        push(heap, -number)
+                    else:
+                        entry[1], entry[2] = self._add(entry[1], g, entry[2])
+                    break
+                node = follower
 
     def _visit(self, node: Node, gradients: list[Any]) -> None:
         asked = node.retained is not None or (self.needed is not None and node.number in self.wanted_nodes)
@@ -499,48 +518,41 @@ class Walk:
     def _reach(self, node: Node, index: int, gradient: Any) -> None:
         others = node.others
         shape, dtype = (node.shape, node.dtype) if index == 0 or others is None else others[index - 1]
-        fresh = gradient.__class__ is Part
-        if fresh:
-            reached = self.pending.get(node.number)
-            if reached is not None and reached[1][index] is not None:
-                self._add_part(reached[1], reached[2], index, gradient)
-                return
-        if self.create_graph or gradient.__class__ is not np.ndarray or gradient.shape != shape or gradient.dtype is not dtype:
-            gradient = self._fit(gradient, shape, dtype)
         number = node.number
         entry = self.pending.get(number)
         if entry is None:
             if others is None:
-                self.pending[number] = (node, [gradient], [fresh])
+                entry = self.pending[number] = [node, None, False]
             else:
                 count = 1 + len(others)
-                gradients: list[Any] = [None] * count
-                gradients[index] = gradient
-                owns = [False] * count
-                owns[index] = fresh
-                self.pending[number] = (node, gradients, owns)
+                entry = self.pending[number] = [node, [None] * count, [False] * count]
             heapq.heappush(self.heap, -number)
-            return
-        _, gradients, owned = entry
-        before = gradients[index]
-        if before is None:
-            gradients[index], owned[index] = gradient, fresh
+        if others is None:
+            gradients, owned, index = entry, entry, 1
+            flag = 2
         else:
-            gradients[index], owned[index] = self._add(before, gradient, owned[index])
-
-    @staticmethod
-    def _add_part(gradients: list[Any], owned: list[bool], index: int, part: Part) -> None:
-        """Add a part to what has arrived, in the walk's own buffer: a copy if it has none yet."""
-        if not owned[index]:
-            gradients[index], owned[index] = gradients[index].copy(), True
-        part.add_to(gradients[index])
+            gradients, owned = entry[1], entry[2]
+            flag = index
+        before = gradients[index]
+        fresh = gradient.__class__ is Part
+        if fresh and before is not None:
+            if not owned[flag]:
+                gradients[index], owned[flag] = before.copy(), True
+            gradient.add_to(gradients[index])
+            return
+        if self.create_graph or gradient.__class__ is not np.ndarray or gradient.shape != shape or gradient.dtype is not dtype:
+            gradient = self._fit(gradient, shape, dtype)
+        if before is None:
+            gradients[index], owned[flag] = gradient, fresh
+        else:
+            gradients[index], owned[flag] = self._add(before, gradient, owned[flag])
 
     def _add(self, before: Any, gradient: Any, owned: bool) -> tuple[Any, bool]:
         """The sum, and whether its buffer is the walk's own (then the next sum goes into it)."""
         if self.create_graph:
             return before + gradient, False
         if owned:
-            np.add(before, gradient, out=before)
+            np.add(before, gradient, before)
             return before, True
         return np.asarray(before + gradient), True
 
@@ -562,7 +574,7 @@ class Walk:
             self.leaves[key] = [leaf, gradient, fresh]
         elif reached[2]:
             before = reached[1]
-            np.add(before, gradient, out=before)
+            np.add(before, gradient, before)
         else:
             reached[1], reached[2] = self._add(reached[1], gradient, False)
 
