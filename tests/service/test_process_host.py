@@ -62,7 +62,7 @@ async def opened(host: ProcessHost) -> str:
 
 async def batch(host: ProcessHost, session: str, *commands: dict[str, Any]) -> dict[str, Any]:
     answer = await host.do(session, Work("batch", body=json.dumps({"commands": commands}).encode()))
-    value: dict[str, Any] = json.loads(b"".join(answer.pieces))
+    value: dict[str, Any] = json.loads(await answer.whole())
     return value
 
 
@@ -153,7 +153,7 @@ def test_arrays_go_there_and_back_bit_for_bit():
         arguments = {"reference": "x", "data": True, "encoding": "json"}
         answer = await host.do(session, Work("read", arguments=arguments, media_type=codec.BYTES_MEDIA_TYPE))
 
-        assert b"".join(answer.pieces) == given.tobytes()
+        assert await answer.whole() == given.tobytes()
 
     run(scenario)
 

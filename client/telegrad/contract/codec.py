@@ -348,13 +348,17 @@ class SafetensorsReader:
         metadata: the header's metadata.
     """
 
-    def __init__(self, *, max_bytes: int, max_depth: int = 64, check: Any = None) -> None:
-        """Prepare to read at most ``max_bytes`` in all; ``check(layout)`` gets {name: (dtype, shape)}."""
+    def __init__(self, *, max_bytes: int, max_depth: int = 64, check: Any = None, allocate: Any = np.empty) -> None:
+        """Prepare to read at most ``max_bytes`` in all.
+
+        ``check(layout)`` gets {name: (dtype, shape)}, ``allocate(shape, dtype)`` gives the memory of an array.
+        """
         self.arrays: dict[str, Array] = {}
         self.metadata: dict[str, str] = {}
         self._max_bytes = max_bytes
         self._max_depth = max_depth
         self._check = check
+        self._allocate_array = allocate
         self._head = bytearray()
         self._header_bytes: int | None = None
         self._targets: list[memoryview] = []
@@ -451,7 +455,7 @@ class SafetensorsReader:
             self._check(layout)
         for begin, end, name in spans:
             dtype, shape = layout[name]
-            array = np.empty(shape, dtype)
+            array = self._allocate_array(shape, dtype)
             self.arrays[name] = array
             if end > begin:
                 self._targets.append(array.reshape(-1).view(np.uint8).data)

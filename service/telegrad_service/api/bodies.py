@@ -16,9 +16,11 @@ from telegrad.contract.errors import RequestError
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import check_sizes
 from telegrad_service.api import negotiation
+from telegrad_service.hosts.base import Host
 from telegrad_service.hosts.npy import NpyReader
 
 Array = npt.NDArray[Any]
+Allocate = Callable[["tuple[int, ...]", "np.dtype[Any]"], Array]
 Layout = Mapping[str, "tuple[np.dtype[Any], tuple[int, ...]]"]
 
 _SMALL_BYTES: Final = 64 * 1024
@@ -88,12 +90,14 @@ class BytesReader:
 
     header_done = True
 
-    def __init__(self, name: str, dtype: str, shape: tuple[int, ...], check: Callable[[Layout], None]) -> None:
+    def __init__(
+        self, name: str, dtype: str, shape: tuple[int, ...], check: Callable[[Layout], None], allocate: Allocate = np.empty
+    ) -> None:
         """Allocate the array; ``check`` may refuse it before."""
         kind = dtypes.as_dtype(dtype).numpy
         check({name: (kind, shape)})
         self._name = name
-        self._array: Array = np.empty(shape, kind)
+        self._array: Array = allocate(shape, kind)
         self._target = codec.array_bytes(self._array)
         self._filled = 0
 
@@ -138,11 +142,20 @@ async def arrays(request: Request, limits: Limits, reader: Reader) -> dict[str, 
     return reader.finish() if total <= _SMALL_BYTES else await asyncio.to_thread(reader.finish)
 
 
-def safetensors_reader(limits: Limits) -> codec.SafetensorsReader:
+def safetensors_reader(host: Host) -> codec.SafetensorsReader:
     """A reader of safetensors bodies within the limits."""
-    return codec.SafetensorsReader(max_bytes=limits.max_body_bytes, max_depth=limits.max_json_depth, check=layout_check(limits))
+    limits = host.limits
+    return codec.SafetensorsReader(
+        max_bytes=limits.max_body_bytes, max_depth=limits.max_json_depth, check=layout_check(limits), allocate=host.allocate
+    )
 
 
-def npy_reader(limits: Limits, name: str) -> NpyReader:
+def npy_reader(host: Host, name: str) -> NpyReader:
     """A reader of ``.npy`` bodies within the limits."""
-    return NpyReader(name=name, max_bytes=limits.max_body_bytes, check=layout_check(limits))
+    limits = host.limits
+    return NpyReader(name=name, max_bytes=limits.max_body_bytes, check=layout_check(limits), allocate=host.allocate)
+
+
+def bytes_reader(host: Host, name: str, dtype: str, shape: tuple[int, ...]) -> BytesReader:
+    """A reader of raw bytes within the limits."""
+    return BytesReader(name, dtype, shape, layout_check(host.limits), host.allocate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -19,7 +20,10 @@ from telegrad_service.access.principal import Principal
 from telegrad_service.api import bodies, negotiation
 from telegrad_service.api.endpoint import Endpoint
 from telegrad_service.hosts.base import Answer, Array, Host, Work
+from telegrad_service.hosts.streams import StalledError, Stream
 from telegrad_service.session.watch import Watch
+
+log = logging.getLogger("telegrad.service")
 
 REQUEST_ID_KEY: Final = "telegrad.request_id"
 """Where the middleware leaves the request's id in the ASGI scope."""
@@ -136,6 +140,7 @@ class AnswerResponse(Response):
         self.background = None
         self.body = b""
         self._pieces = answer.pieces
+        self._stream = answer.stream
         self._nbytes = answer.nbytes
         self.raw_headers = []
         if answer.status != 204:
@@ -150,6 +155,9 @@ class AnswerResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """See the ASGI specification."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if self._stream is not None:
+            await self._pass_on(self._stream, send)
+            return
         if self._nbytes <= _PIECE_BYTES:
             await send({"type": "http.response.body", "body": b"".join(self._pieces), "more_body": False})
             return
@@ -159,6 +167,17 @@ class AnswerResponse(Response):
                 part = bytes(view[start : start + _PIECE_BYTES])
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _pass_on(self, stream: Stream, send: Send) -> None:
+        """Send what arrives. Where the rest will not come the answer is left unfinished, and the server closes the connection."""
+        try:
+            async for piece in stream:
+                await send({"type": "http.response.body", "body": bytes(piece), "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except StalledError:
+            log.warning("an answer of %d bytes was cut: it was not taken in time, or its session ended", self._nbytes)
+        finally:
+            stream.drop()
 
 
 def json_response(value: Any, *, status: int = 200) -> Response:

@@ -110,7 +110,7 @@ class _Stream(Response):
             news = self._following.news()
             if news is not None:
                 await _send(send, event("progress", codec.dump_json(news)))
-            await _send(send, _end(self._following.answer, scope.get(REQUEST_ID_KEY, "")), last=True)
+            await _send(send, await _end(self._following.answer, scope.get(REQUEST_ID_KEY, "")), last=True)
         finally:
             hung_up.cancel()
             watch.stop("the client hung up")  # no matter where it has ended
@@ -125,11 +125,11 @@ async def _send(send: Send, body: bytes, *, last: bool = False) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": not last})
 
 
-def _end(answer: asyncio.Future[Answer], request_id: str) -> bytes:
+async def _end(answer: asyncio.Future[Answer], request_id: str) -> bytes:
     error = answer.exception()
     if error is None:
         found = answer.result()
-        return event("problem" if found.status >= 400 else "result", b"".join(found.pieces))
+        return event("problem" if found.status >= 400 else "result", await found.whole())
     if not isinstance(error, TelegradError):
         error = fault(error, request_id)
     problem: Mapping[str, Any] = {**error.problem(), "request_id": request_id}

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from telegrad.contract.codec import JSON_MEDIA_TYPE
 from telegrad.contract.limits import Limits
+from telegrad_service.hosts.streams import Stream
 from telegrad_service.session.watch import Watch
 
 Array = npt.NDArray[Any]
@@ -43,21 +45,36 @@ class Answer(NamedTuple):
     """What came of it, ready to be sent.
 
     Attributes:
-        pieces: the body, in pieces that nobody changes any more.
+        pieces: the body, in pieces. What a session made may be its own memory, which its next work may change; what a host gives
+            out nobody changes any more.
         media_type: of the body; None where there is none.
         status: HTTP status.
         created: name of the one thing that was made, for its address.
+        stream: the body in place of ``pieces``, where it is large and still on its way.
+        stream_bytes: how long that is.
     """
 
     pieces: tuple[bytes | memoryview, ...] = ()
     media_type: str | None = None
     status: int = 200
     created: str | None = None
+    stream: Stream | None = None
+    stream_bytes: int = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of the body."""
-        return sum(len(piece) for piece in self.pieces)
+        return sum(len(piece) for piece in self.pieces) + self.stream_bytes
+
+    def owned(self) -> Answer:
+        """The same in memory of its own."""
+        return self._replace(pieces=tuple([p if isinstance(p, bytes) else memoryview(bytearray(p)) for p in self.pieces]))
+
+    async def whole(self) -> bytes:
+        """The body as one. Raises StalledError where it will not come."""
+        if self.stream is None:
+            return b"".join(self.pieces)
+        return b"".join([piece async for piece in self.stream])
 
 
 class Resident(NamedTuple):
@@ -95,6 +112,10 @@ class Host(ABC):
 
     limits: Limits
     state: State
+
+    def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Memory for an array that will be part of some work. Raises MemoryError."""
+        return np.empty(shape, dtype)
 
     @abstractmethod
     async def start(self) -> None:

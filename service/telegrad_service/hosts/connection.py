@@ -1,4 +1,4 @@
-"""The server's end of the connection to a session's process: one request at a time, large bodies in memory allocated once."""
+"""The server's end of the connection to a session's process: one request at a time, large bodies in pieces."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from telegrad.contract.errors import TelegradError
-from telegrad_service.hosts import frames
-from telegrad_service.hosts.base import Answer
+from telegrad_service.hosts import frames, shared
+from telegrad_service.hosts.base import Answer, Work
+from telegrad_service.hosts.streams import Stream
 from telegrad_service.session.watch import News, Watch
 
 _SCRATCH_BYTES: Final = 64 * 1024
+_STREAM_BYTES: Final = 2**20
+"""An answer that is longer is passed on while it arrives."""
+
 _PIECE_BYTES: Final = 2**20
 """Large bodies are handed to the socket in pieces of this size, the next one when there is room."""
 
@@ -24,7 +28,12 @@ class WorkerGone(Exception):  # noqa: N818 - a signal between connection and hos
 class Connection(asyncio.BufferedProtocol):
     """Sends frames and receives their answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, end: socket.socket, stall_seconds: float) -> None:
+        """Talk over our end of a socket pair; who takes nothing of a large answer for so long gets no more of it."""
+        self._end = end
+        self._shares = shared.can_share(end)
+        self._stall_seconds = stall_seconds
+        self._stream: Stream | None = None
         self._scratch = bytearray(_SCRATCH_BYTES)
         self._pending = bytearray()
         self._header: bytes | None = None
@@ -38,23 +47,29 @@ class Connection(asyncio.BufferedProtocol):
         self.closed = False
 
     @classmethod
-    async def over(cls, end: socket.socket) -> Connection:
+    async def over(cls, end: socket.socket, stall_seconds: float) -> Connection:
         """A connection over our end of a socket pair."""
-        _, protocol = await asyncio.get_running_loop().create_connection(cls, sock=end)
+        _, protocol = await asyncio.get_running_loop().create_connection(lambda: cls(end, stall_seconds), sock=end)
         return protocol
 
+    async def idle(self) -> None:
+        """Wait until the last answer has been received to its end."""
+        if self._stream is not None:
+            await self._stream.done.wait()
+
     async def ask(
-        self, pieces: Sequence[frames.Piece], watch: Watch | None = None, hear: Callable[[News], object] | None = None
+        self, work: Work, watch: Watch | None = None, hear: Callable[[News], object] | None = None
     ) -> Answer | TelegradError | frames.Fault:
-        """Send a request and wait for what comes of it; pass on the wish to stop that ``watch`` has, and let ``hear`` hear the news
-        meanwhile. Raises WorkerGone.
+        """Send a request, on an ``idle`` connection, and wait for what comes of it.
+
+        Passes on the wish to stop that ``watch`` has, and lets ``hear`` hear the news meanwhile. Raises WorkerGone.
         """
         transport = self._transport
         if transport is None or self.closed:
             raise WorkerGone
         answer: asyncio.Future[Answer | TelegradError | frames.Fault] = asyncio.get_running_loop().create_future()
         self._answer, self._hear = answer, hear
-        for piece in pieces:
+        for piece in self._begin(transport, work):
             view = memoryview(piece)
             for start in range(0, len(view), _PIECE_BYTES):
                 await self._room.wait()
@@ -69,6 +84,21 @@ class Connection(asyncio.BufferedProtocol):
             return await answer
         finally:
             watch.never_mind()
+
+    def _begin(self, transport: asyncio.WriteTransport, work: Work) -> Sequence[frames.Piece]:
+        """Send the head of a request together with the descriptors of its arrays; what is left to send."""
+        large = {}
+        if self._shares and work.buffers and not transport.get_write_buffer_size():
+            found = {name: shared.descriptor_of(array) for name, array in work.buffers.items()}
+            large = dict([(n, d) for n, d in found.items() if d is not None][: shared.MAX_DESCRIPTORS])
+        if not large:
+            return frames.work_frame(work)
+        first, *rest = frames.work_frame(work, list(large))
+        try:
+            sent = socket.send_fds(self._end, [first], list(large.values()))
+        except BlockingIOError:  # no room for the head, where nothing waited: send all of it
+            return frames.work_frame(work)
+        return [memoryview(first)[sent:], *rest]
 
     def close(self) -> None:
         """Hang up: the process ends when it has nothing to do."""
@@ -93,17 +123,24 @@ class Connection(asyncio.BufferedProtocol):
         """See asyncio.BaseProtocol."""
         self.closed = True
         self._room.set()
+        if self._stream is not None:
+            self._stream.broken()
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(WorkerGone())
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """See asyncio.BufferedProtocol: the rest of a long body arrives in its place."""
+        if self._stream is not None and not self._stream.done.is_set():
+            return self._stream.room()
         if self._header is not None:
             return memoryview(self._body)[self._filled :]
         return memoryview(self._scratch)
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio.BufferedProtocol."""
+        if self._stream is not None and not self._stream.done.is_set():
+            self._stream.arrived(nbytes)
+            return
         if self._header is not None:
             self._filled += nbytes
             self._finish_if_whole()
@@ -121,6 +158,9 @@ class Connection(asyncio.BufferedProtocol):
                     self._hear(news)
                 del self._pending[:begin]
                 continue
+            if body_bytes > _STREAM_BYTES:
+                self._begin_stream(header, body_bytes, memoryview(self._pending)[begin:])
+                return
             self._header = header
             self._body = bytearray(body_bytes)
             rest = len(self._pending) - begin
@@ -128,6 +168,19 @@ class Connection(asyncio.BufferedProtocol):
             self._filled = rest
             self._pending = bytearray()
             self._finish_if_whole()
+
+    def _begin_stream(self, header: bytes, nbytes: int, first: memoryview) -> None:
+        """The answer has begun, and is given out before it is here."""
+        transport = cast("asyncio.ReadTransport", self._transport)
+        stream = self._stream = Stream(nbytes, transport.pause_reading, transport.resume_reading, self._stall_seconds)
+        if len(first):  # less than a piece: it came with the head
+            stream.room()[: len(first)] = first
+            stream.arrived(len(first))
+        self._pending = bytearray()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(frames.read_answer(header, bytearray(), stream, nbytes))
+        else:
+            stream.drop()
 
     def _finish_if_whole(self) -> None:
         if self._filled < len(self._body):

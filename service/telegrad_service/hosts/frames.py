@@ -1,17 +1,19 @@
 """What passes between the server and a session's process: frames of a JSON header and raw bytes, nothing that could run.
 
 A frame is ``<IQ`` (bytes of the header, bytes of the body), the header as JSON, and the body: the request's JSON text and its
-arrays one after the other, or the answer's. Arrays are received straight into memory allocated once.
+arrays one after the other, or the answer's. Arrays are received straight into memory allocated once, or come as descriptors
+(``shared``).
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import select
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -19,7 +21,9 @@ import numpy as np
 
 from telegrad.contract import codec, errors
 from telegrad.contract.errors import InternalError, LimitError, TelegradError
+from telegrad_service.hosts import shared
 from telegrad_service.hosts.base import Answer, Array, Work
+from telegrad_service.hosts.streams import Stream
 from telegrad_service.session.watch import News
 
 Piece: TypeAlias = "bytes | memoryview"
@@ -48,13 +52,14 @@ def frame(header: dict[str, Any], body: Sequence[Piece] = ()) -> list[Piece]:
     return [b"".join([head, *body])] if size <= _JOIN_BYTES else [head, *body]
 
 
-def work_frame(work: Work) -> list[Piece]:
-    """A request as a frame. Its arguments are JSON values."""
+def work_frame(work: Work, beside: Sequence[str] = ()) -> list[Piece]:
+    """A request as a frame. Its arguments are JSON values. The arrays named in ``beside`` come as descriptors, in that order."""
     layout: list[Any] = []
     parts: list[Piece] = [work.body]
     for name, array in work.buffers.items():
-        layout.append((name, array.dtype.str, array.shape))
-        parts.append(codec.array_bytes(array))
+        layout.append((name, array.dtype.str, array.shape, name in beside))
+        if name not in beside:
+            parts.append(codec.array_bytes(array))
     header = {
         "verb": work.verb,
         "arguments": dict(work.arguments),
@@ -62,6 +67,7 @@ def work_frame(work: Work) -> list[Piece]:
         "request_id": work.request_id,
         "body": len(work.body),
         "buffers": layout,
+        "beside": list(beside),
     }
     return frame(header, parts)
 
@@ -100,7 +106,9 @@ def read_news(header: bytes) -> News | None:
     return found
 
 
-def read_answer(header: bytes, body: bytearray) -> Answer | TelegradError | Fault:
+def read_answer(
+    header: bytes, body: bytearray, stream: Stream | None = None, stream_bytes: int = 0
+) -> Answer | TelegradError | Fault:
     """What a frame from the session's process says."""
     value: dict[str, Any] = json.loads(header)
     if "fault" in value:
@@ -108,7 +116,7 @@ def read_answer(header: bytes, body: bytearray) -> Answer | TelegradError | Faul
     if "problem" in value:
         return errors.from_problem(value["problem"])
     pieces = (memoryview(body),) if body else ()
-    return Answer(pieces, value["media_type"], value["status"], value["created"])
+    return Answer(pieces, value["media_type"], value["status"], value["created"], stream, stream_bytes)
 
 
 # In the session's process, which does one thing at a time: plain blocking calls. --------------------------------------------------
@@ -142,14 +150,24 @@ def _skip(connection: socket.socket, nbytes: int) -> None:
         nbytes -= got
 
 
-def _receive_header(connection: socket.socket) -> tuple[dict[str, Any], int] | None:
-    """The header of the next frame and the bytes of its body; None where the server has closed the connection."""
+def _receive_header(connection: socket.socket) -> tuple[dict[str, Any], int, list[int]] | None:
+    """The header of the next frame, the bytes of its body, and the descriptors that came with it; None where the server has closed
+    the connection.
+    """
     head = bytearray(HEAD.size)
-    if not _fill(connection, memoryview(head)):
+    descriptors: list[int] = []
+    got = 0
+    if shared.can_share(connection):
+        first, descriptors, _, _ = socket.recv_fds(connection, HEAD.size, shared.MAX_DESCRIPTORS)
+        got = len(first)
+        head[:got] = first
+        if not got:
+            return None
+    if not _fill(connection, memoryview(head)[got:]):
         return None
     header_bytes, body_bytes = HEAD.unpack(head)
     text = bytearray(header_bytes)
-    return (json.loads(text), body_bytes) if _fill(connection, memoryview(text)) else None
+    return (json.loads(text), body_bytes, descriptors) if _fill(connection, memoryview(text)) else None
 
 
 def receive_stop(connection: socket.socket) -> str | None:
@@ -169,20 +187,34 @@ def receive_work(connection: socket.socket) -> Work | None:
         received = _receive_header(connection)
         if received is None:
             return None
-        header, body_bytes = received
+        header, body_bytes, descriptors = received
         if "stop" not in header:  # one that came when there was nothing to stop any more
             break
-    layout = [(name, np.dtype(dtype), tuple(shape)) for name, dtype, shape in header["buffers"]]
-    listed = header["body"] + sum(math.prod(shape) * dtype.itemsize for _, dtype, shape in layout)
+    try:
+        return _receive_rest(connection, header, body_bytes, dict(zip(header["beside"], descriptors, strict=True)))
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _receive_rest(
+    connection: socket.socket, header: dict[str, Any], body_bytes: int, descriptors: Mapping[str, int]
+) -> Work | None:
+    layout = [(name, np.dtype(dtype), tuple(shape), beside) for name, dtype, shape, beside in header["buffers"]]
+    listed = header["body"] + sum(math.prod(shape) * dtype.itemsize for _, dtype, shape, beside in layout if not beside)
     if listed != body_bytes:
         raise InternalError(f"a frame says {body_bytes:,} bytes and lists {listed:,}")
     try:
         body = bytearray(header["body"])
-        buffers: dict[str, Array] = {name: np.empty(shape, dtype) for name, dtype, shape in layout}
+        buffers: dict[str, Array] = {
+            name: shared.adopt(descriptors[name], shape, dtype) if beside else np.empty(shape, dtype)
+            for name, dtype, shape, beside in layout
+        }
     except MemoryError:
         _skip(connection, body_bytes)
         raise LimitError("the session's process has not enough memory for this request; release tensors, or send less") from None
-    for view in (memoryview(body), *(codec.array_bytes(array) for array in buffers.values())):
+    sent = [codec.array_bytes(buffers[name]) for name, _, _, beside in layout if not beside]
+    for view in (memoryview(body), *sent):
         if not _fill(connection, view):
             return None
     return Work(header["verb"], bytes(body), header["arguments"], buffers, header["media_type"], header["request_id"])

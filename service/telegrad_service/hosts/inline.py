@@ -44,7 +44,8 @@ class InlineHost(QueueingHost[Session]):
         return Session(place.id, self.limits, created=place.created)
 
     async def _perform(self, resident: Session, work: Work, watch: Watch | None) -> Answer:
-        return await self._compute(lambda: verbs.do(resident, work, watch))
+        # The session goes on while the answer is sent.
+        return await self._compute(lambda: verbs.do(resident, work, watch).owned())
 
     async def _vacate(self, resident: Session) -> None:
         await self._compute(resident.close)

@@ -39,11 +39,14 @@ class NpyReader:
     ``check`` sees ``{name: (dtype, shape)}`` after the header and before the allocation, and may raise.
     """
 
-    def __init__(self, *, name: str, max_bytes: int, check: Check) -> None:
+    def __init__(
+        self, *, name: str, max_bytes: int, check: Check, allocate: Callable[[tuple[int, ...], np.dtype[Any]], Array] = np.empty
+    ) -> None:
         """Prepare to read at most ``max_bytes`` in all."""
         self._name = name
         self._max_bytes = max_bytes
         self._check = check
+        self._allocate_array = allocate
         self._head = bytearray()
         self._stage = "version"
         self._start = 0
@@ -106,7 +109,7 @@ class NpyReader:
         total = len(self._head) + math.prod(shape) * dtype.itemsize
         codec.check_body_bytes(total, self._max_bytes)
         self._check({self._name: (dtype.newbyteorder("="), shape)})
-        self._array = np.empty(shape[::-1] if self._fortran else shape, dtype)
+        self._array = self._allocate_array(shape[::-1] if self._fortran else shape, dtype)
         if self._array.size:
             self._target = self._array.reshape(-1).view(np.uint8).data
 

@@ -10,12 +10,14 @@ import asyncio
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 from telegrad.contract.errors import DeadlineError, InternalError, NotFoundError, SessionLostError, TelegradError
 from telegrad.contract.limits import Limits
-from telegrad_service.hosts import frames
-from telegrad_service.hosts.base import Answer, Census, Work
+from telegrad_service.hosts import shared
+from telegrad_service.hosts.base import Answer, Array, Census, Work
 from telegrad_service.hosts.connection import Connection, WorkerGone
 from telegrad_service.hosts.nursery import CAN_FORK, Forking, Nursery, Spawning
 from telegrad_service.hosts.queueing import Place, QueueingHost
@@ -95,11 +97,16 @@ class ProcessHost(QueueingHost[Worker]):
 
     async def _settle(self, place: Place[Worker]) -> Worker:
         pid, end = await self._nursery.make(place.id, place.created)
-        worker = Worker(place.id, pid, await Connection.over(end))
+        worker = Worker(place.id, pid, await Connection.over(end, self._request_seconds))
         self._workers[pid] = worker
         return worker
 
+    def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """See ``Host.allocate``."""
+        return shared.allocate(shape, dtype)
+
     async def _perform(self, resident: Worker, work: Work, watch: Watch | None) -> Answer:
+        await resident.connection.idle()  # a large answer may still be on its way to somebody
         call_later = asyncio.get_running_loop().call_later
         deadline = call_later(self._request_seconds, self._overdue, resident)
 
@@ -111,7 +118,7 @@ class ProcessHost(QueueingHost[Worker]):
                 watch.tell(news)
 
         try:
-            found = await resident.connection.ask(frames.work_frame(work), watch, hear)
+            found = await resident.connection.ask(work, watch, hear)
         except WorkerGone:
             raise self._lose(resident) from None
         finally:
@@ -124,6 +131,7 @@ class ProcessHost(QueueingHost[Worker]):
         raise InternalError("telegrad failed by a fault of its own; the server's log tells more under this request_id")
 
     async def _vacate(self, resident: Worker) -> None:
+        await resident.connection.idle()
         self._let_go(resident)
 
     def _abandon(self, resident: Worker, *, busy: bool) -> None:

@@ -65,6 +65,9 @@ Names = MutableMapping[str, Tensor]
 
 GRAD_SUFFIX: Final = ".grad"
 
+_WITHOUT_WRITES: Final = (Create, Read, Release, Seed)
+"""Commands that never write into a tensor that is there."""
+
 _NO_SCOPE: Final = contextlib.nullcontext()
 
 # Memory that an answer takes while it is made: a number as a Python object and as text, a description, the list of a run.
@@ -108,11 +111,14 @@ class Ran(NamedTuple):
 
 @dataclass(slots=True)
 class _Context:
-    """What one command works with: the names in scope, the arrays that came with the request, those that go out again."""
+    """What one command works with: the names in scope, the arrays that came with the request, those that go out again, and whether
+    the request will write into none of them any more, so that these need be no copies.
+    """
 
     names: Names
     buffers: Mapping[str, np.ndarray[Any, Any]]
     out: dict[str, np.ndarray[Any, Any]]
+    settled: bool = False
 
 
 class Session:
@@ -163,21 +169,27 @@ class Session:
         """Do one command.
 
         Returns:
-            its result (None for commands without one) and the arrays that a ``buffer`` read put out.
+            its result (None for commands without one) and the array that a ``buffer`` read put out: the session's own, which shows
+            what it holds until its next command.
 
         Raises:
             TelegradError: and nothing has changed.
         """
-        context = _Context(self.names, buffers or {}, {})
+        context = _Context(self.names, buffers or {}, {}, settled=True)
         self._answer_bytes = 0
         return self._do(command, context), context.out
 
     def batch(self, commands: Sequence[Command], buffers: Mapping[str, np.ndarray[Any, Any]] | None = None) -> BatchAnswer:
-        """Do commands in order until one fails; what came before it stands."""
+        """Do commands in order until one fails; what came before it stands.
+
+        The arrays in the answer may be the session's own: they show what it holds until its next command.
+        """
         context = _Context(self.names, buffers or {}, {})
         self._answer_bytes = 0
         results: list[dict[str, Any]] = []
+        settled_from = next((i + 1 for i in range(len(commands) - 1, -1, -1) if not isinstance(commands[i], _WITHOUT_WRITES)), 0)
         for index, command in enumerate(commands):
+            context.settled = index >= settled_from
             try:
                 result = self._do(command, context)
             except TelegradError as error:
@@ -423,7 +435,7 @@ class Session:
             self._answer(array.nbytes)
             name = str(len(context.out))
             # A later command of the batch may write into the tensor: the answer must show it as it is now.
-            context.out[name] = array.copy()
+            context.out[name] = array if context.settled else array.copy()
             result["buffer"] = name
         return result
 

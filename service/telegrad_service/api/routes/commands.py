@@ -25,7 +25,7 @@ async def _batch(call: Call) -> Response:
     call.require_session()
     if call.content_type() == JSON:
         return await _do_batch(call, await call.json(), {})
-    reader = bodies.safetensors_reader(call.limits)
+    reader = bodies.safetensors_reader(call.host)
     buffers = await bodies.arrays(call.request, call.limits, reader)
     message = reader.metadata.get(MESSAGE_KEY)
     if message is None:

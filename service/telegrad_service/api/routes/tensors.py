@@ -39,16 +39,16 @@ async def _create(call: Call) -> Response:
     arguments: dict[str, Any] = {"requires_grad": query["requires_grad"]}
     if media_type == SAFETENSORS_MEDIA_TYPE:
         _refuse_query(call, {"id", "dtype", "shape"}, "a safetensors body says these of each of its arrays")
-        reader: bodies.Reader = bodies.safetensors_reader(call.limits)
+        reader: bodies.Reader = bodies.safetensors_reader(call.host)
         found = await bodies.arrays(call.request, call.limits, reader)
         return await call.do("create_many", arguments=arguments, buffers=found)
     if media_type == NPY_MEDIA_TYPE:
         _refuse_query(call, {"dtype", "shape"}, "an .npy body says these itself")
-        reader = bodies.npy_reader(call.limits, "array")
+        reader = bodies.npy_reader(call.host, "array")
     elif query["dtype"] is None or query["shape"] is None:
         raise ArgumentTypeError("raw bytes need the query parameters 'dtype' and 'shape'")
     else:
-        reader = bodies.BytesReader("array", query["dtype"], query["shape"], bodies.layout_check(call.limits))
+        reader = bodies.bytes_reader(call.host, "array", query["dtype"], query["shape"])
     found = await bodies.arrays(call.request, call.limits, reader)
     return await call.do("create", arguments={"id": query["id"], **arguments}, buffers=found)
 
