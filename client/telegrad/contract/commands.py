@@ -174,12 +174,15 @@ class Read:
         tensor: the tensor.
         what: ``value`` (with the description) or ``description`` alone; of ``x.grad``, null if there is no gradient.
         encoding: how values travel: ``json`` nested lists, ``base64``, or ``buffer`` in a safetensors answer.
+        index: the part to read: integers, slices, null for a new dimension and ``"..."``, as in the parameter of ``getitem``; the
+            answer's ``shape`` is that of the part. Null reads all of it.
     """
 
     command: ClassVar[str] = "read"
     tensor: str
     what: str = "value"
     encoding: str = "json"
+    index: tuple[Any, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -468,6 +471,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "tensor": _REFERENCE_KIND,
         "what": _kind({"enum": ["value", "description"]}, _one_of("value", "description")),
         "encoding": _kind({"enum": ["json", "base64", "buffer"]}, _one_of("json", "base64", "buffer")),
+        "index": kinds.optional(kinds.INDEX),
     },
     "release": {"tensors": _REFERENCE_LIST},
     "seed": {"seed": kinds.INT},

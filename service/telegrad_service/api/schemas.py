@@ -321,13 +321,14 @@ def components() -> dict[str, Schema]:
             {
                 "index": {**_INTEGER, "description": "the command's position"},
                 "tensor": _nullable(reference("Tensor")),
+                "shape": {**_list(_INTEGER), "description": "of the part that was read, where the read has an index"},
                 **_DATA,
                 "present": _list(_BOOLEAN),
                 "outputs": _list(_nullable(_STRING)),
                 "results": _list({}),
                 "runs": {**_INTEGER, "description": "of a program: how many there were"},
             },
-            optional=("tensor", "data", "base64", "buffer", "present", "outputs", "results", "runs"),
+            optional=("tensor", "shape", "data", "base64", "buffer", "present", "outputs", "results", "runs"),
         ),
         "BatchAnswer": _object({"applied": _INTEGER, "results": _list(reference("Result"))}),
         "ProgramFields": _object(

@@ -161,7 +161,8 @@ def _read(session: Session, work: Work) -> Answer:
     else:
         encoding = work.arguments["encoding"]
     what = "value" if with_data else "description"
-    result, arrays = session.apply(decode_fields(Read, {"tensor": reference, "what": what, "encoding": encoding}))
+    fields = {"tensor": reference, "what": what, "encoding": encoding, "index": work.arguments.get("index")}
+    result, arrays = session.apply(decode_fields(Read, fields))
     if result is None or result["tensor"] is None:
         raise NotFoundError("that tensor has no gradient; run backward first")
     if media_type == codec.JSON_MEDIA_TYPE:

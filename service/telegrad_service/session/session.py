@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from telegrad.contract import codec, compositions, modes
+from telegrad.contract import codec, compositions, indexing, modes
 from telegrad.contract.callbacks import names_bound
 from telegrad.contract.commands import (
     ABSENT,
@@ -44,6 +44,7 @@ from telegrad.contract.errors import (
     ShapeError,
     TelegradError,
 )
+from telegrad.contract.kinds import TensorSlot
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.literal import array_of
 from telegrad.contract.ops import Spec
@@ -414,8 +415,13 @@ class Session:
         self._answer(_DESCRIPTION_BYTES)
         result: dict[str, Any] = {"tensor": describe(command.tensor, tensor)}
         if command.what == "description":
+            if command.index is not None:
+                raise ArgumentValueError("a description is of the whole tensor: leave out the index")
             return result
         array = tensor.array
+        if command.index is not None:
+            array = _part(array, command.index)
+            result["shape"] = list(array.shape)
         if command.encoding == "json":
             if array.size > self.limits.max_json_elements:
                 raise refuse(
@@ -700,6 +706,16 @@ class Session:
         self.closed = True
         self.names.clear()
         self.programs.clear()
+
+
+def _part(array: np.ndarray[Any, Any], index: tuple[Any, ...]) -> np.ndarray[Any, Any]:
+    """The part that an index selects, in the same memory. Raises what indexing a tensor raises."""
+    if any(isinstance(item, (bool, TensorSlot)) for item in index):
+        raise ArgumentValueError(
+            "a read selects by integers, slices, null and '...'; for masks and tensors apply getitem and read its result"
+        )
+    part: np.ndarray[Any, Any] = array[(*indexing.resolve(array.shape, index, ()).basic, ...)]
+    return part
 
 
 def describe(name: str, tensor: Tensor) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from telegrad.contract.codec import BYTES_MEDIA_TYPE, NPY_MEDIA_TYPE, SAFETENSORS_MEDIA_TYPE
 from telegrad.contract.commands import NAME_SCHEMA
-from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
 from telegrad_service.api import bodies
 from telegrad_service.api.call import Call
 from telegrad_service.api.endpoint import (
@@ -64,7 +65,13 @@ async def _list(call: Call) -> Response:
 
 
 async def _read(call: Call, suffix: str = "") -> Response:
-    arguments = {"reference": call.reference + suffix, "data": call.query["data"], "encoding": call.query["encoding"]}
+    query = call.query
+    arguments = {
+        "reference": call.reference + suffix,
+        "data": query["data"],
+        "encoding": query["encoding"],
+        "index": query["index"],
+    }
     return await call.do("read", arguments=arguments)
 
 
@@ -86,7 +93,37 @@ _ENCODING: Final = Query(
     one_of("json", "base64"),
     "json",
 )
-_READING: Final = (boolean("data", "false leaves out the data: a description alone (JSON only)", default=True), _ENCODING)
+
+
+def _index(text: str) -> list[Any]:
+    """The items of an index, as the command has them."""
+    if len(text) > _MAX_INDEX_CHARACTERS or not re.fullmatch(_INDEX_PATTERN, text):
+        raise ArgumentValueError("must be integers, slices such as 0:10 or ::2, and ..., joined by commas, such as 0:10,...,-1")
+    return [_index_item(item) for item in text.split(",")]
+
+
+def _index_item(text: str) -> Any:
+    if text == "...":
+        return text
+    if ":" not in text:
+        return int(text)
+    bounds = [int(bound) if bound else None for bound in text.split(":")]
+    return {"slice": [*bounds, None][:3]}
+
+
+_NUMBER: Final = "-?[0-9]{1,18}"
+_ITEM: Final = rf"(\.\.\.|{_NUMBER}|({_NUMBER})?:({_NUMBER})?(:({_NUMBER})?)?)"
+_INDEX_PATTERN: Final = f"^{_ITEM}(,{_ITEM})*$"
+_MAX_INDEX_CHARACTERS: Final = 1024
+_INDEX: Final = Query(
+    "index",
+    "the part to read, as between Python's brackets: integers, slices such as 0:10 or ::2, and ..., joined by commas; `shape` in a "
+    "JSON answer is that of the part",
+    {"type": "string", "pattern": _INDEX_PATTERN, "maxLength": _MAX_INDEX_CHARACTERS, "examples": ["0:10", "...,-1"]},
+    _index,
+    None,
+)
+_READING: Final = (boolean("data", "false leaves out the data: a description alone (JSON only)", default=True), _ENCODING, _INDEX)
 _READ: Final = {
     200: {
         JSON: reference("TensorValue"),
