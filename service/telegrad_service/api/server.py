@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import logging
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -24,6 +25,7 @@ from telegrad.contract import codec
 from telegrad.contract.errors import ConfigurationError, RequestError
 from telegrad_service import process
 from telegrad_service.api.app import create_app
+from telegrad_service.api.gathering import Gathering
 from telegrad_service.api.observe import JsonFormatter, TextFormatter
 from telegrad_service.hosts.base import Host
 from telegrad_service.hosts.process import ProcessHost
@@ -42,6 +44,16 @@ class Protocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """See asyncio.Protocol."""
+        self._gathering = Gathering(transport, self.loop)
+        super().connection_made(cast("asyncio.Transport", self._gathering))
+
+    def eof_received(self) -> None:
+        """See asyncio.Protocol: the connection closes now, with what it has been given."""
+        self._gathering.flush()
+        super().eof_received()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
