@@ -4,6 +4,7 @@ against 4 under the same load.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import statistics
 import time
@@ -45,9 +46,10 @@ def memory_bytes(root: int) -> int:
     while todo:
         pid = todo.pop()
         todo += children.get(pid, [])
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += 1024 * int(line.split()[1])
+        with contextlib.suppress(OSError):  # it may have ended meanwhile
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += 1024 * int(line.split()[1])
     return total
 
 
