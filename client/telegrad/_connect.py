@@ -27,6 +27,7 @@ def connect(
     retries: int = _defaults.RETRIES,
     api_key: str | None = None,
     headers: Mapping[str, str] | None = None,
+    compression: str | None = None,
     transport: httpx2.BaseTransport | None = None,
 ) -> RemoteSession:
     """A session on the server at ``url``; use it as a context manager, which closes it at the end.
@@ -43,6 +44,7 @@ def connect(
         api_key: sent as ``Authorization: Bearer``; None takes the environment variable ``TELEGRAD_API_KEY``, where it is set and
             ``headers`` has no authorisation.
         headers: sent with each request.
+        compression: ``"zstd"`` compresses requests, and asks for compressed answers: for slow networks, and data that has patterns.
         transport: an httpx2 transport to use instead of the default one: a proxy, an application in this process, a test double.
             Without one, a plain ``http://`` address is spoken to straight over a socket where httptools is installed
             (``telegrad[fast]``, part of ``telegrad[service]``), and any other address, or one behind a proxy, by httpx2.
@@ -57,7 +59,13 @@ def connect(
 
     _check(timeout_seconds, retries)
     return RemoteSession(
-        open_transport(url, timeout_seconds=timeout_seconds, headers=_authorised(headers, api_key), transport=transport),
+        open_transport(
+            url,
+            timeout_seconds=timeout_seconds,
+            headers=_authorised(headers, api_key),
+            transport=transport,
+            compress=_compresses(compression),
+        ),
         session=session,
         eager=eager,
         retries=Retries(retries),
@@ -72,6 +80,7 @@ def connect_async(
     retries: int = _defaults.RETRIES,
     api_key: str | None = None,
     headers: Mapping[str, str] | None = None,
+    compression: str | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> AsyncSession:
     """As ``connect``, for ``async with``: ops are plain calls, everything that waits for the server is awaited.
@@ -85,10 +94,29 @@ def connect_async(
 
     _check(timeout_seconds, retries)
     return AsyncSession(
-        AsyncHttpTransport(url, timeout_seconds=timeout_seconds, headers=_authorised(headers, api_key), transport=transport),
+        AsyncHttpTransport(
+            url,
+            timeout_seconds=timeout_seconds,
+            headers=_authorised(headers, api_key),
+            transport=transport,
+            compress=_compresses(compression),
+        ),
         session=session,
         retries=Retries(retries),
     )
+
+
+def _compresses(given: str | None) -> bool:
+    """Whether to compress. Raises ArgumentValueError for what is unknown, or not installed."""
+    if given is None:
+        return False
+    from telegrad.contract import compression
+
+    if given != compression.ZSTD:
+        raise ArgumentValueError('compression must be "zstd" or None')
+    if not compression.is_available():
+        raise ArgumentValueError("compression by zstd needs `pip install 'telegrad[zstd]'`")
+    return True
 
 
 def _authorised(headers: Mapping[str, str] | None, api_key: str | None) -> dict[str, str]:

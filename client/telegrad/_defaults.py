@@ -49,6 +49,9 @@ SEND_PIECE_BYTES: Final = 2**20
 RECEIVE_PIECE_BYTES: Final = 2**18
 """Most that is received at once where it cannot go straight into an array: the size of the server's own reads."""
 
+COMPRESS_BYTES: Final = 1024
+"""Shorter bodies are sent as they are where compression is asked for: a packet is a packet."""
+
 MAX_ERROR_BYTES: Final = 2**20
 """Longest error document that is read; the rest of a longer one is left unread."""
 

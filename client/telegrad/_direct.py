@@ -11,15 +11,16 @@ import re
 import socket
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import SplitResult, urlsplit
 
 import httptools
 
 from telegrad import _defaults
-from telegrad._transport import NotSent, Request, Response, Sink, failed, not_reached, pieces, timed_out
+from telegrad._transport import NotSent, Request, Response, Sink, failed, is_to_be_compressed, not_reached, pieces, timed_out
 from telegrad._version import __version__
+from telegrad.contract import compression
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -126,15 +127,18 @@ class _Answer:
 class DirectTransport:
     """See ``Transport``. Connections are kept alive; one that the server closed meanwhile is noticed before anything is sent."""
 
-    def __init__(self, url: str, *, timeout_seconds: float, headers: Mapping[str, str] | None) -> None:
+    def __init__(self, url: str, *, timeout_seconds: float, headers: Mapping[str, str] | None, compress: bool = False) -> None:
         """See ``telegrad.connect``. ``serves`` must hold."""
         parts = urlsplit(url)
         self._url = url
         self._address = (parts.hostname or "", parts.port or 80)
         self._prefix = parts.path
         self._timeout_seconds = timeout_seconds
+        self._compress = compress
         shown = {"host": parts.netloc, "user-agent": f"telegrad/{__version__}"}
         shown.update({name.lower(): value for name, value in (headers or {}).items()})
+        if compress:
+            shown["accept-encoding"] = compression.ZSTD
         self._accept_given = "accept" in shown
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in shown.items())
         self._idle: list[_Connection] = []
@@ -186,17 +190,22 @@ class DirectTransport:
         if not self._accept_given:
             lines.append(f"accept: {request.accept}\r\n")
         size = sum(len(piece) for piece in request.body)
-        if request.body:
+        compressed = is_to_be_compressed(request, self._compress)
+        if compressed:
+            lines.append(
+                f"content-type: {request.media_type}\r\ncontent-encoding: {compression.ZSTD}\r\ntransfer-encoding: chunked\r\n"
+            )
+        elif request.body:
             lines.append(f"content-type: {request.media_type}\r\ncontent-length: {size}\r\n")
         elif request.method != "GET":
             lines.append("content-length: 0\r\n")
         head = "".join([*lines, "\r\n"]).encode("latin-1")
-        if size <= _defaults.SEND_PIECE_BYTES:
+        if size <= _defaults.SEND_PIECE_BYTES and not compressed:
             connection.sendall(b"".join([head, *request.body]))
             return
         try:
             connection.sendall(head)
-            for piece in pieces(request.body):
+            for piece in _chunks(request) if compressed else pieces(request.body):
                 connection.sendall(piece)
         except (BrokenPipeError, ConnectionResetError):
             return  # a server that refuses the body may have answered before it hung up: the answer tells why
@@ -219,6 +228,13 @@ class DirectTransport:
                 answer.complete = answer.wanted
             if answer.complete or not answer.wanted:
                 return answer
+
+
+def _chunks(request: Request) -> Iterator[bytes]:
+    """The body compressed, in chunks: how long it will be nobody knows."""
+    for piece in compression.compress(pieces(request.body)):
+        yield b"%x\r\n%b\r\n" % (len(piece), piece)
+    yield b"0\r\n\r\n"
 
 
 def _receive(connection: socket.socket, count: int, sink: Sink) -> bool:

@@ -15,7 +15,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from telegrad import _defaults
-from telegrad.contract import codec
+from telegrad.contract import codec, compression
 from telegrad.contract.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -170,9 +170,24 @@ class Sink:
             codec.SafetensorsReader(max_bytes=_defaults.MAX_ANSWER_BYTES) if media_type == codec.SAFETENSORS_MEDIA_TYPE else None
         )
         self._body = bytearray()
+        self._decompressor = compression.Decompressor() if headers.get("content-encoding") == compression.ZSTD else None
 
     def feed(self, piece: bytes) -> bool:
         """Take a piece; False when no more is wanted. Raises TransportError for a safetensors body that is none."""
+        if self._decompressor is None:
+            return self._take(piece)
+        with _read_right():
+            self._decompressor.feed(piece)
+        wanted = True
+        while wanted:
+            with _read_right():
+                made = self._decompressor.read(_defaults.RECEIVE_PIECE_BYTES)
+            if not made:
+                break
+            wanted = self._take(made)
+        return wanted
+
+    def _take(self, piece: bytes) -> bool:
         if self._reader is not None:
             with _read_right():
                 self._reader.feed(piece)
@@ -182,7 +197,7 @@ class Sink:
 
     def target(self) -> memoryview | None:
         """Where the next bytes of the body belong, for who can put them there himself (then ``advance``); None: ``feed`` them."""
-        return None if self._reader is None else self._reader.target()
+        return None if self._reader is None or self._decompressor is not None else self._reader.target()
 
     def advance(self, count: int) -> None:
         """So many bytes were put into ``target``."""
@@ -191,6 +206,9 @@ class Sink:
 
     def finish(self) -> Response:
         """The whole answer. Raises TransportError for a safetensors body that ended early."""
+        if self._decompressor is not None and self._status < 400:
+            with _read_right():
+                self._decompressor.finish()
         if self._reader is None:
             return Response(self._status, self._headers, bytes(self._body))
         with _read_right():
@@ -221,21 +239,36 @@ def _copied_pieces(body: Sequence[Piece]) -> Iterator[bytes]:
         yield bytes(piece)  # httpx2 takes nothing else
 
 
-async def _async_pieces(body: Sequence[Piece]) -> AsyncIterator[bytes]:
-    for piece in _copied_pieces(body):
+async def _async_pieces(body: Iterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in body:
         yield piece
 
 
-def _content(request: Request, headers: dict[str, str]) -> Sequence[Piece] | bytes | None:
+def _is_ours_to_read(headers: Mapping[str, str]) -> bool:
+    """Whether the answer has the coding that ``Sink`` reads; others are httpx2's."""
+    return headers.get("content-encoding") == compression.ZSTD
+
+
+def is_to_be_compressed(request: Request, compress: bool) -> bool:
+    """Whether the body is worth it, where compression was asked for."""
+    return compress and sum(len(p) for p in request.body) >= _defaults.COMPRESS_BYTES
+
+
+def _content(request: Request, headers: dict[str, str], compress: bool) -> Iterator[bytes] | bytes | None:
     """The body to send, joined where that is cheap; sets the headers that belong to it."""
+    if compress:
+        headers["accept-encoding"] = compression.ZSTD
     if not request.body:
         return None
     headers["content-type"] = request.media_type
     size = sum(len(p) for p in request.body)
+    if is_to_be_compressed(request, compress):
+        headers["content-encoding"] = compression.ZSTD
+        return compression.compress(pieces(request.body))
     if size <= _defaults.SEND_PIECE_BYTES:
         return b"".join(request.body)
     headers["content-length"] = str(size)
-    return request.body
+    return _copied_pieces(request.body)
 
 
 def check_url(url: str) -> str:
@@ -248,7 +281,12 @@ def check_url(url: str) -> str:
 
 
 def open_transport(
-    url: str, *, timeout_seconds: float, headers: Mapping[str, str] | None, transport: httpx2.BaseTransport | None
+    url: str,
+    *,
+    timeout_seconds: float,
+    headers: Mapping[str, str] | None,
+    transport: httpx2.BaseTransport | None,
+    compress: bool = False,
 ) -> Transport:
     """The transport for an address: straight over a socket where that does and httptools is installed, else httpx2."""
     url = check_url(url)
@@ -257,8 +295,8 @@ def open_transport(
             from telegrad import _direct
 
             if _direct.serves(url, headers or {}):
-                return _direct.DirectTransport(url, timeout_seconds=timeout_seconds, headers=headers)
-    return HttpTransport(url, timeout_seconds=timeout_seconds, headers=headers, transport=transport)
+                return _direct.DirectTransport(url, timeout_seconds=timeout_seconds, headers=headers, compress=compress)
+    return HttpTransport(url, timeout_seconds=timeout_seconds, headers=headers, transport=transport, compress=compress)
 
 
 class HttpTransport:
@@ -271,11 +309,13 @@ class HttpTransport:
         timeout_seconds: float,
         headers: Mapping[str, str] | None,
         transport: httpx2.BaseTransport | None,
+        compress: bool = False,
     ) -> None:
         """See ``telegrad.connect`` for the parameters."""
         import httpx2
 
         self._url = check_url(url)
+        self._compress = compress
         self._client = httpx2.Client(
             transport=transport,
             timeout=httpx2.Timeout(timeout_seconds, connect=min(_defaults.CONNECT_TIMEOUT_SECONDS, timeout_seconds)),
@@ -286,14 +326,13 @@ class HttpTransport:
     def send(self, request: Request) -> Response:
         """Send, and read the whole answer."""
         headers = {"accept": request.accept}
-        content = _content(request, headers)
-        sent = content if content is None or isinstance(content, bytes) else _copied_pieces(content)
+        content = _content(request, headers, self._compress)
         with (
             _translated(self._url),
-            self._client.stream(request.method, self._url + request.path, content=sent, headers=headers) as answer,
+            self._client.stream(request.method, self._url + request.path, content=content, headers=headers) as answer,
         ):
             sink = Sink(answer.status_code, answer.headers)
-            for piece in answer.iter_bytes():
+            for piece in answer.iter_raw() if _is_ours_to_read(answer.headers) else answer.iter_bytes():
                 if not sink.feed(piece):
                     break
             return sink.finish()
@@ -313,11 +352,13 @@ class AsyncHttpTransport:
         timeout_seconds: float,
         headers: Mapping[str, str] | None,
         transport: httpx2.AsyncBaseTransport | None,
+        compress: bool = False,
     ) -> None:
         """See ``telegrad.connect_async`` for the parameters."""
         import httpx2
 
         self._url = check_url(url)
+        self._compress = compress
         self._client = httpx2.AsyncClient(
             transport=transport,
             timeout=httpx2.Timeout(timeout_seconds, connect=min(_defaults.CONNECT_TIMEOUT_SECONDS, timeout_seconds)),
@@ -328,12 +369,12 @@ class AsyncHttpTransport:
     async def send(self, request: Request) -> Response:
         """Send, and read the whole answer."""
         headers = {"accept": request.accept}
-        content = _content(request, headers)
+        content = _content(request, headers, self._compress)
         sent = content if content is None or isinstance(content, bytes) else _async_pieces(content)
         with _translated(self._url):
             async with self._client.stream(request.method, self._url + request.path, content=sent, headers=headers) as answer:
                 sink = Sink(answer.status_code, answer.headers)
-                async for piece in answer.aiter_bytes():
+                async for piece in answer.aiter_raw() if _is_ours_to_read(answer.headers) else answer.aiter_bytes():
                     if not sink.feed(piece):
                         break
                 return sink.finish()

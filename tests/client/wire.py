@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 
@@ -41,7 +41,9 @@ class Wire(httpx2.BaseTransport):
         answer = None if self.fault is None else self.fault(request)
         if answer is None:
             answer = self._inner.handle_request(request)
-            self.answered_bytes = len(answer.content)
+            body = b"".join(cast("Iterable[bytes]", answer.stream))  # as it travels: compressed, perhaps
+            self.answered_bytes = len(body)
+            answer = httpx2.Response(answer.status_code, headers=answer.headers, stream=httpx2.ByteStream(body))
         return answer
 
     @property

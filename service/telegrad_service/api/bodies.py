@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from starlette.requests import Request
 
-from telegrad.contract import codec, dtypes
+from telegrad.contract import codec, compression, dtypes
 from telegrad.contract.errors import RequestError
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import check_sizes
@@ -25,6 +25,10 @@ Layout = Mapping[str, "tuple[np.dtype[Any], tuple[int, ...]]"]
 
 _SMALL_BYTES: Final = 64 * 1024
 """Headers and checks of bodies up to this size take less time than handing them to a thread."""
+
+
+_DECOMPRESSED_BYTES: Final = 2**20
+"""Most that is decompressed at once, however little it was before."""
 
 
 class DisconnectedError(Exception):
@@ -44,7 +48,30 @@ def _declared(request: Request, max_body_bytes: int) -> int | None:
 
 
 async def pieces(request: Request, max_body_bytes: int) -> AsyncIterator[bytes]:
-    """The body as it arrives. Raises PayloadTooLargeError as soon as it is known to be too large."""
+    """The body as it arrives, decompressed if need be. Raises PayloadTooLargeError as soon as it is known to be too large."""
+    arriving = _as_sent(request, max_body_bytes)
+    if not negotiation.is_compressed(request.scope["headers"]):
+        async for piece in arriving:
+            yield piece
+        return
+    decompressor = compression.Decompressor()
+    total = 0
+    async for piece in arriving:
+        decompressor.feed(piece)
+        while True:
+            if total < _SMALL_BYTES:
+                made = decompressor.read(_SMALL_BYTES)
+            else:
+                made = await asyncio.to_thread(decompressor.read, _DECOMPRESSED_BYTES)
+            if not made:
+                break
+            total += len(made)
+            codec.check_body_bytes(total, max_body_bytes)
+            yield made
+    decompressor.finish()
+
+
+async def _as_sent(request: Request, max_body_bytes: int) -> AsyncIterator[bytes]:
     declared = _declared(request, max_body_bytes)
     total = 0
     more = True

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from telegrad.contract.errors import TelegradError
 from telegrad_service.api.auth import Access
 from telegrad_service.api.call import ENDPOINT_KEY, PRINCIPAL_KEY, Call
+from telegrad_service.api.compressing import Compressing, is_wanted
 from telegrad_service.api.endpoint import Endpoint
 from telegrad_service.api.errors import error_response
 from telegrad_service.api.routes import ENDPOINTS
@@ -85,4 +86,4 @@ class Shortcut:
             response = await answer(endpoint, request)
         except TelegradError as error:
             response = error_response(request, error)
-        await response(scope, receive, send)
+        await response(scope, receive, Compressing(send) if is_wanted(scope["headers"]) else send)

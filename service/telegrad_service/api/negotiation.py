@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from telegrad.contract import compression
 from telegrad.contract.codec import JSON_MEDIA_TYPE
 from telegrad.contract.errors import (
     ArgumentTypeError,
@@ -33,11 +34,21 @@ def header(headers: Headers, name: bytes) -> str:
     return ",".join([str(value, "latin-1") for key, value in headers if key == name])
 
 
+def is_compressed(headers: Headers) -> bool:
+    """Whether the body is zstd. Raises UnsupportedMediaTypeError for other codings, and where zstd is not installed."""
+    coding = header(headers, b"content-encoding").strip().lower()
+    if coding in ("", "identity"):
+        return False
+    if coding != compression.ZSTD:
+        raise UnsupportedMediaTypeError("the body may be compressed by zstd, and by nothing else: leave out Content-Encoding")
+    if not compression.is_available():
+        raise UnsupportedMediaTypeError("this server has no zstd: send the body as it is, or install telegrad[zstd] there")
+    return True
+
+
 def content_type(headers: Headers, accepted: tuple[str, ...]) -> str:
-    """The media type of the body, one of ``accepted``. Raises UnsupportedMediaTypeError for others and for compressed bodies."""
-    encoding = header(headers, b"content-encoding").strip().lower()
-    if encoding not in ("", "identity"):
-        raise UnsupportedMediaTypeError("the body must not be compressed: leave out Content-Encoding")
+    """The media type of the body, one of ``accepted``. Raises UnsupportedMediaTypeError for others and for unknown codings."""
+    is_compressed(headers)
     given = [value for key, value in headers if key == b"content-type"]
     if len(given) != 1:
         raise UnsupportedMediaTypeError(f"the request needs one Content-Type: {', '.join(accepted)}")
@@ -68,8 +79,9 @@ def accept(headers: Headers, offers: tuple[str, ...]) -> str:
     return _remembered_best(given, offers) if len(given) <= _MAX_REMEMBERED_CHARACTERS else _best(given, offers)
 
 
-def _best(given: str, offers: tuple[str, ...]) -> str:
-    ranges: dict[str, float] = {}
+def qualities(given: str) -> dict[str, float]:
+    """What a header with preferences names, and how much each is liked, from 0 to 1."""
+    found: dict[str, float] = {}
     for part in given.split(","):
         name, *parameters = [p.strip() for p in part.split(";")]
         quality = 1.0
@@ -77,7 +89,12 @@ def _best(given: str, offers: tuple[str, ...]) -> str:
             key, _, value = parameter.partition("=")
             if key.strip().lower() == "q":
                 quality = float(value) if _QUALITY.fullmatch(value.strip()) else 0.0
-        ranges[name.lower()] = quality
+        found[name.lower()] = quality
+    return found
+
+
+def _best(given: str, offers: tuple[str, ...]) -> str:
+    ranges = qualities(given)
 
     def liking(offer: str) -> float:
         for name in (offer, offer.partition("/")[0] + "/*", "*/*"):
