@@ -25,8 +25,10 @@ from telegrad._recorder import Recorder
 from telegrad._retries import Retries
 from telegrad._transport import AsyncTransport, Procedure, run_async
 from telegrad.contract import tracing
-from telegrad.contract.dtypes import DType
-from telegrad.contract.errors import ArgumentTypeError, AutogradError, SessionError, ShapeError, TelegradError
+from telegrad.contract.datasets import content_name
+from telegrad.contract.dtypes import DType, DTypeLike, as_dtype
+from telegrad.contract.errors import ArgumentTypeError, AutogradError, NotFoundError, SessionError, ShapeError, TelegradError
+from telegrad.contract.literal import array_of
 from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import Shape
 from telegrad.contract.session import BaseSession, make_current, one_or_many, reset_current
@@ -310,6 +312,7 @@ class AsyncSession(CreationOps[AsyncTensor]):
         self._transport = transport
         self._sending = asyncio.Lock()
         self._background: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Future[Any] | None = None
         self._silence: asyncio.TimerHandle | None = None
         self._tokens: list[Token[BaseSession | None]] = []
 
@@ -397,11 +400,27 @@ class AsyncSession(CreationOps[AsyncTensor]):
 
         return RecordedPrograms(self._recorder)
 
+    def stop_run(self, run_id: str) -> None:
+        """Let runs of a program that are under way end after the one that they are in; nothing if they have ended."""
+        self._stopping = asyncio.ensure_future(self._transport.send(self._exchange.stop_run(run_id)))
+
     def resolve_grads(self, tensor: AsyncTensor) -> None:  # noqa: ARG002 - refused whatever it is
         """Refuse: a plain call cannot ask the server."""
         raise SessionError("whether this tensor has a gradient is known to the server only; `await tensor.grad` asks for it")
 
     # Asking ------------------------------------------------------------------------------------------------------------------
+
+    async def dataset(self, data: Any, dtype: DTypeLike | None = None) -> AsyncTensor:
+        """A tensor with ``data`` that stays as it is; uploaded only if the session lacks it. See ``BaseSession.dataset``."""
+        array = array_of(data, None if dtype is None else as_dtype(dtype))
+        name = content_name(array)
+        reply = await self.wait_for(self._recorder.read(name, "description"))
+        if isinstance(reply.error, NotFoundError):
+            _autograd.upload_data(self._recorder, name, array)
+            await self.flush()
+        else:
+            reply.take()
+        return cast(AsyncTensor, _autograd.data_set(self._recorder, name, array))
 
     async def tensor_by_name(self, name: str) -> AsyncTensor:
         """A handle to the tensor that has this name on the server. Raises NotFoundError if there is none."""

@@ -15,7 +15,7 @@ from telegrad._handle import Handle
 from telegrad._history import PRESENT, UNKNOWN, Described, Leaf, Node, Reach
 from telegrad._queue import Reply
 from telegrad.contract import checks, dtypes
-from telegrad.contract.commands import Backward, Create, Grad, Seed, Set, decode_fields
+from telegrad.contract.commands import Apply, Backward, Create, Grad, Seed, Set, decode_fields
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, LeafError, SessionError, SessionMismatchError
 from telegrad.contract.ops import Spec, returns_tuple
 from telegrad.contract.tensor.base import TensorBase
@@ -57,6 +57,18 @@ def create(home: Recorder, array: Any, requires_grad: bool) -> Any:
     if requires_grad:
         _start_requiring(made)
     home.record(Create(made._name, buffer=made._name, requires_grad=requires_grad), array=array, depth=3)
+    return made
+
+
+def upload_data(home: Recorder, name: str, array: Any) -> None:
+    """Record a data set, whose name is the hash of what it holds. It keeps it when all handles are gone."""
+    home.record(Create(name, buffer=name), array=array, depth=3)
+
+
+def data_set(home: Recorder, name: str, array: Any) -> Any:
+    """A handle of its own for the data set of that name, with the same memory."""
+    made = home.tensor_class(home, home.name(), Spec(array.shape, dtypes.from_numpy(array.dtype)), None)
+    home.record(Apply("detach", (name,), outputs=(made._name,)), depth=3)
     return made
 
 

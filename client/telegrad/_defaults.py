@@ -62,6 +62,12 @@ REMEMBERED_RULES: Final = 4096
 """Shape rules whose outcome is kept, by op, input shapes and parameters; a training step has some dozens. Beyond that all are
 forgotten and asked anew."""
 
+UPLOAD_BYTES: Final = 32 * 2**20
+"""Most bytes of arrays that one request of ``map`` carries: an eighth of the server's default body limit."""
+
+RUN_TIMES: Final = 100_000
+"""Most calls that one request of ``repeat`` or ``map`` asks for, a tenth of what a server permits by default."""
+
 TRACED_PROGRAMS: Final = 64
 """Programs that a traced function keeps a session; the oldest goes first. A training script has a few: one per batch shape."""
 

@@ -11,7 +11,7 @@ import re
 import socket
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import SplitResult, urlsplit
 
@@ -69,8 +69,9 @@ class _Connection(NamedTuple):
 class _Answer:
     """One answer as the parser tells it."""
 
-    def __init__(self) -> None:
+    def __init__(self, hear: Callable[[dict[str, Any]], object] | None) -> None:
         self.parser = httptools.HttpResponseParser(self)
+        self._hear = hear
         self.headers: dict[str, str] = {}
         self.sink: Sink | None = None
         self.taken = 0
@@ -98,7 +99,7 @@ class _Answer:
         status = self.parser.get_status_code()
         if status >= 200 and not self.surplus:  # what comes before 200 says only to wait
             self.keep_alive = self.parser.should_keep_alive()
-            self.sink = Sink(status, self.headers)
+            self.sink = Sink(status, self.headers, self._hear)
 
     def on_body(self, piece: bytes) -> None:
         if self.sink is not None and not self.surplus:
@@ -150,7 +151,7 @@ class DirectTransport:
         keep = False
         try:
             self._write(connection, request)
-            answer = self._read(connection)
+            answer = self._read(connection, request)
             keep = answer.complete and answer.keep_alive
             return cast(Sink, answer.sink).finish()
         except TimeoutError as error:
@@ -210,8 +211,8 @@ class DirectTransport:
         except (BrokenPipeError, ConnectionResetError):
             return  # a server that refuses the body may have answered before it hung up: the answer tells why
 
-    def _read(self, connection: socket.socket) -> _Answer:
-        answer = _Answer()
+    def _read(self, connection: socket.socket, request: Request) -> _Answer:
+        answer = _Answer(request.hear)
         while True:
             piece = connection.recv(_defaults.RECEIVE_PIECE_BYTES)
             if not piece:

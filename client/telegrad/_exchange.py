@@ -12,16 +12,18 @@ from urllib.parse import quote, urlencode
 
 from telegrad import _defaults
 from telegrad._history import UNKNOWN, Leaf, Node
-from telegrad._queue import Entry, Recorded, Taint, encode, place
+from telegrad._queue import Entry, Recorded, Taint, encode, outputs_of, place
 from telegrad._recorder import Recorder, dependent
 from telegrad._retries import Retries, error_of, member, parse, problem_of, send
 from telegrad._transport import NotSent, Procedure, Request, Response
 from telegrad.contract import codec
-from telegrad.contract.commands import Apply, Backward, Create, Grad, Read, Release
+from telegrad.contract.commands import Apply, Backward, Create, Grad, Read, Release, Run
 from telegrad.contract.errors import (
     ArgumentTypeError,
     ArgumentValueError,
+    DeadlineError,
     NotFoundError,
+    RunCancelledError,
     TelegradError,
     TransportError,
     UnavailableError,
@@ -106,6 +108,10 @@ class Exchange:
         """What a graph holds; see ``telegrad.summary``."""
         response = yield from self._get(f"graph/summary?{urlencode({'root': reference})}")
         return Summary.from_dict(parse(response))
+
+    def stop_run(self, run_id: str) -> Request:
+        """The request that stops a run."""
+        return Request("DELETE", f"{self._path(self._opened())}/runs/{run_id}", repeatable=True)
 
     def _get(self, what: str) -> Procedure[Response]:
         """Ask for something of the session, whatever form it comes in."""
@@ -276,11 +282,25 @@ class Exchange:
             _warn_of_node(entry.roots, error)
         if isinstance(entry, Recorded) and isinstance(entry.command, Release):
             return  # a name that somebody else took away: nothing the script could mind
+        if isinstance(entry, Recorded) and entry.many is not None and isinstance(error, (RunCancelledError, DeadlineError)):
+            self._stopped(entry, error)
+            return
         self._drop(entry, error, taint)
-        if isinstance(entry, Recorded) and entry.reply is not None and isinstance(entry.command, Read):
+        if isinstance(entry, Recorded) and entry.reply is not None and isinstance(entry.command, (Read, Run)):
             entry.reply.error = error
         else:
             errors.append(error)
+
+    def _stopped(self, entry: Recorded, error: TelegradError) -> None:
+        """Runs were stopped between two of them: what they change is as at their end, and there is nothing to give out."""
+        recorder = self.recorder
+        if not error.extra.get("run"):
+            self._drop(entry, error, Taint(recorder.failed, recorder.roots, recorder.gradients))
+        for name in outputs_of(entry):
+            recorder.failed.setdefault(name, error)
+        recorder.attention = True
+        if entry.reply is not None:
+            entry.reply.error = error
 
     def _without_dependents(self, entries: Sequence[Entry], taint: Taint) -> list[Entry]:
         kept: list[Entry] = []
@@ -352,10 +372,14 @@ def _request(path: str, batch: Sequence[Entry]) -> Request:
     binary = any(isinstance(e, Recorded) and isinstance(e.command, Read) and e.command.encoding == "buffer" for e in batch)
     accept = f"{codec.SAFETENSORS_MEDIA_TYPE}, {codec.PROBLEM_MEDIA_TYPE}" if binary else codec.JSON_MEDIA_TYPE
     message = {"commands": commands}
+    many = getattr(batch[-1], "many", None)
+    address, hear = f"{path}/batch", None
+    if many is not None:
+        address, hear, accept = f"{address}?run_id={many.run_id}", many.hear, codec.EVENTS_MEDIA_TYPE
     if arrays:
         body = list(codec.pack(arrays, message))
-        return Request("POST", f"{path}/batch", body, codec.SAFETENSORS_MEDIA_TYPE, accept)
-    return Request("POST", f"{path}/batch", [codec.dump_json(message)], accept=accept, repeatable=only_reads)
+        return Request("POST", address, body, codec.SAFETENSORS_MEDIA_TYPE, accept, hear=hear)
+    return Request("POST", address, [codec.dump_json(message)], accept=accept, repeatable=only_reads, hear=hear)
 
 
 def _answer(batch: Sequence[Entry], message: Any, arrays: Mapping[str, codec.Array]) -> None:
@@ -383,7 +407,8 @@ def _answer(batch: Sequence[Entry], message: Any, arrays: Mapping[str, codec.Arr
 def _cut(entries: Sequence[Entry]) -> int:
     """How many entries may go in one request.
 
-    A failure drops the values that were read before it, so no read may stand before a change and be repeated after it.
+    A failure drops the values that were read before it, so no read may stand before a change and be repeated after it. A run that
+    is followed goes alone: its answer is a stream of events, and who interrupts it loses nothing else.
     """
     read = False
     for position, entry in enumerate(entries):
@@ -393,6 +418,8 @@ def _cut(entries: Sequence[Entry]) -> int:
             read = True
         elif read:
             return position
+        elif entry.many is not None:
+            return position or 1
     return len(entries)
 
 

@@ -25,6 +25,7 @@ from telegrad.contract.transforms.trees import build, flatten
 from telegrad.contract.transforms.wrapper import Wrapped, running
 
 if TYPE_CHECKING:
+    from telegrad._progress import Progress
     from telegrad._trace import Tracing
     from telegrad._traced import Traced
 
@@ -179,6 +180,25 @@ class Prepared(NamedTuple):
             raise
         return self.returned(made)
 
+    def run_many(self, many: tracing.Many) -> tracing.Runs:
+        """Run the program many times; see ``Programs.run_many``."""
+        self.entry.runs += many.times
+        runs: tracing.Runs = self.session._programs.run_many(self.entry.traced, self.bound, many)
+        return runs
+
+    def is_steady(self) -> bool:
+        """Whether the trace also holds for the same call after this one, for all that the program does."""
+        traced, sources = self.entry.traced, self.entry.sources
+        if traced.epochs and any(source.had_gradient is not None for source in sources):
+            return False  # leaves that are not known may get gradients, and these may be among them
+        return all(change.keeps(sources[change.hole].had_gradient) for change in traced.changes)
+
+    def references(self) -> dict[int, str]:
+        """From the number of each returned leaf that is a tensor to what it is called in the program."""
+        traced = self.entry.traced
+        tables = {"output": traced.outputs, "input": traced.inputs}
+        return {i: tables[kind][value] for i, (kind, value) in enumerate(self.entry.results) if kind in tables}
+
     def returned(self, made: Sequence[Any]) -> Any:
         """What the function returns, from the tensors that the program gave out."""
         entry, bound = self.entry, self.bound
@@ -201,7 +221,7 @@ class Function(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the program of this call, traced first if need be."""
-        if self._inlined():
+        if self.is_inlined():
             return self._function(*args, **kwargs)
         if self._awaits:
             return cast(R, self._called(args, kwargs))
@@ -209,6 +229,70 @@ class Function(Generic[P, R]):
 
     async def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.prepare(args, kwargs).run()
+
+    def repeat(
+        self,
+        times: int,
+        /,
+        *args: Any,
+        progress: bool | Callable[[Progress], object] = False,
+        timeout_seconds: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call it ``times`` times with the same arguments, in one request where the session is remote.
+
+        What it changes carries over from call to call, as in a loop.
+
+        Args:
+            times: how many calls.
+            *args: of each call.
+            progress: True shows a bar (tqdm's where that is installed, else a line on a terminal); a function is called with a
+                ``Progress`` about ten times a second, and may ``cancel()``.
+            timeout_seconds: end after the call in which so many are over.
+            **kwargs: of each call.
+
+        Returns:
+            what a call returns, each tensor stacked over all calls: shape [times, ...], without history. To be awaited in an async
+            session.
+
+        Raises:
+            DeadlineError: time is over. What was done stands; ``error.extra["run"]`` says how many calls that was.
+            TelegradError: of the call that failed; what was done before stands.
+        """
+        return self._repeat(times, args, kwargs, progress, timeout_seconds)
+
+    def map(
+        self,
+        /,
+        *batches: Any,
+        progress: bool | Callable[[Progress], object] = False,
+        timeout_seconds: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call it with the first batch of each argument, then the second, ..., in few requests where the session is remote.
+
+        Args:
+            *batches: for each positional argument an array or tensor, whose rows are the batches; or an iterable of batches of one
+                shape (arrays, tensors, or tuples, lists and dicts of them), which is sent in pieces of bounded size.
+            progress: see ``repeat``.
+            timeout_seconds: see ``repeat``.
+            **kwargs: the same in each call.
+
+        Returns, raises: see ``repeat``; ShapeError too for batches that differ in shape or number.
+        """
+        return self._map((), batches, kwargs, progress, timeout_seconds)
+
+    def _repeat(self, times: int, args: tuple[Any, ...], kwargs: dict[str, Any], progress: Any, timeout_seconds: Any) -> Any:
+        from telegrad import _runs  # only where it is needed
+
+        return _runs.repeat(self, times, args, kwargs, _runs.Settings(progress, timeout_seconds))
+
+    def _map(
+        self, fixed: tuple[Any, ...], batches: tuple[Any, ...], kwargs: dict[str, Any], progress: Any, timeout_seconds: Any
+    ) -> Any:
+        from telegrad import _runs  # only where it is needed
+
+        return _runs.map_over(self, fixed, batches, kwargs, _runs.Settings(progress, timeout_seconds))
 
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
         """As a method: the function with its first argument."""
@@ -230,7 +314,7 @@ class Function(Generic[P, R]):
 
     # Preparing a call --------------------------------------------------------------------------------------------------------
 
-    def _inlined(self) -> bool:
+    def is_inlined(self) -> bool:
         """Whether the function is to be called as it is: within another trace, a transform, a hook or a block of a checkpoint."""
         if tracing.current_trace() is not None or running() or watching.current_packing() is not None:
             return True
@@ -255,15 +339,18 @@ class Function(Generic[P, R]):
         self._keep(table, arguments, entry)
         return Prepared(session, entry, bound)
 
+    def session_of(self, leaves: Sequence[Any]) -> Any:
+        """Where a call with these arguments runs."""
+        session: Any = next((x.session for x in leaves if tracing.has_twins(x)), None)
+        if session is None:
+            session = current_session() or (None if self._implied is None else self._implied())
+        return self._find_session() if session is None or session.closed else session
+
     def _take_apart(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         leaves, structure = flatten((args, kwargs))
         tensors: list[Any] = []
         numbers: dict[int, int] = {}
-        session: Any = next((x.session for x in leaves if tracing.has_twins(x)), None)
-        if session is None:
-            session = current_session() or (None if self._implied is None else self._implied())
-        if session is None or session.closed:
-            session = self._find_session()
+        session = self.session_of(leaves)
         programs = session._programs
         key: list[Any] = [structure]
         objects: list[tuple[str, Any]] = []
@@ -410,6 +497,14 @@ class Bound(Generic[P, R]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """See ``Function.__call__``."""
         return cast(Any, self.__func__)(self.__self__, *args, **kwargs)
+
+    def repeat(self, times: int, /, *args: Any, progress: Any = False, timeout_seconds: Any = None, **kwargs: Any) -> Any:
+        """See ``Function.repeat``."""
+        return self.__func__._repeat(times, (self.__self__, *args), kwargs, progress, timeout_seconds)
+
+    def map(self, /, *batches: Any, progress: Any = False, timeout_seconds: Any = None, **kwargs: Any) -> Any:
+        """See ``Function.map``."""
+        return self.__func__._map((self.__self__,), batches, kwargs, progress, timeout_seconds)
 
     def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
         """See ``Function.prepare``."""

@@ -28,6 +28,7 @@ from telegrad.contract.ops import find
 
 if TYPE_CHECKING:
     from telegrad._traced import Traced
+    from telegrad.contract.tracing import Many
 
 Applied: TypeAlias = "tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool, str | None, CodeType, int]"
 """An op that makes new tensors: op, inputs as on the wire, parameters, output names, grad mode, scope, and the place of the call. A
@@ -79,9 +80,10 @@ class Recorded:
         arrays: what creates in callbacks carry, by buffer.
         roots: of a backward in anomaly mode, the histories that it starts at.
         program: what a run runs.
+        many: of a run that is followed: how, and by which id it is stopped.
     """
 
-    __slots__ = ("applied", "array", "arrays", "code", "command", "instruction", "program", "reply", "roots", "touches")
+    __slots__ = ("applied", "array", "arrays", "code", "command", "instruction", "many", "program", "reply", "roots", "touches")
 
     def __init__(
         self,
@@ -96,6 +98,7 @@ class Recorded:
         arrays: Mapping[str, codec.Array] | None = None,
         roots: Sequence[Any] = (),
         program: Traced | None = None,
+        many: Many | None = None,
     ) -> None:
         self.command = command
         self.code = code
@@ -107,6 +110,7 @@ class Recorded:
         self.arrays = arrays
         self.roots = roots
         self.program = program
+        self.many = many
 
 
 Entry: TypeAlias = "Applied | Recorded"

@@ -43,6 +43,7 @@ from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, run
 if TYPE_CHECKING:
     from telegrad._handle import Handle
     from telegrad._traced import Traced
+    from telegrad.contract.tracing import Many
 
 _OURS: Final = str(Path(__file__).parent) + os.sep
 _files: dict[str, bool] = {}
@@ -415,6 +416,7 @@ class Recorder:
         roots: Sequence[Any] = (),
         reply: Reply | None = None,
         program: Traced | None = None,
+        many: Many | None = None,
         depth: int = 2,
     ) -> None:
         """Record a command.
@@ -427,12 +429,17 @@ class Recorder:
             roots: of a backward in anomaly mode, the histories that it starts at.
             reply: where its result goes.
             program: what a run runs.
+            many: of a run that is followed.
             depth: frames between the caller and this function, at least.
         """
         if array is not None:
             self.queued_bytes += array.nbytes
         place = users_place(depth)
-        self.put(Recorded(command, *place, touches=touches, array=array, arrays=arrays, roots=roots, reply=reply, program=program))
+        self.put(
+            Recorded(
+                command, *place, touches=touches, array=array, arrays=arrays, roots=roots, reply=reply, program=program, many=many
+            )
+        )
 
     def put(self, entry: Any) -> None:
         """Add to the queue."""

@@ -25,8 +25,9 @@ from telegrad._retries import Retries
 from telegrad._transport import Procedure, Transport, run
 from telegrad.contract import tracing
 from telegrad.contract.custom import Backward
+from telegrad.contract.datasets import content_name
 from telegrad.contract.dtypes import DType
-from telegrad.contract.errors import AutogradError, SessionError, TelegradError
+from telegrad.contract.errors import AutogradError, NotFoundError, SessionError, TelegradError
 from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import Shape, Spec
 from telegrad.contract.session import BaseSession, one_or_many
@@ -296,6 +297,16 @@ class RemoteSession(BaseSession):
         """Give a tensor a lasting name, by which other clients find it. The tensor keeps it when the handle is gone."""
         _autograd.give_name(self._recorder, tensor, name)
 
+    def _dataset(self, array: Any) -> Tensor:
+        name = content_name(array)
+        reply = self.wait_for(self._recorder.read(name, "description"))
+        if isinstance(reply.error, NotFoundError):
+            _autograd.upload_data(self._recorder, name, array)
+            self.flush()
+        else:
+            reply.take()
+        return cast(Tensor, _autograd.data_set(self._recorder, name, array))
+
     def tensor_by_name(self, name: str) -> Tensor:
         """A handle to the tensor that has this name on the server. Raises NotFoundError if there is none."""
         handle, reply = _autograd.find_name(self._recorder, name)
@@ -307,6 +318,10 @@ class RemoteSession(BaseSession):
         from telegrad._traced import RecordedPrograms  # only where functions are traced
 
         return RecordedPrograms(self._recorder)
+
+    def stop_run(self, run_id: str) -> None:
+        """Let runs of a program that are under way end after the one that they are in; nothing if they have ended."""
+        self._transport.send(self._exchange.stop_run(run_id))
 
     # Asking ------------------------------------------------------------------------------------------------------------------
 

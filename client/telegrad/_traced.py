@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from telegrad._handle import Handle
 from telegrad._history import PRESENT, UNKNOWN, Instance, Leaf, Node, RunNode
+from telegrad._queue import Reply
 from telegrad.contract.commands import Backward, Command, Run, decode_command, encode_command
+from telegrad.contract.errors import TelegradError
 from telegrad.contract.ops import Spec
 from telegrad.contract.programs import as_message, content_id
-from telegrad.contract.tracing import LEAF, RECORDED, VIEW, Programs
+from telegrad.contract.tracing import LEAF, RECORDED, VIEW, Many, Programs, Runs
 
 if TYPE_CHECKING:
     from telegrad._recorder import Recorder
@@ -83,6 +85,14 @@ class Change:
         elif isinstance(gradient, Handle):
             gradient = outputs.get(gradient._name, PRESENT)
         self.gradient: Any = gradient
+
+    def keeps(self, had_gradient: bool | None) -> bool:
+        """Whether a trace that held before the run holds after it, as far as this tensor goes; ``had_gradient``: see ``Source``."""
+        if self.history is not _SAME or self.spec is not _SAME:
+            return False
+        if had_gradient is None or self.gradient is _SAME:
+            return True
+        return self.gradient is not UNKNOWN and (self.gradient is not None) is had_gradient
 
     @property
     def anything(self) -> bool:
@@ -162,8 +172,8 @@ def _with_bases(twins: Sequence[Any]) -> list[Any]:
 # Running on a server ---------------------------------------------------------------------------------------------------------
 
 
-def record_run(home: Recorder, traced: Traced, bound: Sequence[Any]) -> list[Any]:
-    """Record a run: handles for what it gives out; and the tensors that it changes are known as they will be."""
+def record_run(home: Recorder, traced: Traced, bound: Sequence[Any], many: Many | None = None) -> RecordedRuns:
+    """Record a run, or many: handles for what the last one gives out; and the tensors that it changes are known as they will be."""
     for x in bound:
         if home.attention:
             home.check((x,))
@@ -191,15 +201,75 @@ def record_run(home: Recorder, traced: Traced, bound: Sequence[Any]) -> list[Any
             extra.base = at(output.base)
             extra.base_generation = extra.base.extra().generation
     touched = _apply_changes(home, traced, bound, made, run)
+    each: Mapping[int, Any] = {} if many is None else many.each
+    stacked = [] if many is None else [_stack(home, traced, bound, reference, many.times) for reference in many.collect]
     command = Run(
         traced.id,
-        inputs={hole: x._name for hole, x in zip(traced.inputs, bound, strict=True)},
+        inputs={hole: x._name for number, (hole, x) in enumerate(zip(traced.inputs, bound, strict=True)) if number not in each},
+        each={traced.inputs[number]: x._name for number, x in each.items()},
         outputs={output.name: handle._name for output, handle in zip(traced.given, made, strict=True)},
+        collect={} if many is None else {r: handle._name for r, handle in zip(many.collect, stacked, strict=True)},
+        times=None if many is None else many.times,
+        seconds=None if many is None else many.seconds,
     )
     if traced.id not in home.stored:
         home.unstored[traced.id] = traced
-    home.record(command, touches=touched, program=traced, depth=2)
-    return made
+    reply = None if many is None else Reply()
+    home.record(command, touches=touched, program=traced, many=many, reply=reply, depth=2)
+    graded = [bound[change.hole].leaf() for change in traced.changes if type(change.gradient) is int]
+    return RecordedRuns(home, made, stacked, reply, graded)
+
+
+def _stack(home: Recorder, traced: Traced, bound: Sequence[Any], reference: str, times: int) -> Any:
+    """A handle for the values of many runs."""
+    found: Any = next((o for o in traced.given if o.name == reference), None)
+    spec = bound[traced.inputs.index(reference)]._spec if found is None else found.spec
+    handle = home.tensor_class(home, home.name(), None if spec is None else Spec((times, *spec.shape), spec.dtype), None)
+    if spec is None and found is not None:
+        handle.extra().dtype = found.dtype
+    return handle
+
+
+class RecordedRuns(Runs):
+    """Runs that were recorded, and are done when the session is flushed."""
+
+    def __init__(
+        self, home: Recorder, made: Sequence[Any], stacked: Sequence[Any], reply: Reply | None, graded: Sequence[Leaf]
+    ) -> None:
+        """Wait.
+
+        Args:
+            home: of the session.
+            made: see ``Runs``.
+            stacked: see ``Runs``.
+            reply: what comes of many runs.
+            graded: leaves whose gradient the last run is to give out.
+        """
+        self.made: Sequence[Any] | None = made
+        self.stacked = stacked
+        self._home = home
+        self._reply = reply
+        self._graded = graded
+
+    def finish(self) -> TelegradError | None:
+        """See ``Runs.finish``."""
+        reply = self._reply
+        if reply is None or reply.error is None:
+            return None
+        error = reply.error
+        if not isinstance(error, TelegradError):
+            raise error
+        self.made = None
+        count = error.extra.get("run", 0)
+        for leaf in self._graded:
+            if isinstance(leaf.at(self._home.grad_epoch), Handle):
+                leaf.settle(PRESENT, self._home.grad_epoch)
+        for handle in self.stacked if count else ():  # they are there, with fewer rows
+            self._home.failed.pop(handle._name, None)
+            if handle._spec is not None:
+                handle._spec = Spec((count, *handle._spec.shape[1:]), handle._spec.dtype)
+        self.stacked = self.stacked if count else ()
+        return error
 
 
 def _handle(home: Recorder, output: Output, run: Instance) -> Any:
@@ -308,4 +378,12 @@ class RecordedPrograms(Programs):
 
     def run(self, traced: Any, bound: Sequence[Any]) -> Sequence[Any]:
         """See ``Programs.run``: recorded with the rest, so that the next batch is recorded while this one is computed."""
-        return record_run(self._home, traced, bound)
+        return cast("Sequence[Any]", record_run(self._home, traced, bound).made)
+
+    def run_many(self, traced: Any, bound: Sequence[Any], many: Many) -> Runs:
+        """See ``Programs.run_many``: recorded like a single run, and followed when it is sent."""
+        return record_run(self._home, traced, bound, many)
+
+    def stop(self, run_id: str) -> None:
+        """See ``Programs.stop``."""
+        self._home.session.stop_run(run_id)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
@@ -44,6 +45,7 @@ class Request:
         media_type: of the body.
         accept: media types of the answer.
         repeatable: whether doing it twice does no harm, so that it may be tried again when nobody knows whether it was done.
+        hear: of a request for events: called with the data of each ``progress``, as they come.
     """
 
     method: str
@@ -52,6 +54,7 @@ class Request:
     media_type: str = codec.JSON_MEDIA_TYPE
     accept: str = codec.JSON_MEDIA_TYPE
     repeatable: bool = False
+    hear: Callable[[dict[str, Any]], object] | None = None
 
 
 @dataclass(slots=True)
@@ -160,15 +163,16 @@ async def run_async(procedure: Procedure[R], transport: AsyncTransport) -> R:
 
 
 class Sink:
-    """Takes an answer's body as it arrives: safetensors straight into arrays, anything else into bytes."""
+    """Takes an answer's body as it arrives: safetensors straight into arrays, events to who hears, anything else into bytes."""
 
-    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str], hear: Callable[[dict[str, Any]], object] | None = None) -> None:
         self._status = status
         self._headers = headers
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         self._reader = (
             codec.SafetensorsReader(max_bytes=_defaults.MAX_ANSWER_BYTES) if media_type == codec.SAFETENSORS_MEDIA_TYPE else None
         )
+        self._events = Events(hear) if media_type == codec.EVENTS_MEDIA_TYPE else None
         self._body = bytearray()
         self._decompressor = compression.Decompressor() if headers.get("content-encoding") == compression.ZSTD else None
 
@@ -192,6 +196,9 @@ class Sink:
             with _read_right():
                 self._reader.feed(piece)
             return True
+        if self._events is not None:
+            self._events.feed(piece)
+            return True
         self._body += piece
         return self._status < 400 or len(self._body) <= _defaults.MAX_ERROR_BYTES
 
@@ -205,15 +212,52 @@ class Sink:
             self._reader.advance(count)
 
     def finish(self) -> Response:
-        """The whole answer. Raises TransportError for a safetensors body that ended early."""
+        """The whole answer. Raises TransportError for a safetensors body, or a stream of events, that ended early."""
         if self._decompressor is not None and self._status < 400:
             with _read_right():
                 self._decompressor.finish()
+        if self._events is not None:
+            return self._events.finish(self._headers)
         if self._reader is None:
             return Response(self._status, self._headers, bytes(self._body))
         with _read_right():
             arrays, message = self._reader.finish(), self._reader.message
         return Response(self._status, self._headers, b"", arrays, message)
+
+
+class Events:
+    """Reads server-sent events of a long request: tells its progress, and keeps what came of it.
+
+    Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.6, as far as telegrad's servers use it.
+    """
+
+    def __init__(self, hear: Callable[[dict[str, Any]], object] | None) -> None:
+        self._hear = hear
+        self._rest = b""
+        self._end: tuple[str, bytes] | None = None
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        *events, self._rest = (self._rest + piece).split(b"\n\n")
+        for text in events:
+            fields = dict(
+                line.split(b": ", 1) for line in text.split(b"\n") if line and not line.startswith(b":") and b": " in line
+            )
+            name, data = fields.get(b"event", b""), fields.get(b"data", b"")
+            if name == b"progress" and self._hear is not None:
+                self._hear(json.loads(data))
+            elif name in (b"result", b"problem"):
+                self._end = name.decode(), data
+
+    def finish(self, headers: Mapping[str, str]) -> Response:
+        """The answer as if it had come without events. Raises TransportError where the end of the stream is missing."""
+        if self._end is None:
+            raise failed("the stream of events ended before its end")
+        name, data = self._end
+        if name == "result":
+            return Response(200, headers, data)
+        status = json.loads(data).get("status", 500)
+        return Response(status, {**headers, "content-type": codec.PROBLEM_MEDIA_TYPE}, data)
 
 
 @contextlib.contextmanager
@@ -331,7 +375,7 @@ class HttpTransport:
             _translated(self._url),
             self._client.stream(request.method, self._url + request.path, content=content, headers=headers) as answer,
         ):
-            sink = Sink(answer.status_code, answer.headers)
+            sink = Sink(answer.status_code, answer.headers, request.hear)
             for piece in answer.iter_raw() if _is_ours_to_read(answer.headers) else answer.iter_bytes():
                 if not sink.feed(piece):
                     break
@@ -373,7 +417,7 @@ class AsyncHttpTransport:
         sent = content if content is None or isinstance(content, bytes) else _async_pieces(content)
         with _translated(self._url):
             async with self._client.stream(request.method, self._url + request.path, content=sent, headers=headers) as answer:
-                sink = Sink(answer.status_code, answer.headers)
+                sink = Sink(answer.status_code, answer.headers, request.hear)
                 async for piece in answer.aiter_raw() if _is_ours_to_read(answer.headers) else answer.aiter_bytes():
                     if not sink.feed(piece):
                         break

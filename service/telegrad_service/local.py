@@ -48,6 +48,9 @@ class LocalSession(BaseSession):
             made.requires_grad = True
         return adopted(made) if running() else made
 
+    def _dataset(self, array: Any) -> Tensor:
+        return self._create(array, False)
+
     def manual_seed(self, seed: int) -> Self:
         """Restart the session's random generator."""
         if type(seed) is not int:

@@ -8,19 +8,25 @@ from typing import Any, Final
 import numpy as np
 
 from telegrad.contract.commands import Command
+from telegrad.contract.errors import TelegradError
 from telegrad.contract.hooks import Hooks
 from telegrad.contract.limits import Limits
 from telegrad.contract.ops import Spec
-from telegrad.contract.tracing import LEAF, RECORDED, VIEW, Programs, Rehearsal
+from telegrad.contract.tracing import LEAF, RECORDED, VIEW, Many, Programs, Rehearsal, Runs
 from telegrad_service.engine.hooks import hooks_of
 from telegrad_service.engine.tensor import Engine, Tensor, spec_of
+from telegrad_service.session import runs
 from telegrad_service.session.programs import Program
 from telegrad_service.session.session import Session, describe
+from telegrad_service.session.watch import Watch
 
 _WITHOUT: Final = 2**62
 
 UNLIMITED: Final = Limits(
     max_commands=_WITHOUT,
+    max_run_times=_WITHOUT,
+    max_run_seconds=float(_WITHOUT),
+    max_answer_bytes=_WITHOUT,
     max_tensor_bytes=_WITHOUT,
     max_tensors=_WITHOUT,
     max_session_bytes=_WITHOUT,
@@ -37,6 +43,7 @@ class LocalPrograms(Programs):
         """Run programs on tensors of ``engine``."""
         self._session = Session("local", UNLIMITED, engine=engine)
         self._made: dict[str, Program] = {}
+        self._watches: dict[str, Watch] = {}
 
     def signature(self, tensor: Any) -> tuple[Spec, int]:
         """See ``Programs.signature``."""
@@ -67,12 +74,53 @@ class LocalPrograms(Programs):
 
     def run(self, traced: Any, bound: Sequence[Any]) -> Sequence[Tensor]:
         """See ``Programs.run``."""
+        given: Mapping[str, Tensor] = dict(zip(traced.inputs, bound, strict=True))
+        names = self._session.run_bound(self._program(traced), given, traced.outputs).names
+        return [names[name] for name in traced.outputs]
+
+    def _program(self, traced: Any) -> Program:
         program = self._made.get(traced.id)
         if program is None:
             program = self._made[traced.id] = Program.make(traced.commands, traced.inputs)
-        given: Mapping[str, Tensor] = dict(zip(traced.inputs, bound, strict=True))
-        names = self._session.run_bound(program, given, traced.outputs).names
-        return [names[name] for name in traced.outputs]
+        return program
+
+    def run_many(self, traced: Any, bound: Sequence[Any], many: Many) -> LocalRuns:
+        """See ``Programs.run_many``: done at once."""
+        session, program = self._session, self._program(traced)
+        each: dict[str, Tensor] = {traced.inputs[number]: rows for number, rows in many.each.items()}
+        given: dict[str, Tensor] = {hole: x for hole, x in zip(traced.inputs, bound, strict=True) if hole not in each}
+        watch = self._watches[many.run_id] = Watch(many.run_id, many.hear)
+        try:
+            collecting = session.collect(program, many.collect, many.times, given, each)
+            pace = runs.Pace(watch, many.times, many.seconds, session.limits)
+            try:
+                names = session.run_many(program, given, each, collecting, pace, traced.outputs).names
+            except TelegradError as error:
+                stacked = collecting.stacked()
+                return LocalRuns(None, [stacked[r] for r in many.collect if r in stacked], error)
+            stacked = collecting.stacked()
+            return LocalRuns([names[name] for name in traced.outputs], [stacked[r] for r in many.collect], None)
+        finally:
+            del self._watches[many.run_id]
+
+    def stop(self, run_id: str) -> None:
+        """See ``Programs.stop``."""
+        watch = self._watches.get(run_id)
+        if watch is not None:
+            watch.stop("somebody asked for it")
+
+
+class LocalRuns(Runs):
+    """Runs that are done."""
+
+    def __init__(self, made: Sequence[Tensor] | None, stacked: Sequence[Tensor], error: TelegradError | None) -> None:
+        self.made = made
+        self.stacked = stacked
+        self._error = error
+
+    def finish(self) -> TelegradError | None:
+        """See ``Runs.finish``."""
+        return self._error
 
 
 class LocalRehearsal(Rehearsal):

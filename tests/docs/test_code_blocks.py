@@ -22,6 +22,7 @@ PAGES = [
     ROOT / "docs" / "graphs.md",
     ROOT / "docs" / "hooks.md",
     ROOT / "docs" / "custom.md",
+    ROOT / "docs" / "runs.md",
     ROOT / "client" / "README.md",
     ROOT / "service" / "README.md",
 ]

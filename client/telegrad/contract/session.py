@@ -7,9 +7,13 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from telegrad.contract.dtypes import DTypeLike, as_dtype
+from telegrad.contract.literal import array_of
 from telegrad.contract.tensor.creation import CreationOps
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from telegrad.contract.custom import Backward
     from telegrad.contract.summary import Summary
     from telegrad.contract.tensor.tensor import Tensor
@@ -28,6 +32,20 @@ class BaseSession(CreationOps["Tensor"]):
 
     def manual_seed(self, seed: int) -> Self:
         """Restart the session's random generator."""
+        raise NotImplementedError
+
+    def dataset(self, data: Any, dtype: DTypeLike | None = None) -> Tensor:
+        """A tensor with ``data`` (as ``tensor`` takes it) that stays as it is: it cannot be written to.
+
+        A session on a server is asked whether it has the same data already, by its hash, and gets it only if not; there it is kept
+        until the session ends, for whoever comes with the same data.
+        """
+        array = array_of(data, None if dtype is None else as_dtype(dtype))
+        array.setflags(write=False)
+        return self._dataset(array)
+
+    def _dataset(self, array: npt.NDArray[Any]) -> Tensor:
+        """See ``dataset``."""
         raise NotImplementedError
 
     def backward(

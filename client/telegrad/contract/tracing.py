@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import ContextVar
 from types import FunctionType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from telegrad.contract.commands import Command
+from telegrad.contract.errors import TelegradError
 from telegrad.contract.hooks import Hooks
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.creation import CreationOps
@@ -92,6 +93,50 @@ class Programs:
 
         Returns a tensor for each of the outputs.
         """
+        raise NotImplementedError
+
+    def run_many(self, traced: Any, bound: Sequence[Any], many: Many) -> Runs:
+        """Run a traced program many times; it may be done only when the session is flushed."""
+        raise NotImplementedError
+
+    def stop(self, run_id: str) -> None:
+        """Let the runs under that id end after the one that is under way."""
+        raise NotImplementedError
+
+
+class Many(NamedTuple):
+    """How often a program is to run, and what is kept of all runs.
+
+    Attributes:
+        times: how often.
+        each: from the number of an input to the tensor whose rows it is, one a run.
+        collect: references inside the program, whose values of all runs are stacked.
+        seconds: stop after the run in which so many are over; None: go on.
+        run_id: what the runs are stopped by.
+        hear: called with news: ``run``, ``times``, ``latest``.
+    """
+
+    times: int
+    each: Mapping[int, Any]
+    collect: Sequence[str]
+    seconds: float | None
+    run_id: str
+    hear: Callable[[dict[str, Any]], object]
+
+
+class Runs:
+    """What many runs leave.
+
+    Attributes:
+        made: as ``Programs.run``, of the last run; None where they were not all done.
+        stacked: a tensor for each of ``Many.collect``; fewer rows where not all runs were done, and none after no run.
+    """
+
+    made: Sequence[Any] | None
+    stacked: Sequence[Any]
+
+    def finish(self) -> TelegradError | None:
+        """After a flush: why they were not all done, with the number that were as ``run`` in its ``extra``; None if they were."""
         raise NotImplementedError
 
 
