@@ -60,6 +60,11 @@ def create(home: Recorder, array: Any, requires_grad: bool) -> Any:
     return made
 
 
+def unsent(home: Recorder, array: Any) -> Any:
+    """A handle for a tensor of this array that nothing is recorded of."""
+    return home.tensor_class(home, home.name(), Spec(array.shape, dtypes.from_numpy(array.dtype)), None)
+
+
 def upload_data(home: Recorder, name: str, array: Any) -> None:
     """Record a data set, whose name is the hash of what it holds. It keeps it when all handles are gone."""
     home.record(Create(name, buffer=name), array=array, depth=3)
@@ -67,7 +72,7 @@ def upload_data(home: Recorder, name: str, array: Any) -> None:
 
 def data_set(home: Recorder, name: str, array: Any) -> Any:
     """A handle of its own for the data set of that name, with the same memory."""
-    made = home.tensor_class(home, home.name(), Spec(array.shape, dtypes.from_numpy(array.dtype)), None)
+    made = unsent(home, array)
     home.record(Apply("detach", (name,), outputs=(made._name,)), depth=3)
     return made
 

@@ -17,7 +17,7 @@ from telegrad._recorder import Recorder, dependent
 from telegrad._retries import Retries, error_of, member, parse, problem_of, send
 from telegrad._transport import NotSent, Procedure, Request, Response
 from telegrad.contract import codec
-from telegrad.contract.commands import Apply, Backward, Create, Grad, Read, Release, Run
+from telegrad.contract.commands import Apply, Backward, Create, Grad, Read, Release, Run, encode_command
 from telegrad.contract.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -108,6 +108,19 @@ class Exchange:
         """What a graph holds; see ``telegrad.summary``."""
         response = yield from self._get(f"graph/summary?{urlencode({'root': reference})}")
         return Summary.from_dict(parse(response))
+
+    def upload(self, arrays: Mapping[str, codec.Array]) -> Procedure[None]:
+        """Make tensors of these names at once, past everything that is recorded."""
+        yield from self.open()
+        commands = [encode_command(Create(name, buffer=name)) for name in arrays]
+        body = list(codec.pack(arrays, {"commands": commands}))
+        try:
+            response = yield from send(
+                Request("POST", f"{self._path(self._opened())}/batch", body, codec.SAFETENSORS_MEDIA_TYPE), self.retries
+            )
+        except NotSent as signal:
+            raise signal.error from signal.error.__cause__
+        parse(response)
 
     def stop_run(self, run_id: str) -> Request:
         """The request that stops a run."""

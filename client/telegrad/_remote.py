@@ -319,6 +319,16 @@ class RemoteSession(BaseSession):
 
         return RecordedPrograms(self._recorder)
 
+    def _upload(self, arrays: Sequence[Array]) -> list[Tensor]:
+        """New tensors of these arrays, sent at once and past what is recorded: in another thread, while the server computes."""
+        made = [_autograd.unsent(self._recorder, array) for array in arrays]
+        try:
+            self._run(self._exchange.upload({x._name: array for x, array in zip(made, arrays, strict=True)}))
+        except BaseException:
+            self._recorder.unmade.update(x._name for x in made)
+            raise
+        return cast("list[Tensor]", made)
+
     def stop_run(self, run_id: str) -> None:
         """Let runs of a program that are under way end after the one that they are in; nothing if they have ended."""
         self._transport.send(self._exchange.stop_run(run_id))

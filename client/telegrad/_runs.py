@@ -11,6 +11,8 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
@@ -242,29 +244,61 @@ def _stack(session: Any, column: Sequence[Any]) -> Any:
         raise ShapeError(f"map(): the batches have different shapes: {' and '.join(shapes[:4])}") from None
 
 
-def _pieces(sources: Sequence[_Stacked | _Items], session: Any) -> Iterator[_Piece]:
-    """Rows in pieces whose arrays are not too large to be sent at once."""
-    row_bytes = sum(s.host_bytes for s in sources)
-    count = max(1, _defaults.UPLOAD_BYTES // row_bytes) if row_bytes else _defaults.RUN_TIMES
-    done = 0
-    while True:
-        taken = [source.take(count, session) for source in sources]
+class _Taker:
+    """Takes rows of all sources side by side, in pieces whose arrays are not too large to be sent at once."""
+
+    def __init__(self, sources: Sequence[_Stacked | _Items], session: Any) -> None:
+        self._sources = sources
+        self._session = session
+        row_bytes = sum(s.host_bytes for s in sources)
+        self._count = max(1, _defaults.UPLOAD_BYTES // row_bytes) if row_bytes else _defaults.RUN_TIMES
+        self._done = 0
+        self.more = True
+
+    def next(self) -> _Piece | None:
+        """The next rows, with arrays that are in no session yet; None where there are no more."""
+        taken = [source.take(self._count, self._session) for source in self._sources]
         counts = {n for n, _ in taken}
         if len(counts) > 1:
             raise ShapeError(
-                f"map() goes through its arguments side by side, and one ends before the others, after {done + min(counts):,} "
-                f"batches; {done:,} were run"
+                "map() goes through its arguments side by side, and one ends before the others, after "
+                f"{self._done + min(counts):,} batches; {self._done:,} were run"
             )
         rows = counts.pop()
-        if not rows:
-            return
+        self._done += rows
+        self.more = rows == self._count
         leaves, structure = flatten(tuple([value for _, value in taken]))
-        yield _Piece(
-            rows, [session._create(np.array(x, order="C"), False) if isinstance(x, _HOST) else x for x in leaves], structure
-        )
-        done += rows
-        if rows < count:
-            return
+        return _Piece(rows, leaves, structure) if rows else None
+
+
+def _pieces(sources: Sequence[_Stacked | _Items], session: Any) -> Iterator[_Piece]:
+    """Rows in pieces. While one is run on a server, the next is loaded and sent."""
+    taker = _Taker(sources, session)
+    upload: Callable[[Sequence[Any]], Sequence[Any]] | None = getattr(session, "_upload", None)
+
+    def record(arrays: Sequence[Any]) -> list[Any]:
+        return [session._create(array, False) for array in arrays]
+
+    def following(put: Callable[[Sequence[Any]], Sequence[Any]]) -> _Piece | None:
+        piece = taker.next() if taker.more else None
+        if piece is not None:
+            made = iter(put([np.array(x, order="C") for x in piece.leaves if isinstance(x, _HOST)]))
+            piece.leaves = [next(made) if isinstance(x, _HOST) else x for x in piece.leaves]
+        return piece
+
+    pool: ThreadPoolExecutor | None = None
+    try:
+        piece = following(record)
+        while piece is not None:
+            ahead = None
+            if taker.more and upload is not None:
+                pool = pool or ThreadPoolExecutor(1, thread_name_prefix="telegrad-upload")
+                ahead = pool.submit(copy_context().run, following, upload)
+            yield piece
+            piece = following(record) if ahead is None else ahead.result()
+    finally:
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 # Steps -----------------------------------------------------------------------------------------------------------------------
@@ -283,13 +317,11 @@ class _Steps:
     ) -> None:
         self._function = function
         self._session = session
-        self._total = total
         self._arguments = arguments
         self._seconds = settings.timeout_seconds
         self._report: Report = reporter(settings.progress, getattr(function, "__name__", "step"))
         self._progress = Progress(total)
         self._done = 0
-        self._constant: Any = None
         self._results: list[tuple[Any, list[Any]]] = []
 
     def run(self, pieces: Iterator[_Piece]) -> Waiting:
@@ -335,8 +367,10 @@ class _Steps:
             self._results.append((prepared, [stacked.get(references.get(i, "")) for i in range(len(prepared.entry.results))]))
         self._done = begin + done
         if error is not None and not (self._progress.cancelled and isinstance(error, RunCancelledError)):
+            error.extra["run"] = self._done
             error.add_note(f"{self._done:,} calls of {self._function!r} were done before that, and stand")
-            traced.explain(error)
+            if not set(traced.places).intersection(getattr(error, "__notes__", ())):
+                traced.explain(error)
             raise error
         if error is None:
             self._tell(prepared, references, self._done, None)
@@ -345,25 +379,31 @@ class _Steps:
         progress = self._progress
         progress.run = run
         if latest is not None:
-            numbers = [latest.get(references.get(i, "")) for i in range(len(prepared.entry.results))]
-            progress.latest = build(prepared.entry.structure, [_number(n) for n in numbers]) if latest else None
+            results = enumerate(prepared.entry.results)
+            leaves = [v if kind == "constant" else _number(latest.get(references[i])) for i, (kind, v) in results]
+            progress.latest = build(prepared.entry.structure, leaves) if latest else None
         self._report(progress)
 
     def _joined(self) -> Any:
         """What the function returns, each tensor stacked over all calls."""
         if not self._results:
             raise RunCancelledError("the calls were cancelled before the first was done", extra={"run": 0})
-        last = self._results[-1][0]
-        if any(len(leaves) != len(last.entry.results) for _, leaves in self._results):
-            raise ShapeError("the function returned something else for some of the rows; call it for each of them")
+        last = self._results[-1][0].entry
         leaves: list[Any] = []
-        for position, (kind, value) in enumerate(last.entry.results):
+        for prepared, stacked in self._results:
+            alike = [part is None for part in stacked] == [kind == "constant" for kind, _ in last.results]
+            if prepared.entry.structure != last.structure or not alike:
+                raise ShapeError(
+                    f"{self._function!r} returned tensors from some calls and something else from others, which cannot be stacked; "
+                    f"all {self._done:,} calls were done"
+                )
+        for position, (kind, value) in enumerate(last.results):
             parts = [stacked[position] for _, stacked in self._results]
             if kind == "constant":
                 leaves.append(value)
             else:
                 leaves.append(parts[0] if len(parts) == 1 else parts[0]._apply("cat", *parts, dim=0))
-        return build(last.entry.structure, leaves)
+        return build(last.structure, leaves)
 
 
 def _number(value: Any) -> Any:

@@ -170,6 +170,11 @@ def boolean(name: str, meaning: str, *, default: bool) -> Query:
     return Query(name, meaning, {"type": "boolean", "default": default}, _boolean, default)
 
 
+EVENTS: Final[dict[str, Any]] = {
+    "type": "string",
+    "description": "server-sent events, each with JSON as its data: `started` ({run_id}), `progress` ({run, times, latest}), and "
+    "at last `result` (what the plain answer is) or `problem`",
+}
 RUN_ID_PATTERN: Final = r"^[A-Za-z0-9_.:-]{1,64}$"
 
 

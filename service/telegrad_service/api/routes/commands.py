@@ -12,7 +12,7 @@ from telegrad.contract.codec import EVENTS_MEDIA_TYPE, MESSAGE_KEY, SAFETENSORS_
 from telegrad.contract.errors import RequestError
 from telegrad_service.api import bodies, events
 from telegrad_service.api.call import Call
-from telegrad_service.api.endpoint import JSON, RUN_ID, Endpoint, reference
+from telegrad_service.api.endpoint import EVENTS, JSON, RUN_ID, Endpoint, reference
 from telegrad_service.hosts.base import Array
 
 
@@ -104,7 +104,7 @@ ENDPOINTS: Final = (
         "commands",
         query=(RUN_ID,),
         bodies={JSON: reference("Batch"), SAFETENSORS_MEDIA_TYPE: _BINARY},
-        answers={200: {JSON: reference("BatchAnswer"), SAFETENSORS_MEDIA_TYPE: _BINARY, EVENTS_MEDIA_TYPE: {"type": "string"}}},
+        answers={200: {JSON: reference("BatchAnswer"), SAFETENSORS_MEDIA_TYPE: _BINARY, EVENTS_MEDIA_TYPE: EVENTS}},
         examples={
             JSON: {
                 "commands": [

@@ -10,7 +10,7 @@ from telegrad.contract.codec import EVENTS_MEDIA_TYPE
 from telegrad.contract.errors import NotFoundError
 from telegrad_service.api import events
 from telegrad_service.api.call import Call, json_response
-from telegrad_service.api.endpoint import JSON, RUN_ID, Endpoint, reference
+from telegrad_service.api.endpoint import EVENTS, JSON, RUN_ID, Endpoint, reference
 
 _RUNS: Final = "/v1/sessions/{session}/runs"
 _PROGRAMS: Final = "/v1/sessions/{session}/programs"
@@ -106,7 +106,7 @@ ENDPOINTS: Final = (
         "programs",
         query=(RUN_ID,),
         bodies={JSON: reference("RunFields")},
-        answers={200: {JSON: reference("Runs"), EVENTS_MEDIA_TYPE: {"type": "string"}}},
+        answers={200: {JSON: reference("Runs"), EVENTS_MEDIA_TYPE: EVENTS}},
         examples={JSON: {"inputs": {"p": "x1"}, "times": 2}},
     ),
     Endpoint(
