@@ -2,10 +2,12 @@
 
 The data are 1,797 real 8x8 images, which scikit-learn ships. Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten
 Digits", UCI Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49. The images go up once and stay with the session;
-each step sends the numbers of its images and gets its loss back, in one round trip.
+each step sends the numbers of its images and gets its loss back, in one round trip. With --compiled the step is traced once and is a
+program from then on: the same bits, and a request of a few hundred bytes.
 
-python examples/digits.py                               in this process
-python examples/digits.py --url http://127.0.0.1:8000   the same over HTTP
+python examples/digits.py                                          in this process
+python examples/digits.py --url http://127.0.0.1:8000              the same over HTTP
+python examples/digits.py --url http://127.0.0.1:8000 --compiled   the same, as a program
 """
 
 from __future__ import annotations
@@ -72,8 +74,8 @@ class Classifier:
         hidden = F.relu(F.linear(images, self.weight1, self.bias1))
         return F.linear(hidden, self.weight2, self.bias2)
 
-    def step(self, images: telegrad.Tensor, classes: telegrad.Tensor) -> float:
-        """One step of descent on a batch; its loss. Only reading the loss needs an answer, so all of it is one request."""
+    def step(self, images: telegrad.Tensor, classes: telegrad.Tensor) -> telegrad.Tensor:
+        """One step of descent on a batch; its loss. Only reading that needs an answer, so all of it is one request."""
         loss = F.cross_entropy(self.logits(images), classes)
         loss.backward()
         with telegrad.no_grad():
@@ -82,7 +84,7 @@ class Classifier:
                 velocity.mul_(MOMENTUM).add_(parameter.grad)
                 parameter -= LEARNING_RATE * velocity
                 parameter.grad = None
-        return float(loss.item())
+        return loss
 
     def classify(self, images: telegrad.Tensor) -> npt.NDArray[np.int64]:
         """The likeliest class of each image: [n, 64] -> [n]."""
@@ -98,8 +100,8 @@ def shuffled_digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     return (pixels[order] / 16).astype(np.float32), classes[order].astype(np.int64)
 
 
-def train(session: telegrad.Session, epochs: int, seed: int) -> History:
-    """Train in the session, showing progress; what was seen on the way."""
+def train(session: telegrad.Session, epochs: int, seed: int, *, compiled: bool = False) -> History:
+    """Train in the session, showing progress, with the step as a program if ``compiled``; what was seen on the way."""
     image_values, class_values = shuffled_digits()
     training_classes, test_classes = np.split(class_values, [TRAINING_IMAGES])
     rng = np.random.default_rng(seed)
@@ -109,13 +111,14 @@ def train(session: telegrad.Session, epochs: int, seed: int) -> History:
         telegrad.manual_seed(seed)
         images, classes = telegrad.tensor(image_values), telegrad.tensor(class_values)
         classifier = Classifier()
+        step = telegrad.function(classifier.step) if compiled else classifier.step
         with tqdm(total=epochs * -(-TRAINING_IMAGES // BATCH), unit="step", disable=None) as progress:
             for _ in range(epochs):
                 order = rng.permutation(TRAINING_IMAGES)
                 started = time.perf_counter()
                 for first in range(0, TRAINING_IMAGES, BATCH):
                     batch = telegrad.tensor(order[first : first + BATCH])
-                    history.losses.append(classifier.step(images[batch], classes[batch]))
+                    history.losses.append(float(step(images[batch], classes[batch]).item()))
                     progress.update()
                 history.seconds += time.perf_counter() - started
 
@@ -184,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--url", help="train on the telegrad service there")
     place.add_argument("--local", action="store_true", help="train in this process (the default)")
+    parser.add_argument("--compiled", action="store_true", help="trace the step once, and run it as a program")
     parser.add_argument("--epochs", type=int, default=20, help="passes over the training images (default 20)")
     parser.add_argument("--seed", type=int, default=0, help="for the weights and the order of the images (default 0)")
     parser.add_argument(
@@ -195,7 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.epochs < 1:
         parser.error("--epochs must be at least 1")
 
-    history = train(telegrad.connect(options.url) if options.url else telegrad.local(), options.epochs, options.seed)
+    session = telegrad.connect(options.url) if options.url else telegrad.local()
+    history = train(session, options.epochs, options.seed, compiled=options.compiled)
     print_table(history)
     draw(history, options.plot)
     print(f"picture: {options.plot}")

@@ -6,6 +6,7 @@ a request.
 
 python examples/linear_regression.py                               in this process
 python examples/linear_regression.py --url http://127.0.0.1:8000   the same over HTTP
+With --compiled a step is a program, traced once.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Fit, compare with the closed form, print the table."""
     parser = argparse.ArgumentParser(description="Anscombe's four lines by gradient descent.")
     parser.add_argument("--url", help="a telegrad service; without it, everything happens in this process")
-    url = parser.parse_args(arguments).url
+    parser.add_argument("--compiled", action="store_true", help="trace the step once, and run it as a program")
+    options = parser.parse_args(arguments)
+    url = options.url
 
     with telegrad.connect(url) if url else telegrad.local():
         x, y = telegrad.tensor(X), telegrad.tensor(Y)  # [4, 11]: one row per data set
@@ -48,13 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         slope = telegrad.zeros(4, 1, requires_grad=True)
         height = telegrad.zeros(4, 1, requires_grad=True)
-        for _ in range(STEPS):
+
+        def step() -> None:
             errors = slope * z + height - y
             loss = (errors**2).mean(dim=1).sum()
             gradients = grad(loss, (slope, height))
             with telegrad.no_grad():
                 for parameter, gradient in zip((slope, height), gradients, strict=True):
                     parameter -= LEARNING_RATE * gradient
+
+        run = telegrad.function(step) if options.compiled else step
+        for _ in range(STEPS):
+            run()
 
         with telegrad.no_grad():
             slopes = slope / spread

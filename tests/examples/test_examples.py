@@ -80,17 +80,26 @@ def test_digits_are_learnt_over_http_and_drawn(url, tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_digits_losses_are_the_same_bits_locally_and_over_http(url, tmp_path):
-    local, remote = tmp_path / "local.txt", tmp_path / "remote.txt"
+def test_digits_losses_are_the_same_bits_recorded_compiled_locally_and_over_http(url, tmp_path):
     common = ["--epochs", "3", "--accuracy", "0", "--plot", str(tmp_path / "digits.png"), "--losses"]
+    found: list[str] = []
+    for where in (["--local"], ["--url", url]):
+        for how in ([], ["--compiled"]):
+            digits.main([*where, *how, *common, str(tmp_path / "losses.txt")])
+            found.append((tmp_path / "losses.txt").read_text())
 
-    digits.main(["--local", *common, str(local)])
-    digits.main(["--url", url, *common, str(remote)])
-
-    losses = [float.fromhex(line) for line in local.read_text().splitlines()]
+    losses = [float.fromhex(line) for line in found[0].splitlines()]
     assert len(losses) == 3 * 23
     assert losses[-1] < losses[0] / 4
-    assert remote.read_text() == local.read_text()
+    assert found == found[:1] * 4
+
+
+def test_the_compiled_regression_prints_the_same(where, capsys):
+    linear_regression.main(where)
+    recorded = capsys.readouterr().out
+    linear_regression.main([*where, "--compiled"])
+
+    assert capsys.readouterr().out == recorded
 
 
 def test_a_digits_step_is_one_request(url):
@@ -100,11 +109,11 @@ def test_a_digits_step_is_one_request(url):
     with telegrad.connect(url, transport=transport):
         images, labels = telegrad.tensor(values), telegrad.tensor(classes)
         classifier = digits.Classifier()
-        classifier.step(images[telegrad.arange(64)], labels[telegrad.arange(64)])
+        classifier.step(images[telegrad.arange(64)], labels[telegrad.arange(64)]).item()
         for first in range(64, 640, 64):
             before = len(transport.requests)
             batch = telegrad.tensor(np.arange(first, first + 64))
-            classifier.step(images[batch], labels[batch])
+            classifier.step(images[batch], labels[batch]).item()
             counts.append(len(transport.requests) - before)
 
     assert counts == [1] * 9
