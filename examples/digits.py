@@ -2,8 +2,8 @@
 
 The data are 1,797 real 8x8 images, which scikit-learn ships. Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten
 Digits", UCI Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49. The images go up once and stay with the session;
-each step sends the numbers of its images and gets its loss back, in one round trip. With --compiled the step is traced once and is a
-program from then on: the same bits, and a request of a few hundred bytes.
+each step sends the numbers of its images and gets its loss back, in one round trip. With --compiled the step is traced once and is
+a program from then on: the same bits, and a request of a few hundred bytes.
 
 python examples/digits.py                                          in this process
 python examples/digits.py --url http://127.0.0.1:8000              the same over HTTP

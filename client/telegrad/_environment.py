@@ -218,6 +218,10 @@ class Environment:
                 return None
         return found
 
+    def forget(self) -> None:
+        """Keep no tensor alive: whoever looks gets those that are there then."""
+        self.tensors = [None] * len(self.tensors)
+
     def difference(self) -> str:
         """The way to what has changed, tensors that are others now included; empty if nothing has."""
         found: list[Any] = list(self.tensors)

@@ -260,6 +260,9 @@ class Exchange:
     def _store_programs(self, batch: Sequence[Entry]) -> Procedure[tuple[str, TelegradError] | None]:
         """Give the server the programs that it needs for the batch. Returns the id of one that it refuses, and why."""
         recorder = self.recorder
+        while recorder.dropped:
+            path = f"{self._path(self._opened())}/programs/{recorder.dropped.pop()}"
+            yield from send(Request("DELETE", path, repeatable=True), self.retries)  # if it is gone, all the better
         for entry in batch:
             program = entry.program if isinstance(entry, Recorded) else None
             if program is None or program.id not in recorder.unstored:

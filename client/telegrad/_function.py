@@ -305,6 +305,9 @@ class Function(Generic[P, R]):
 
     def clear(self) -> None:
         """Forget all traces, so that the next call traces anew."""
+        for session, table in list(self._traces.items()):
+            for entry in [e for entries in table.values() for e in entries]:
+                session._programs.forget(entry.traced)
         self._traces.clear()
 
     def __repr__(self) -> str:
@@ -393,7 +396,7 @@ class Function(Generic[P, R]):
         try:
             return self._recorded(trace, arguments), list(trace.reals)
         finally:
-            trace.recorder.close()
+            trace.forget()
 
     def _recorded(self, trace: Tracing, arguments: Arguments) -> Entry:
         """Call the function with twins of its tensors, and make a program of what it does."""
@@ -426,6 +429,7 @@ class Function(Generic[P, R]):
         outputs = {name: number for number, name in enumerate(traced.outputs)}
         results = [self._result(x, trace, holes, outputs) for x in leaves]
         same = [(i, j) for i, x in enumerate(arguments.tensors) for j, other in enumerate(environment.tensors) if x is other]
+        environment.forget()
         return Entry(traced, environment, sources, same, structure, results)
 
     def _check_unchanged(self, environment: Environment) -> None:
@@ -470,7 +474,7 @@ class Function(Generic[P, R]):
         kept = sum(len(entries) for entries in table.values())
         if kept >= _defaults.TRACED_PROGRAMS:
             oldest = next(iter(table))
-            table[oldest].pop(0)
+            arguments.session._programs.forget(table[oldest].pop(0).traced)
             if not table[oldest]:
                 del table[oldest]
         table.traced += 1

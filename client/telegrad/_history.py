@@ -7,12 +7,12 @@ request. Where an outcome depends on what only the server knows, the answer is `
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from telegrad.contract.custom import of_context
 from telegrad.contract.errors import AutogradError
-from telegrad.contract.hooks import Alive, Hook, Hooks, HookTable, RemovableHandle
+from telegrad.contract.hooks import Hook, Hooks, HookTable, RemovableHandle
 from telegrad.contract.nodes import delivery_order, edge_positions, node_name, passes_gradient
 from telegrad.contract.ops import Op, Spec
 from telegrad.contract.tensor.formatting import html_node
@@ -305,19 +305,20 @@ class Instance:
     """
 
     def __init__(
-        self, alive: Alive, first: float, outside: Mapping[str, tuple[History, int]], leaf_of: Callable[[Leaf], Leaf]
+        self, home: Recorder, first: float, outside: Mapping[str, tuple[History, int]], leaves: Mapping[int, Leaf]
     ) -> None:
         """Begin.
 
         Args:
-            alive: see ``Recorder.hooked``.
+            home: the recorder of the run.
             first: a number below those of the trace's nodes, but not far.
             outside: by the name of a hole, the history that the tensor had before the run, and which output of it that was.
-            leaf_of: from the trace's leaf to the real one.
+            leaves: by the identity of the trace's leaf, the real one; of leaves that came in.
         """
-        self.alive = alive
+        self.alive = home.hooked
+        self._home = home
         self._outside = outside
-        self._leaf_of = leaf_of
+        self._leaves = leaves
         self._made: dict[int, Target] = {}
         self._first = first
         self._number = next_number()
@@ -335,7 +336,7 @@ class Instance:
         found = self._made.get(id(target))
         if found is None:
             if isinstance(target, Leaf):
-                found = self._leaf_of(target)
+                found = self._leaves.get(id(target)) or Leaf(self._home, target.spec, UNKNOWN)
             elif isinstance(target, CustomNode):
                 found = Described(target.name())  # its function saw tensors of the trace: the server says that nobody has it
             else:

@@ -134,6 +134,7 @@ class Recorder:
         written: how often the memory of a tensor was changed in place, by the name of the one that the others are views of.
         stored: the ids of programs that the server has, for all we know.
         unstored: programs that recorded runs need and the server has not, by id.
+        dropped: the ids of programs that the server has and nobody here keeps.
         pending: errors that a flush met which nobody waited for; what comes next raises them.
         attention: closed, with failed handles or pending errors: the next record looks closer.
     """
@@ -168,6 +169,7 @@ class Recorder:
         self.written: dict[str, int] = {}
         self.stored: set[str] = set()
         self.unstored: dict[str, Traced] = {}
+        self.dropped: list[str] = []
         self.closed = False
         self.pending: list[TelegradError] = []
         self.attention = False

@@ -206,6 +206,12 @@ class Tracing(tracing.Trace):
             "anywhere else"
         )
 
+    def forget(self) -> None:
+        """The trace is over: let go of the session and of its tensors, which the program may outlive."""
+        self.recorder.close()
+        self.real = self._rehearsal = None
+        self.reals.clear()
+
     # The end -----------------------------------------------------------------------------------------------------------------
 
     def end(self) -> tuple[tuple[Command, ...], list[str]]:

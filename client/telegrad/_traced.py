@@ -112,6 +112,8 @@ class Traced:
         accumulates: whether it may add to gradients of tensors that it was not given.
         given: what is known of the outputs.
         changes: what it does to the tensors that it is given.
+        leaves: of inputs that are leaves, or become some: the identity of the trace's leaf, and the input's number.
+        recorded: whether it gives out, or changes, any history.
     """
 
     def __init__(self, tracing: Tracing, returned: Sequence[Any]) -> None:
@@ -145,7 +147,14 @@ class Traced:
         self.asked: Final = tuple([hole.twin.extra().leaf.asked for hole in holes])
         self.first = tracing.first
         self.epochs: Final = recorder.grad_epoch
-        self.leaves: Final = {id(hole.twin.extra().leaf): number for number, hole in enumerate(holes)}
+        self.leaves: Final = tuple(
+            [
+                (id(hole.twin._extra.leaf), number)
+                for number, hole in enumerate(holes)
+                if hole.signature[1] & LEAF or isinstance(hole.twin._node, Leaf)
+            ]
+        )
+        self.recorded: Final = any(o.history is not None for o in given) or any(c.history is not _SAME for c in found)
         self.kept: Final = holes  # what the histories of outputs refer to by identity
         commands, places = tracing.end()
         self.places: Final = tuple(places)
@@ -177,16 +186,15 @@ def record_run(home: Recorder, traced: Traced, bound: Sequence[Any], many: Many 
     for x in bound:
         if home.attention:
             home.check((x,))
-    outside = {hole: (x.history(), 0 if x._extra is None else x._extra.index) for hole, x in zip(traced.inputs, bound, strict=True)}
-
-    def leaf_of(leaf: Leaf) -> Leaf:
-        number = traced.leaves.get(id(leaf))
-        if number is not None:
-            found: Leaf = bound[number].leaf()
-            return found
-        return Leaf(home, leaf.spec, UNKNOWN)
-
-    run = Instance(home.hooked, traced.first, outside, leaf_of)
+    outside: dict[str, tuple[Any, int]] = {}
+    leaves: dict[int, Leaf] = {}
+    if traced.recorded:
+        for hole, x in zip(traced.inputs, bound, strict=True):
+            history = x.history()
+            if history is not None and not isinstance(history, Leaf):
+                outside[hole] = (history, 0 if x._extra is None else x._extra.index)
+        leaves = {leaf: bound[number].leaf() for leaf, number in traced.leaves}
+    run = Instance(home, traced.first, outside, leaves)
     made = [_handle(home, output, run) for output in traced.given]
 
     def at(place: int) -> Any:
@@ -375,6 +383,12 @@ class RecordedPrograms(Programs):
         extra = tensor._extra
         found = None if extra is None or extra.leaf is None else getattr(extra.leaf, "hooks", None)
         return found or None
+
+    def forget(self, traced: Any) -> None:
+        """See ``Programs.forget``: the server forgets it too, when it is next given a program."""
+        if traced.id in self._home.stored:
+            self._home.stored.discard(traced.id)
+            self._home.dropped.append(traced.id)
 
     def run(self, traced: Any, bound: Sequence[Any]) -> Sequence[Any]:
         """See ``Programs.run``: recorded with the rest, so that the next batch is recorded while this one is computed."""

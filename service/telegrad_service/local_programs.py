@@ -68,6 +68,10 @@ class LocalPrograms(Programs):
         """See ``Programs.hooks``."""
         return hooks_of(tensor) or None
 
+    def forget(self, traced: Any) -> None:
+        """See ``Programs.forget``."""
+        self._made.pop(traced.id, None)
+
     def rehearse(self) -> LocalRehearsal:
         """See ``Programs.rehearse``."""
         return LocalRehearsal()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 import warnings
+import weakref
 from typing import Any
 
 import numpy as np
@@ -367,3 +370,64 @@ def test_the_classes_are_what_they_were_after_a_trace(session):
 
     step(telegrad.ones(2))
     assert (dict(vars(tensor)), dict(vars(type(session)))) == before
+
+
+def test_a_trace_keeps_neither_arguments_nor_sessions_alive():
+    held: list[Any] = []
+    w: Any = None
+
+    @telegrad.function
+    def step(x: Any) -> Any:
+        return x * w
+
+    def use() -> None:
+        nonlocal w
+        with telegrad.local() as session:
+            x, w = telegrad.ones(2), telegrad.ones(2)
+            held.extend([weakref.ref(x), weakref.ref(w), weakref.ref(session)])
+            assert step(x).tolist() == [1.0, 1.0]
+        w = None
+
+    use()
+    gc.collect()
+    assert [reference() for reference in held] == [None, None, None]
+    assert step.programs == ()
+
+
+def test_what_another_thread_does_during_a_trace_is_no_part_of_it(session):
+    started, done = threading.Event(), threading.Event()
+    found: list[Any] = []
+    w = telegrad.ones(2)
+
+    def elsewhere() -> None:
+        started.wait(10)
+        other = w * 3
+        found.append(other.tolist())
+        done.set()
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+
+    @telegrad.function
+    def step(x: Any) -> Any:
+        started.set()
+        done.wait(10)
+        return x + w
+
+    assert step(telegrad.ones(2)).tolist() == [2.0, 2.0]
+    thread.join(10)
+    assert found == [[3.0, 3.0]]
+    assert len(step.programs[0].commands) == 1
+
+
+def test_a_call_within_no_session_runs_where_its_tensors_live(place):
+    session = open_session(place)
+    w = session.tensor([1.0, 2.0])
+
+    @telegrad.function
+    def step() -> Any:
+        return w * 2
+
+    assert step().tolist() == [2.0, 4.0]
+    assert step().session is session
+    session.close()

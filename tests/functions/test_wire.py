@@ -171,3 +171,21 @@ def test_the_async_twin():
         w, x = telegrad.tensor([1.0, 2.0], requires_grad=True), telegrad.tensor([1.0, -1.0])
         step = descent(w)
         assert losses == [step(x).item() for _ in range(3)]
+
+
+def test_programs_that_nobody_keeps_are_deleted(monkeypatch):
+    monkeypatch.setattr("telegrad._defaults.TRACED_PROGRAMS", 2)
+    with open_wire() as (session, wire):
+
+        @telegrad.function
+        def step(x: Any, n: int) -> Any:
+            return x * n
+
+        x = telegrad.ones(2)
+        for n in range(6):
+            assert step(x, n).tolist() == [n, n]
+        step.clear()
+        step(x, 0).tolist()
+
+        listed = wire.handle_request(httpx2.Request("GET", f"{ADDRESS}/v1/sessions/{session.id}/programs"))
+        assert [program["id"] for program in listed.json()["programs"]] == [step.programs[0].id]

@@ -80,6 +80,10 @@ class Programs:
         """The hooks of a leaf; None where there are none."""
         raise NotImplementedError
 
+    def forget(self, traced: Any) -> None:
+        """A traced program is not kept any more; should it be run again, it is as if it were new."""
+        raise NotImplementedError
+
     def rehearse(self) -> Rehearsal:
         """A session beside this one, for traces to ask. Only local sessions have one."""
         raise NotImplementedError
