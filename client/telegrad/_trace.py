@@ -16,7 +16,7 @@ from telegrad._recorder import users_frame
 from telegrad._twins import AsyncTraceSession, OutsideLeaf, TraceRecorder, TraceSession
 from telegrad.contract import codec, tracing
 from telegrad.contract.commands import Command, Create
-from telegrad.contract.errors import NumericalError, SessionMismatchError, TraceError
+from telegrad.contract.errors import NumericalError, SessionMismatchError, TelegradError, TraceError
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tracing import LEAF, RECORDED
@@ -187,6 +187,13 @@ class Tracing(tracing.Trace):
                         "what is asked for here (a history, or whether there is a gradient) is found out by doing what was "
                         f"recorded with made-up numbers, and these did not go with an op ({error.detail}); ask outside"
                     ) from error
+                except TelegradError as error:
+                    # It would fail at every run, as it does untraced: the function is told, and may go on without.
+                    self._done -= 1
+                    del self.recorder.queue[self._done]
+                    self.recorder.abandon([entry], [], error)
+                    error.add_note(place(entry))
+                    raise
                 if isinstance(entry, Recorded) and entry.reply is not None:
                     entry.reply.result = result
             return rehearsal
