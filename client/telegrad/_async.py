@@ -490,7 +490,7 @@ class AsyncSession(CreationOps[AsyncTensor]):
             if self._recorder.closed or os.getpid() != self._recorder.process:
                 return
             try:
-                await self._run(self._exchange.flush())
+                await self._run(self._exchange.flush(background=True))
             except TelegradError as error:
                 self._exchange.remember(error)
 

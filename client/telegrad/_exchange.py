@@ -6,7 +6,7 @@ dropped, and the independent rest is sent again in order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
@@ -51,6 +51,8 @@ class Exchange:
         self.owns = id is None
         self._attach = id
         self._max_commands = Limits().max_commands
+        self._taint: Taint | None = None
+        """What failed in the background, until somebody has been told."""
 
     # Opening and closing -----------------------------------------------------------------------------------------------------
 
@@ -157,14 +159,16 @@ class Exchange:
         self.recorder.pending.clear()
 
     def remember(self, error: TelegradError) -> None:
-        """Keep an error that a flush met which nobody waited for; the next thing that somebody does raises it."""
+        """Keep an error that a flush met which nobody waited for; the next flush that somebody waits for raises it."""
         self.recorder.pending.append(error)
-        self.recorder.attention = True
 
     # Batches -----------------------------------------------------------------------------------------------------------------
 
-    def flush(self) -> Procedure[None]:
-        """Send what is recorded; a procedure.
+    def flush(self, taken: Callable[[], None] | None = None, *, background: bool = False) -> Procedure[None]:
+        """Send what is recorded; a procedure. ``taken`` is called when the queue is empty.
+
+        In the background nobody waits: until the error has been raised to somebody, what is recorded meanwhile counts as recorded
+        before it could be known.
 
         Raises the first error of the recorded commands, with the line that recorded it in a note, once. Where the server was not
         reached, everything stays recorded. Where nobody knows what was applied, the results of all commands of the batch count as
@@ -173,19 +177,31 @@ class Exchange:
         recorder = self.recorder
         recorder.refuse_in_hook()
         entries = self._repeatable_if_possible(recorder.take())
+        if taken is not None:
+            taken()
         errors: list[TelegradError] = []
+        known = self._taint
+        taint = self._taint = known or Taint(recorder.failed, recorder.roots, recorder.gradients)
+        if entries and (recorder.failed or known is not None):
+            entries = self._without_dependents(entries, taint)
+        if not background:
+            self._taint = None
         if entries:
             try:
                 yield from self.open()
-                yield from self._send_all(entries, errors)
+                yield from self._send_all(entries, taint, errors)
             except NotSent as signal:
                 raise signal.error from signal.error.__cause__
             except TelegradError as error:
                 if self.id is None:
                     self._keep(entries, error)
                 raise
-        errors = recorder.pending + errors
-        recorder.pending = []
+        if background and not errors:
+            self._taint = known
+            return
+        if not background:
+            errors = recorder.pending + errors
+            recorder.pending = []
         if errors:
             for other in errors[1:]:
                 errors[0].add_note(f"failed as well: {type(other).__name__}: {other.detail} ({_first_note(other)})")
@@ -203,11 +219,8 @@ class Exchange:
                 reads.append(entry)
         return reads
 
-    def _send_all(self, entries: list[Entry], errors: list[TelegradError]) -> Procedure[None]:
+    def _send_all(self, entries: list[Entry], taint: Taint, errors: list[TelegradError]) -> Procedure[None]:
         recorder = self.recorder
-        taint = Taint(recorder.failed, recorder.roots, recorder.gradients)
-        if recorder.failed:
-            entries = self._without_dependents(entries, taint)
         again = 0
         while entries:
             count = min(_cut(entries), self._max_commands)

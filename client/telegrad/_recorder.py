@@ -135,8 +135,8 @@ class Recorder:
         stored: the ids of programs that the server has, for all we know.
         unstored: programs that recorded runs need and the server has not, by id.
         dropped: the ids of programs that the server has and nobody here keeps.
-        pending: errors that a flush met which nobody waited for; what comes next raises them.
-        attention: closed, with failed handles or pending errors: the next record looks closer.
+        pending: errors that a flush met which nobody waited for; the next one that somebody waits for raises them.
+        attention: closed, or with failed handles: the next record looks closer.
     """
 
     def __init__(self, tensor_class: type[Handle], session: Any, wake: Callable[[int], None], limit: int) -> None:
@@ -494,8 +494,6 @@ class Recorder:
                 "this session was opened in another process and cannot be used after a fork; open one here with "
                 "telegrad.connect(url), or attach to the same one with telegrad.connect(url, session=id)"
             )
-        if self.pending:
-            raise self.pending.pop(0)
         for x in inputs:
             if self.is_ours(x):
                 self.check_name(x._name)
@@ -528,8 +526,12 @@ class Recorder:
     def check_name(self, name: str) -> None:
         """Refuse a handle whose command failed."""
         cause = self.failed.get(name)
-        if cause is not None:
-            raise dependent(cause)
+        if cause is None:
+            return
+        if cause in self.pending:  # nobody has been told yet
+            self.pending.remove(cause)
+            raise cause
+        raise dependent(cause)
 
     def take(self) -> list[Any]:
         """All that is recorded, releases last, and the queue is empty."""

@@ -4,10 +4,8 @@
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -22,6 +20,7 @@ from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Reply
 from telegrad._recorder import Recorder
 from telegrad._retries import Retries
+from telegrad._sender import Sender
 from telegrad._transport import Procedure, Transport, run
 from telegrad.contract import tracing
 from telegrad.contract.custom import Backward
@@ -171,7 +170,7 @@ class RemoteSession(BaseSession):
         self._eager = eager
         self._limit = limit
         self._full = False
-        self._timer: _Silence | None = None
+        self._sender: Sender | None = None
         try:
             self._run(self._exchange.open())
         except BaseException:
@@ -184,7 +183,9 @@ class RemoteSession(BaseSession):
     @property
     def id(self) -> str:
         """The session's id on the server; others attach with ``telegrad.connect(url, session=id)``."""
-        return cast(str, self._exchange.id)
+        if self._exchange.id is None:
+            raise SessionError("the session is not open")
+        return self._exchange.id
 
     def __repr__(self) -> str:
         state = "closed" if self._recorder.closed else f"{len(self._recorder.queue)} recorded"
@@ -200,12 +201,16 @@ class RemoteSession(BaseSession):
         return adopted(made) if running() else made
 
     def _wake(self, count: int) -> None:
-        if count >= self._limit:
+        if self._eager:
             self.flush()
-        elif not self._eager:
-            if self._timer is None:
-                self._timer = _Silence(self)
-            self._timer.begin()
+            return
+        if self._sender is None:
+            self._sender = Sender(self)
+        if count >= self._limit:
+            self._recorder.check(())
+            self._sender.hand_over()
+        else:
+            self._sender.begin()
 
     def manual_seed(self, seed: int) -> Self:
         """Restart the session's random generator."""
@@ -371,16 +376,18 @@ class RemoteSession(BaseSession):
         with self._sending:
             self._run(self._exchange.flush())
 
-    def flush_in_background(self) -> None:
-        """Send what is recorded; an error is raised at the next flush that somebody waits for."""
-        if self._recorder.closed or os.getpid() != self._recorder.process or not self._sending.acquire(blocking=False):
-            return
-        try:
-            self._run(self._exchange.flush())
-        except TelegradError as error:
-            self._exchange.remember(error)
-        finally:
-            self._sending.release()
+    def flush_in_background(self, taken: Callable[[], None] | None = None) -> None:
+        """Send what is recorded; an error is raised at the next flush that somebody waits for.
+
+        ``taken`` is called when the queue is empty again, so that others can record while this is computed.
+        """
+        with self._sending:
+            if self._recorder.closed or os.getpid() != self._recorder.process:
+                return
+            try:
+                self._run(self._exchange.flush(taken, background=True))
+            except TelegradError as error:
+                self._exchange.remember(error)
 
     # Closing -----------------------------------------------------------------------------------------------------------------
 
@@ -416,46 +423,6 @@ class RemoteSession(BaseSession):
     def closed(self) -> bool:
         """Whether ``close()`` was called."""
         return self._recorder.closed
-
-
-class _Silence:
-    """Sends what is recorded when nothing was added for a while.
-
-    A daemon thread that holds no session alive and does nothing at the interpreter's exit.
-    """
-
-    def __init__(self, session: RemoteSession) -> None:
-        self._session = weakref.ref(session)
-        self._recorded = threading.Event()
-        self._thread: threading.Thread | None = None
-        weakref.finalize(session, self._recorded.set)
-
-    def begin(self) -> None:
-        """Something was recorded after an empty queue."""
-        self._recorded.set()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._watch, name="telegrad-silence", daemon=True)
-            self._thread.start()
-
-    def _watch(self) -> None:
-        while True:
-            self._recorded.wait()
-            self._recorded.clear()
-            before = -1
-            while True:
-                time.sleep(_defaults.FLUSH_SILENCE_SECONDS)
-                session = self._session()
-                if session is None or session.closed:
-                    return
-                count = len(session._recorder.queue)
-                if count == 0:
-                    break
-                if count == before:
-                    with contextlib.suppress(SessionError):
-                        session.flush_in_background()
-                    break
-                before = count
-                del session
 
 
 tracing.register(RemoteSession, Tensor)

@@ -1,0 +1,105 @@
+"""What a traced function costs: against the same step done eagerly in this process, and against recording it op by op."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import telegrad
+import telegrad.nn.functional as F
+from benchmarks.harness import Ratio, compare, show
+from benchmarks.roundtrip import server
+from telegrad.autograd import grad
+
+OPS = 1000
+
+
+class Perceptron:
+    """A classifier of fully connected layers and one batch of 64, in ``session``."""
+
+    def __init__(self, session: telegrad.Session, sizes: tuple[int, ...]) -> None:
+        """Weights of the scale of He et al. (2015), arXiv:1502.01852, the same in every session."""
+        rng = np.random.default_rng(0)
+        self.parameters: list[Any] = []
+        for inputs, outputs in itertools.pairwise(sizes):
+            weight = (rng.normal(size=(inputs, outputs)) * np.sqrt(2 / inputs)).astype(np.float32)
+            self.parameters += [session.tensor(weight, requires_grad=True), session.zeros(outputs, requires_grad=True)]
+        self.x = session.tensor(rng.normal(size=(64, sizes[0])).astype(np.float32))
+        self.t = session.tensor(rng.integers(0, sizes[-1], 64))
+
+    def step(self, x: Any, t: Any) -> Any:
+        """One step of gradient descent; the loss."""
+        for i in range(0, len(self.parameters), 2):
+            x = x @ self.parameters[i] + self.parameters[i + 1]
+            if i + 2 < len(self.parameters):
+                x = F.relu(x)
+        loss = F.cross_entropy(x, t)
+        loss.backward()
+        with telegrad.no_grad():
+            for p in self.parameters:
+                p.sub_(0.001 * p.grad)
+                p.grad = None
+        return loss
+
+    def eager(self) -> float:
+        """A step as it is."""
+        return float(self.step(self.x, self.t).item())
+
+    def compiled(self) -> Callable[[], float]:
+        """A step as a program."""
+        step = telegrad.function(self.step)
+        return lambda: float(step(self.x, self.t).item())
+
+
+def recording(session: Any) -> Ratio:
+    """One op recorded, and nothing sent."""
+    a, b = session.tensor([1.0, 2.0, 3.0]), session.tensor([4.0, 5.0, 6.0])
+    session.flush()
+    x, y = np.ones(3), np.ones(3)
+
+    def record() -> None:
+        for _ in range(OPS):
+            a + b
+        session._exchange.discard()
+        session._recorder.released.clear()
+
+    def add() -> None:
+        for _ in range(OPS):
+            np.add(x, y)
+
+    row = compare("record one op", record, add, against="numpy add of two 3-vectors", seconds=1)
+    return Ratio(row.name, row.ours_seconds / OPS, row.floor_seconds / OPS, row.ratio, row.spread, row.against)
+
+
+def gradient_call() -> Ratio:
+    """The gradient of a function of 8 numbers that come from this process, back in this process."""
+    numbers = np.linspace(0.1, 0.8, 8)
+
+    def gradient(x: Any) -> Any:
+        x = x.requires_grad_()
+        (g,) = grad((x**2 * telegrad.sin(x)).sum(), x)
+        return g
+
+    traced = telegrad.function(gradient)
+    return compare(
+        "gradient on 8 numbers: record, flush, read",
+        lambda: gradient(telegrad.tensor(numbers)).numpy(),
+        lambda: traced(numbers).numpy(),
+        against="the stored program",
+        seconds=2,
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    with server("-m", "telegrad_service", "serve", "--port", "PORT", path="/healthz") as url, telegrad.connect(url) as remote:
+        rows = [recording(remote), gradient_call()]
+        local = telegrad.local()
+        for name, sizes in (("digits classifier 64-64-10", (64, 64, 10)), ("784-256-128-10", (784, 256, 128, 10))):
+            eager, floor = Perceptron(local, sizes).eager, "the eager step in this process"
+            rows.append(compare(f"{name}: remote program", Perceptron(remote, sizes).compiled(), eager, against=floor, seconds=3))
+            rows.append(compare(f"{name}: local program", Perceptron(local, sizes).compiled(), eager, against=floor, seconds=2))
+    show("Traced functions", rows)
