@@ -103,3 +103,7 @@ def main() -> None:
             rows.append(compare(f"{name}: remote program", Perceptron(remote, sizes).compiled(), eager, against=floor, seconds=3))
             rows.append(compare(f"{name}: local program", Perceptron(local, sizes).compiled(), eager, against=floor, seconds=2))
     show("Traced functions", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     ROOT / "README.md",
     ROOT / "docs" / "tutorial.md",
+    ROOT / "docs" / "programs.md",
     ROOT / "docs" / "transforms.md",
     ROOT / "docs" / "graphs.md",
     ROOT / "docs" / "hooks.md",
