@@ -7,6 +7,7 @@ Ops are plain calls, as in a ``RemoteSession``; the same names are awaited where
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import weakref
 from collections.abc import Awaitable, Generator, Sequence
@@ -394,7 +395,7 @@ class AsyncSession(CreationOps[AsyncTensor]):
         """Give a tensor a lasting name, by which other clients find it. The tensor keeps it when the handle is gone."""
         _autograd.give_name(self._recorder, tensor, name)
 
-    @property
+    @functools.cached_property
     def _programs(self) -> Programs:
         from telegrad._traced import RecordedPrograms  # only where functions are traced
 

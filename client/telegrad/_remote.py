@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import weakref
@@ -318,7 +319,7 @@ class RemoteSession(BaseSession):
         handle.learn(self.wait_for(reply).take()["tensor"])
         return cast(Tensor, handle)
 
-    @property
+    @functools.cached_property
     def _programs(self) -> Programs:
         from telegrad._traced import RecordedPrograms  # only where functions are traced
 
