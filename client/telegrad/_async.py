@@ -75,7 +75,7 @@ class AsyncTensor(Handle):
         """Refuse: a plain call cannot ask the server."""
         raise SessionError("this tensor's shape depends on values that only the server has; `await tensor.describe()` asks for it")
 
-    def resolve_history(self) -> None:
+    def resolve_history(self) -> dict[str, Any]:
         """Refuse: a plain call cannot ask the server."""
         raise SessionError("how this tensor was made is known to the server only; `await tensor.describe()` asks for it")
 

@@ -73,9 +73,9 @@ class Tensor(Handle, AbstractTensor):
         """Ask the server for shape and element type."""
         self._describe()
 
-    def resolve_history(self) -> None:
-        """Ask the server how the tensor was made."""
-        self._describe()
+    def resolve_history(self) -> dict[str, Any]:
+        """Ask the server how the tensor was made; its description."""
+        return self._describe()
 
     def _describe(self) -> dict[str, Any]:
         description: dict[str, Any] = self.session.ask(self._name, "description")["tensor"]

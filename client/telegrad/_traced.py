@@ -353,15 +353,17 @@ class RecordedPrograms(Programs):
             spec = tensor._spec
         history = tensor.history()
         if history is UNKNOWN:
-            tensor.resolve_history()
-            history = tensor.history()
-        kind = 0 if history is None else LEAF if isinstance(history, Leaf) else RECORDED
+            told = tensor.resolve_history()
+            kind = 0 if not told["requires_grad"] else LEAF if told["is_leaf"] else RECORDED
+        else:
+            kind = 0 if history is None else LEAF if isinstance(history, Leaf) else RECORDED
         extra = tensor._extra
         return spec, kind if extra is None or extra.base is None else kind | VIEW
 
     def node_name(self, tensor: Any) -> str:
         """See ``Programs.node_name``."""
-        name: str = tensor.history().name()
+        history = tensor.history()
+        name: str = tensor.resolve_history()["grad_fn"] if history is UNKNOWN else history.name()
         return name
 
     def base(self, tensor: Any) -> Any:
@@ -372,10 +374,12 @@ class RecordedPrograms(Programs):
         """See ``Programs.has_gradient``; asks the server if it is not known here."""
         extra = tensor._extra
         leaf = None if extra is None else extra.leaf
-        if leaf is None:
+        others = extra is not None and extra.asks
+        if leaf is None and not others:
             return False
-        if leaf.at(self._home.grad_epoch) is UNKNOWN:
+        if others or leaf.at(self._home.grad_epoch) is UNKNOWN:
             self._home.session.resolve_grads(tensor)
+            leaf = tensor.leaf()
         return leaf.at(self._home.grad_epoch) is not None
 
     def hooks(self, tensor: Any) -> Hooks | None:

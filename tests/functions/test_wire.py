@@ -189,3 +189,29 @@ def test_programs_that_nobody_keeps_are_deleted(monkeypatch):
 
         listed = wire.handle_request(httpx2.Request("GET", f"{ADDRESS}/v1/sessions/{session.id}/programs"))
         assert [program["id"] for program in listed.json()["programs"]] == [step.programs[0].id]
+
+
+def test_an_eager_session_runs_programs_at_once():
+    wire = Wire()
+    with wire.open(eager=True):
+        w, x = telegrad.tensor([1.0, 2.0], requires_grad=True), telegrad.tensor([1.0, -1.0])
+        step = descent(w)
+        step(x)
+        before = wire.trips
+        loss = step(x)
+        assert wire.trips == before + 1
+        assert loss.item() == pytest.approx(3.2)
+
+
+def test_tensors_that_other_clients_share_are_asked_for():
+    wire = Wire()
+    with wire.open() as owner:
+        w = owner.tensor([1.0, 2.0], requires_grad=True)
+        owner.name(w, "weights")
+        owner.flush()
+        with wire.open(session=owner.id) as other:
+            step = descent(other.tensor_by_name("weights"))
+            x = other.tensor([1.0, -1.0])
+            losses = [step(x).item() for _ in range(2)]
+        assert losses == [5.0, pytest.approx(3.2)]
+        assert w.tolist() == [pytest.approx(0.64), pytest.approx(1.28)]
