@@ -408,7 +408,8 @@ class Function(Generic[P, R]):
         mode = modes.is_grad_enabled()
         with tracing.diverted(trace):
             try:
-                result = self._function(*args, **kwargs)
+                function: Any = self._function
+                result = function(*args, **kwargs)
                 if self._awaits:
                     result = _driven(result, trace)
             finally:
@@ -561,7 +562,7 @@ def _driven(coroutine: Any, trace: Any) -> Any:
 def _static_key(x: Any) -> Any:
     """What must be equal for two static arguments to be the same."""
     if isinstance(x, (float, complex)):
-        return repr(x) if x == 0 or x != x else x  # noqa: PLR0124 - NaN, which equals nothing, and the two zeros, which are equal
+        return x if x == x and x else repr(x)  # noqa: PLR0124 - NaN, which equals nothing, and the two zeros, which are equal
     if isinstance(x, slice):
         return (_static_key(x.start), _static_key(x.stop), _static_key(x.step))
     return (x.dtype, x.tobytes()) if isinstance(x, np.generic) else x

@@ -62,7 +62,7 @@ class Tracing(tracing.Trace):
 
     def __init__(self, name: str, real: Any, *, awaited: bool) -> None:
         self.name = name
-        self.real = real
+        self.real: Any = real
         self.session: Any = AsyncTraceSession(self) if awaited else TraceSession(self)
         self.recorder = cast(TraceRecorder, self.session._recorder)
         self.holes: dict[int, Hole] = {}

@@ -202,7 +202,7 @@ def record_run(home: Recorder, traced: Traced, bound: Sequence[Any], many: Many 
 
     for output, handle in zip(traced.given, made, strict=True):
         if output.root is not None:
-            root = at(output.root)._name
+            root: str = at(output.root)._name
             home.roots[handle._name] = home.roots.get(root, root)
         if output.base is not None:
             extra = handle.extra()
@@ -305,10 +305,11 @@ def _apply_changes(home: Recorder, traced: Traced, bound: Sequence[Any], made: S
         home.writes += 1
     touched: list[Any] = []
     for change in traced.changes:
-        x = bound[change.hole]
+        x: Any = bound[change.hole]
         touched.append(x)
         if change.wrote:
-            root = home.roots.get(x._name, x._name)
+            name: str = x._name
+            root = home.roots.get(name, name)
             home.written[root] = home.written.get(root, 0) + 1
         if change.spec is not _SAME:
             x._spec = change.spec
@@ -373,14 +374,15 @@ class RecordedPrograms(Programs):
     def has_gradient(self, tensor: Any) -> bool:
         """See ``Programs.has_gradient``; asks the server if it is not known here."""
         extra = tensor._extra
-        leaf = None if extra is None else extra.leaf
         others = extra is not None and extra.asks
-        if leaf is None and not others:
+        if not others and (extra is None or extra.leaf is None):
             return False
-        if others or leaf.at(self._home.grad_epoch) is UNKNOWN:
+        if others or self._gradient(tensor) is UNKNOWN:
             self._home.session.resolve_grads(tensor)
-            leaf = tensor.leaf()
-        return leaf.at(self._home.grad_epoch) is not None
+        return self._gradient(tensor) is not None
+
+    def _gradient(self, tensor: Any) -> Any:
+        return tensor.leaf().at(self._home.grad_epoch)
 
     def hooks(self, tensor: Any) -> Hooks | None:
         """See ``Programs.hooks``."""

@@ -50,6 +50,18 @@ def look_at(y: telegrad.Tensor) -> int:
     return found.nodes
 
 
+@telegrad.function
+def traced(x: telegrad.Tensor, scale: float = 1.0) -> tuple[telegrad.Tensor, float]:
+    return x * scale, scale
+
+
+def use_traced(x: telegrad.Tensor) -> None:
+    assert_type(traced(x), tuple[telegrad.Tensor, float])
+    traced(x, scale=2.0)
+    traced.clear()
+    traced(x, factor=2.0)  # type: ignore[call-arg]
+
+
 def either(url: str | None) -> telegrad.Session:
     return telegrad.local() if url is None else telegrad.connect(url)
 
