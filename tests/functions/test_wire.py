@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -188,7 +189,7 @@ def test_programs_that_nobody_keeps_are_deleted(monkeypatch):
         step(x, 0).tolist()
 
         listed = wire.handle_request(httpx2.Request("GET", f"{ADDRESS}/v1/sessions/{session.id}/programs"))
-        assert [program["id"] for program in listed.json()["programs"]] == [step.programs[0].id]
+        assert [program["id"] for program in json.loads(listed.read())["programs"]] == [step.programs[0].id]
 
 
 def test_an_eager_session_runs_programs_at_once():
