@@ -51,23 +51,30 @@ class Sender:
         self._recorded.set()
 
     def _watch(self) -> None:
+        try:
+            while self._serve():
+                pass
+        finally:
+            self._thread = None
+            self._taken.set()  # whoever waits goes on, whatever has ended the thread
+
+    def _serve(self) -> bool:
+        """Wait for something to be recorded, and send it when it is time; whether to go on."""
+        self._recorded.wait()
+        self._recorded.clear()
+        before = -1
         while True:
-            self._recorded.wait()
-            self._recorded.clear()
-            before = -1
-            while True:
-                full = self._full.wait(_defaults.FLUSH_SILENCE_SECONDS)
-                self._full.clear()
-                session = self._session()
-                if session is None or session.closed:
-                    self._taken.set()
-                    return
-                count = len(session._recorder.queue)
-                if full or count in (0, before):
-                    if count:
-                        with contextlib.suppress(SessionError):
-                            session.flush_in_background(self._taken.set)
-                    self._taken.set()
-                    break
-                before = count
-                del session
+            full = self._full.wait(_defaults.FLUSH_SILENCE_SECONDS)
+            self._full.clear()
+            session = self._session()
+            if session is None or session.closed:
+                return False
+            count = len(session._recorder.queue)
+            if full or count in (0, before):
+                if count:
+                    with contextlib.suppress(SessionError):
+                        session.flush_in_background(self._taken.set)
+                self._taken.set()
+                return True
+            before = count
+            del session
