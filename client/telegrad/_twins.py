@@ -12,7 +12,7 @@ from telegrad import _autograd
 from telegrad._async import AsyncSession, AsyncTensor
 from telegrad._handle import Handle
 from telegrad._history import Leaf
-from telegrad._queue import Reply
+from telegrad._queue import Recorded, Reply
 from telegrad._recorder import Recorder
 from telegrad._remote import RemoteSession, Tensor
 from telegrad.contract import tracing
@@ -25,6 +25,9 @@ _VALUES: Final = (
     "a traced function has no values to look at. For a choice between tensors use telegrad.where(condition, a, b); make a number "
     "that decides a static argument (a Python number); or take this out of the function"
 )
+
+_MOST_CONSTANT_BYTES: Final = 2**20
+"""Of one tensor made of data in a traced function: the data are text in its program."""
 
 _SHAPE: Final = (
     "this shape depends on values (it is that of a selection, say), which a traced function does not have; take what needs it out "
@@ -74,7 +77,13 @@ class TraceRecorder(Recorder):
         return super().apply(op, self.tracing.lifted(inputs), parameters)
 
     def put(self, entry: Any) -> None:
-        """Add to the queue. Nobody is woken."""
+        """Add to the queue. Nobody is woken. Refuses data that would make the program large."""
+        array = entry.array if isinstance(entry, Recorded) else None
+        if array is not None and array.nbytes > _MOST_CONSTANT_BYTES:
+            raise self.tracing.refuse(
+                f"it makes a tensor of {array.nbytes:,} bytes of data, which would be sent with the program; make it outside, give "
+                "the array as an argument, or make it with telegrad.zeros, arange and the like"
+            )
         self.sink.append(entry)
 
     def release(self) -> None:

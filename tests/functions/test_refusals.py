@@ -139,6 +139,11 @@ def hooks_an_argument(w: Any, x: Any) -> Any:
     return (w * x).sum()
 
 
+@refused("telegrad.tensor(np.zeros(200_000))")
+def makes_a_large_constant(w: Any, x: Any) -> Any:
+    return w * x, telegrad.tensor(np.zeros(200_000))  # here
+
+
 @refused("y.register_hook(")
 def reads_in_a_hook(w: Any, x: Any) -> Any:
     y = w * x
