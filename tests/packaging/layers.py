@@ -37,7 +37,8 @@ class Layer:
 
 CONTRACT = ("telegrad.contract", "telegrad._version")
 ENGINE = (*CONTRACT, "telegrad_service.engine")
-SESSION = (*ENGINE, "telegrad_service.session", "telegrad_service.settings")
+COMPILER = (*ENGINE, "telegrad_service.compiler")
+SESSION = (*COMPILER, "telegrad_service.session", "telegrad_service.settings")
 HOSTS = (*SESSION, "telegrad_service.hosts", "telegrad_service.process")
 LOCAL = ("telegrad_service.local", "telegrad_service.local_programs")
 
@@ -50,6 +51,7 @@ LAYERS = {
     # Only what stands in no layer of its own: the package itself.
     "telegrad_service": Layer(may_import=CONTRACT, never=WEB | {"httpx2"}),
     "telegrad_service.engine": Layer(may_import=ENGINE, never=WEB | {"httpx2", "pydantic"}),
+    "telegrad_service.compiler": Layer(may_import=COMPILER, never=WEB | {"httpx2", "pydantic"}),
     "telegrad_service.session": Layer(may_import=SESSION, never=WEB | {"httpx2"}),
     "telegrad_service.settings": Layer(may_import=(*CONTRACT, "telegrad_service.settings"), never=WEB | {"httpx2"}),
     "telegrad_service.access": Layer(

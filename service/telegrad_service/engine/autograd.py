@@ -165,7 +165,7 @@ def _new_walk(
 ) -> Walk:
     """The walk that calls hooks, where there may be some; otherwise the plain one."""
     if hooks is None and anomaly is None and not any_hooks():
-        return Walk(home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted)
+        return (home.walk or Walk)(home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted)
     return HookedWalk(home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted, hooks=hooks, anomaly=anomaly)
 
 

@@ -30,6 +30,18 @@ sequence: Final = itertools.count(1).__next__
 """Numbers nodes in the order they are made; a node's inputs always have smaller numbers, so descending order is a valid walk."""
 
 
+deferred: Final[weakref.WeakKeyDictionary[Node, Callable[[Node], None]]] = weakref.WeakKeyDictionary()
+"""Nodes of compiled programs whose edges are not made yet: what makes them."""
+
+
+def reserve(count: int) -> int:
+    """The first of ``count`` numbers in a row that no node gets by ``sequence``."""
+    first = sequence()
+    for _ in range(count - 1):
+        sequence()
+    return first
+
+
 Version: TypeAlias = "list[int]"
 """``[count]``: how often a storage was written; shared by all views of it. A list is made in a quarter of an object's time, and
 every saved tensor has one."""
@@ -163,6 +175,22 @@ class Node:
         return f"<{self.name()} object at {id(self):#x}>"
 
 
+class DeferredNode(Node):
+    """A node of a compiled program whose edges are made when somebody asks for them; from then on it is a plain one."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # as for custom nodes
+
+        def __getattr__(self, name: str) -> Any:
+            """Its edges."""
+            fill = deferred.pop(self, None) if name in ("edges", "indexes") else None
+            if fill is None:
+                raise AttributeError(f"'Node' object has no attribute '{name}'")
+            fill(self)
+            return getattr(self, name)
+
+
 class CustomNode(Node):
     """A node that runs a function of the user's; a class of its own, since fields of a class that has ``__getattr__`` are read
     ten times slower.
@@ -177,6 +205,9 @@ class CustomNode(Node):
             if name in Node.__slots__:
                 raise AttributeError(f"'Node' object has no attribute '{name}'")
             return of_context(self.saved[0] if self.saved else None, name)
+
+
+_RARE_NODES: Final = frozenset({CustomNode, DeferredNode})
 
 
 def _hooks_for(target: Node | Tensor) -> Hooks:
@@ -386,7 +417,7 @@ class Walk:
                     if g is None:
                         break
                     target: Any = edges[0]
-                    if target.__class__ is not Node and target.__class__ is not CustomNode:
+                    if target.__class__ is not Node and target.__class__ not in _RARE_NODES:
                         self._reach_leaf(target, g)
                         break
                     if needed is not None and target.number not in needed:
@@ -408,7 +439,7 @@ class Walk:
                         if edge < 0 or value is None:
                             continue
                         target = edges[edge]
-                        if target.__class__ is not Node and target.__class__ is not CustomNode:
+                        if target.__class__ is not Node and target.__class__ not in _RARE_NODES:
                             reached = leaves.get(id(target))
                             if (
                                 reached is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 
@@ -25,16 +25,16 @@ def of_rows(x: Array) -> Array:
     """
     rows, width = x.shape
     if width <= 2 * BLOCK:
-        return np.asarray(np.einsum("ij->i", x))
+        return cast(Array, np.einsum("ij->i", x))
     rest = width % BLOCK
     if rows != 1 and rest:
-        return np.asarray(np.add.reduce(x, axis=1))
+        return cast(Array, np.add.reduce(x, axis=1))
     if rest:
-        return np.asarray(of_rows(x[:, :-rest]) + np.add.reduce(x[:, -rest:], axis=1))
+        return cast(Array, of_rows(x[:, :-rest]) + np.add.reduce(x[:, -rest:], axis=1))
     blocks = np.einsum("ij->i", x.reshape(-1, BLOCK)).reshape(rows, width // BLOCK)
-    return np.asarray(np.add.reduce(blocks, axis=1))
+    return cast(Array, np.add.reduce(blocks, axis=1))
 
 
 def of_columns(x: Array) -> Array:
     """The sum of each column: a product with ones, which reads each row once, where numpy reads and writes the sums for each."""
-    return np.asarray(np.matmul(np.ones(x.shape[0], x.dtype), x))
+    return cast(Array, np.matmul(np.ones(x.shape[0], x.dtype), x))

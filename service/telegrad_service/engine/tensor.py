@@ -48,11 +48,13 @@ _FLOATING: Final = frozenset("fc")
 class Engine:
     """What the tensors of one session share: the random generator and the session they answer to."""
 
-    __slots__ = ("__weakref__", "generator", "session", "watched")
+    __slots__ = ("__weakref__", "generator", "session", "walk", "watched")
 
     def __init__(self, session: Any = None) -> None:
         self.generator = np.random.Generator(np.random.PCG64())
         self.session = session
+        self.walk: Any = None
+        """What makes the walk of ``backward`` and ``grad`` where no hooks are about, for a recording that has one of its own."""
         # Anomaly mode is a mode of the user's process: a service that runs there too has clients with modes of their own.
         self.watched = isinstance(session, BaseSession)
 
@@ -566,7 +568,8 @@ def compute(
 ) -> Any:
     """The second half of ``apply``, for whoever has done the first: the call foreseen, parameters complete."""
     op = entry.op
-    if call.form is not None and track is None:
+    own = entry.__class__ is Entry  # not the kernels of a run that is recorded
+    if call.form is not None and track is None and own:
         return call.form(call, home, inputs)
     if call.converts:
         arrays = [as_array(x, call.compute) for x in inputs]
@@ -604,9 +607,10 @@ def compute(
                 keep(node, kept)
             for index, t in differentiable:
                 t.node, t.output_index, t.tracks = node, index, True
-    if call.computed:
-        call.learn(entry, inputs, full, single)
-    call.computed = True
+    if own:
+        if call.computed:
+            call.learn(entry, inputs, full, single)
+        call.computed = True
     return tensors[0] if single else tuple(tensors)
 
 

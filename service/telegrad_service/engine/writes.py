@@ -21,6 +21,7 @@ from telegrad_service.engine.tensor import (
     apply,
     as_array,
     check_inputs,
+    compute,
     foresee,
     known_call,
     make_node,
@@ -29,9 +30,13 @@ from telegrad_service.engine.tensor import (
 )
 
 
-def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Tensor:
-    """Op ``name`` with its result written into the first input; PyTorch's leaf, view, shape and type rules."""
-    entry = ENTRIES.get(name)
+def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str, Any], *, entry: Any = None) -> Tensor:
+    """Op ``name`` with its result written into the first input; PyTorch's leaf, view, shape and type rules.
+
+    ``entry`` computes in place of the op's own one: the kernels of a run that is recorded.
+    """
+    recorded = entry is not None
+    entry = entry or ENTRIES.get(name)
     if entry is None or not entry.op.inplace:
         raise UnknownOpError(f"there is no op {name}_")
     op = entry.op
@@ -66,7 +71,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
         return target
     if records and target.base is not None and any_hooks():
         inputs = (_apart_from_hooks(home, target), *inputs[1:])
-    result = cast(Tensor, apply(home, name, inputs, parameters))
+    result = cast(Tensor, compute(home, entry, inputs, full, call) if recorded else apply(home, name, inputs, parameters))
     if result.node is not None:
         _own_saved_target(result.node, target)
     if result.array.dtype != target.array.dtype:

@@ -307,7 +307,7 @@ def _program(session: Session, work: Work) -> Answer:
 
 
 def _delete_program(session: Session, work: Work) -> Answer:
-    del session.programs[session.program(work.arguments["program"]).id]
+    session.forget_program(work.arguments["program"])
     return _no_content()
 
 

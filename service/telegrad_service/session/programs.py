@@ -20,12 +20,14 @@ class Program:
         inputs: the holes: names that the commands use and do not make.
         commands: in order; every name they make is the program's own.
         names: what can be named when a run has ended: holes, and names made and not released.
+        most_names: the most names that one command makes.
     """
 
     id: str
     inputs: tuple[str, ...]
     commands: tuple[Command, ...]
     names: frozenset[str]
+    most_names: int
 
     @classmethod
     def make(cls, commands: Sequence[Command], inputs: Sequence[str]) -> Program:
@@ -44,7 +46,8 @@ class Program:
             names.update(names_made(command))
             if isinstance(command, Release):
                 names -= set(command.tensors)
-        return cls(content_id(as_message(commands, inputs)), tuple(inputs), tuple(commands), frozenset(names))
+        most = max([len(list(names_made(command))) for command in commands], default=0)
+        return cls(content_id(as_message(commands, inputs)), tuple(inputs), tuple(commands), frozenset(names), most)
 
     def describe(self) -> dict[str, Any]:
         """The program as JSON."""

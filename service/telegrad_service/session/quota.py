@@ -19,6 +19,8 @@ class Quota:
         self._limits = limits
         self._alive = alive
         self._held = usage.Held(0, 0)
+        self._metered = usage.Held(0, 0)
+        self._scratch = 0
 
     def foresee(self, home: Engine, op: Op, inputs: tuple[Any, ...], parameters: Mapping[str, Any], *, in_place: bool) -> Call:
         """Check the call and run the op's rule: raise its errors and admit its cost."""
@@ -77,11 +79,39 @@ class Quota:
                     unit="nodes",
                     hint="release results that are no longer needed, or use no_grad",
                 )
-        self._held = usage.Held(held.nbytes + total, held.nodes + nodes)
+        self._scratch = max(self._scratch, scratch)
+        self._add(held, total, nodes)
+
+    def _add(self, held: usage.Held, nbytes: int, nodes: int) -> None:
+        self._held = usage.Held(held.nbytes + nbytes, held.nodes + nodes)
+        self._metered = usage.Held(self._metered.nbytes + nbytes, self._metered.nodes + nodes)
+
+    def meter(self) -> Callable[[], usage.Held]:
+        """Begin to measure; what is answered says how much was admitted since, with the most working memory of one command."""
+        before = self._metered
+        self._scratch = 0
+
+        def measure() -> usage.Held:
+            now = self._metered
+            return usage.Held(now.nbytes - before.nbytes + self._scratch, now.nodes - before.nodes)
+
+        return measure
+
+    def has_room(self, nbytes: int, nodes: int) -> bool:
+        """Whether so much could be admitted without coming near a limit."""
+        limits = self._limits
+        held = self._held
+        if held.nbytes + nbytes > limits.max_session_bytes or held.nodes + nodes > limits.max_nodes:
+            held = self._held = usage.count(self._alive())
+        return held.nbytes + nbytes <= limits.max_session_bytes and held.nodes + nodes <= limits.max_nodes
+
+    def left(self, nbytes: int, nodes: int) -> None:
+        """Add what a compiled run left behind."""
+        self._add(self._held, nbytes, nodes)
 
     def hold(self, nbytes: int, create_graph: bool) -> None:
         """Add gradients to the upper bound; a recorded gradient also made nodes, which only a count can tell."""
         if create_graph:
             self._held = usage.count(self._alive())
         else:
-            self._held = usage.Held(self._held.nbytes + nbytes, self._held.nodes)
+            self._add(self._held, nbytes, 0)

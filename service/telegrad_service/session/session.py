@@ -49,6 +49,7 @@ from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.literal import array_of
 from telegrad.contract.ops import Spec
 from telegrad.contract.scope import at_scope
+from telegrad_service.compiler.recorder import Recorder
 from telegrad_service.engine import autograd, custom
 from telegrad_service.engine.rules import load
 from telegrad_service.engine.table import ENTRIES
@@ -56,6 +57,7 @@ from telegrad_service.engine.tensor import Engine, Tensor, apply, compute, spec_
 from telegrad_service.engine.writes import apply_in_place
 from telegrad_service.session import runs, usage
 from telegrad_service.session.callbacks import CallbackRun
+from telegrad_service.session.compiled import Compiled, Ran
 from telegrad_service.session.programs import Program
 from telegrad_service.session.quota import Quota
 from telegrad_service.session.watch import Watch
@@ -98,28 +100,17 @@ class BatchAnswer(NamedTuple):
     arrays: dict[str, np.ndarray[Any, Any]]
 
 
-class Ran(NamedTuple):
-    """What runs of a program left.
-
-    Attributes:
-        names: the tensors that were asked for, by the program's names.
-        results: per run, the results of its ``read`` and ``grad`` commands, each with its ``index``.
-    """
-
-    names: dict[str, Tensor]
-    results: list[list[dict[str, Any]]]
-
-
 @dataclass(slots=True)
-class _Context:
-    """What one command works with: the names in scope, the arrays that came with the request, those that go out again, and whether
-    the request will write into none of them any more, so that these need be no copies.
+class Context:
+    """What one command works with: the names in scope, the arrays that came with the request, those that go out again, whether the
+    request will write into none of them any more, so that these need be no copies, and the recording of a run.
     """
 
     names: Names
     buffers: Mapping[str, np.ndarray[Any, Any]]
     out: dict[str, np.ndarray[Any, Any]]
     settled: bool = False
+    recorder: Recorder | None = None
 
 
 class Session:
@@ -137,13 +128,14 @@ class Session:
         self.created = time.time() if created is None else created
         self.closed = False
         self._auto = 0
-        self._answer_bytes = 0
+        self.answer_bytes = 0
         self.watch: Watch | None = None
         """Who follows the request that is done now."""
-        self._local: Names = {}
+        self.local: Names = {}
         self._collecting: runs.Collecting | None = None
-        self._quota = Quota(self.limits, self._alive)
-        self._handlers: dict[type, Callable[[Any, _Context], dict[str, Any] | None]] = {
+        self.quota = Quota(self.limits, self._alive)
+        self.compiled = Compiled(self)
+        self._handlers: dict[type, Callable[[Any, Context], dict[str, Any] | None]] = {
             Create: self._create,
             Apply: self._apply,
             Backward: self._backward,
@@ -176,35 +168,36 @@ class Session:
         Raises:
             TelegradError: and nothing has changed.
         """
-        context = _Context(self.names, buffers or {}, {}, settled=True)
-        self._answer_bytes = 0
-        return self._do(command, context), context.out
+        context = Context(self.names, buffers or {}, {}, settled=True)
+        self.answer_bytes = 0
+        return self.do(command, context), context.out
 
     def batch(self, commands: Sequence[Command], buffers: Mapping[str, np.ndarray[Any, Any]] | None = None) -> BatchAnswer:
         """Do commands in order until one fails; what came before it stands.
 
         The arrays in the answer may be the session's own: they show what it holds until its next command.
         """
-        context = _Context(self.names, buffers or {}, {})
-        self._answer_bytes = 0
+        context = Context(self.names, buffers or {}, {})
+        self.answer_bytes = 0
         results: list[dict[str, Any]] = []
         settled_from = next((i + 1 for i in range(len(commands) - 1, -1, -1) if not isinstance(commands[i], _WITHOUT_WRITES)), 0)
         for index, command in enumerate(commands):
             context.settled = index >= settled_from
             try:
-                result = self._do(command, context)
+                result = self.do(command, context)
             except TelegradError as error:
                 return BatchAnswer(index, results, error, context.out)
             if result is not None:
                 results.append({"index": index, **result})
         return BatchAnswer(len(commands), results, None, context.out)
 
-    def _do(self, command: Command, context: _Context) -> dict[str, Any] | None:
+    def do(self, command: Command, context: Context) -> dict[str, Any] | None:
+        """Do one command in a scope of names."""
         if self.closed:
             raise SessionClosedError("the session was closed")
         return self._handlers[type(command)](command, context)
 
-    def _create(self, command: Create, context: _Context) -> None:
+    def _create(self, command: Create, context: Context) -> None:
         given = [f for f in ("data", "base64", "buffer") if getattr(command, f) not in (ABSENT, None)]
         if command.data is None:
             given.append("data")
@@ -218,17 +211,17 @@ class Session:
         if command.base64 is not None:
             if dtype is None or command.shape is None:
                 raise ArgumentValueError("create with base64 needs dtype and shape")
-            self._quota.admit("the tensor", [len(command.base64) * 3 // 4])
+            self.quota.admit("the tensor", [len(command.base64) * 3 // 4])
             array = codec.from_base64(command.base64, dtype, command.shape)
         elif command.buffer is not None:
             found = context.buffers.get(command.buffer)
             if found is None:
                 raise ArgumentValueError("the request carries no buffer of that name")
             array = found if dtype is None else found.astype(dtype.numpy, copy=False)
-            self._quota.admit("the tensor", [array.nbytes])
+            self.quota.admit("the tensor", [array.nbytes])
         else:
             array = codec.array_from_json(command.data, dtype, max_elements=self.limits.max_json_elements)
-            self._quota.admit("the tensor", [array.nbytes])
+            self.quota.admit("the tensor", [array.nbytes])
         if command.shape is not None and array.shape != command.shape:
             raise ShapeError(f"the data has shape {list(array.shape)}, 'shape' says {list(command.shape)}")
         if is_data_set:
@@ -240,12 +233,12 @@ class Session:
             tensor.requires_grad = True
         context.names[command.id] = tensor
 
-    def _apply(self, command: Apply, context: _Context) -> dict[str, Any]:
+    def _apply(self, command: Apply, context: Context) -> dict[str, Any]:
         op, in_place = compositions.look_up(command.op)
-        inputs = tuple([self._resolve(v, context) if type(v) is str else v for v in command.inputs])
+        inputs = tuple([self.resolve(v, context) if type(v) is str else v for v in command.inputs])
         if op.required_inputs <= len(inputs) < len(op.inputs) and not op.inputs[-1].variadic:
             inputs += (None,) * (len(op.inputs) - len(inputs))  # absent optional tensors need not be written out
-        call = self._quota.foresee(self.engine, op, inputs, command.parameters, in_place=in_place)
+        call = self.quota.foresee(self.engine, op, inputs, command.parameters, in_place=in_place)
         count = None if call.types is None else 1 if in_place else len(call.types)
         wanted = command.outputs
         if wanted is not None:
@@ -254,18 +247,23 @@ class Session:
                 raise ArgumentValueError(f"{command.op} has {count} output(s), {len(wanted)} names were given")
         elif not in_place:
             self._require_room(1 if count is None else count)
+        recorder = context.recorder
+        entry: Any = None if recorder is None else recorder.entry(ENTRIES.get(op.name), inputs, call)
         token = modes.set_mode(command.grad_enabled)
         try:
             with _within(command.scope):
                 if op.name in compositions.COMPOSITIONS:
                     made: Any = compositions.run(op.name, self.engine, inputs, command.parameters)
                 elif in_place:
-                    made = apply_in_place(self.engine, op.name, inputs, dict(command.parameters))
+                    made = apply_in_place(self.engine, op.name, inputs, dict(command.parameters), entry=entry)
                 else:
-                    made = compute(self.engine, ENTRIES[op.name], inputs, {**op.defaults, **command.parameters}, call)
+                    full = {**op.defaults, **command.parameters}
+                    made = compute(self.engine, entry or ENTRIES[op.name], inputs, full, call)
         finally:
             modes.reset_mode(token)
         outputs = made if isinstance(made, tuple) else (made,)
+        if entry is not None:
+            entry.finish(outputs, in_place)
         if wanted is None:
             wanted = () if in_place or compositions.writes(op.name) else tuple(self.new_name(context) for _ in outputs)
         for name, tensor in zip(wanted, outputs, strict=False):
@@ -273,7 +271,7 @@ class Session:
                 context.names[name] = tensor
         return {"outputs": wanted}
 
-    def _backward(self, command: Backward, context: _Context) -> None:
+    def _backward(self, command: Backward, context: Context) -> None:
         with self._callbacks(command, context) as callbacks:
             added = autograd.backward(
                 self._many(command.tensors, context),
@@ -284,9 +282,9 @@ class Session:
                 hooks=callbacks.hooks,
                 anomaly=command.anomaly,
             )
-            self._quota.hold(added, command.create_graph)
+            self.quota.hold(added, command.create_graph)
 
-    def _callbacks(self, command: Backward | Grad, context: _Context, results: Sequence[str | None] = ()) -> CallbackRun:
+    def _callbacks(self, command: Backward | Grad, context: Context, results: Sequence[str | None] = ()) -> CallbackRun:
         """The callbacks of a command. Raises for what can be refused before anything is done."""
         inner = list(inner_commands(command))
         if len(inner) > self.limits.max_commands:
@@ -300,12 +298,12 @@ class Session:
             command.callbacks,
             context.names,
             made,
-            lambda reference: self._resolve(reference, context),
-            lambda inner: self._do(inner, context),
-            lambda nbytes: self._quota.hold(nbytes, False),
+            lambda reference: self.resolve(reference, context),
+            lambda inner: self.do(inner, context),
+            lambda nbytes: self.quota.hold(nbytes, False),
         )
 
-    def _grad(self, command: Grad, context: _Context) -> dict[str, Any]:
+    def _grad(self, command: Grad, context: Context) -> dict[str, Any]:
         wanted = command.results
         if wanted is None:
             wanted = tuple(self.new_name(context) for _ in command.inputs)
@@ -333,20 +331,20 @@ class Session:
             if name is not None and tensor is not None:
                 context.names[name] = tensor
             names.append(name if tensor is not None else None)
-        self._quota.hold(sum(t.array.nbytes for t in found if t is not None), command.create_graph)
+        self.quota.hold(sum(t.array.nbytes for t in found if t is not None), command.create_graph)
         return {"present": [t is not None for t in found], "results": names}
 
-    def _admit_vectors(self, command: Grad, context: _Context) -> None:
+    def _admit_vectors(self, command: Grad, context: Context) -> None:
         """Foresee what many vectors at once need: a gradient of every value on the way, as often as there are vectors."""
         vectors = [v for v in self._optional_many(command.grad_outputs, context) or () if v is not None]
         count = max((v.array.shape[0] for v in vectors if v.array.ndim), default=0)
         sizes = [count * x.array.size * x.array.itemsize for x in self._many(command.inputs, context)]
         scratch = count * autograd.largest_on_the_way(self._many(command.outputs, context))
-        self._quota.admit("grad with is_grads_batched", sizes, scratch=scratch)
+        self.quota.admit("grad with is_grads_batched", sizes, scratch=scratch)
 
-    def _attach(self, command: Attach, context: _Context) -> None:
+    def _attach(self, command: Attach, context: Context) -> None:
         inputs = self._many(command.inputs, context)
-        outputs = [None if r is None else self._resolve(r, context) for r in command.outputs]
+        outputs = [None if r is None else self.resolve(r, context) for r in command.outputs]
         flows = [t is not None and i not in command.constants for i, t in enumerate(outputs)]
         made = [t for t, flow in zip(outputs, flows, strict=True) if t is not None and flow]
         if not made or any(i >= len(outputs) for i in command.constants):
@@ -364,10 +362,10 @@ class Session:
                 custom.attach(self.engine, backward, inputs, outputs, flows, [False] * len(outputs), ())
         finally:
             modes.reset_mode(token)
-        self._quota.hold(0, True)
+        self.quota.hold(0, True)
 
-    def _set(self, command: Set, context: _Context) -> None:
-        tensor = self._resolve(command.tensor, context)
+    def _set(self, command: Set, context: Context) -> None:
+        tensor = self.resolve(command.tensor, context)
         if command.name is not None:
             self._require_free([command.name], context)
         if command.changes and not tensor.array.flags.writeable and self._is_data_set(tensor):
@@ -376,7 +374,7 @@ class Session:
         if command.grad is None:
             gradient = None
         elif isinstance(command.grad, str):
-            gradient = self._resolve(command.grad, context)
+            gradient = self.resolve(command.grad, context)
         if command.retain_grad is False:
             raise ArgumentValueError("retain_grad can only be switched on")
         if command.detach is False:
@@ -399,26 +397,32 @@ class Session:
         if command.name is not None:
             context.names[command.name] = tensor
 
-    def _set_memory_or_history(self, command: Set, tensor: Any, context: _Context) -> None:
+    def _set_memory_or_history(self, command: Set, tensor: Any, context: Context) -> None:
         """``data`` and ``detach`` change so much that each is a command of its own, as each is a statement in a script."""
         if command != Set(command.tensor, data=command.data, detach=command.detach) or (command.data and command.detach):
             raise ArgumentValueError("data and detach are set alone; send what else is to be set as commands of their own")
         if command.data is not None:
-            tensor.data = self._resolve(command.data, context)
+            tensor.data = self.resolve(command.data, context)
         else:
             tensor.detach_()
 
-    def _read(self, command: Read, context: _Context) -> dict[str, Any]:
-        tensor = self._find(command.tensor, context)
+    def _read(self, command: Read, context: Context) -> dict[str, Any]:
+        tensor = self.reference(command.tensor, context)
         if tensor is None:
             return {"tensor": None}
         self._answer(_DESCRIPTION_BYTES)
-        result: dict[str, Any] = {"tensor": describe(command.tensor, tensor)}
+        found = self.encoded(command, tensor.array, context.out, context.settled)
+        return {"tensor": describe(command.tensor, tensor), **found}
+
+    def encoded(
+        self, command: Read, array: np.ndarray[Any, Any], out: dict[str, np.ndarray[Any, Any]], settled: bool = False
+    ) -> dict[str, Any]:
+        """The values of an array as a read asks for them; ``settled``: nobody will write into it. Raises LimitError and others."""
         if command.what == "description":
             if command.index is not None:
                 raise ArgumentValueError("a description is of the whole tensor: leave out the index")
-            return result
-        array = tensor.array
+            return {}
+        result: dict[str, Any] = {}
         if command.index is not None:
             array = _part(array, command.index)
             result["shape"] = list(array.shape)
@@ -439,30 +443,30 @@ class Session:
             result["base64"] = codec.to_base64(array)
         else:
             self._answer(array.nbytes)
-            name = str(len(context.out))
+            name = str(len(out))
             # A later command of the batch may write into the tensor: the answer must show it as it is now.
-            context.out[name] = array if context.settled else array.copy()
+            out[name] = array if settled else array.copy()
             result["buffer"] = name
         return result
 
     def _answer(self, nbytes: int) -> None:
         """Refuse what would make the answer too large; otherwise count it."""
-        total = self._answer_bytes + nbytes
+        total = self.answer_bytes + nbytes
         if total > self.limits.max_answer_bytes:
             raise refuse("the answer", total, self.limits.max_answer_bytes, "max_answer_bytes", hint="read less at once, or slices")
-        self._answer_bytes = total
+        self.answer_bytes = total
 
-    def _release(self, command: Release, context: _Context) -> None:
+    def _release(self, command: Release, context: Context) -> None:
         missing = [name for name in command.tensors if name not in context.names]
         if missing:
             raise NotFoundError(f"{len(missing)} of the {len(command.tensors)} names are no tensors of this session")
         for name in command.tensors:
             context.names.pop(name, None)
 
-    def _seed(self, command: Seed, _context: _Context) -> None:
+    def _seed(self, command: Seed, _context: Context) -> None:
         self.engine.seed(command.seed)
 
-    def _run(self, command: Run, context: _Context) -> dict[str, Any]:
+    def _run(self, command: Run, context: Context) -> dict[str, Any]:
         """Run a program; what is wrong with the command is refused before the first run."""
         program = self.program(command.program)
         given = {*command.inputs, *command.each}
@@ -474,8 +478,8 @@ class Session:
         if any(reference.removesuffix(GRAD_SUFFIX) not in program.names for reference in wanted):
             raise ArgumentValueError("outputs and collect: a reference is no name that the program has at its end")
         self._require_free([*command.outputs.values(), *command.collect.values()], context)
-        bound = {hole: self._resolve(reference, context) for hole, reference in command.inputs.items()}
-        each = {hole: self._resolve(reference, context) for hole, reference in command.each.items()}
+        bound = {hole: self.resolve(reference, context) for hole, reference in command.inputs.items()}
+        each = {hole: self.resolve(reference, context) for hole, reference in command.each.items()}
         times = runs.count_of(command.times, each, self.limits)
         collecting = self.collect(program, list(command.collect), times, bound, each)
         pace = runs.Pace(self.watch, times, command.seconds, self.limits)
@@ -498,7 +502,7 @@ class Session:
             given = {hole: spec_of(tensor) for hole, tensor in bound.items()}
             given |= {hole: Spec(tensor.array.shape[1:], spec_of(tensor).dtype) for hole, tensor in each.items()}
             specs = runs.foreseen(program.commands, given, self.limits)
-        return runs.Collecting(wanted, times, specs, self.engine, lambda sizes: self._quota.admit("collect", sizes))
+        return runs.Collecting(wanted, times, specs, self.engine, lambda sizes: self.quota.admit("collect", sizes))
 
     def run_many(
         self,
@@ -568,34 +572,15 @@ class Session:
             TelegradError: of the command that failed, with ``run`` and ``command`` in its ``extra``. What came before it stands,
                 as in a batch.
         """
-        out = {} if out is None else out
-        results: list[list[dict[str, Any]]] = []
-        local = _Context(dict(bound), {}, out)
-        try:
-            for run in range(times):
-                local = _Context(dict(bound), {}, out)
-                self._local = local.names
-                results.append(self._run_once(program, local, run))
-        finally:
-            self._local = {}
-        return Ran({name: self._resolve(name, local) for name in outputs}, results)
-
-    def _run_once(self, program: Program, local: _Context, run: int) -> list[dict[str, Any]]:
-        """One run of a program; an error says which run and which command it was."""
-        results: list[dict[str, Any]] = []
-        for index, inner in enumerate(program.commands):
-            try:
-                result = self._do(inner, local)
-            except TelegradError as error:
-                error.extra.update(run=run, command=index)
-                raise
-            if result is not None and isinstance(inner, (Read, Grad)):
-                results.append({"index": index, **result})
-        return results
+        return self.compiled.run(program, bound, outputs, times, {} if out is None else out)
 
     # Names -------------------------------------------------------------------------------------------------------------------
 
-    def _find(self, reference: str, context: _Context) -> Tensor | None:
+    def context(self, names: Names, out: dict[str, np.ndarray[Any, Any]]) -> Context:
+        """A scope of names of its own, for a run of a program."""
+        return Context(names, {}, out)
+
+    def reference(self, reference: str, context: Context) -> Tensor | None:
         """The tensor of a reference; None for ``x.grad`` of a tensor without gradient."""
         tensor = context.names.get(reference)
         if tensor is not None:
@@ -606,24 +591,25 @@ class Session:
                 return owner.kept_gradient
         raise NotFoundError("the session has no tensor of that name")
 
-    def _resolve(self, reference: str, context: _Context) -> Tensor:
-        tensor = self._find(reference, context)
+    def resolve(self, reference: str, context: Context) -> Tensor:
+        """The tensor of a reference. Raises NotFoundError, also for ``x.grad`` where there is none."""
+        tensor = self.reference(reference, context)
         if tensor is None:
             raise NotFoundError("that tensor has no gradient; run backward first")
         return tensor
 
-    def _many(self, references: Sequence[str], context: _Context) -> list[Tensor]:
-        return [self._resolve(r, context) for r in references]
+    def _many(self, references: Sequence[str], context: Context) -> list[Tensor]:
+        return [self.resolve(r, context) for r in references]
 
-    def _optional_many(self, references: Sequence[str | None] | None, context: _Context) -> list[Tensor | None] | None:
+    def _optional_many(self, references: Sequence[str | None] | None, context: Context) -> list[Tensor | None] | None:
         if references is None:
             return None
-        return [None if r is None else self._resolve(r, context) for r in references]
+        return [None if r is None else self.resolve(r, context) for r in references]
 
     def _is_data_set(self, tensor: Tensor) -> bool:
         return any(found is tensor for name, found in self.names.items() if is_content_name(name))
 
-    def _require_free(self, names: Any, context: _Context, *, data_set: bool = False) -> None:
+    def _require_free(self, names: Any, context: Context, *, data_set: bool = False) -> None:
         wanted = [n for n in names if n is not None]
         if not data_set and any(is_content_name(n) for n in wanted):
             raise ArgumentValueError("names that are hashes are those of data sets, which only `create` gives")
@@ -644,7 +630,7 @@ class Session:
                 hint="release tensors that are no longer needed",
             )
 
-    def new_name(self, context: _Context | None = None) -> str:
+    def new_name(self, context: Context | None = None) -> str:
         """A name that no tensor has: ``t1``, ``t2``, ..."""
         taken = self.names if context is None else context.names
         while True:
@@ -656,17 +642,17 @@ class Session:
     def _alive(self) -> list[Tensor]:
         """Every tensor that has a name, in the session or in the program that runs."""
         stacks = () if self._collecting is None else self._collecting.tensors
-        return [*self.names.values(), *self._local.values(), *stacks]
+        return [*self.names.values(), *self.local.values(), *stacks]
 
     # Descriptions ------------------------------------------------------------------------------------------------------------
 
     def find(self, reference: str) -> Tensor | None:
         """The tensor of a reference; None for ``x.grad`` of a tensor without gradient. Raises NotFoundError."""
-        return self._find(reference, _Context(self.names, {}, {}))
+        return self.reference(reference, Context(self.names, {}, {}))
 
     def describe(self, reference: str) -> dict[str, Any]:
         """What is known of a tensor without its values. Raises NotFoundError."""
-        return describe(reference, self._resolve(reference, _Context(self.names, {}, {})))
+        return describe(reference, self.resolve(reference, Context(self.names, {}, {})))
 
     def list(self, after: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
         """Descriptions of up to ``limit`` tensors in order of names, from after ``after``, and the cursor of the next page."""
@@ -701,11 +687,17 @@ class Session:
             raise NotFoundError("the session has no such program; store it with POST .../programs", extra={"program": program_id})
         return found
 
+    def forget_program(self, program_id: str) -> None:
+        """Delete a stored program and what was compiled of it. Raises NotFoundError."""
+        del self.programs[self.program(program_id).id]
+        self.compiled.plans.forget(program_id)
+
     def close(self) -> None:
         """Free everything."""
         self.closed = True
         self.names.clear()
         self.programs.clear()
+        self.compiled.plans.clear()
 
 
 def _part(array: np.ndarray[Any, Any], index: tuple[Any, ...]) -> np.ndarray[Any, Any]:
@@ -735,4 +727,4 @@ def describe(name: str, tensor: Tensor) -> dict[str, Any]:
     }
 
 
-__all__ = ["BatchAnswer", "Ran", "Session", "describe"]
+__all__ = ["BatchAnswer", "Context", "Ran", "Session", "describe"]

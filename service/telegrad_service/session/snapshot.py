@@ -121,7 +121,7 @@ class _Writer:
             "id": session.id,
             "created": session.created,
             "auto": session._auto,
-            "held": list(session._quota._held),
+            "held": list(session.quota._held),
             "generator": session.engine.generator.bit_generator.state,
             "programs": [p.describe() for p in session.programs.values()],
             "names": [[name, self._tensors[id(t)][0]] for name, t in session.names.items()],
@@ -348,7 +348,7 @@ class _Reader:
                     for number in tensors:
                         node.retain(index, self._tensors[number])
         session._auto = state["auto"]
-        session._quota._held = Held(*state["held"])
+        session.quota._held = Held(*state["held"])
         session.engine.generator.bit_generator.state = state["generator"]
         for program in state["programs"]:
             made = Program.make([decode_command(c) for c in program["commands"]], program["inputs"])

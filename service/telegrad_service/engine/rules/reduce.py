@@ -95,7 +95,8 @@ def sum_wide(x: Array, dim: Dims, keepdim: bool) -> Any:
 
 @kernel("sum")
 def _sum(self: Array, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
-    self = np.asarray(self)
+    if self.__class__ is not np.ndarray:
+        self = np.asarray(self)  # a formula's number
     if dtype is not None:
         self = _converted(self, dtype.numpy)
         if self.dtype.kind == "b":

@@ -1,0 +1,202 @@
+"""A compiled program: what the recorded run becomes, and how it runs again."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from telegrad.contract.errors import TelegradError
+from telegrad_service.compiler.chains import Chain, form
+from telegrad_service.compiler.code import Code
+from telegrad_service.compiler.effects import NEW, Symbol
+from telegrad_service.compiler.history import History
+from telegrad_service.compiler.ir import CONSTANT, TEMPORARY, Value
+from telegrad_service.compiler.layout import Layout
+from telegrad_service.compiler.passes import drop_dead, settle_gradients, share, symbols_of
+from telegrad_service.compiler.recorder import Recorder
+from telegrad_service.engine import quiet
+from telegrad_service.engine.tensor import Engine, Tensor
+
+MOST_STEPS: Final = 50_000
+"""Longer programs are interpreted: Python takes seconds to compile such a function."""
+
+KEPT_BYTES: Final = 16 * 2**20
+"""Blocks of a plan that stay between runs; larger ones are taken for each request and given back after it."""
+
+
+class State:
+    """What one run works with.
+
+    Attributes:
+        home: the engine of the session.
+        command: the command that runs, where it may fail.
+        answers: results of reads and grads.
+        out: arrays that reads put out.
+        session: whom reads and seeds belong to.
+    """
+
+    __slots__ = ("answers", "command", "home", "out", "session")
+
+    def __init__(self, home: Engine, session: Any, out: dict[str, Any]) -> None:
+        self.home = home
+        self.session = session
+        self.command = 0
+        self.answers: list[dict[str, Any]] = []
+        self.out = out
+
+    def tensor(self, array: Any, version: int) -> Tensor:
+        """A new tensor without history, written to ``version`` times."""
+        made = Tensor(self.home, array)
+        if version:
+            made.version = [version]
+        return made
+
+
+class Output:
+    """A tensor to give out: one that was there, or how to make it."""
+
+    __slots__ = ("index", "output_index", "place", "symbol", "tracks")
+
+    def __init__(self, symbol: Symbol, tensor: Tensor, place: int | None = None) -> None:
+        self.symbol = symbol
+        self.tracks = tensor.tracks
+        self.place = place
+        self.output_index = tensor.output_index
+        self.index = 0
+
+
+class Plan:
+    """A compiled program for tensors of certain shapes.
+
+    Attributes:
+        nbytes: what a run allocates at most, as the interpreter counts it.
+        nodes: likewise, graph nodes.
+        chains: what is done a block at a time.
+        answer_bytes: what its reads take in an answer.
+        left_bytes, left_nodes: what a run leaves behind in tensors that it gives out.
+        kept: bytes that it holds between runs.
+        text: the function that it runs, to look at.
+    """
+
+    def __init__(self, code: Code, layout: Layout, outputs: Mapping[str, Output], history: History | None) -> None:
+        self.nbytes = 0
+        self.nodes = 0
+        self.answer_bytes = 0
+        self.chains: list[Chain] = []
+        self.text = code.text
+        self._code = code
+        self._layout = layout
+        self._outputs = outputs
+        self._history = history
+        self._keeps = layout.nbytes <= KEPT_BYTES
+        self._function: Callable[..., Any] | None = None
+        self.left_bytes = sum({o.symbol: o.symbol.value.nbytes for o in outputs.values() if o.symbol.kind == NEW}.values())
+        self.left_nodes = 0 if history is None else history.size
+
+    @property
+    def kept(self) -> int:
+        """Bytes that it holds between runs."""
+        return self._layout.nbytes if self._function is not None else 0
+
+    def release(self) -> None:
+        """Give the blocks back."""
+        self._function = None
+        for chain in self.chains:
+            chain.release()
+
+    def run(self, state: State, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        """One run; the tensors to give out. An error says which command it was."""
+        function = self._function
+        if function is None:
+            function = self._function = self._code.compile(self._layout.place())
+        token = quiet.enter()
+        try:
+            made = function(state, tensors)
+        except TelegradError as error:
+            error.extra["command"] = state.command
+            raise
+        finally:
+            quiet.leave(token)
+            if not self._keeps:
+                self._function = None
+        return self._give(tensors, made)
+
+    def _give(self, tensors: Sequence[Tensor], made: Sequence[Tensor]) -> dict[str, Tensor]:
+        if not self._outputs:
+            return {}
+        tops = None if self._history is None else self._history.build(tensors)
+        given: dict[str, Tensor] = {}
+        for name, output in self._outputs.items():
+            tensor = given[name] = made[output.index]
+            if output.symbol.kind != NEW:
+                continue
+            tensor.tracks = output.tracks
+            if output.place is not None and tops is not None:
+                tensor.node = tops[output.place]
+                tensor.output_index = output.output_index
+        return given
+
+
+def build(recorder: Recorder, outputs: Mapping[str, Tensor]) -> Plan | None:
+    """Make a plan of a recorded run that gave ``outputs``; None, and ``recorder.failed`` says why, where that cannot be."""
+    if recorder.failed or len(recorder.steps) > MOST_STEPS:
+        recorder.fail("a program of too many steps")
+        return None
+    given, history = _outputs(recorder, outputs)
+    if not recorder.finish():
+        return None
+    steps = settle_gradients(recorder.steps)
+    steps, instead = share(steps)
+    made = list(dict.fromkeys(o.symbol for o in given.values()))
+    symbols = list(dict.fromkeys([*made, *symbols_of(steps)]))
+    for symbol in symbols:
+        symbol.value = instead.get(symbol.value, symbol.value)
+    wanted = [s.value for s in made]
+    steps = form(drop_dead(steps, wanted), [s.value for s in symbols])
+    kept = {s.storage for s in wanted} | {s.value.storage for s in symbols}
+    inputs = [instead.get(v, v) for v in recorder.inputs]
+    layout = Layout(steps, kept)
+    code = Code(steps, layout, inputs, recorder.gradients)
+    names: list[str] = []
+    for symbol in made:
+        for line in code.made(symbol):
+            code.line(line)
+        names.append(code.symbol(symbol))
+    code.end(names)
+    for output in given.values():
+        output.index = made.index(output.symbol)
+    if history is not None:
+        history.forget()
+    plan = Plan(code, layout, given, history)
+    plan.chains = [step.fn for step in steps if isinstance(step.fn, Chain)]
+    return plan
+
+
+def _outputs(recorder: Recorder, outputs: Mapping[str, Tensor]) -> tuple[dict[str, Output], History | None]:
+    given: dict[str, Output] = {}
+    tops = [t for t in outputs.values() if t.node is not None and recorder.index(t) is None]
+    history = History(tops, recorder.index) if tops else None
+    if history is not None and history.failed:
+        recorder.fail(history.failed)
+        return given, None
+    for name, tensor in outputs.items():
+        known = recorder.symbol_of(tensor)
+        if known is not None:
+            known.value.storage.escapes = True
+            given[name] = Output(known, tensor)
+            continue
+        value: Value = recorder.value(tensor.array)
+        if value.storage.kind == CONSTANT:
+            value = recorder.copy(value, tensor.array)
+        if tensor.base is not None or tensor.kept_gradient is not None or value.storage.kind != TEMPORARY:
+            recorder.fail("an output that is a view, or has a gradient")
+        value.storage.escapes = True
+        symbol = recorder.new_symbol(tensor, value)
+        place = None if history is None else history.place.get(id(tensor))
+        given[name] = Output(symbol, tensor, place)
+    return given, history
+
+
+__all__ = ["Plan", "State", "build"]

@@ -1,0 +1,472 @@
+"""Recording a run: the engine computes as always, and every array operation that it does on the way becomes a step.
+
+Arrays are recognised by identity. One that turns up without having been recorded ends the recording, not the run: such a program is
+left to the interpreter.
+"""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from telegrad_service.compiler.effects import GRADIENT, NEW, TENSOR, Bump, Effect, Gradient, Symbol
+from telegrad_service.compiler.ir import (
+    BOUND,
+    CALL,
+    CONSTANT,
+    EFFECT,
+    ELEMENTWISE,
+    TEMPORARY,
+    VIEW,
+    Result,
+    Step,
+    Storage,
+    Value,
+    replaced,
+)
+from telegrad_service.compiler.tracing import StandIn, take_apart
+from telegrad_service.engine.buffers import owner_of
+from telegrad_service.engine.parts import Part
+from telegrad_service.engine.table import Array, Entry
+from telegrad_service.engine.tensor import Call, Engine, Tensor
+
+
+class Recorder:
+    """The recording of one run.
+
+    Attributes:
+        steps: what was done so far.
+        failed: why the run cannot be compiled; empty while it can.
+        command: the position of the command that runs.
+        tensors: what the program was given, in the order of its inputs.
+        draws: how many names the session chose itself.
+    """
+
+    def __init__(self, home: Engine, tensors: Sequence[Tensor]) -> None:
+        self.home = home
+        self.steps: list[Step] = []
+        self.failed = ""
+        self.command = 0
+        self.tensors = list(tensors)
+        self.captured: dict[int, Any] = {}
+        self.walked: dict[int, Value] = {}
+        self._count = 0
+        self._known: dict[int, tuple[Any, Value]] = {}
+        self._symbols: dict[int, tuple[Tensor, Symbol]] = {}
+        self._versions: list[tuple[Symbol, Tensor, int]] = []
+        self._storages: list[tuple[Any, Storage]] = []
+        for index, tensor in enumerate(self.tensors):
+            self._begin_with(tensor, Symbol(TENSOR, index))
+        for index, tensor in enumerate(self.tensors):
+            gradient = tensor.kept_gradient
+            if gradient is not None and id(gradient) not in self._symbols:
+                self._begin_with(gradient, Symbol(GRADIENT, index))
+        self._given_out: list[Symbol] = []
+        self._before = [(t.array, t.node, t.base, t.tracks) for t in self.tensors]
+
+    def _begin_with(self, tensor: Tensor, symbol: Symbol) -> None:
+        if id(tensor) in self._symbols:
+            return
+        self._symbols[id(tensor)] = (tensor, symbol)
+        self._versions.append((symbol, tensor, tensor._version))
+        found = self._find(tensor.array)
+        value = found or self._learn(tensor.array, Storage(BOUND, tensor.array.nbytes))
+        symbol.value = value
+        if found is not None:
+            self.fail("one array under two tensors")
+
+    def fail(self, why: str) -> None:
+        """The run goes on, the recording does not."""
+        self.failed = self.failed or why
+
+    # Values ------------------------------------------------------------------------------------------------------------------
+
+    def _learn(self, array: Array, storage: Storage, constant: Array | None = None) -> Value:
+        self._count += 1
+        value = Value(self._count, array, storage, constant)
+        self._known[id(array)] = (weakref.ref(array), value)
+        return value
+
+    def _find(self, x: Any) -> Value | None:
+        found = self._known.get(id(x))
+        if found is None or found[0]() is not x:
+            return None
+        return found[1]
+
+    def value(self, array: Any) -> Any:
+        """The value that an array of the run is; fails for one that was not recorded."""
+        found = self._find(array)
+        if found is None:
+            self.fail("an array that was not recorded")
+            return self._learn(array, Storage(TEMPORARY, 0))
+        return found
+
+    def knows(self, array: Any) -> bool:
+        """Whether an array was recorded."""
+        return self._find(array) is not None
+
+    def constant(self, array: Array) -> Value:
+        """An array that is the same in every run."""
+        return self._find(array) or self._learn(array, Storage(CONSTANT, array.nbytes), np.array(array))
+
+    def same(self, array: Array, value: Value) -> None:
+        """Another object for the same array."""
+        self._known[id(array)] = (weakref.ref(array), value)
+
+    def result(self, array: Array, inputs: Sequence[tuple[Any, Value]]) -> tuple[Value, bool]:
+        """A value for what was computed, and whether it lies in the memory of an input."""
+        owner = owner_of(array)
+        for given, value in inputs:
+            if isinstance(given, np.ndarray) and owner_of(given) is owner:  # pyright: ignore[reportUnknownArgumentType]
+                return self._learn(array, value.storage), True
+        return self._learn(array, Storage(TEMPORARY, owner.nbytes)), False
+
+    def fresh(self, array: Array) -> Value:
+        """A value in memory of its own."""
+        return self._learn(array, Storage(TEMPORARY, array.nbytes))
+
+    def _given(self, template: Any) -> Any:
+        """Arrays of the run replaced by their values."""
+        return replaced(template, lambda x: self.value(x) if isinstance(x, (np.ndarray, Part)) else x)
+
+    # Steps -------------------------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        kind: str,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        keywords: Mapping[str, Any],
+        results: list[Result],
+        *,
+        writes: tuple[Value, ...] = (),
+        fallible: bool = False,
+        random: bool = False,
+    ) -> None:
+        """One more step."""
+        step = Step(kind, fn, args, keywords, results, command=self.command, writes=writes, fallible=fallible, random=random)
+        self.steps.append(step)
+
+    def effect(self, effect: Effect) -> None:
+        """A change of the session that is no array operation."""
+        self.steps.append(Step(EFFECT, effect, tuple(effect.values()), {}, [], command=self.command))
+
+    def unit(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        keywords: Mapping[str, Any],
+        given: Any,
+        *,
+        random: bool = False,
+        fallible: bool = True,
+    ) -> Any:
+        """Record a call that gave ``given``: taken apart, or whole; as a whole it may be ``fallible``.
+
+        Returns what it gave, scalars as arrays: arrays, ``Part``s and None in nested tuples.
+        """
+        if self.failed:
+            return _as_arrays(given)
+        taken = None if random else take_apart(fn, args, keywords, given)
+        if taken is None:
+            return self._whole(fn, args, keywords, given, random, fallible)
+        return self.apart(given, taken)
+
+    def apart(self, given: Any, taken: Any) -> Any:
+        """Record a call that was taken apart; returns what it gave, ``given``, scalars as arrays."""
+        noted, stand_ins, result = taken
+        found: dict[int, Value] = {id(s): self.value(s._real) for s in stand_ins}
+
+        def now(leaf: Any) -> Any:
+            if type(leaf) is StandIn:
+                return found[id(leaf)]
+            if isinstance(leaf, (np.ndarray, np.generic)):
+                return self.constant(np.asarray(leaf))
+            return leaf
+
+        for call in noted:
+            arguments, named = replaced(call.args, now), replaced(call.keywords, now)
+            results: list[Result] = []
+            for path, out, scalar in call.outs:
+                if call.kind == VIEW:
+                    inputs = [(s._real, found[id(s)]) for s in _stand_ins((call.args, call.keywords))]
+                    value, _ = self.result(out._real, inputs)
+                else:
+                    value = self.fresh(out._real)
+                found[id(out)] = value
+                results.append(Result(path, value, scalar))
+            writes = () if call.target is None else (found[id(call.target)],)
+            self.add(call.kind, call.fn, arguments, named, results, writes=writes)
+
+        def link(made: Any, real: Any) -> Any:
+            if isinstance(real, (tuple, list)):
+                several = cast("Sequence[Any]", real)
+                return tuple([link(m, r) for m, r in zip(made, several, strict=True)])
+            if not isinstance(real, (np.ndarray, np.generic)):
+                return real
+            array = np.asarray(real)
+            if type(made) is StandIn:
+                if self._find(array) is None:
+                    self.same(array, found[id(made)])
+            else:
+                self.same(array, self.constant(np.asarray(made)))
+            return array
+
+        return link(result, given)
+
+    def _whole(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        keywords: Mapping[str, Any],
+        given: Any,
+        random: bool,
+        fallible: bool,
+    ) -> Any:
+        arguments, named = self._given(args), self._given(dict(keywords))
+        inputs: list[tuple[Any, Value]] = []
+        replaced((args, dict(keywords)), lambda x: inputs.append((x, self.value(x))) if isinstance(x, np.ndarray) else None)
+        results: list[Result] = []
+        shares = False
+
+        def link(real: Any, path: tuple[int, ...]) -> Any:
+            nonlocal shares
+            if isinstance(real, (tuple, list)):
+                return tuple([link(r, (*path, i)) for i, r in enumerate(cast("Sequence[Any]", real))])
+            if real is None:
+                return None
+            if isinstance(real, Part):
+                self._count += 1
+                value = Value(self._count, None, Storage(TEMPORARY, 0))
+                self._known[id(real)] = (lambda: real, value)
+                results.append(Result(path, value, False))
+                return real
+            array = np.asarray(real)
+            if self._find(array) is not None and array is real:
+                if not any(array is x for x, _ in inputs) and all(r.value is not self._find(array) for r in results):
+                    self.fail("a function gave an array of another's")
+                return array
+            value, view = self.result(array, inputs)
+            shares = shares or view
+            results.append(Result(path, value, not isinstance(real, np.ndarray)))
+            return array
+
+        made = link(given, ())
+        self.add(VIEW if shares else CALL, fn, arguments, named, results, fallible=fallible, random=random)
+        return made
+
+    # Ops ---------------------------------------------------------------------------------------------------------------------
+
+    def entry(self, entry: Entry | None, inputs: Sequence[Any], call: Call) -> RecordedEntry | None:
+        """What computes an op and is recorded; ``RecordedEntry.finish`` takes what became of it. None for an op made of others."""
+        if entry is None:
+            self.fail("an op made of others")
+            return None
+        if call.outcome is None:
+            self.fail("a result whose shape depends on values")
+        return RecordedEntry(self, entry, inputs, call)
+
+    # Between commands --------------------------------------------------------------------------------------------------------
+
+    def symbol(self, tensor: Tensor) -> Symbol:
+        """What stands for a tensor when another run has other ones."""
+        found = self._symbols.get(id(tensor))
+        if found is None:
+            made = Symbol(NEW, len(self._symbols))
+            made.value = self.value(tensor.array)
+            found = self._symbols[id(tensor)] = (tensor, made)
+        return found[1]
+
+    def symbol_of(self, tensor: Tensor) -> Symbol | None:
+        """What stands for a tensor that the recording has met."""
+        found = self._symbols.get(id(tensor))
+        return None if found is None else found[1]
+
+    def new_symbol(self, tensor: Tensor, value: Value) -> Symbol:
+        """What stands for a tensor that is given out."""
+        made = Symbol(NEW, len(self._symbols), value, tensor._version)
+        self._given_out.append(made)
+        self._symbols[id(tensor)] = (tensor, made)
+        return made
+
+    def copy(self, source: Value, array: Array) -> Value:
+        """``array`` is a copy of ``source``."""
+        made = self.fresh(array)
+        self.add(CALL, np.copy, (source,), {}, [Result((), made, False)])
+        return made
+
+    def created(self, array: Array) -> None:
+        """An array that begins the same in every run, and may be written to."""
+        self._count += 1
+        constant = np.array(array, order="C")
+        self.copy(Value(self._count, constant, Storage(CONSTANT, constant.nbytes), constant), array)
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The arrays of the tensors that the program was given."""
+        return [self._symbols[id(t)][1].value for t in self.tensors]
+
+    @property
+    def gradients(self) -> list[tuple[int, Value]]:
+        """The arrays of their gradients, each with the position of its tensor."""
+        return [(s.index, s.value) for _, s in self._symbols.values() if s.kind == GRADIENT]
+
+    def index(self, tensor: Tensor) -> int | None:
+        """The position of a tensor among those that the program was given."""
+        found = self._symbols.get(id(tensor))
+        return found[1].index if found is not None and found[1].kind == TENSOR else None
+
+    def gradient_set(self, owner: Tensor) -> None:
+        """``owner.grad`` is another tensor, or None, from now on."""
+        index = self.index(owner)
+        if index is not None:
+            gradient = owner.kept_gradient
+            self.effect(Gradient(index, None if gradient is None else self.symbol(gradient)))
+
+    def command_done(self) -> None:
+        """Note which tensors of before the run were written to."""
+        for position, (symbol, tensor, before) in enumerate(self._versions):
+            now = tensor._version
+            if now != before:
+                self.effect(Bump(symbol, now - before))
+                self._versions[position] = (symbol, tensor, now)
+
+    def finish(self) -> bool:
+        """Look at what the run left of the tensors that it was given; whether it can be compiled."""
+        for tensor, (array, node, base, tracks) in zip(self.tensors, self._before, strict=True):
+            if tensor.array is not array or tensor.node is not node or tensor.base is not base or tensor.tracks != tracks:
+                self.fail("a tensor that the program is given becomes another")
+        places: set[Storage] = set()
+        for tensor, symbol in list(self._symbols.values()):
+            if symbol.kind == NEW:
+                if symbol.value.storage.kind != TEMPORARY or symbol.value.storage in places:
+                    self.fail("two tensors in one piece of memory")
+                places.add(symbol.value.storage)
+            if symbol.kind == NEW and symbol not in self._given_out:
+                if tensor.node is not None or tensor.tracks or tensor.base is not None or tensor.kept_gradient is not None:
+                    self.fail("a gradient with a history of its own")
+                symbol.version = tensor._version
+        return not self.failed
+
+
+def _stand_ins(template: Any) -> list[StandIn]:
+    found: list[StandIn] = []
+    replaced(template, lambda leaf: found.append(leaf) if type(leaf) is StandIn else None)
+    return found
+
+
+def _as_arrays(given: Any) -> Any:
+    if isinstance(given, (tuple, list)):
+        return tuple([_as_arrays(v) for v in cast("Sequence[Any]", given)])
+    return given if given is None or isinstance(given, (np.ndarray, Part)) else np.asarray(given)
+
+
+class RecordedEntry:
+    """An op's entry for one call, whose kernels are recorded; the rest is the entry itself."""
+
+    def __init__(self, recorder: Recorder, entry: Entry, inputs: Sequence[Any], call: Call) -> None:
+        self._recorder = recorder
+        self._entry = entry
+        self._inputs = inputs
+        self._call = call
+        self._made: Any = None
+        self.op = entry.op
+        self.plan = entry.plan
+        self.in_place = None if entry.in_place is None else self._write
+        self.keeping = None if entry.keeping is None else self._keep
+
+    def _converted(self, arrays: Sequence[Any], inputs: Sequence[Any]) -> None:
+        """Record what the engine converted before the kernel came."""
+        recorder = self._recorder
+        for x, array in zip(inputs, arrays, strict=True):
+            if isinstance(x, Tensor) and array is not x.array and not recorder.knows(array):
+                source = recorder.value(x.array)
+                recorder.add(CALL, np.ndarray.astype, (source, array.dtype), {}, [Result((), recorder.fresh(array), False)])
+            elif not isinstance(x, Tensor) and isinstance(array, (np.ndarray, np.generic)):
+                recorder.constant(np.asarray(array))
+
+    def kernel(self, *arrays: Any, **parameters: Any) -> Any:
+        """Compute, and record how."""
+        recorder, entry = self._recorder, self._entry
+        if recorder.failed:
+            return entry.kernel(*arrays, **parameters)
+        self._converted(arrays, self._inputs)
+        values = entry.kernel(*arrays, **parameters)
+        if self.op.random:
+            home, kernel = recorder.home, entry.kernel
+            parameters = {k: v for k, v in parameters.items() if k != "generator"}
+
+            def draw(*args: Any, **keywords: Any) -> Any:
+                return kernel(*args, **keywords, generator=home.generator)
+
+            self._made = recorder.unit(draw, arrays, parameters, values, random=True)
+        else:
+            self._made = recorder.unit(entry.kernel, arrays, parameters, values, fallible=not self.op.view)
+        return self._made
+
+    def _keep(self, *arrays: Any, **parameters: Any) -> Any:
+        """Likewise where a node is made, and what the kernel finds on the way is kept for backward."""
+        recorder, keeping = self._recorder, cast("Any", self._entry.keeping)
+        if recorder.failed:
+            return keeping(*arrays, **parameters)
+        self._converted(arrays, self._inputs)
+        values, kept = recorder.unit(keeping, arrays, parameters, keeping(*arrays, **parameters))
+        self._made = values
+        return values, kept
+
+    def _write(self, target: Array, *others: Any, **parameters: Any) -> None:
+        recorder, in_place = self._recorder, cast("Any", self._entry.in_place)
+        if recorder.failed:
+            in_place(target, *others, **parameters)
+            return
+        self._converted(others, self._inputs[1:])
+        before = target.copy(order="K")
+        in_place(target, *others, **parameters)
+        stands = take_apart(in_place, (before, *others), parameters, target, before) if before.strides == target.strides else None
+        value = recorder.value(target)
+        if stands is None:
+            arguments = replaced((target, *others), lambda x: recorder.value(x) if isinstance(x, np.ndarray) else x)
+            recorder.add(CALL, in_place, arguments, parameters, [], writes=(value,), fallible=True)
+            return
+        recorder.same(before, value)
+        recorder.apart(None, (stands[0], stands[1], None))
+
+    def finish(self, tensors: Sequence[Tensor], in_place: bool) -> None:
+        """Tie what the kernel gave to the tensors that the engine made of it, or to the one that it wrote to."""
+        recorder = self._recorder
+        made, self._made = self._made, None
+        if recorder.failed or made is None:
+            return
+        if in_place:
+            self._store(tensors[0], made)
+            return
+        for array, tensor in zip(made if isinstance(made, tuple) else (made,), tensors, strict=True):
+            if tensor.array is not array and not recorder.knows(tensor.array):
+                value = recorder.value(array)
+                recorder.add(
+                    CALL, np.ndarray.astype, (value, tensor.array.dtype), {}, [Result((), recorder.fresh(tensor.array), False)]
+                )
+
+    def _store(self, target: Tensor, made: Array) -> None:
+        recorder = self._recorder
+        value = recorder.value(target.array)
+        if target.node is not None:
+            for array in target.node.saved or ():  # the engine keeps the old value where a formula needs it
+                if isinstance(array, np.ndarray) and not recorder.knows(array):
+                    recorder.add(CALL, np.copy, (value,), {}, [Result((), recorder.fresh(array), False)])
+        recorder.add(CALL, _store, (value, recorder.value(made)), {}, [], writes=(value,))
+
+
+def _store(target: Array, made: Array) -> None:
+    np.copyto(target, np.real(made) if made.dtype.kind == "c" and target.dtype.kind != "c" else made, casting="unsafe")
+
+
+def add_into(recorder: Recorder, target: Array, other: Array) -> None:
+    """Record ``target += other``."""
+    value = recorder.value(target)
+    recorder.add(ELEMENTWISE, np.add, (value, recorder.value(other)), {"out": value}, [], writes=(value,))

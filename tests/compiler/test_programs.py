@@ -1,0 +1,303 @@
+"""What a compiled program is, and that nobody can tell it from the interpreted one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from telegrad.contract.limits import Limits
+from telegrad_service.compiler import chains, plans
+from telegrad_service.compiler.plan import Plan
+from telegrad_service.engine import threads
+from tests.compiler.twins import Twins
+
+RNG = np.random.default_rng(0)
+
+
+def apply(op: str, inputs: list[Any], made: str | None = None, *, grad: bool = True, **parameters: Any) -> dict[str, Any]:
+    command = {"command": "apply", "op": op, "inputs": inputs, "parameters": parameters, "grad_enabled": grad}
+    return command if made is None else {**command, "outputs": [made]}
+
+
+def backward(*tensors: str, **more: Any) -> dict[str, Any]:
+    return {"command": "backward", "tensors": list(tensors), **more}
+
+
+NETWORK: list[dict[str, Any]] = [
+    apply("linear", ["x", "w1", "b1"], "h1"),
+    apply("relu", ["h1"], "h2"),
+    apply("linear", ["h2", "w2", "b2"], "scores"),
+    apply("cross_entropy", ["scores", "t"], "loss"),
+    backward("loss"),
+    *[apply("sub_", [p, f"{p}.grad"], grad=False, alpha=0.1) for p in ("w1", "b1", "w2", "b2")],
+    *[{"command": "set", "tensor": p, "grad": None} for p in ("w1", "b1", "w2", "b2")],
+    {"command": "read", "tensor": "loss"},
+]
+HOLES = {name: name for name in ("x", "t", "w1", "b1", "w2", "b2")}
+
+
+def network(**more: Any) -> Twins:
+    return Twins(
+        {
+            "x": RNG.normal(size=(8, 5)).astype(np.float32),
+            "t": RNG.integers(0, 3, 8),
+            "w1": RNG.normal(size=(6, 5)).astype(np.float32),
+            "b1": np.zeros(6, np.float32),
+            "w2": RNG.normal(size=(3, 6)).astype(np.float32),
+            "b2": np.zeros(3, np.float32),
+        },
+        requires_grad=("w1", "b1", "w2", "b2"),
+        **more,
+    )
+
+
+def test_training_a_network_is_compiled_and_gives_the_same_bits():
+    twins = network()
+    program = twins.store(NETWORK, list(HOLES))
+
+    twins.run(program, HOLES, {"loss": "last"}, times=20)
+
+    assert twins.plan().text
+    assert twins.compiled.names["last"].grad_fn is not None
+
+
+def test_a_run_after_a_failed_one_goes_on_from_the_state_that_it_left():
+    twins = network()
+    program = twins.store(NETWORK, list(HOLES))
+    twins.run(program, HOLES, times=4)
+    for session in twins.both:
+        session.names["t"].array[0] = 7  # no such class
+
+    twins.run(program, HOLES, times=2)
+
+    for session in twins.both:
+        session.names["t"].array[0] = 1
+    twins.run(program, HOLES, times=3)
+    assert twins.plan().text
+
+
+def test_what_was_done_before_a_failing_command_stands_in_a_compiled_run_as_well():
+    commands = [
+        apply("add_", ["count", 1.0]),
+        apply("mul", ["w", "x"], "y"),
+        apply("sum", ["y"], "s"),
+        backward("s"),
+        apply("cholesky", ["x"], "c"),
+        apply("add_", ["count", 10.0]),
+    ]
+    twins = Twins({"count": [0.0], "w": np.eye(2), "x": np.eye(2)}, requires_grad=("w",))
+    program = twins.store(commands, ["count", "w", "x"])
+    holes = {"count": "count", "w": "w", "x": "x"}
+    twins.run(program, holes, times=5)
+    assert twins.plan().text
+    for session in twins.both:
+        session.names["x"].array[...] = -np.eye(2)
+
+    twins.run(program, holes, times=2)
+
+    assert twins.compiled.names["count"].array[0] == 56.0
+
+
+@pytest.mark.parametrize(
+    ("commands", "why"),
+    [
+        ([apply("nonzero", ["x"], "y"), apply("add", ["y", 1], "z")], "shape"),
+        ([apply("sum", ["w"], "s"), backward("s", create_graph=True)], "itself"),
+        ([apply("mul", ["w", "w"], "y")], "still to be walked"),
+        ([apply("select", ["x"], "y", dim=0, index=0)], "view"),
+    ],
+)
+def test_what_the_compiler_leaves_alone_is_interpreted(commands: list[dict[str, Any]], why: str):
+    twins = Twins({"x": RNG.normal(size=(3, 3)), "w": RNG.normal(size=3)}, requires_grad=("w",))
+    program = twins.store(commands, ["x", "w"])
+    made = [c["outputs"][0] for c in commands if c.get("outputs")][-1]
+
+    for run in range(4):
+        twins.run(program, {"x": "x", "w": "w"}, {made: f"out{run}"})
+
+    assert not any(isinstance(p, Plan) for p in twins.plans)
+    assert any(why in p for p in twins.plans)
+
+
+def test_hooks_and_overlapping_inputs_are_the_interpreters():
+    twins = Twins({"x": RNG.normal(size=(4, 4))})
+    for session in twins.both:
+        session.names["part"] = session.names["x"].narrow(0, 0, 2)
+    program = twins.store([apply("add_", ["a", 1.0]), apply("sum", ["b"], "s"), {"command": "read", "tensor": "s"}], ["a", "b"])
+
+    for _ in range(4):
+        twins.run(program, {"a": "x", "b": "part"})
+
+    assert twins.plans == []
+
+
+def test_other_shapes_get_a_plan_of_their_own():
+    twins = Twins({"x": RNG.normal(size=3), "y": RNG.normal(size=(2, 3)), "z": RNG.normal(size=(2, 3)).astype(np.float32)})
+    program = twins.store([apply("tanh", ["a"], "t"), apply("mul_", ["a", "t"])], ["a"])
+
+    for _ in range(4):
+        for name in ("x", "y", "z"):
+            twins.run(program, {"a": name})
+
+    assert [type(p) for p in twins.plans] == [Plan] * 3
+
+
+def test_random_draws_come_from_the_sessions_generator():
+    commands = [
+        apply("dropout", ["x"], "d", p=0.5),
+        {"command": "seed", "seed": 3},
+        apply("rand_like", ["x"], "r"),
+        apply("add_", ["x", "r"]),
+    ]
+    twins = Twins({"x": RNG.normal(size=(3, 5))})
+    program = twins.store(commands, ["x"])
+
+    twins.run(program, {"x": "x"}, {"d": "dropped"}, times=4)
+
+    assert twins.plan().text
+
+
+def test_dead_commands_are_dropped_and_equal_ones_shared():
+    commands = [
+        apply("exp", ["x"], "dead"),
+        apply("tanh", ["x"], "a"),
+        apply("tanh", ["x"], "b"),
+        apply("mul", ["a", "b"], "c"),
+        apply("zeros_like", ["x"], "zeros"),
+        apply("add", ["c", "zeros"], "d"),
+    ]
+    twins = Twins({"x": RNG.normal(size=5)})
+    program = twins.store(commands, ["x"])
+
+    for run in range(4):
+        twins.run(program, {"x": "x"}, {"d": f"d{run}"})
+
+    functions = [str(f) for name, f in twins.plan()._code.names.items() if name.startswith("c")]
+    assert sum("exp" in f for f in functions) == 0
+    assert twins.plan().text.count("(v1") == 1  # one tanh
+    assert not any("zeros" in f for f in functions)
+
+
+def test_the_graph_of_an_output_is_there_when_somebody_looks():
+    commands = [apply("mul", ["w", "w"], "y"), apply("sum", ["y"], "s"), backward("s")]
+    twins = Twins({"w": RNG.normal(size=3)}, requires_grad=("w",))
+    program = twins.store(commands, ["w"])
+    for run in range(4):
+        twins.run(program, {"w": "w"}, {"s": f"s{run}", "y": f"y{run}"})
+    assert twins.plan().text
+    twins.batch(backward("s3"))  # freed: an error in both
+
+    for session in twins.both:
+        s, y = session.names["s3"], session.names["y3"]
+        assert s.grad_fn.next_functions[0][0] is y.grad_fn
+        assert y.grad_fn.next_functions[0][0].variable is session.names["w"]
+        assert s.grad_fn.number > y.grad_fn.number
+
+
+def test_a_session_near_its_limits_is_interpreted_and_refuses_alike():
+    limits = Limits(max_session_bytes=40_000)
+    commands = [apply("exp", ["x"], "a"), apply("exp", ["a"], "b"), apply("exp", ["b"], "c"), apply("add", ["a", "c"], "d")]
+    twins = Twins({"x": np.zeros(1000)}, limits=limits)
+    program = twins.store(commands, ["x"])
+
+    for run in range(6):
+        twins.run(program, {"x": "x"}, {"d": f"d{run}"})
+        ours, theirs = [s.summary()["bytes"] for s in twins.both]
+        assert ours == theirs
+
+
+def test_a_session_remembers_a_bounded_number_of_plans(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plans, "MOST_PLANS", 3)
+    twins = Twins({f"x{n}": np.ones(n) for n in range(1, 8)})
+    program = twins.store([apply("mul_", ["a", 2.0])], ["a"])
+
+    for n in range(1, 8):
+        twins.run(program, {"a": f"x{n}"}, times=3)
+
+    assert len(twins.plans) == 3
+
+
+def test_plans_go_with_their_program_and_their_session():
+    twins = Twins({"x": np.ones(3)})
+    program = twins.store([apply("mul_", ["a", 2.0])], ["a"])
+    twins.run(program, {"a": "x"}, times=3)
+    assert twins.plan().text
+
+    twins.compiled.forget_program(program)
+
+    assert twins.plans == []
+
+
+def test_blocks_beyond_what_may_be_kept_are_given_back(monkeypatch: pytest.MonkeyPatch):
+    twins = Twins({"x": np.ones(1000)})
+    program = twins.store([apply("exp", ["a"], "b"), apply("matmul", ["b", "b"], "c"), apply("mul_", ["a", "c"])], ["a"])
+    twins.run(program, {"a": "x"}, times=4)
+    assert twins.plan().kept > 0
+
+    twins.compiled.compiled.plans.trim(0)
+
+    assert twins.plan().kept == 0
+    twins.run(program, {"a": "x"}, times=2)
+
+
+LONG: list[dict[str, Any]] = [
+    apply("mul", ["x", "w"], "a"),
+    apply("tanh", ["a"], "b"),
+    apply("add", ["b", "w"], "c"),
+    apply("sigmoid", ["c"], "d"),
+    apply("sum", ["d"], "s"),
+    backward("s"),
+    apply("sub_", ["w", "x.grad"], grad=False, alpha=0.1),
+]
+
+
+@pytest.mark.parametrize("size", [chains.LEAST, 3 * chains.LEAST + 700, 500_001])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("count", [1, 2])
+def test_long_elementwise_chains_run_in_blocks_and_keep_every_bit(size: int, dtype: Any, count: int):
+    twins = Twins({n: RNG.normal(size=size).astype(dtype) for n in ("x", "w")}, requires_grad=("x",))
+    program = twins.store(LONG, ["x", "w"])
+    before = threads.limit(count)
+    try:
+        for run in range(4):
+            twins.run(program, {"x": "x", "w": "w"}, {"s": f"s{run}"})
+    finally:
+        threads.limit(before)
+
+    (chain,) = twins.plans[-1].chains
+    assert len(chain._members) >= 12
+    assert "einsum" not in twins.plan().text  # the sum is taken block by block as well
+    assert "'ij->i'" in chain.text
+
+
+def test_part_of_a_chain_is_kept_where_others_read_it():
+    commands = [
+        apply("exp", ["x"], "a"),
+        apply("mul", ["a", "x"], "b"),
+        apply("narrow", ["a"], "part", dim=0, start=40_000, length=7),
+        apply("cumsum", ["part"], "c", dim=0),
+        apply("add", ["b", "b"], "d"),
+    ]
+    twins = Twins({"x": RNG.normal(size=100_000)})
+    program = twins.store(commands, ["x"])
+
+    for run in range(4):
+        twins.run(program, {"x": "x"}, {"c": f"c{run}", "d": f"d{run}"})
+
+    assert " if lo < 40007 and hi > 40000 else " in twins.plan().chains[0].text
+
+
+def test_values_that_are_zero_while_the_run_is_recorded_are_no_constants():
+    twins = Twins({"x": np.zeros(3), "w": np.ones(())}, requires_grad=("w",))
+    commands = [apply("mul", ["w", "x"], "y"), apply("mean", ["y"], "s"), backward("s"), apply("max", ["y"], "top")]
+    program = twins.store(commands, ["x", "w"])
+    twins.run(program, {"x": "x", "w": "w"}, times=4)
+    assert twins.plan().text
+    for session in twins.both:
+        session.names["x"].array[...] = [1.0, -2.0, 4.0]
+
+    twins.run(program, {"x": "x", "w": "w"}, {"top": "top"}, times=2)
+
+    assert twins.compiled.names["top"].array == 4.0
