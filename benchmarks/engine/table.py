@@ -45,6 +45,9 @@ ENGINES = {
     "jax": ("jax", "jax", {}),
 }
 
+COMPILED = "telegrad-compiled"
+"""The same script under ``telegrad.function``: a step is one run of a compiled program. In a table of its own."""
+
 
 @dataclass
 class Worker:
@@ -92,7 +95,7 @@ def _start(engine: str, workload: str, folder: Path) -> Worker:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | threads | ENGINES[engine][2],
+        env=os.environ | threads | (ENGINES[engine][2] if engine in ENGINES else {}),
         cwd=Path(__file__).resolve().parents[2],
     )
     return Worker(process, result)
@@ -113,11 +116,14 @@ def _check(name: str, workload: Workload, workers: dict[str, Worker]) -> None:
                         raise SystemExit(f"{name}: {engine} and {reference} differ by {error:.2g} in {key}")
 
 
-def run(name: str, seconds: float) -> tuple[dict[str, Worker], list[str]]:
-    """Time one workload in every engine that is installed; also the engines that are not."""
+def run(
+    name: str, seconds: float, engines: Sequence[str] = tuple(ENGINES), more: Sequence[str] = ()
+) -> tuple[dict[str, Worker], list[str]]:
+    """Time one workload in those of the engines that are installed, and in ``more``; also the engines that are not."""
     workload = WORKLOADS[name]
-    missing = [e for e, (module, kind, _) in ENGINES.items() if kind in workload.make and not importlib.util.find_spec(module)]
-    chosen = [e for e, (_, kind, _) in ENGINES.items() if kind in workload.make and e not in missing]
+    able = {e: ENGINES[e][0] for e in engines if ENGINES[e][1] in workload.make}
+    missing = [engine for engine, module in able.items() if not importlib.util.find_spec(module)]
+    chosen = [*more, *[engine for engine in able if engine not in missing]]
     workers: dict[str, Worker] = {}
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -165,7 +171,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     for name in given.workloads or WORKLOADS:
         workers, missing = run(name, given.seconds)
         absent.update(missing)
-        failed += _show(WORKLOADS[name], workers)
+        failed += show(WORKLOADS[name].title, workers, "telegrad", WORKLOADS[name].reach, WORKLOADS[name].per)
     if absent:
         print(f"\nnot installed, left out: {', '.join(sorted(absent))} (pip install -e '.[bench,reference]')")
     if failed:
@@ -173,21 +179,19 @@ def main(arguments: Sequence[str] = ()) -> int:
     return 1 if failed else 0
 
 
-def _show(workload: Workload, workers: dict[str, Worker]) -> list[str]:
-    """Print one workload's rows; returns the goals that were missed."""
-    ours = workers["telegrad"]
-    print(f"\n{workload.title}")
+def show(title: str, workers: dict[str, Worker], name: str, reach: Sequence[tuple[str, float]], per: int) -> list[str]:
+    """Print one workload's rows, with ratios of the engine ``name`` to the others; returns the goals that were missed."""
+    ours = workers[name]
+    print(f"\n{title}")
     for engine, worker in workers.items():
-        ratio = "" if worker is ours else f"telegrad costs {_ratio(ours, worker):.2f}x this"
-        print(
-            f"  {engine:16s} {_duration(worker.median / workload.per):>11s} {worker.peak_mib:7.0f} MiB peak   {ratio}", flush=True
-        )
+        ratio = "" if worker is ours else f"{name} costs {_ratio(ours, worker):.2f}x this"
+        print(f"  {engine:18s} {_duration(worker.median / per):>11s} {worker.peak_mib:7.0f} MiB peak   {ratio}", flush=True)
     missed: list[str] = []
-    for peer, goal in workload.reach:
+    for peer, goal in reach:
         if peer in workers:
             found = _ratio(ours, workers[peer])
             word = "reached" if found <= goal else "MISSED"
             print(f"  goal: at most {goal:.2f}x {peer}: {found:.2f}x, {word}", flush=True)
             if found > goal:
-                missed.append(f"{workload.title}: {found:.2f}x {peer}, goal {goal:.2f}x")
+                missed.append(f"{title}: {found:.2f}x {peer}, goal {goal:.2f}x")
     return missed

@@ -5,6 +5,7 @@ Blocks are shared out among threads; each element is computed as it would be alo
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import numpy as np
 from telegrad_service.compiler.ir import CALL, CHAIN, ELEMENTWISE, VIEW, Result, Step, Storage, Value
 from telegrad_service.compiler.passes import LOOKS
 from telegrad_service.engine.table import Array
-from telegrad_service.engine.threads import share
+from telegrad_service.engine.threads import WORTH_BYTES, share
 
 LEAST: Final = 1 << 15
 """Elements. Fewer fit into the cache as they are."""
@@ -21,6 +22,14 @@ LEAST: Final = 1 << 15
 _SCRATCH_BYTES: Final = 1 << 22
 """What the values between the steps of a block take at most, about. Smaller blocks, which fit into a core's own cache, are slower:
 between numpy calls the threads wait for each other."""
+
+_SLOW: Final = frozenset(
+    {
+        *(np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p, np.sin, np.cos, np.tan, np.tanh, np.sinh, np.cosh),
+        *(np.arcsin, np.arccos, np.arctan, np.arctan2, np.arcsinh, np.arccosh, np.arctanh, np.power, np.cbrt, np.logaddexp),
+    }
+)
+"""Ufuncs that compute more than they wait for memory."""
 
 _LEAST_BLOCK: Final = 1 << 12
 
@@ -56,31 +65,34 @@ def place_of(value: Value) -> Place:
 def form(steps: list[Step], wanted: Iterable[Value]) -> list[Step]:
     """The steps, with chains in the place of those that form one; ``wanted`` is given out."""
     done: list[Step] = []
-    left = list(steps)
+    left = deque(steps)
     while left:
-        step = left.pop(0)
+        step = left.popleft()
         size = _length(step)
         if size < LEAST:
             done.append(step)
             continue
         gathered = _Gathered(step, size)
-        rest: list[Step] = []
-        for position, other in enumerate(left):
-            if position >= _WINDOW:
-                rest += left[position:]
-                break
+        passed: list[Step] = []
+        near = [left.popleft() for _ in range(min(_WINDOW, len(left)))]
+        for other in near:
             if not gathered.join(other):
                 gathered.skip(other)
-                rest.append(other)
-        if len(gathered.members) < 2:
+                passed.append(other)
+        if len(gathered.members) < 2 and not _worth_sharing(step):
             done.append(step)
+            left.extendleft(reversed(near))
             continue
         hoisted = set(map(id, gathered.hoisted))
         done += gathered.hoisted
-        rest = [s for s in rest if id(s) not in hoisted]
         done.append(Step(CHAIN, gathered.members, (), {}, [], command=step.command))
-        left = rest
+        left.extendleft(s for s in reversed(passed) if id(s) not in hoisted)
     return _finish(done, wanted)
+
+
+def _worth_sharing(step: Step) -> bool:
+    """Whether a step alone takes long enough for several threads."""
+    return step.fn in _SLOW and not step.writes and step.results[0].value.nbytes >= WORTH_BYTES
 
 
 def _length(step: Step) -> int:

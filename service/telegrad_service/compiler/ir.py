@@ -59,7 +59,7 @@ class Value:
         self.strides: tuple[int, ...] = () if array is None else array.strides
         self.storage = storage
         self.constant = constant
-        self.offset = 0 if array is None else address_of(array) - address_of(owner_of(array))
+        self.offset = 0 if array is None or array.base is None else address_of(array) - address_of(owner_of(array))
 
     @property
     def size(self) -> int:
@@ -120,7 +120,7 @@ class Step:
         command: the position in the program of the command that it belongs to.
     """
 
-    __slots__ = ("args", "command", "fallible", "fn", "keywords", "kind", "random", "results", "writes")
+    __slots__ = ("_reads", "args", "command", "fallible", "fn", "keywords", "kind", "random", "results", "writes")
 
     def __init__(
         self,
@@ -144,11 +144,22 @@ class Step:
         self.fallible = fallible
         self.random = random
         self.command = command
+        self._reads: list[Value] | None = None
 
     @property
     def reads(self) -> list[Value]:
         """The values that it needs."""
-        return [*values_in(self.args), *values_in(self.keywords)]
+        if self._reads is None:
+            self._reads = [*values_in(self.args), *values_in(self.keywords)]
+        return self._reads
+
+    def exchange(self, instead: Mapping[Value, Value]) -> None:
+        """Let some values stand in the place of others."""
+        if any(value in instead for value in self.reads):
+            self.args = replaced_values(self.args, instead)
+            self.keywords = replaced_values(dict(self.keywords), instead)
+            self.writes = tuple([instead.get(v, v) for v in self.writes])
+            self._reads = None
 
     @property
     def lasting(self) -> bool:

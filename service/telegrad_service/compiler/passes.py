@@ -93,10 +93,7 @@ def share(steps: list[Step]) -> tuple[list[Step], dict[Value, Value]]:
     found: dict[Any, Step] = {}
     kept: list[Step] = []
     for index, step in enumerate(steps):
-        if instead:
-            step.args = replaced_values(step.args, instead)
-            step.keywords = replaced_values(dict(step.keywords), instead)
-            step.writes = tuple([instead.get(v, v) for v in step.writes])
+        step.exchange(instead)
         if step.writes or step.kind == EFFECT or step.random:
             kept.append(step)
             continue

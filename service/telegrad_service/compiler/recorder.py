@@ -203,21 +203,22 @@ class Recorder:
             writes = () if call.target is None else (found[id(call.target)],)
             self.add(call.kind, call.fn, arguments, named, results, writes=writes)
 
-        def link(made: Any, real: Any) -> Any:
-            if isinstance(real, (tuple, list)):
-                several = cast("Sequence[Any]", real)
-                return tuple([link(m, r) for m, r in zip(made, several, strict=True)])
-            if not isinstance(real, (np.ndarray, np.generic)):
-                return real
-            array = np.asarray(real)
-            if type(made) is StandIn:
-                if self._find(array) is None:
-                    self.same(array, found[id(made)])
-            else:
-                self.same(array, self.constant(np.asarray(made)))
-            return array
+        return self._linked(result, given, found)
 
-        return link(result, given)
+    def _linked(self, made: Any, real: Any, found: Mapping[int, Value]) -> Any:
+        """Tie what a call really gave to what was noted. No closure: it would be a cycle, and hold arrays."""
+        if isinstance(real, (tuple, list)):
+            several = cast("Sequence[Any]", real)
+            return tuple([self._linked(m, r, found) for m, r in zip(made, several, strict=True)])
+        if not isinstance(real, (np.ndarray, np.generic)):
+            return real
+        array = np.asarray(real)
+        if type(made) is StandIn:
+            if self._find(array) is None:
+                self.same(array, found[id(made)])
+        else:
+            self.same(array, self.constant(np.asarray(made)))
+        return array
 
     def _whole(
         self,
@@ -232,33 +233,32 @@ class Recorder:
         inputs: list[tuple[Any, Value]] = []
         replaced((args, dict(keywords)), lambda x: inputs.append((x, self.value(x))) if isinstance(x, np.ndarray) else None)
         results: list[Result] = []
-        shares = False
-
-        def link(real: Any, path: tuple[int, ...]) -> Any:
-            nonlocal shares
-            if isinstance(real, (tuple, list)):
-                return tuple([link(r, (*path, i)) for i, r in enumerate(cast("Sequence[Any]", real))])
-            if real is None:
-                return None
-            if isinstance(real, Part):
-                self._count += 1
-                value = Value(self._count, None, Storage(TEMPORARY, 0))
-                self._known[id(real)] = (lambda: real, value)
-                results.append(Result(path, value, False))
-                return real
-            array = np.asarray(real)
-            if self._find(array) is not None and array is real:
-                if not any(array is x for x, _ in inputs) and all(r.value is not self._find(array) for r in results):
-                    self.fail("a function gave an array of another's")
-                return array
-            value, view = self.result(array, inputs)
-            shares = shares or view
-            results.append(Result(path, value, not isinstance(real, np.ndarray)))
-            return array
-
-        made = link(given, ())
+        made = self._linked_whole(given, (), inputs, results)
+        shares = any(r.value.storage is value.storage for r in results for _, value in inputs)
         self.add(VIEW if shares else CALL, fn, arguments, named, results, fallible=fallible, random=random)
         return made
+
+    def _linked_whole(self, real: Any, path: tuple[int, ...], inputs: list[tuple[Any, Value]], results: list[Result]) -> Any:
+        """Values for what a call gave; those that are new are added to ``results``."""
+        if isinstance(real, (tuple, list)):
+            several = cast("Sequence[Any]", real)
+            return tuple([self._linked_whole(r, (*path, i), inputs, results) for i, r in enumerate(several)])
+        if real is None:
+            return None
+        if isinstance(real, Part):
+            self._count += 1
+            value = Value(self._count, None, Storage(TEMPORARY, 0))
+            self._known[id(real)] = (lambda: real, value)
+            results.append(Result(path, value, False))
+            return real
+        array = np.asarray(real)
+        if self._find(array) is not None and array is real:
+            if not any(array is x for x, _ in inputs) and all(r.value is not self._find(array) for r in results):
+                self.fail("a function gave an array of another's")
+            return array
+        value, _ = self.result(array, inputs)
+        results.append(Result(path, value, not isinstance(real, np.ndarray)))
+        return array
 
     # Ops ---------------------------------------------------------------------------------------------------------------------
 

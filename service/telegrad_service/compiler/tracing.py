@@ -110,6 +110,11 @@ class Tracing:
         self._plain[id(view)] = (view, stand_in)
         return view
 
+    def forget(self) -> None:
+        """Let go of what was noted, which refers back here: large arrays must not wait for the collector."""
+        self.noted = []
+        self._plain = {}
+
     def known(self, x: Any) -> Any:
         """The stand-in that was shown as this array, or ``x`` itself."""
         if type(x) is np.ndarray:
@@ -141,33 +146,33 @@ class Tracing:
             self.noted.append(Noted(kind, fn, args, keywords, [], target))
             return target
         outs: list[tuple[tuple[int, ...], StandIn, bool]] = []
-        shares = False
         inputs = [leaf for leaf in _leaves((args, keywords)) if type(leaf) is StandIn]
-
-        def wrap(value: Any, path: tuple[int, ...]) -> Any:
-            nonlocal shares
-            if isinstance(value, (tuple, list)):
-                return tuple([wrap(v, (*path, i)) for i, v in enumerate(cast("Sequence[Any]", value))])
-            if not isinstance(value, (np.ndarray, np.generic)):
-                raise Untraceable
-            for x in inputs:
-                if x._real is value:
-                    return x
-            array = np.asarray(value)
-            made = self.stand_in(array, writable=True)
-            if isinstance(value, np.ndarray):
-                owner = owner_of(array)
-                for x in inputs:
-                    if owner_of(x._real) is owner:
-                        shares = True
-                        made._writable = x._writable
-            outs.append((path, made, not isinstance(value, np.ndarray)))
-            return made
-
-        result = wrap(value, ())
+        result = self._stood_in(value, (), inputs, outs)
         if outs:
+            owners = {id(owner_of(x._real)) for x in inputs}
+            shares = any(id(owner_of(made._real)) in owners for _, made, scalar in outs if not scalar)
             self.noted.append(Noted(VIEW if shares else kind, fn, args, keywords, outs, None))
         return result
+
+    def _stood_in(
+        self, value: Any, path: tuple[int, ...], inputs: list[StandIn], outs: list[tuple[tuple[int, ...], StandIn, bool]]
+    ) -> Any:
+        """A result with stand-ins in it; those that are new are added to ``outs``. No closure: it would be a cycle."""
+        if isinstance(value, (tuple, list)):
+            several = cast("Sequence[Any]", value)
+            return tuple([self._stood_in(v, (*path, i), inputs, outs) for i, v in enumerate(several)])
+        if not isinstance(value, (np.ndarray, np.generic)):
+            raise Untraceable
+        for x in inputs:
+            if x._real is value:
+                return x
+        array = np.asarray(value)
+        made = self.stand_in(array, writable=True)
+        if isinstance(value, np.ndarray):
+            owner = owner_of(array)
+            made._writable = all(x._writable for x in inputs if owner_of(x._real) is owner)
+        outs.append((path, made, not isinstance(value, np.ndarray)))
+        return made
 
 
 def _real(leaf: Any) -> Any:
@@ -309,10 +314,26 @@ def take_apart(
     if any(not isinstance(leaf, _PLAIN) for leaf in leaves):
         return None  # who knows what it holds
     fn = inspect.unwrap(fn)  # of what shares it out among threads, say; the result is compared in any case
-    attempt = _attempt(fn, args, keywords, written)
+    tracing = Tracing()
+    try:
+        return _taken(tracing, fn, args, keywords, arrays, expected, written)
+    finally:
+        tracing.forget()
+
+
+def _taken(
+    tracing: Tracing,
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    keywords: Mapping[str, Any],
+    arrays: list[Array],
+    expected: Any,
+    written: Array | None,
+) -> Taken | None:
+    attempt = _attempt(tracing, fn, args, keywords, written)
     if attempt is None:
         return None
-    tracing, stand_ins, result = attempt
+    stand_ins, result = attempt
     result = replaced(result, tracing.known)
     if not _same(replaced(written if written is not None else result, _real), expected):
         return None
@@ -327,9 +348,8 @@ def take_apart(
 
 
 def _attempt(
-    fn: Callable[..., Any], args: tuple[Any, ...], keywords: Mapping[str, Any], written: Array | None
-) -> tuple[Tracing, list[StandIn], Any] | None:
-    tracing = Tracing()
+    tracing: Tracing, fn: Callable[..., Any], args: tuple[Any, ...], keywords: Mapping[str, Any], written: Array | None
+) -> tuple[list[StandIn], Any] | None:
     stand_ins: list[StandIn] = []
     by_id: dict[int, StandIn] = {}
 
@@ -345,7 +365,7 @@ def _attempt(
 
     given, named = replaced(args, stand), replaced(dict(keywords), stand)
     try:
-        return tracing, stand_ins, fn(*given, **named)
+        return stand_ins, fn(*given, **named)
     except Exception:  # noqa: BLE001 - whatever the code makes of a stand-in, it stays whole then
         return None
 

@@ -1,0 +1,54 @@
+"""``python -m benchmarks.compiled [WORKLOAD ...] [--seconds N]``: steps under ``telegrad.function`` against peers.
+
+The workloads are those of ``benchmarks.engine``; a compiled step is one run of a program in this process: forward, backward and the
+step of the optimiser. What a program computes and nobody sees is not computed, as in the peers that compile: the values of a loss
+that is only differentiated, say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from benchmarks.engine.table import COMPILED, run, show
+from benchmarks.engine.workloads import WORKLOADS
+
+NETWORK = (("telegrad", 0.9), ("torch", 1.0))
+
+REACH: dict[str, tuple[tuple[str, float], ...]] = {
+    "tiny": (("hand", 1.5),),
+    "elementwise6": (("torch", 0.6),),
+    "elementwise7": (("torch", 0.2), ("torch-kept", 0.7)),
+    "network": NETWORK,
+    "wide": NETWORK,
+    "convolutions": (("telegrad", 0.9), ("torch", 1.3)),
+    "transformer": NETWORK,
+    "recurrent": NETWORK,
+    "lstm": NETWORK,
+}
+"""The goals as (peer, ratio), by workload."""
+
+PEERS = ("hand", "telegrad", "torch", "torch-kept", "jax")
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Print the table; returns 1 where a goal is not reached."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compiled", description="Compiled steps against their peers.")
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"any of: {', '.join(REACH)} (default: all)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="time for each workload (default: 4)")
+    given = parser.parse_args(list(arguments))
+    unknown = set(given.workloads) - set(REACH)
+    if unknown:
+        parser.error(f"unknown workload(s): {', '.join(sorted(unknown))}")
+    failed: list[str] = []
+    for name in given.workloads or REACH:
+        workers, _ = run(name, given.seconds, PEERS, (COMPILED,))
+        failed += show(WORKLOADS[name].title, workers, COMPILED, REACH[name], WORKLOADS[name].per)
+    if failed:
+        print(f"\nnot reached: {'; '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
