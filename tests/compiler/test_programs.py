@@ -106,7 +106,7 @@ def test_what_was_done_before_a_failing_command_stands_in_a_compiled_run_as_well
         ([apply("nonzero", ["x"], "y"), apply("add", ["y", 1], "z")], "shape"),
         ([apply("sum", ["w"], "s"), backward("s", create_graph=True)], "itself"),
         ([apply("mul", ["w", "w"], "y")], "still to be walked"),
-        ([apply("select", ["x"], "y", dim=0, index=0)], "view"),
+        ([apply("select", ["w"], "y", dim=0, index=0)], "view"),
     ],
 )
 def test_what_the_compiler_leaves_alone_is_interpreted(commands: list[dict[str, Any]], why: str):
@@ -301,3 +301,29 @@ def test_values_that_are_zero_while_the_run_is_recorded_are_no_constants():
     twins.run(program, {"x": "x", "w": "w"}, {"top": "top"}, times=2)
 
     assert twins.compiled.names["top"].array == 4.0
+
+
+def test_views_are_given_out_with_the_tensors_that_they_are_views_of():
+    commands = [
+        apply("mul", ["w", "x"], "y"),
+        apply("sum", ["y"], "s"),
+        backward("s"),
+        {"command": "set", "tensor": "w.grad", "name": "g"},
+        apply("transpose", ["g"], "gt", dim0=0, dim1=1),
+        apply("exp", ["x"], "e", grad=False),
+        apply("select", ["e"], "row", dim=0, index=1),
+        {"command": "set", "tensor": "w", "grad": None},
+        apply("select", ["x"], "part", dim=0, index=0),
+    ]
+    twins = Twins({"x": RNG.normal(size=(3, 4)), "w": RNG.normal(size=(3, 4))}, requires_grad=("w",))
+    program = twins.store(commands, ["x", "w"])
+    for run in range(4):
+        twins.run(program, {"x": "x", "w": "w"}, {n: f"{n}{run}" for n in ("gt", "g", "row", "part")})
+    assert twins.plan().text
+
+    twins.batch(apply("mul_", ["gt3", 2.0]), apply("add_", ["part3", 1.0]), apply("neg_", ["row3"]))
+
+    for session in twins.both:
+        assert session.names["gt3"].base is session.names["g3"]
+        assert session.names["part3"].base is session.names["x"]
+        assert session.names["g3"]._version == 1

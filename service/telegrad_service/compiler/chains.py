@@ -14,10 +14,13 @@ import numpy as np
 from telegrad_service.compiler.ir import CALL, CHAIN, ELEMENTWISE, VIEW, Result, Step, Storage, Value
 from telegrad_service.compiler.passes import LOOKS
 from telegrad_service.engine.table import Array
-from telegrad_service.engine.threads import WORTH_BYTES, share
+from telegrad_service.engine.threads import share
 
 LEAST: Final = 1 << 15
 """Elements. Fewer fit into the cache as they are."""
+
+WORTH_ELEMENTS: Final = 1 << 20
+"""Elements, counted for each step, of those that compute more nine times: fewer are done before threads are at work."""
 
 _SCRATCH_BYTES: Final = 1 << 22
 """What the values between the steps of a block take at most, about. Smaller blocks, which fit into a core's own cache, are slower:
@@ -79,7 +82,7 @@ def form(steps: list[Step], wanted: Iterable[Value]) -> list[Step]:
             if not gathered.join(other):
                 gathered.skip(other)
                 passed.append(other)
-        if len(gathered.members) < 2 and not _worth_sharing(step):
+        if not gathered.is_worth_it():
             done.append(step)
             left.extendleft(reversed(near))
             continue
@@ -88,11 +91,6 @@ def form(steps: list[Step], wanted: Iterable[Value]) -> list[Step]:
         done.append(Step(CHAIN, gathered.members, (), {}, [], command=step.command))
         left.extendleft(s for s in reversed(passed) if id(s) not in hoisted)
     return _finish(done, wanted)
-
-
-def _worth_sharing(step: Step) -> bool:
-    """Whether a step alone takes long enough for several threads."""
-    return step.fn in _SLOW and not step.writes and step.results[0].value.nbytes >= WORTH_BYTES
 
 
 def _length(step: Step) -> int:
@@ -141,6 +139,11 @@ class _Gathered:
         for result in step.results:
             self._made.add(place_of(result.value))
             self._stores.add(result.value.storage)
+
+    def is_worth_it(self) -> bool:
+        """Whether the members take longer than it costs to do them in blocks, and to hand some of those over."""
+        slow = sum(1 for m in self.members if m.fn in _SLOW)
+        return self.size * (len(self.members) + 8 * slow) >= WORTH_ELEMENTS and (slow > 0 or len(self.members) > 1)
 
     def skip(self, step: Step) -> None:
         """Pass over a step that is not part of the chain, which will be done before it."""

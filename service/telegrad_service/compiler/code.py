@@ -241,6 +241,9 @@ class Code:
         if symbol.kind != NEW or symbol in self._symbols:
             return []
         self._symbols.add(symbol)
+        if symbol.base is not None:
+            arguments = f"{self.symbol(symbol.base)}, {self.value(symbol.value)}, {self._constant(symbol.view)}"
+            return [*self.made(symbol.base), f"n{symbol.index} = state.view({arguments})"]
         return [f"n{symbol.index} = state.tensor({self.value(symbol.value)}, {symbol.version})"]
 
     def line(self, text: str) -> None:

@@ -22,12 +22,16 @@ class Symbol:
         index: position among what the program was given; of a new one, a number of its own.
         value: its array.
         version: of a new one, what its write counter says at the end.
+        base: of a new one that is a view, the tensor whose memory it shares; ``view`` is then its path and whether history was
+            recorded when it was made.
     """
 
     kind: str
     index: int
     value: Any = None
     version: int = 0
+    base: Symbol | None = None
+    view: Any = None
 
 
 class Effect:

@@ -53,6 +53,13 @@ class State:
             made.version = [version]
         return made
 
+    def view(self, base: Tensor, array: Any, view: Any) -> Tensor:
+        """A new tensor that is a view of ``base``; ``view`` is its path, and whether history was recorded then."""
+        made = Tensor(self.home, array)
+        made.base, made.generation, made.version = base, base.generation, base.shared_version()
+        made.path, made.recorded = view
+        return made
+
 
 class Output:
     """A tensor to give out: one that was there, or how to make it."""
@@ -150,10 +157,10 @@ def build(recorder: Recorder, outputs: Mapping[str, Tensor]) -> Plan | None:
     steps = settle_gradients(recorder.steps)
     steps, instead = share(steps)
     made = list(dict.fromkeys(o.symbol for o in given.values()))
-    symbols = list(dict.fromkeys([*made, *symbols_of(steps)]))
+    symbols = list(dict.fromkeys([*made, *[m.base for m in made if m.base is not None], *symbols_of(steps)]))
     for symbol in symbols:
         symbol.value = instead.get(symbol.value, symbol.value)
-    wanted = [s.value for s in made]
+    wanted = [s.value for s in (*made, *[m.base for m in made if m.base is not None])]
     steps = form(drop_dead(steps, wanted), [s.value for s in symbols])
     kept = {s.storage for s in wanted} | {s.value.storage for s in symbols}
     inputs = [instead.get(v, v) for v in recorder.inputs]
@@ -174,6 +181,31 @@ def build(recorder: Recorder, outputs: Mapping[str, Tensor]) -> Plan | None:
     return plan
 
 
+def _alone(recorder: Recorder, tensor: Tensor) -> Symbol:
+    """What stands for a tensor that the run makes, in memory of its own."""
+    value: Value = recorder.value(tensor.array)
+    if value.storage.kind == CONSTANT:
+        value = recorder.copy(value, tensor.array)
+    if tensor.base is not None or tensor.kept_gradient is not None or value.storage.kind != TEMPORARY:
+        recorder.fail("an output that is part of a given tensor, or has a gradient")
+    value.storage.escapes = True
+    return recorder.new_symbol(tensor, value)
+
+
+def _view(recorder: Recorder, tensor: Tensor) -> Symbol:
+    """What stands for a view without history."""
+    base: Any = tensor.base
+    if tensor.node is not None or tensor.tracks or base.node is not None or base.tracks or tensor.generation != base.generation:
+        recorder.fail("an output that is a view with a history")
+    under = recorder.symbol_of(base) or _alone(recorder, base)
+    under.value.storage.escapes = True
+    symbol = recorder.new_symbol(tensor, recorder.value(tensor.array))
+    if tensor.kept_gradient is not None or symbol.value.storage is not under.value.storage:
+        recorder.fail("an output that is part of a given tensor, or has a gradient")
+    symbol.base, symbol.view = under, (tensor.path, tensor.recorded)
+    return symbol
+
+
 def _outputs(recorder: Recorder, outputs: Mapping[str, Tensor]) -> tuple[dict[str, Output], History | None]:
     given: dict[str, Output] = {}
     tops = [t for t in outputs.values() if t.node is not None and recorder.index(t) is None]
@@ -187,13 +219,7 @@ def _outputs(recorder: Recorder, outputs: Mapping[str, Tensor]) -> tuple[dict[st
             known.value.storage.escapes = True
             given[name] = Output(known, tensor)
             continue
-        value: Value = recorder.value(tensor.array)
-        if value.storage.kind == CONSTANT:
-            value = recorder.copy(value, tensor.array)
-        if tensor.base is not None or tensor.kept_gradient is not None or value.storage.kind != TEMPORARY:
-            recorder.fail("an output that is a view, or has a gradient")
-        value.storage.escapes = True
-        symbol = recorder.new_symbol(tensor, value)
+        symbol = _view(recorder, tensor) if tensor.base is not None else _alone(recorder, tensor)
         place = None if history is None else history.place.get(id(tensor))
         given[name] = Output(symbol, tensor, place)
     return given, history

@@ -343,7 +343,7 @@ class Recorder:
                 self.fail("a tensor that the program is given becomes another")
         places: set[Storage] = set()
         for tensor, symbol in list(self._symbols.values()):
-            if symbol.kind == NEW:
+            if symbol.kind == NEW and symbol.base is None:
                 if symbol.value.storage.kind != TEMPORARY or symbol.value.storage in places:
                     self.fail("two tensors in one piece of memory")
                 places.add(symbol.value.storage)
