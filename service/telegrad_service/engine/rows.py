@@ -1,15 +1,18 @@
-"""Adding rows to a table where rows may repeat: the gradient of every lookup. ``np.add.at`` is five times slower."""
+"""Adding rows to a table where rows may repeat: the gradient of every lookup.
+
+numpy's ``add.at`` is fast along one dimension, at 2 ns a number, and up to a hundred times slower along several.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from telegrad_service.engine.table import Array
 
-NARROW: Final = 8
-"""Up to this many columns, counting with weights beats sorting."""
+NARROW: Final = 32
+"""Up to this many columns, adding number by number beats sorting rows."""
 FEW: Final = 6
 """Up to this many repeats, one assignment per repeat beats a segmented sum."""
 WIDE: Final = 128
@@ -31,8 +34,9 @@ def add_rows(table: Array, rows: Array, values: Array, *, empty: bool = False) -
     if rows.size == 1:
         table[rows[0]] += values[0]
         return
-    if width <= NARROW and table.dtype.kind in "fc" and rows.size * 8 > table.shape[0]:
-        _count(table, rows, values, width)
+    if width <= NARROW and table.flags.c_contiguous:
+        cells = rows if width == 1 else (rows[:, None] * width + np.arange(width)).reshape(-1)
+        np.add.at(table.reshape(-1), cells, values.reshape(-1))
         return
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
@@ -63,13 +67,3 @@ def add_rows(table: Array, rows: Array, values: Array, *, empty: bool = False) -
         repeat += 1
         left = counts > repeat
         starts, counts = starts[left] + 1, counts[left]
-
-
-def _count(table: Array, rows: Array, values: Array, width: int) -> None:
-    cells = rows if width == 1 else (rows[:, None] * width + np.arange(width)).reshape(-1)
-    weights: Any = values.reshape(-1)
-    if table.dtype.kind == "c":
-        total = np.bincount(cells, weights.real, table.size) + 1j * np.bincount(cells, weights.imag, table.size)
-    else:
-        total = np.bincount(cells, weights, table.size)
-    table += total.reshape(table.shape).astype(table.dtype)

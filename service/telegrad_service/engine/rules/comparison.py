@@ -154,7 +154,9 @@ derivative("clamp_min", self=_not_below, min=_below)
 derivative("clamp_max", self=_not_above, max=_above)
 
 _BITS: Final[dict[int, np.dtype[Any]]] = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
-_MANY: Final = 4096
+_EXACT: Final = 2**24
+"""Up to here, float32 holds every whole number."""
+_MANY: Final = 8192
 """From about so many elements on, a choice by bits beats one by branches, up to ten times where the choice is hard to foresee."""
 
 
@@ -162,25 +164,43 @@ def _is_zero(value: Any) -> bool:
     return (value.__class__ is int or value.__class__ is float) and value == 0 and math.copysign(1, value) > 0
 
 
+def _bits_of(value: Any, like: Array) -> Array | None:
+    """The bits of one side of a choice, an array like ``like`` or a number that fits its type; None for any other."""
+    if value.__class__ is np.ndarray:
+        return value.view(_BITS[like.dtype.itemsize]) if value.shape == like.shape and value.dtype == like.dtype else None
+    if value.__class__ is float or (value.__class__ is int and abs(value) < _EXACT):
+        return np.asarray(value, like.dtype).view(_BITS[like.dtype.itemsize])
+    return None
+
+
 @kernel("where")
-def _where(condition: Array, input: Any, other: Any) -> Any:
-    """Where one side is nothing, the other side's bits are cut out, or left, all at once."""
-    for kept, nothing, flip in ((input, other, False), (other, input, True)):
-        if (
-            kept.__class__ is np.ndarray
-            and kept.size >= _MANY
-            and kept.dtype.kind == "f"
-            and kept.dtype.itemsize in _BITS
-            and _is_zero(nothing)
-            and condition.__class__ is np.ndarray
-            and condition.shape == kept.shape
-            and condition.dtype.kind == "b"
-        ):
-            bits = _BITS[kept.dtype.itemsize]
-            mask = condition.astype(bits)
-            mask = np.subtract(mask, 1, out=mask) if flip else np.negative(mask, out=mask)  # all bits set, or none
-            return np.bitwise_and(mask, kept.view(bits), out=mask).view(kept.dtype)
-    return np.where(condition, input, other)
+def where(condition: Array, input: Any, other: Any) -> Any:
+    """A choice for each element; of many floats by their bits, all at once."""
+    like = input if input.__class__ is np.ndarray else other
+    if (
+        like.__class__ is not np.ndarray
+        or like.size < _MANY
+        or like.dtype.kind != "f"
+        or like.dtype.itemsize not in _BITS
+        or condition.__class__ is not np.ndarray
+        or condition.shape != like.shape
+        or condition.dtype.kind != "b"
+    ):
+        return np.where(condition, input, other)
+    mask = condition.astype(_BITS[like.dtype.itemsize])
+    # All bits set, or none. Where one side is nothing, the other's are cut out, or left.
+    if _is_zero(other) and input is like:
+        return np.bitwise_and(np.negative(mask, out=mask), input.view(mask.dtype), out=mask).view(like.dtype)
+    if _is_zero(input):
+        return np.bitwise_and(np.subtract(mask, 1, out=mask), other.view(mask.dtype), out=mask).view(like.dtype)
+    yes, no = _bits_of(input, like), _bits_of(other, like)
+    if yes is None or no is None:
+        return np.where(condition, input, other)
+    # What differs is carried over from one side to the other.
+    np.negative(mask, out=mask)
+    mask &= yes ^ no
+    mask ^= no
+    return mask.view(like.dtype)
 
 
 derivative(

@@ -16,6 +16,7 @@ from telegrad.contract.errors import ArgumentValueError, IndexBoundsError, Shape
 from telegrad_service.engine import normalisation, threads
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rows import add_rows
+from telegrad_service.engine.rules.comparison import where
 from telegrad_service.engine.rules.linalg import matmul
 from telegrad_service.engine.table import Array, derivative, joint_derivative, keeping, kernel
 
@@ -271,7 +272,7 @@ derivative("relu", self=lambda g, result: F.where(result <= 0, 0.0, g))
 
 @kernel("leaky_relu")
 def _leaky_relu(self: Array, negative_slope: float) -> Any:
-    return np.where(self > 0, self, self * negative_slope)
+    return where(self > 0, self, self * negative_slope)
 
 
 derivative("leaky_relu", self=lambda g, self, negative_slope: F.where(self > 0, g, g * negative_slope))
@@ -279,7 +280,7 @@ derivative("leaky_relu", self=lambda g, self, negative_slope: F.where(self > 0, 
 
 @kernel("elu")
 def _elu(self: Array, alpha: Any) -> Any:
-    return np.where(self > 0, self, np.expm1(np.minimum(self, 0)) * alpha)
+    return where(self > 0, self, F.expm1(np.minimum(self, 0)) * alpha)
 
 
 derivative(
@@ -391,7 +392,7 @@ derivative("silu", self=_silu_gradient)
 def _softplus(self: Array, beta: Any, threshold: Any) -> Any:
     x = wide(self)
     scaled = x * beta
-    return np.where(scaled > threshold, x, np.log1p(np.exp(scaled)) / beta)
+    return where(scaled > threshold, x, np.log1p(np.exp(scaled)) / beta)
 
 
 derivative(
