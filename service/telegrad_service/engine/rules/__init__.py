@@ -10,7 +10,7 @@ FAMILIES: Final = (
     *("reduce", "shape", "alias", "index"),
     *("counting", "scattering", "statistics"),
     *("linalg", "decompositions", "factorisations", "systems", "nn", "losses"),
-    *("conv", "recurrent", "resampling", "sampling", "alignment", "fft", "parts", "stft", "special"),
+    *("conv", "pooling", "recurrent", "resampling", "sampling", "alignment", "fft", "parts", "stft", "special"),
     *("numbers", "draws", "signal"),
 )
 
