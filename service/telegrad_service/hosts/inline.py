@@ -1,4 +1,4 @@
-"""Sessions in the server's own process: a bounded pool of threads computes, the event loop never does."""
+"""Sessions in the server's own process: a bounded pool of threads computes, and the event loop what is over at once."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from telegrad.contract.limits import Limits
 from telegrad_service import process
 from telegrad_service.hosts import verbs
 from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.queueing import Place, QueueingHost
+from telegrad_service.session.haste import Haste, TooLongError
 from telegrad_service.session.session import Session
 from telegrad_service.session.watch import Watch
 
 T = TypeVar("T")
+
+_SHORT_BODY_BYTES: Final = 4096
+"""A longer request takes too long to be decoded on the event loop."""
 
 
 class InlineHost(QueueingHost[Session]):
@@ -44,8 +48,14 @@ class InlineHost(QueueingHost[Session]):
         return Session(place.id, self.limits, created=place.created)
 
     async def _perform(self, resident: Session, work: Work, watch: Watch | None) -> Answer:
-        # The session goes on while the answer is sent.
-        return await self._compute(lambda: verbs.do(resident, work, watch).owned())
+        # The session goes on while the answer is sent, so the answer needs memory of its own.
+        if work.verb not in verbs.SHORT_VERBS or len(work.body) > _SHORT_BODY_BYTES or work.buffers:
+            return await self._compute(lambda: verbs.do(resident, work, watch).owned())
+        try:
+            return Context().run(verbs.do, resident, work, watch, Haste()).owned()
+        except TooLongError as error:
+            paused = error
+        return await self._compute(lambda: verbs.go_on(resident, work, watch, paused).owned())
 
     async def _vacate(self, resident: Session) -> None:
         await self._compute(resident.close)

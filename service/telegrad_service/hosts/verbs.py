@@ -39,7 +39,8 @@ from telegrad_service.engine import picture
 from telegrad_service.engine.summary import summarise
 from telegrad_service.hosts.base import Answer, Array, Work
 from telegrad_service.hosts.npy import npy_pieces
-from telegrad_service.session.session import GRAD_SUFFIX, Session
+from telegrad_service.session.haste import Haste, TooLongError
+from telegrad_service.session.session import GRAD_SUFFIX, BatchAnswer, Session
 from telegrad_service.session.watch import Watch
 
 PICTURE_MEDIA_TYPES: Final[Mapping[str, str]] = {
@@ -54,21 +55,31 @@ SUMMARY_MEDIA_TYPES: Final[Mapping[str, str]] = {"json": codec.JSON_MEDIA_TYPE, 
 """The forms of a graph's summary."""
 
 
-def do(session: Session, work: Work, watch: Watch | None = None) -> Answer:
+def do(session: Session, work: Work, watch: Watch | None = None, haste: Haste | None = None) -> Answer:
     """Do one request, which ``watch`` follows.
 
-    Raises TelegradError, and nothing has changed but for what a batch or the runs of a program say that stands.
+    Raises TelegradError, and nothing has changed but for what a batch or the runs of a program say that stands. With ``haste``,
+    raises TooLongError where it is not over at once: ``go_on`` with the same arguments and the error finishes it.
     """
-    session.watch = watch
+    return _guarded(lambda: VERBS[work.verb](session, work), session, watch, haste)
+
+
+def go_on(session: Session, work: Work, watch: Watch | None, paused: TooLongError) -> Answer:
+    """Do what is left of a request that was too long for the event loop."""
+    return do(session, work, watch) if paused.rest is None else _guarded(paused.rest, session, watch, None)
+
+
+def _guarded(function: Callable[[], Answer], session: Session, watch: Watch | None, haste: Haste | None) -> Answer:
+    session.watch, session.haste = watch, haste
     try:
-        return VERBS[work.verb](session, work)
+        return function()
     except TelegradError as error:
         # Its frames hold the request's arrays, and whoever answers does not need them.
         raise error.with_traceback(None) from None
     except MemoryError:
         raise LimitError("the machine has not enough memory for this; release tensors, or use smaller ones") from None
     finally:
-        session.watch = None
+        session.watch = session.haste = None
 
 
 # Bodies ---------------------------------------------------------------------------------------------------------------------
@@ -276,7 +287,17 @@ def _batch(session: Session, work: Work) -> Answer:
     _check_buffers(commands)
     if work.media_type != codec.SAFETENSORS_MEDIA_TYPE and any(_puts_out_buffers(session, c) for c in commands):
         raise NotAcceptableError(f"reads with encoding 'buffer' need a safetensors answer: Accept: {codec.SAFETENSORS_MEDIA_TYPE}")
-    done = session.batch(commands, work.buffers)
+    try:
+        done = session.batch(commands, work.buffers)
+    except TooLongError as paused:
+        rest = paused.rest
+        assert rest is not None  # noqa: S101 - a batch says what is left
+        paused.rest = lambda: _batch_answer(rest(), work)
+        raise
+    return _batch_answer(done, work)
+
+
+def _batch_answer(done: BatchAnswer, work: Work) -> Answer:
     if done.failed is not None:
         return _failed(done.applied, done.results, done.failed, work)
     message = {"applied": done.applied, "results": done.results}
@@ -350,6 +371,9 @@ def _puts_out_buffers(session: Session, command: Command) -> bool:
         return program is not None and any(_puts_out_buffers(session, c) for c in program.commands)
     return False
 
+
+SHORT_VERBS: Final = frozenset({"apply", "batch", "create", "grad", "read", "release", "run", "seed", "set"})
+"""Verbs whose work is commands, and little else."""
 
 VERBS: Final[Mapping[str, Callable[[Session, Work], Answer]]] = {
     "open": _open,

@@ -7,6 +7,7 @@ the session as it was. A batch has prefix semantics: the first command that fail
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
@@ -58,6 +59,7 @@ from telegrad_service.engine.writes import apply_in_place
 from telegrad_service.session import runs, usage
 from telegrad_service.session.callbacks import CallbackRun
 from telegrad_service.session.compiled import Compiled, Ran
+from telegrad_service.session.haste import Haste, RunTimes, TooLongError
 from telegrad_service.session.programs import Program
 from telegrad_service.session.quota import Quota
 from telegrad_service.session.watch import Watch
@@ -127,6 +129,8 @@ class Session:
         self.programs: dict[str, Program] = {}
         self.created = time.time() if created is None else created
         self.closed = False
+        self.haste: Haste | None = None  # who judges what is short enough for the event loop, where that is asked
+        self._run_times = RunTimes()
         self._auto = 0
         self.answer_bytes = 0
         self.watch: Watch | None = None
@@ -179,14 +183,20 @@ class Session:
         """
         context = Context(self.names, buffers or {}, {})
         self.answer_bytes = 0
-        results: list[dict[str, Any]] = []
+        return self._go_on(commands, context, [], 0)
+
+    def _go_on(self, commands: Sequence[Command], context: Context, results: list[dict[str, Any]], begin: int) -> BatchAnswer:
+        """Do a batch from a command on. Raises TooLongError with the rest of it in ``rest``."""
         settled_from = next((i + 1 for i in range(len(commands) - 1, -1, -1) if not isinstance(commands[i], _WITHOUT_WRITES)), 0)
-        for index, command in enumerate(commands):
+        for index in range(begin, len(commands)):
             context.settled = index >= settled_from
             try:
-                result = self.do(command, context)
+                result = self.do(commands[index], context)
             except TelegradError as error:
                 return BatchAnswer(index, results, error, context.out)
+            except TooLongError as error:
+                error.rest = functools.partial(self._go_on, commands, context, results, index)
+                raise
             if result is not None:
                 results.append({"index": index, **result})
         return BatchAnswer(len(commands), results, None, context.out)
@@ -195,7 +205,17 @@ class Session:
         """Do one command in a scope of names."""
         if self.closed:
             raise SessionClosedError("the session was closed")
+        if self.haste is not None:
+            self.haste.before(command, context.names.get, lambda run: self._run_seconds(run, context))
         return self._handlers[type(command)](command, context)
+
+    def _run_seconds(self, command: Run, context: Context) -> float:
+        """How long a run is expected to take; for ever where that is not known."""
+        bound = [(hole, context.names.get(reference)) for hole, reference in command.inputs.items()]
+        known = [(hole, tensor) for hole, tensor in bound if tensor is not None and tensor.node is None and tensor.base is None]
+        if command.times not in (None, 1) or command.each or command.collect or len(known) < len(bound):
+            return float("inf")
+        return self._run_times.expected(RunTimes.key(command.program, known))
 
     def _create(self, command: Create, context: Context) -> None:
         given = [f for f in ("data", "base64", "buffer") if getattr(command, f) not in (ABSENT, None)]
@@ -239,6 +259,8 @@ class Session:
         if op.required_inputs <= len(inputs) < len(op.inputs) and not op.inputs[-1].variadic:
             inputs += (None,) * (len(op.inputs) - len(inputs))  # absent optional tensors need not be written out
         call = self.quota.foresee(self.engine, op, inputs, command.parameters, in_place=in_place)
+        if self.haste is not None:
+            self.haste.op(call, op.name in compositions.COMPOSITIONS)
         count = None if call.types is None else 1 if in_place else len(call.types)
         wanted = command.outputs
         if wanted is not None:
@@ -483,9 +505,13 @@ class Session:
         times = runs.count_of(command.times, each, self.limits)
         collecting = self.collect(program, list(command.collect), times, bound, each)
         pace = runs.Pace(self.watch, times, command.seconds, self.limits)
+        haste, self.haste = self.haste, None  # it was judged as a whole
+        begun = time.perf_counter()
         try:
             ran = self.run_many(program, bound, each, collecting, pace, list(command.outputs), out=context.out)
+            self._run_times.took(RunTimes.key(program.id, bound.items()), (time.perf_counter() - begun) / max(times, 1))
         finally:
+            self.haste = haste
             stacked = collecting.stacked()
             context.names.update({name: stacked[reference] for reference, name in command.collect.items() if reference in stacked})
         context.names.update({name: ran.names[reference] for reference, name in command.outputs.items()})

@@ -1,0 +1,131 @@
+"""What is so short that the event loop may do it itself.
+
+Handing a small batch to a thread takes as long as computing it. ``Haste`` judges each command before it begins: by the cost rules,
+by what a walk would come by, and by how long the runs of a program took before. Where a command may take longer than the loop can
+wait it raises ``TooLongError``; nothing of that command is done then, and a thread goes on with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import numpy as np
+
+from telegrad.contract.commands import Attach, Backward, Command, Grad, Read, Release, Run, Set
+from telegrad_service.engine.graph import Node
+from telegrad_service.engine.tensor import Call, Tensor
+
+_SECONDS: Final = 0.0005
+"""After so long the next command is a thread's. With one command that was judged short beyond it, about a millisecond."""
+
+_MOST_FLOPS: Final = 200_000
+_MOST_BYTES: Final = 2**18
+_MOST_NODES: Final = 64
+_MOST_ELEMENTS: Final = 8192
+"""Of the values that a walk comes by: two matrices of 64 by 64, say, whose gradients take a million operations."""
+
+_MOST_REMEMBERED: Final = 1000
+
+RunKey = tuple[Any, ...]
+
+
+class TooLongError(Exception):
+    """Not on the event loop.
+
+    Attributes:
+        rest: what is left to do; None where nothing was done, and all of it is left.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rest: Callable[[], Any] | None = None
+
+
+class RunTimes:
+    """How long the runs of programs took, by program and by shapes of what they were given."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[RunKey, float] = {}
+
+    @staticmethod
+    def key(program: str, bound: Iterable[tuple[str, Tensor]]) -> RunKey:
+        """What a run's time depends on."""
+        return (program, *[(hole, t.array.shape, t.array.dtype.char, t.requires_grad) for hole, t in bound])
+
+    def took(self, key: RunKey, seconds: float) -> None:
+        """A run was done."""
+        if len(self._seconds) >= _MOST_REMEMBERED:
+            self._seconds.clear()
+        self._seconds[key] = seconds
+
+    def expected(self, key: RunKey) -> float:
+        """Seconds of the next one; for ever where none was done."""
+        return self._seconds.get(key, float("inf"))
+
+
+class Haste:
+    """Judges commands, from its making on."""
+
+    def __init__(self) -> None:
+        self._end = time.perf_counter() + _SECONDS
+
+    def before(self, command: Command, find: Callable[[str], Tensor | None], run_seconds: Callable[[Run], float]) -> None:
+        """Raise TooLongError where the command may take long, as far as that is known without its op's rule.
+
+        Args:
+            command: what comes next.
+            find: the tensor of a reference, or None.
+            run_seconds: how long a run is expected to take.
+        """
+        if time.perf_counter() > self._end or not self._is_short(command, find, run_seconds):
+            raise TooLongError
+
+    def op(self, call: Call, composed: bool) -> None:
+        """Raise TooLongError where an op that was foreseen may take long; of what is ``composed`` only the end is foreseen."""
+        outcome = call.outcome
+        if composed or outcome is None or outcome.flops > _MOST_FLOPS or outcome.nbytes > _MOST_BYTES:
+            raise TooLongError
+
+    def _is_short(self, command: Command, find: Callable[[str], Tensor | None], run_seconds: Callable[[Run], float]) -> bool:
+        if isinstance(command, (Backward, Grad)):
+            plain = not (command.callbacks or command.anomaly or command.create_graph)
+            roots = command.tensors if isinstance(command, Backward) else command.outputs
+            return plain and not (isinstance(command, Grad) and command.is_grads_batched) and is_short_walk(map(find, roots))
+        if isinstance(command, Read):
+            tensor = find(command.tensor)
+            return tensor is None or tensor.array.nbytes <= _MOST_BYTES
+        if isinstance(command, Release):
+            return is_short_walk(map(find, command.tensors))  # to free a graph is a walk as well
+        if isinstance(command, Set):
+            return is_short_walk([find(command.tensor)])
+        if isinstance(command, Run):
+            return run_seconds(command) <= _SECONDS
+        return not isinstance(command, Attach)
+
+
+def is_short_walk(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether few nodes with few values lead to the tensors. Looks at no more than that many."""
+    todo: list[Any] = [x for t in tensors if t is not None for x in (t.node, t.base, t.kept_gradient) if x is not None]
+    seen: set[int] = set()
+    elements = 0
+    while todo:
+        item = todo.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Tensor):
+            elements += item.array.size
+            todo += [x for x in (item.node, item.base) if x is not None]
+        elif isinstance(item, Node):
+            elements += sum(part.size for value in item.saved or () for part in _arrays(value))
+            todo += item.edges
+        if len(seen) > _MOST_NODES or elements > _MOST_ELEMENTS:
+            return False
+    return True
+
+
+def _arrays(value: Any) -> list[np.ndarray[Any, Any]]:
+    parts: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
+    return [part for part in parts if isinstance(part, np.ndarray)]

@@ -1,0 +1,216 @@
+"""What the event loop does itself, what it leaves to a thread, and that nobody can tell the difference but by the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from telegrad.contract.errors import ShapeError
+from telegrad.contract.limits import Limits
+from telegrad_service.hosts import verbs
+from telegrad_service.hosts.base import Work
+from telegrad_service.hosts.inline import InlineHost
+from telegrad_service.session import haste, session
+
+Command = dict[str, Any]
+
+
+def create(name: str, data: Any, **fields: Any) -> Command:
+    return {"command": "create", "id": name, "data": data, **fields}
+
+
+def op(name: str, *inputs: Any, to: str | None = None, **parameters: Any) -> Command:
+    outputs = {} if to is None else {"outputs": [to]}
+    return {"command": "apply", "op": name, "inputs": list(inputs), "parameters": parameters, **outputs}
+
+
+def read(name: str) -> Command:
+    return {"command": "read", "tensor": name}
+
+
+class Place:
+    """A session in a host that notes in which threads its commands were done."""
+
+    def __init__(self, host: InlineHost, name: str, threads: list[str]) -> None:
+        self._host = host
+        self._name = name
+        self._threads = threads
+
+    async def do(self, verb: str, **body: Any) -> Any:
+        """What a request answers, and the kind of each thread that had a part in it."""
+        self._threads.clear()
+        answer = await self._host.do(self._name, Work(verb, json.dumps(body).encode(), arguments=body.pop("arguments", {})))
+        return json.loads(await answer.whole() or b"null")
+
+    async def batch(self, *commands: Command) -> tuple[Any, str]:
+        """A batch's answer, and where its commands were done: ``l`` for the loop, ``t`` for a thread."""
+        found = await self.do("batch", commands=list(commands))
+        return found, "".join(self._threads)
+
+
+def run(scenario: Callable[[Place], Awaitable[Any]], monkeypatch: pytest.MonkeyPatch) -> Any:
+    async def whole() -> Any:
+        host = InlineHost(Limits(), compute_threads=2, max_waiting_requests=100)
+        await host.start()
+        threads: list[str] = []
+        loop = threading.get_ident()
+        done = session.Session._do
+
+        def noted(self: Any, command: Any, context: Any) -> Any:
+            result = done(self, command, context)
+            threads.append("l" if threading.get_ident() == loop else "t")
+            return result
+
+        with monkeypatch.context() as patched:
+            patched.setattr(session.Session, "_do", noted)
+            patched.setattr(haste, "_SECONDS", 60.0)  # a busy machine is slow; what is judged here is the rest
+            opened = await host.open(Work("open"))
+            assert opened.created is not None
+            try:
+                return await scenario(Place(host, opened.created, threads))
+            finally:
+                await host.stop(10)
+
+    return asyncio.run(whole())
+
+
+GRADIENT = [op("mul", "x", "x", to="s"), op("sum", "s", to="y"), {"command": "backward", "tensors": ["y"]}, read("x.grad")]
+
+
+def test_a_small_batch_is_done_by_the_event_loop(monkeypatch):
+    async def scenario(place: Place) -> None:
+        found, where = await place.batch(create("x", [1.0, 2.0], requires_grad=True), *GRADIENT)
+        assert found["results"][-1]["data"] == [2.0, 4.0]
+        assert where == "lllll"
+
+    run(scenario, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "long",
+    [
+        op("zeros", to="z", size=[1_000_000]),
+        op("matmul", "m", "m", to="z"),
+        op("nonzero", "m", to="z"),
+    ],
+    ids=["much memory", "much arithmetic", "nobody knows"],
+)
+def test_a_batch_goes_on_in_a_thread_from_where_it_becomes_long(monkeypatch, long):
+    async def scenario(place: Place) -> None:
+        await place.batch(op("ones", to="m", size=[200, 200]))
+        found, where = await place.batch(
+            create("a", 1.0), op("add", "a", 1, to="b"), read("b"), long, op("add", "b", 1, to="c"), read("c")
+        )
+        assert where == "lllttt"
+        assert found["applied"] == 6
+        assert [r["data"] for r in found["results"] if "data" in r] == [2.0, 3.0]
+
+    run(scenario, monkeypatch)
+
+
+def test_an_error_is_the_same_wherever_it_is_met(monkeypatch):
+    async def scenario(place: Place) -> None:
+        bad = op("add", "a", "b", to="c")
+        for extra, expected in (([], "ll"), ([op("zeros", to="z", size=[1_000_000])], "llt")):
+            found, where = await place.batch(create("a", [1.0, 2.0]), create("b", [1.0, 2.0, 3.0]), *extra, bad, read("a"))
+            assert where == expected
+            assert found["failed"] == len(expected)
+            assert found["type"].endswith("shape")
+            await place.batch({"command": "release", "tensors": ["a", "b", *["z" for _ in extra]]})
+        await place.batch(create("a", [1.0, 2.0]), create("b", [1.0, 2.0, 3.0]))
+        with pytest.raises(ShapeError):
+            await place.do("apply", **{k: v for k, v in bad.items() if k != "command"})
+
+    run(scenario, monkeypatch)
+
+
+def test_a_walk_over_many_nodes_or_large_values_is_a_thread_s(monkeypatch):
+    async def scenario(place: Place) -> None:
+        await place.batch(create("x", [1.0, 2.0], requires_grad=True), op("mul", "x", 1.0, to="y0"))
+        for i in range(100):
+            await place.batch(op("mul", f"y{i}", 1.0, to=f"y{i + 1}"))
+        _, where = await place.batch(op("sum", "y100", to="s"), {"command": "backward", "tensors": ["s"]})
+        assert where == "lt"
+        _, where = await place.batch({"command": "release", "tensors": ["y100", "s"]})
+        assert where == "t"
+        await place.batch(op("ones", to="w", size=[100_000]), {"command": "set", "tensor": "w", "requires_grad": True})
+        _, where = await place.batch(op("sum", "w", to="t"), {"command": "backward", "tensors": ["t"]}, read("x"))
+        assert where == "ltt"
+
+    run(scenario, monkeypatch)
+
+
+def test_a_long_read_is_a_thread_s(monkeypatch):
+    async def scenario(place: Place) -> None:
+        await place.batch(op("ones", to="w", size=[100_000]))
+        _, where = await place.batch({"command": "read", "tensor": "w", "what": "description"}, read("w"))
+        assert where == "tt"
+
+    run(scenario, monkeypatch)
+
+
+def test_a_program_is_for_the_loop_when_it_was_short_before(monkeypatch):
+    async def scenario(place: Place) -> None:
+        await place.batch(create("x", [1.0, 2.0], requires_grad=True), create("big", [1.0] * 500, requires_grad=True))
+        stored = await place.do("store_program", inputs=["x"], commands=[*GRADIENT[:2], read("y")])
+        once: Command = {"command": "run", "program": stored["id"], "inputs": {"x": "x"}}
+        places = [(await place.batch(once))[1] for _ in range(3)]
+        assert places == ["tttt", "llll", "llll"]
+        assert (await place.batch({**once, "inputs": {"x": "big"}}))[1] == "tttt"
+        assert (await place.batch({**once, "times": 2}))[1].endswith("t")
+        await place.batch(op("mul", "x", 1.0, to="made"))
+        assert (await place.batch({**once, "inputs": {"x": "made"}}))[1] == "tttt"
+
+    run(scenario, monkeypatch)
+
+
+def test_a_program_that_took_long_stays_a_thread_s(monkeypatch):
+    async def scenario(place: Place) -> None:
+        await place.batch(create("x", [1.0, 2.0], requires_grad=True))
+        stored = await place.do("store_program", inputs=["x"], commands=GRADIENT[:2])
+        once: Command = {"command": "run", "program": stored["id"], "inputs": {"x": "x"}}
+        await place.batch(once)
+        monkeypatch.setattr(haste, "_SECONDS", 1e-9)
+        assert set((await place.batch(once))[1]) == {"t"}
+
+    run(scenario, monkeypatch)
+
+
+def test_time_that_is_up_is_noticed_between_commands(monkeypatch):
+    async def scenario(place: Place) -> None:
+        monkeypatch.setattr(haste, "_SECONDS", -1.0)
+        found, where = await place.batch(create("x", 1.0), read("x"))
+        assert where == "tt"
+        assert found["applied"] == 2
+
+    run(scenario, monkeypatch)
+
+
+def test_long_requests_and_requests_with_arrays_do_not_begin_on_the_loop(monkeypatch):
+    async def scenario(place: Place) -> None:
+        _, where = await place.batch(create("x", list(range(5000))))
+        assert where == "t"
+
+    run(scenario, monkeypatch)
+
+
+def test_each_verb_that_may_be_short_is_a_verb():
+    assert set(verbs.VERBS) > verbs.SHORT_VERBS
+
+
+def test_a_short_walk_looks_at_no_more_than_it_needs():
+    home = session.Session("s").engine
+    leaf = home.wrap(np.ones(3))
+    leaf.requires_grad = True
+    assert haste.is_short_walk([None, leaf])
+    made = leaf
+    for _ in range(10_000):
+        made = made * 1.0
+    assert not haste.is_short_walk([made])
+    assert haste.is_short_walk([made.detach()])
