@@ -41,6 +41,11 @@ class Work:
     request_id: str = ""
 
 
+def _copied(piece: memoryview) -> bytes | memoryview:
+    """The same bytes elsewhere. numpy copies without holding up other threads, bytes would not."""
+    return np.frombuffer(piece, np.uint8).copy().data if len(piece) else b""
+
+
 class Answer(NamedTuple):
     """What came of it, ready to be sent.
 
@@ -68,7 +73,7 @@ class Answer(NamedTuple):
 
     def owned(self) -> Answer:
         """The same in memory of its own."""
-        return self._replace(pieces=tuple([p if isinstance(p, bytes) else memoryview(bytearray(p)) for p in self.pieces]))
+        return self._replace(pieces=tuple([p if isinstance(p, bytes) else _copied(p) for p in self.pieces]))
 
     async def whole(self) -> bytes:
         """The body as one. Raises StalledError where it will not come."""
