@@ -20,7 +20,8 @@ _DESCRIPTION: Final = """\
 Tensors and their autograd graphs live in sessions on the server; ops build graphs, gradients come back.
 
 Every failure is a problem document (RFC 9457) with a stable `type`. Unknown fields and parameters are refused.
-Arrays travel as JSON, raw little-endian bytes, .npy or safetensors, by Content-Type and Accept.
+Arrays travel as JSON, raw little-endian bytes, .npy or safetensors, by Content-Type and Accept. Where the server has zstd, bodies
+may come with Content-Encoding: zstd, and answers are compressed for whoever asks with Accept-Encoding: zstd.
 HEAD answers like GET without the body, OPTIONS tells the methods of a path."""
 _KEYS: Final = """\
 An API key, made by `telegrad keys create`, or a JSON Web Token, where the server asks for one. Its scope `read` permits GET,
