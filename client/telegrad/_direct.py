@@ -111,6 +111,10 @@ class _Answer:
 
     # What the transport asks.
 
+    def forget_parser(self) -> None:
+        """Nothing more will come. The parser and this hold each other, and would be the collector's work."""
+        del self.parser
+
     def rest(self) -> int:
         """Bytes of the body that have not come yet; 0 where only its end will tell."""
         if self.complete or "transfer-encoding" in self.headers:
@@ -151,7 +155,11 @@ class DirectTransport:
         keep = False
         try:
             self._write(connection, request)
-            answer = self._read(connection, request)
+            answer = _Answer(request.hear)
+            try:
+                self._read(connection, answer)
+            finally:
+                answer.forget_parser()
             keep = answer.complete and answer.keep_alive
             return cast(Sink, answer.sink).finish()
         except TimeoutError as error:
@@ -211,13 +219,12 @@ class DirectTransport:
         except (BrokenPipeError, ConnectionResetError):
             return  # a server that refuses the body may have answered before it hung up: the answer tells why
 
-    def _read(self, connection: socket.socket, request: Request) -> _Answer:
-        answer = _Answer(request.hear)
+    def _read(self, connection: socket.socket, answer: _Answer) -> None:
         while True:
             piece = connection.recv(_defaults.RECEIVE_PIECE_BYTES)
             if not piece:
                 answer.end()
-                return answer
+                return
             answer.parser.feed_data(piece)
             sink = answer.sink
             if sink is None:
@@ -228,7 +235,7 @@ class DirectTransport:
                 answer.wanted = _receive(connection, rest, sink)
                 answer.complete = answer.wanted
             if answer.complete or not answer.wanted:
-                return answer
+                return
 
 
 def _chunks(request: Request) -> Iterator[bytes]:

@@ -31,6 +31,7 @@ class InlineHost(QueueingHost[Session]):
         super().__init__(limits, max_waiting_requests=max_waiting_requests)
         self._threads = compute_threads
         self._pool: ThreadPoolExecutor | None = None
+        self._paused: dict[int, tuple[Work, TooLongError]] = {}  # by identity: what began on the event loop and is not done
 
     async def start(self) -> None:
         """See ``Host.start``."""
@@ -47,14 +48,22 @@ class InlineHost(QueueingHost[Session]):
     async def _settle(self, place: Place[Session]) -> Session:
         return Session(place.id, self.limits, created=place.created)
 
-    async def _perform(self, resident: Session, work: Work, watch: Watch | None) -> Answer:
-        # The session goes on while the answer is sent, so the answer needs memory of its own.
+    def _at_once(self, resident: Session, work: Work, watch: Watch | None) -> Answer | None:
         if work.verb not in verbs.SHORT_VERBS or len(work.body) > _SHORT_BODY_BYTES or work.buffers:
-            return await self._compute(lambda: verbs.do(resident, work, watch).owned())
+            return None
         try:
             return Context().run(verbs.do, resident, work, watch, Haste()).owned()
         except TooLongError as error:
-            paused = error
+            self._paused[id(work)] = work, error
+            return None
+
+    async def _perform(self, resident: Session, work: Work, watch: Watch | None) -> Answer:
+        if id(work) not in self._paused:
+            found = self._at_once(resident, work, watch)
+            if found is not None:
+                return found
+        _, paused = self._paused.pop(id(work), (work, TooLongError()))
+        # The session goes on while the answer is sent, so the answer needs memory of its own.
         return await self._compute(lambda: verbs.go_on(resident, work, watch, paused).owned())
 
     async def _vacate(self, resident: Session) -> None:

@@ -80,6 +80,10 @@ class QueueingHost(Host, Generic[R]):
     async def _perform(self, resident: R, work: Work, watch: Watch | None) -> Answer:
         """Do the work; it is the session's turn. Runs on even if nobody waits any more, but for what ``watch`` is there for."""
 
+    def _at_once(self, resident: R, work: Work, watch: Watch | None) -> Answer | None:  # noqa: ARG002 - for those that can
+        """Do the work on the event loop; None where it is too long for that: ``_perform`` does the rest, and is next."""
+        return None
+
     @abstractmethod
     async def _vacate(self, resident: R) -> None:
         """Free everything of a session that is gone; it is its turn."""
@@ -156,7 +160,22 @@ class QueueingHost(Host, Generic[R]):
             )
         if watch is not None and place.watches.setdefault(watch.id, watch) is not watch:
             raise ConflictError("the session runs something under that id already; wait for it, or choose another id")
-        return await self._queue(place, work, watch)
+        found = None if place.pending or place.resident is None else self._try_at_once(place, place.resident, work, watch)
+        return await self._queue(place, work, watch) if found is None else found
+
+    def _try_at_once(self, place: Place[R], resident: R, work: Work, watch: Watch | None) -> Answer | None:
+        """Nobody is before this work: do it without making a task that waits for its turn, if the host can."""
+        found = None
+        try:
+            found = self._at_once(resident, work, watch)
+        except TelegradError:
+            _forget_watch(place, watch)
+            raise
+        finally:
+            place.used = time.monotonic()
+        if found is not None:
+            _forget_watch(place, watch)
+        return found
 
     def watches(self, session_id: str) -> Mapping[str, Watch]:
         """See ``Host.watches``."""
@@ -233,8 +252,7 @@ class QueueingHost(Host, Generic[R]):
                     place.resident = await self._settle(place)
                 return await self._perform(place.resident, work, watch)
         finally:
-            if watch is not None:
-                del place.watches[watch.id]
+            _forget_watch(place, watch)
             self._waiting -= waiting
             place.pending -= 1
             place.used = time.monotonic()
@@ -255,3 +273,8 @@ class QueueingHost(Host, Generic[R]):
             for session_id in idle:
                 if session_id in self._places:
                     await self.close(session_id)
+
+
+def _forget_watch(place: Place[Any], watch: Watch | None) -> None:
+    if watch is not None:
+        del place.watches[watch.id]

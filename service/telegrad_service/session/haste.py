@@ -27,6 +27,7 @@ _MOST_ELEMENTS: Final = 8192
 """Of the values that a walk comes by: two matrices of 64 by 64, say, whose gradients take a million operations."""
 
 _MOST_REMEMBERED: Final = 1000
+_FEWEST_RUNS: Final = 3
 
 RunKey = tuple[Any, ...]
 
@@ -44,25 +45,26 @@ class TooLongError(Exception):
 
 
 class RunTimes:
-    """How long the runs of programs took, by program and by shapes of what they were given."""
+    """How long the runs of programs took, by program, shapes of what they were given, and what they gave out."""
 
     def __init__(self) -> None:
-        self._seconds: dict[RunKey, float] = {}
+        self._runs: dict[RunKey, tuple[int, float]] = {}
 
     @staticmethod
-    def key(program: str, bound: Iterable[tuple[str, Tensor]]) -> RunKey:
+    def key(program: str, bound: Iterable[tuple[str, Tensor]], outputs: Iterable[str]) -> RunKey:
         """What a run's time depends on."""
-        return (program, *[(hole, t.array.shape, t.array.dtype.char, t.requires_grad) for hole, t in bound])
+        return (program, *outputs, *[(hole, t.array.shape, t.array.dtype.char, t.requires_grad) for hole, t in bound])
 
     def took(self, key: RunKey, seconds: float) -> None:
         """A run was done."""
-        if len(self._seconds) >= _MOST_REMEMBERED:
-            self._seconds.clear()
-        self._seconds[key] = seconds
+        if len(self._runs) >= _MOST_REMEMBERED:
+            self._runs.clear()
+        self._runs[key] = self._runs.get(key, (0, 0.0))[0] + 1, seconds
 
     def expected(self, key: RunKey) -> float:
-        """Seconds of the next one; for ever where none was done."""
-        return self._seconds.get(key, float("inf"))
+        """Seconds of the next one; for ever where not enough were done: an early one is compiled."""
+        count, seconds = self._runs.get(key, (0, 0.0))
+        return seconds if count >= _FEWEST_RUNS else float("inf")
 
 
 class Haste:

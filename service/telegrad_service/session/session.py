@@ -215,7 +215,7 @@ class Session:
         known = [(hole, tensor) for hole, tensor in bound if tensor is not None and tensor.node is None and tensor.base is None]
         if command.times not in (None, 1) or command.each or command.collect or len(known) < len(bound):
             return float("inf")
-        return self._run_times.expected(RunTimes.key(command.program, known))
+        return self._run_times.expected(RunTimes.key(command.program, known, command.outputs))
 
     def _create(self, command: Create, context: Context) -> None:
         given = [f for f in ("data", "base64", "buffer") if getattr(command, f) not in (ABSENT, None)]
@@ -509,7 +509,9 @@ class Session:
         begun = time.perf_counter()
         try:
             ran = self.run_many(program, bound, each, collecting, pace, list(command.outputs), out=context.out)
-            self._run_times.took(RunTimes.key(program.id, bound.items()), (time.perf_counter() - begun) / max(times, 1))
+            self._run_times.took(
+                RunTimes.key(program.id, bound.items(), command.outputs), (time.perf_counter() - begun) / max(times, 1)
+            )
         finally:
             self.haste = haste
             stacked = collecting.stacked()
