@@ -181,7 +181,8 @@ class History:
         elif kind == 3:
             command["detach"] = True
         elif kind == 4:
-            command["data"] = dice.choice(names)
+            like = session.names[command["tensor"]].array
+            command["data"] = dice.choice([n for n, t in session.names.items() if t.array.shape == like.shape])
         else:
             command["name"] = self._new()
         return command

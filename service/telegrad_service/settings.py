@@ -21,6 +21,7 @@ PREFIX: Final = "TELEGRAD_"
 LOG_LEVELS: Final = ("critical", "error", "warning", "info", "debug")
 JWT_ALGORITHMS: Final = ("HS256", "RS256", "ES256", "EdDSA")
 ISOLATIONS: Final = ("process", "inline")
+DURABILITIES: Final = ("none", "step", "every")
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -50,6 +51,15 @@ class Settings:
             with isolation inline there is no such bound.
         compute_threads: threads that compute with isolation inline; a session uses one at a time.
         max_waiting_requests: requests that may wait for their session's turn before further ones are refused with 503.
+        durability: which changes are on the disk before they are answered. step: what a batch, backward, grad, a run or a read
+            gives or shows; every: all; none: nothing, sessions end with the server.
+        data_dir: folder that sessions are kept in, each with its journal; empty keeps them in memory alone. `telegrad serve` takes
+            a folder of its own for each port below $XDG_STATE_HOME/telegrad where nothing is said.
+        snapshot_seconds: work since the last snapshot after which there is a new one; about the time that bringing a session back
+            takes.
+        idempotency_seconds: how long answers are kept under their Idempotency-Key.
+        retention_seconds: sessions that nobody used for so long are deleted, if they are kept at all; those that nobody used for
+            idle_seconds leave memory before.
         drain_seconds: how long a stopping server waits for requests that it has begun.
         tune_process: whether to raise the garbage collector's threshold and to have glibc keep freed memory; local sessions heed
             the environment variable too.
@@ -74,6 +84,11 @@ class Settings:
     request_seconds: float = 300.0
     compute_threads: int = 32
     max_waiting_requests: int = 1000
+    durability: str = "step"
+    data_dir: str = ""
+    snapshot_seconds: float = 5.0
+    idempotency_seconds: float = 86_400.0
+    retention_seconds: float = 2_592_000.0
     drain_seconds: float = 10.0
     tune_process: bool = True
     limits: Limits = field(default_factory=Limits)
@@ -153,6 +168,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "log_level": _one_of(*LOG_LEVELS),
     "log_format": _one_of("text", "json"),
     "isolation": _one_of(*ISOLATIONS),
+    "durability": _one_of(*DURABILITIES),
     "jwt_algorithm": _one_of(*JWT_ALGORITHMS),
     "workers": _whole(1, 1),
     "compute_threads": _whole(1, 1024),

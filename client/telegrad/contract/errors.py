@@ -7,6 +7,7 @@ TelegradError
 │   ├── ShapeError                   (RuntimeError)     shapes do not fit each other
 │   ├── DimensionError               (IndexError)       a dimension that the tensor does not have
 │   ├── IndexBoundsError             (IndexError)       an index out of range, too many indices
+│   ├── KeyReusedError               (ValueError)       another request under an Idempotency-Key that was used
 │   ├── DTypeError                   (RuntimeError)     an element type the op does not take
     │   │   └── UnsupportedDTypeError    (NotImplementedError) an element type for which the op is not implemented
 │   └── UnknownOpError               (AttributeError)   no op of that name
@@ -29,6 +30,9 @@ TelegradError
 │   ├── SessionLostError             (RuntimeError)     the session's process ended, and nothing of it was kept
 │   ├── NotFoundError                (LookupError)      no such session, tensor, program or page
 │   ├── ConflictError                (RuntimeError)     the name is taken, or the state forbids it
+│   │   ├── SequenceError            a batch out of its client's order, or another one under a number that was used
+│   │   ├── KeyInProgressError       a request with this Idempotency-Key is being done
+│   │   └── SessionDamagedError      the session's journal is broken: it can be read, and not changed
 │   ├── DependentError               (RuntimeError)     needs the result of a command that failed earlier
 │   └── RunCancelledError            (RuntimeError)     somebody stopped a program between two of its runs
 ├── AccessError                      (PermissionError)  who asks may not
@@ -38,6 +42,7 @@ TelegradError
 │   ├── MethodNotAllowedError        405
 │   ├── NotAcceptableError           406
 │   └── UnsupportedMediaTypeError    415
+├── StorageError                     (OSError)          the journal cannot be written: a full disk
 ├── UnavailableError                 (ConnectionError)  starting, draining or at capacity: try again later
 ├── TransportError                   (ConnectionError)  the server was not reached, or hung up
 │   └── TransportTimeoutError        (TimeoutError)     no answer in time
@@ -259,6 +264,24 @@ class ConflictError(SessionError, RuntimeError):
     code, title = "conflict", "Conflict"
 
 
+class SequenceError(ConflictError):
+    """A batch that is not the next one of its client, or another one under a number that was used; ``extra`` has ``expected``."""
+
+    code, title = "sequence", "Out of order"
+
+
+class KeyInProgressError(ConflictError):
+    """A request with the same ``Idempotency-Key`` is being done; try again in a moment."""
+
+    code, title = "idempotency-key-in-progress", "Request in progress"
+
+
+class SessionDamagedError(ConflictError):
+    """The journal of the session is broken. It can be read as it was before the damage, and not changed."""
+
+    code, title = "session-damaged", "Journal damaged"
+
+
 class DependentError(SessionError, RuntimeError):
     """Needs the result of a command that failed earlier."""
 
@@ -311,6 +334,18 @@ class UnsupportedMediaTypeError(RequestError):
     """A Content-Type or Content-Encoding that the route does not read."""
 
     code, status, title = "unsupported-media-type", 415, "Unsupported media type"
+
+
+class KeyReusedError(ArgumentError, ValueError):
+    """Another request under an ``Idempotency-Key`` that was used."""
+
+    code, title = "idempotency-key-reused", "Idempotency-Key was used"
+
+
+class StorageError(TelegradError, OSError):
+    """The journal cannot be written or read: a full disk, say. What was asked for is not kept, and not done."""
+
+    code, status, title = "storage", 507, "Journal not usable"
 
 
 class UnavailableError(TelegradError, ConnectionError):

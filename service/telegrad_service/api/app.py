@@ -6,6 +6,7 @@ import functools
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,6 +23,7 @@ from telegrad_service.api.middleware import Frame
 from telegrad_service.api.observe import Observer
 from telegrad_service.api.routes import ENDPOINTS
 from telegrad_service.hosts.base import Host
+from telegrad_service.hosts.durable import Keeping
 from telegrad_service.hosts.inline import InlineHost
 from telegrad_service.settings import Settings
 
@@ -36,7 +38,10 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
     """
     settings = settings or Settings()
     place = host or InlineHost(
-        settings.limits, compute_threads=settings.compute_threads, max_waiting_requests=settings.max_waiting_requests
+        settings.limits,
+        compute_threads=settings.compute_threads,
+        max_waiting_requests=settings.max_waiting_requests,
+        keeping=keeping_of(settings),
     )
 
     @asynccontextmanager
@@ -92,6 +97,12 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
     app.openapi = functools.cache(openapi)  # type: ignore[method-assign]
     app.state.document_bytes = document_bytes
     return app
+
+
+def keeping_of(settings: Settings) -> Keeping:
+    """How sessions are kept."""
+    url = f"sqlite:///{Path(settings.data_dir).absolute()}" if settings.data_dir else ""
+    return Keeping(url, settings.durability, settings.snapshot_seconds, settings.idempotency_seconds, settings.retention_seconds)
 
 
 def _adapt(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:

@@ -17,7 +17,7 @@ from telegrad.contract.commands import REFERENCE_PATTERN
 from telegrad.contract.errors import NotFoundError
 from telegrad.contract.limits import Limits
 from telegrad_service.access.principal import Principal
-from telegrad_service.api import bodies, negotiation
+from telegrad_service.api import bodies, negotiation, repeats
 from telegrad_service.api.endpoint import Endpoint
 from telegrad_service.hosts.base import Answer, Array, Host, Work
 from telegrad_service.hosts.streams import StalledError, Stream
@@ -112,7 +112,9 @@ class Call:
         buffers: Mapping[str, Array] | None = None,
     ) -> Work:
         """The request as data for the host."""
-        return Work(verb, body, arguments or {}, buffers or {}, self.media_type, self.request.scope.get(REQUEST_ID_KEY, ""))
+        scope = self.request.scope
+        once = repeats.read(scope["headers"]) if self.endpoint.can_repeat else ()
+        return Work(verb, body, arguments or {}, buffers or {}, self.media_type, scope.get(REQUEST_ID_KEY, ""), *once)
 
     async def do(
         self,
@@ -151,6 +153,8 @@ class AnswerResponse(Response):
             self.raw_headers.append((b"content-type", media_type.encode("latin-1")))
         if location is not None:
             self.raw_headers.append((b"location", location.encode("latin-1")))
+        for name, value in answer.headers:
+            self.raw_headers.append((name.lower().encode("ascii"), value.encode("ascii")))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """See the ASGI specification."""

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from telegrad.contract.codec import PROBLEM_MEDIA_TYPE
+from telegrad_service.api import repeats
 from telegrad_service.api.endpoint import REQUIRED, Endpoint, reference
 from telegrad_service.api.schemas import components
 
@@ -41,13 +42,15 @@ _PROBLEMS: Final = {
     403: "The key lacks the scope that this needs",
     404: "There is no such session, tensor, op or page",
     406: "The answer cannot be had in a form that Accept allows",
-    409: "The name is taken, the graph does not allow it, the session was closed, or a run was stopped",
+    409: "The name is taken, the graph does not allow it, the session was closed, or a run was stopped; a request under the same "
+    "Idempotency-Key is being done; the session's journal is damaged",
     413: "The body is larger than max_body_bytes; the problem has both numbers",
     415: "The body's Content-Type or Content-Encoding is not read here",
     422: "An argument was not accepted, or a limit would be exceeded, and nothing was done; or a run took too long",
     500: "A fault of telegrad's own",
     501: "The op is computed by an optional library that the server lacks; GET /v1/ops says which ops need one",
     503: "The server starts, stops, or is at its capacity; try again after Retry-After",
+    507: "The journal cannot be written, because the disk is full, say; what was asked for is not done",
 }
 
 # Not HTTPStatus's phrases: Python has changed some.
@@ -64,6 +67,7 @@ _NAMES: Final = {
     500: "InternalServerError",
     501: "NotImplemented",
     503: "ServiceUnavailable",
+    507: "InsufficientStorage",
 }
 
 
@@ -73,6 +77,8 @@ def operation(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.audience != "all":
         found["security"] = [{"key": []}, {}]
     parameters = [_hole(name) for name in endpoint.holes] + [_query(q) for q in endpoint.query]
+    if endpoint.can_repeat:
+        parameters += repeats.PARAMETERS
     if parameters:
         found["parameters"] = parameters
     if endpoint.bodies:

@@ -97,6 +97,11 @@ class Endpoint:
         return "{session}" in self.path
 
     @property
+    def can_repeat(self) -> bool:
+        """Whether a request may say that it is one that was sent before."""
+        return self.method in ("POST", "PATCH")
+
+    @property
     def holes(self) -> list[str]:
         """The names in the path."""
         return re.findall(r"{(\w+)}", self.path)
@@ -115,8 +120,10 @@ class Endpoint:
             found.add(406)
         if self.bodies:
             found |= {413, 415}
+        if self.can_repeat:
+            found |= {409, 507}
         if self.in_session:
-            found |= {404, 409, 503}
+            found |= {404, 409, 503, 507}
             if self.method == "POST":
                 found.add(501)  # a command may need a library that is not installed
         return sorted(found)

@@ -19,6 +19,7 @@ from telegrad.contract import codec
 from telegrad.contract.errors import (
     ArgumentError,
     InternalError,
+    KeyInProgressError,
     MethodNotAllowedError,
     NotAcceptableError,
     NotFoundError,
@@ -50,7 +51,7 @@ def problem_response(error: TelegradError, request_id: str, headers: Mapping[str
     extra = dict(headers or {})
     if error.status == 401:
         extra["www-authenticate"] = CHALLENGE
-    if error.status == 503:
+    if error.status == 503 or isinstance(error, KeyInProgressError):
         extra["retry-after"] = str(RETRY_AFTER_SECONDS)
     body = codec.dump_json({**error.problem(), "request_id": request_id})
     return Response(body, error.status, extra, media_type=codec.PROBLEM_MEDIA_TYPE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib.util
 import logging
 import os
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any, Final, cast
 
 import uvicorn
@@ -24,7 +26,7 @@ from uvicorn.server import HANDLED_SIGNALS
 from telegrad.contract import codec
 from telegrad.contract.errors import ConfigurationError, RequestError
 from telegrad_service import process
-from telegrad_service.api.app import create_app
+from telegrad_service.api.app import create_app, keeping_of
 from telegrad_service.api.gathering import Gathering
 from telegrad_service.api.observe import JsonFormatter, TextFormatter
 from telegrad_service.hosts.base import Host
@@ -146,7 +148,29 @@ def _host(settings: Settings) -> Host | None:
         max_waiting_requests=settings.max_waiting_requests,
         request_seconds=settings.request_seconds,
         tune=settings.tune_process,
+        keeping=keeping_of(settings),
     )
+
+
+def _with_folder(settings: Settings) -> Settings:
+    """With a folder for sessions, if they are to be kept and none is named: one for each port, so that no two servers share it."""
+    if settings.durability == "none" or settings.data_dir or not settings.port:
+        return settings
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    folder = Path(state) / "telegrad" / str(settings.port)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return settings
+    return dataclasses.replace(settings, data_dir=str(folder))
+
+
+def _say_where_sessions_are_kept(settings: Settings) -> None:
+    keeping = keeping_of(settings)
+    if not keeping.is_durable:
+        log.info("sessions are kept in memory alone, and end with the server; --data-dir names a folder to keep them in")
+    else:
+        log.info("sessions are kept in %s, and are there again when the server is", settings.data_dir)
 
 
 def run(settings: Settings) -> int:
@@ -167,6 +191,8 @@ def run(settings: Settings) -> int:
         else:
             log.info("no keys are asked for, so only loopback is served; `telegrad keys create` makes keys")
     process.tune(settings.tune_process)
+    settings = _with_folder(settings)
+    _say_where_sessions_are_kept(settings)
     try:
         app = create_app(settings, _host(settings))
     except ConfigurationError as error:

@@ -46,15 +46,24 @@ _FLOATING: Final = frozenset("fc")
 
 
 class Engine:
-    """What the tensors of one session share: the random generator and the session they answer to."""
+    """What the tensors of one session share: the random generator and the session they answer to.
 
-    __slots__ = ("__weakref__", "generator", "session", "walk", "watched")
+    Attributes:
+        generator: of random numbers.
+        session: that the tensors answer to.
+        watched: whether anomaly mode of this process is about them.
+        refreshed: how often looking at a view gave it a new history.
+        walk: see below.
+    """
+
+    __slots__ = ("__weakref__", "generator", "refreshed", "session", "walk", "watched")
 
     def __init__(self, session: Any = None) -> None:
         self.generator = np.random.Generator(np.random.PCG64())
         self.session = session
         self.walk: Any = None
         """What makes the walk of ``backward`` and ``grad`` where no hooks are about, for a recording that has one of its own."""
+        self.refreshed = 0
         # Anomaly mode is a mode of the user's process: a service that runs there too has clients with modes of their own.
         self.watched = isinstance(session, BaseSession)
 
@@ -298,6 +307,7 @@ class Tensor(AbstractTensor):
                 f"this view has no place in its base any more, whose data was replaced by data of shape {list(base.array.shape)} "
                 "and then changed in place. Make the view again"
             )
+        self.home.refreshed += 1
         self.take_history(fresh)
         self.generation = base.generation
         return self.node

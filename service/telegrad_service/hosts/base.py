@@ -31,6 +31,9 @@ class Work:
         buffers: arrays that came in binary form, by name; they become the session's own.
         media_type: the form of the answer that was negotiated.
         request_id: for problems made where the session lives, and for logs.
+        client, number: who numbers this request, and its number; 0 where it has none.
+        key: its Idempotency-Key; empty where it has none.
+        turn: tells it from all other requests, where the session outlives its process.
     """
 
     verb: str
@@ -39,6 +42,10 @@ class Work:
     buffers: Mapping[str, Array] = field(default_factory=dict[str, Array])
     media_type: str = JSON_MEDIA_TYPE
     request_id: str = ""
+    client: str = ""
+    number: int = 0
+    key: str = ""
+    turn: str = ""
 
 
 def _copied(piece: memoryview) -> bytes | memoryview:
@@ -57,6 +64,7 @@ class Answer(NamedTuple):
         created: name of the one thing that was made, for its address.
         stream: the body in place of ``pieces``, where it is large and still on its way.
         stream_bytes: how long that is.
+        headers: further ones, names and values.
     """
 
     pieces: tuple[bytes | memoryview, ...] = ()
@@ -65,6 +73,7 @@ class Answer(NamedTuple):
     created: str | None = None
     stream: Stream | None = None
     stream_bytes: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def nbytes(self) -> int:

@@ -68,13 +68,16 @@ def work_frame(work: Work, beside: Sequence[str] = ()) -> list[Piece]:
         "body": len(work.body),
         "buffers": layout,
         "beside": list(beside),
+        "once": [work.client, work.number, work.key, work.turn],
     }
     return frame(header, parts)
 
 
 def answer_frame(answer: Answer) -> list[Piece]:
     """An answer as a frame."""
-    header = {"status": answer.status, "media_type": answer.media_type, "created": answer.created}
+    header: dict[str, Any] = {"status": answer.status, "media_type": answer.media_type, "created": answer.created}
+    if answer.headers:
+        header["headers"] = answer.headers
     return frame(header, answer.pieces)
 
 
@@ -116,7 +119,8 @@ def read_answer(
     if "problem" in value:
         return errors.from_problem(value["problem"])
     pieces = (memoryview(body),) if body else ()
-    return Answer(pieces, value["media_type"], value["status"], value["created"], stream, stream_bytes)
+    headers = tuple([(str(name), str(text)) for name, text in value.get("headers", ())])
+    return Answer(pieces, value["media_type"], value["status"], value["created"], stream, stream_bytes, headers)
 
 
 # In the session's process, which does one thing at a time: plain blocking calls. --------------------------------------------------
@@ -217,4 +221,6 @@ def _receive_rest(
     for view in (memoryview(body), *sent):
         if not _fill(connection, view):
             return None
-    return Work(header["verb"], bytes(body), header["arguments"], buffers, header["media_type"], header["request_id"])
+    return Work(
+        header["verb"], bytes(body), header["arguments"], buffers, header["media_type"], header["request_id"], *header["once"]
+    )

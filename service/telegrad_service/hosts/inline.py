@@ -12,9 +12,9 @@ from telegrad.contract.limits import Limits
 from telegrad_service import process
 from telegrad_service.hosts import verbs
 from telegrad_service.hosts.base import Answer, Work
+from telegrad_service.hosts.durable import DurableSession, Keeping
 from telegrad_service.hosts.queueing import Place, QueueingHost
 from telegrad_service.session.haste import Haste, TooLongError
-from telegrad_service.session.session import Session
 from telegrad_service.session.watch import Watch
 
 T = TypeVar("T")
@@ -23,12 +23,12 @@ _SHORT_BODY_BYTES: Final = 4096
 """A longer request takes too long to be decoded on the event loop."""
 
 
-class InlineHost(QueueingHost[Session]):
+class InlineHost(QueueingHost[DurableSession]):
     """See ``Host``."""
 
-    def __init__(self, limits: Limits, *, compute_threads: int, max_waiting_requests: int) -> None:
-        """Prepare a host whose sessions have these limits."""
-        super().__init__(limits, max_waiting_requests=max_waiting_requests)
+    def __init__(self, limits: Limits, *, compute_threads: int, max_waiting_requests: int, keeping: Keeping | None = None) -> None:
+        """Prepare a host whose sessions have these limits, and are kept so (None: nowhere)."""
+        super().__init__(limits, max_waiting_requests=max_waiting_requests, keeping=keeping)
         self._threads = compute_threads
         self._pool: ThreadPoolExecutor | None = None
         self._paused: dict[int, tuple[Work, TooLongError]] = {}  # by identity: what began on the event loop and is not done
@@ -42,37 +42,54 @@ class InlineHost(QueueingHost[Session]):
         """See ``Host.stop``."""
         unfinished = await super().stop(drain_seconds)
         if self._pool is not None:
-            self._pool.shutdown(wait=not unfinished, cancel_futures=True)
+            await asyncio.to_thread(self._pool.shutdown, wait=not unfinished, cancel_futures=unfinished > 0)
+        self._end()
         return unfinished
 
-    async def _settle(self, place: Place[Session]) -> Session:
-        return Session(place.id, self.limits, created=place.created)
+    async def _settle(self, place: Place[DurableSession]) -> DurableSession:
+        return await self._compute(lambda: DurableSession(place.kept, self.limits, self._keeping))
 
-    def _at_once(self, resident: Session, work: Work, watch: Watch | None) -> Answer | None:
-        if work.verb not in verbs.SHORT_VERBS or len(work.body) > _SHORT_BODY_BYTES or work.buffers:
+    def _at_once(self, resident: DurableSession, work: Work, watch: Watch | None) -> Answer | None:
+        if work.verb not in verbs.SHORT_VERBS or len(work.body) > _SHORT_BODY_BYTES or work.buffers or self._is_noted(work):
             return None
         try:
-            return Context().run(verbs.do, resident, work, watch, Haste()).owned()
+            return Context().run(verbs.do, resident.session, work, watch, Haste()).owned()
         except TooLongError as error:
             self._paused[id(work)] = work, error
             return None
 
-    async def _perform(self, resident: Session, work: Work, watch: Watch | None) -> Answer:
+    def _is_noted(self, work: Work) -> bool:
+        """Whether a journal waits for the disk, or an answer is kept for its repeat."""
+        return self._keeping.is_durable or bool(work.key or work.number)
+
+    async def _perform(self, resident: DurableSession, work: Work, watch: Watch | None) -> Answer:
+        if self._is_noted(work):
+            # The session goes on while the answer is sent, so the answer needs memory of its own.
+            return await self._compute(lambda: resident.do(work, watch).owned())
         if id(work) not in self._paused:
             found = self._at_once(resident, work, watch)
             if found is not None:
                 return found
         _, paused = self._paused.pop(id(work), (work, TooLongError()))
-        # The session goes on while the answer is sent, so the answer needs memory of its own.
-        return await self._compute(lambda: verbs.go_on(resident, work, watch, paused).owned())
+        return await self._compute(lambda: verbs.go_on(resident.session, work, watch, paused).owned())
 
-    async def _vacate(self, resident: Session) -> None:
+    async def _rest(self, resident: DurableSession) -> None:
+        await self._compute(resident.rest)
+
+    def _is_restless(self, resident: DurableSession) -> bool:
+        return resident.is_restless
+
+    async def _vacate(self, resident: DurableSession) -> None:
         await self._compute(resident.close)
         await self._compute(process.give_back)
 
-    def _abandon(self, resident: Session, *, busy: bool) -> None:
-        if not busy:
-            resident.close()
+    async def _put_to_sleep(self, resident: DurableSession) -> None:
+        await self._compute(resident.stop)
+        await self._compute(process.give_back)
+
+    def _abandon(self, resident: DurableSession, *, busy: bool) -> None:
+        if not busy and self._pool is not None:
+            self._pool.submit(resident.stop)
 
     async def _compute(self, function: Callable[[], T]) -> T:
         # A context of its own: a mode that one request sets must not be the next one's in the same thread.

@@ -19,6 +19,8 @@ from typing import Any, Final
 from telegrad.contract.errors import UnavailableError
 from telegrad.contract.limits import Limits
 from telegrad_service.hosts import warm, worker
+from telegrad_service.hosts.durable import Drop, Keeping
+from telegrad_service.journal.base import Kept
 
 START_SECONDS: Final = 60.0
 """How long the helper may take to import everything."""
@@ -45,8 +47,11 @@ class Nursery(ABC):
         """Be ready to make workers."""
 
     @abstractmethod
-    async def make(self, session_id: str, created: float) -> tuple[int, socket.socket]:
-        """A new worker's pid and the server's end of its connection. Raises UnavailableError where none can be made."""
+    async def make(self, kept: Kept, drop: Drop | None = None) -> tuple[int, socket.socket]:
+        """A new worker's pid and the server's end of its connection; for ``drop`` see ``DurableSession``.
+
+        Raises UnavailableError where none can be made.
+        """
 
     @abstractmethod
     def kill(self, pid: int) -> None:
@@ -60,9 +65,11 @@ class Nursery(ABC):
 class Forking(Nursery):
     """Workers forked from the warm helper, in 2 to 5 ms each."""
 
-    def __init__(self, limits: Limits, *, tune: bool, ended: Ended) -> None:
+    def __init__(self, limits: Limits, keeping: Keeping, *, tune: bool, ended: Ended) -> None:
         """Prepare; ``ended`` is called in the event loop."""
-        self._configuration = json.dumps({"limits": dataclasses.asdict(limits), "tune": tune})
+        self._configuration = json.dumps(
+            {"limits": dataclasses.asdict(limits), "keeping": dataclasses.asdict(keeping), "tune": tune}
+        )
         self._ended = ended
         self._helper: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -97,7 +104,7 @@ class Forking(Nursery):
                 self._lose()
                 raise UnavailableError("the process that makes sessions did not start; the server's log says why") from None
 
-    async def make(self, session_id: str, created: float) -> tuple[int, socket.socket]:
+    async def make(self, kept: Kept, drop: Drop | None = None) -> tuple[int, socket.socket]:
         """See ``Nursery.make``."""
         await self.start()
         control = self._control
@@ -109,7 +116,7 @@ class Forking(Nursery):
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                message = json.dumps({"fork": number, "id": session_id, "created": created}).encode()
+                message = json.dumps({"fork": number, "kept": kept, "drop": drop}).encode()
                 socket.send_fds(control, [message], [theirs.fileno()])
             pid = await asyncio.wait_for(forked, START_SECONDS)
         except (OSError, TimeoutError) as error:
@@ -185,9 +192,9 @@ class Forking(Nursery):
 class Spawning(Nursery):
     """Workers started anew, each importing everything: for systems where a fork is not safe."""
 
-    def __init__(self, limits: Limits, *, tune: bool, ended: Ended) -> None:
+    def __init__(self, limits: Limits, keeping: Keeping, *, tune: bool, ended: Ended) -> None:
         """Prepare; ``ended`` is called in the event loop."""
-        self._limits = limits
+        self._limits, self._keeping = limits, keeping
         self._tune = tune
         self._ended = ended
         self._workers: dict[int, Any] = {}
@@ -196,14 +203,13 @@ class Spawning(Nursery):
     async def start(self) -> None:
         """See ``Nursery.start``: nothing has to be prepared."""
 
-    async def make(self, session_id: str, created: float) -> tuple[int, socket.socket]:
+    async def make(self, kept: Kept, drop: Drop | None = None) -> tuple[int, socket.socket]:
         """See ``Nursery.make``."""
         ours, theirs = socket.socketpair()
         context = multiprocessing.get_context("spawn")
         with theirs:
-            process = context.Process(
-                target=worker.spawned, args=(theirs, session_id, created, self._limits, self._tune), daemon=True
-            )
+            home = worker.Home(kept, self._limits, self._keeping, drop)
+            process = context.Process(target=worker.spawned, args=(theirs, home, self._tune), daemon=True)
             try:
                 await asyncio.to_thread(self._start, process)
             except OSError as error:

@@ -7,23 +7,37 @@ only passes bytes on: requests are parsed and checked where the session lives.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from telegrad.contract.errors import DeadlineError, InternalError, NotFoundError, SessionLostError, TelegradError
+from telegrad.contract.errors import (
+    DeadlineError,
+    InternalError,
+    NotFoundError,
+    SessionLostError,
+    TelegradError,
+    UnavailableError,
+)
 from telegrad.contract.limits import Limits
 from telegrad_service.hosts import shared
 from telegrad_service.hosts.base import Answer, Array, Census, Work
 from telegrad_service.hosts.connection import Connection, WorkerGone
+from telegrad_service.hosts.durable import ANY, Drop, Keeping
 from telegrad_service.hosts.nursery import CAN_FORK, Forking, Nursery, Spawning
 from telegrad_service.hosts.queueing import Place, QueueingHost
 from telegrad_service.session.watch import News, Watch
 
 log = logging.getLogger("telegrad.service")
+
+_MOST_DEATHS: Final = 3
+"""After so many processes that ended while they brought a session back, the last request is taken for the cause."""
 
 _REMEMBERED: Final = 10_000
 """Lost sessions that are remembered, so that their users learn what happened."""
@@ -47,6 +61,7 @@ class Worker:
         overdue: whether it was ended because a request took too long.
         let_go: whether the connection was closed from here.
         lost: whether it ended while it was needed.
+        answered: whether it has answered a request: then its session was there.
     """
 
     session_id: str
@@ -55,13 +70,21 @@ class Worker:
     overdue: bool = False
     let_go: bool = False
     lost: bool = False
+    answered: bool = False
 
 
 class ProcessHost(QueueingHost[Worker]):
     """See ``Host``."""
 
     def __init__(
-        self, limits: Limits, *, max_waiting_requests: int, request_seconds: float, tune: bool = True, fork: bool = CAN_FORK
+        self,
+        limits: Limits,
+        *,
+        max_waiting_requests: int,
+        request_seconds: float,
+        tune: bool = True,
+        fork: bool = CAN_FORK,
+        keeping: Keeping | None = None,
     ) -> None:
         """Prepare a host whose sessions have these limits.
 
@@ -71,12 +94,14 @@ class ProcessHost(QueueingHost[Worker]):
             request_seconds: a request that takes longer without news is given up, and its session's process ended.
             tune: whether the processes are tuned for computing, see ``telegrad_service.process``.
             fork: whether workers are forked from a warm helper; else each is started anew.
+            keeping: how sessions are kept; None: nowhere.
         """
-        super().__init__(limits, max_waiting_requests=max_waiting_requests)
+        super().__init__(limits, max_waiting_requests=max_waiting_requests, keeping=keeping)
         self._request_seconds = request_seconds
         nursery = Forking if fork else Spawning
-        self._nursery: Nursery = nursery(limits, tune=tune, ended=self._ended)
+        self._nursery: Nursery = nursery(limits, self._keeping, tune=tune, ended=self._ended)
         self._workers: dict[int, Worker] = {}
+        self._one_ended = asyncio.Event()
         self._lost: OrderedDict[str, _Lost] = OrderedDict()
         self._lost_count = 0
 
@@ -87,8 +112,11 @@ class ProcessHost(QueueingHost[Worker]):
 
     async def stop(self, drain_seconds: float) -> int:
         """See ``Host.stop``. What has not ended by then is ended."""
+        stop_by = time.monotonic() + drain_seconds
         unfinished = await super().stop(drain_seconds)
+        await self._wait_for(lambda: not self._workers, max(0.0, stop_by - time.monotonic()))  # they write their last snapshots
         await self._nursery.stop()
+        self._end()
         return unfinished
 
     def census(self) -> Census:
@@ -96,7 +124,9 @@ class ProcessHost(QueueingHost[Worker]):
         return super().census()._replace(workers=len(self._workers), lost=self._lost_count)
 
     async def _settle(self, place: Place[Worker]) -> Worker:
-        pid, end = await self._nursery.make(place.id, place.created)
+        drop = Drop(ANY) if place.deaths >= _MOST_DEATHS else place.drop
+        pid, end = await self._nursery.make(place.kept, drop)
+        place.drop = None
         worker = Worker(place.id, pid, await Connection.over(end, self._request_seconds))
         self._workers[pid] = worker
         return worker
@@ -120,9 +150,11 @@ class ProcessHost(QueueingHost[Worker]):
         try:
             found = await resident.connection.ask(work, watch, hear)
         except WorkerGone:
-            raise self._lose(resident) from None
+            raise self._lose(resident, work.turn) from None
         finally:
             deadline.cancel()
+        if not resident.answered:
+            resident.answered, self._places[resident.session_id].deaths = True, 0
         if isinstance(found, Answer):
             return found
         if isinstance(found, TelegradError):
@@ -133,6 +165,21 @@ class ProcessHost(QueueingHost[Worker]):
     async def _vacate(self, resident: Worker) -> None:
         await resident.connection.idle()
         self._let_go(resident)
+
+    async def _put_to_sleep(self, resident: Worker) -> None:
+        await resident.connection.idle()
+        self._let_go(resident)
+        deadline = asyncio.get_running_loop().call_later(self._request_seconds, self._nursery.kill, resident.pid)
+        await self._wait_for(lambda: resident.pid not in self._workers, None)
+        deadline.cancel()
+
+    async def _wait_for(self, condition: Callable[[], bool], seconds: float | None) -> None:
+        """Wait for some processes to end, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    self._one_ended.clear()
+                    await self._one_ended.wait()
 
     def _abandon(self, resident: Worker, *, busy: bool) -> None:
         self._let_go(resident)
@@ -161,10 +208,12 @@ class ProcessHost(QueueingHost[Worker]):
         worker.overdue = True
         self._nursery.kill(worker.pid)
 
-    def _lose(self, worker: Worker) -> TelegradError:
-        """The session of a process that has ended is gone; the error for the request that was there."""
+    def _lose(self, worker: Worker, turn: str = "") -> TelegradError:
+        """The session of a process that has ended is gone, or sleeps in its journal; the error for the request that was there."""
         self._let_go(worker)
         worker.lost = True
+        if self._keeping.is_durable:
+            return self._send_to_sleep(worker, turn)
         reason = "a request took too long and was ended" if worker.overdue else "its process ended unexpectedly"
         place = self._places.pop(worker.session_id, None)
         if place is not None:
@@ -177,6 +226,22 @@ class ProcessHost(QueueingHost[Worker]):
             )
         return SessionLostError("the session's process ended unexpectedly, and the session with it; open a new one")
 
+    def _send_to_sleep(self, worker: Worker, turn: str) -> TelegradError:
+        place = self._places.get(worker.session_id)
+        if place is not None and place.resident is worker:
+            place.resident = None
+            place.deaths += not worker.answered
+            if turn:
+                place.drop = Drop(turn, worker.overdue)
+        if worker.overdue:
+            return DeadlineError(
+                f"the request took longer than {self._request_seconds:g} seconds (request_seconds) and was ended; nothing of it "
+                "was done. The session is as it was before; send less at once"
+            )
+        return UnavailableError(
+            "the session's process ended unexpectedly; the session is brought back as it was, without this request. Send it again"
+        )
+
     def _remember(self, place: Place[Worker], what: str) -> None:
         self._lost_count += 1
         self._lost[place.id] = _Lost(place.tenant, what)
@@ -186,6 +251,7 @@ class ProcessHost(QueueingHost[Worker]):
     def _ended(self, pid: int, status: int) -> None:
         """A process has ended, perhaps while no request was there to notice."""
         worker = self._workers.pop(pid, None)
+        self._one_ended.set()
         if worker is None:
             return
         if worker.lost or not worker.let_go:

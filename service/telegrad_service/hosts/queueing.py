@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import dataclasses
+import hmac
 import secrets
 import time
 from abc import abstractmethod
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final, Generic, TypeVar
 
-from telegrad.contract.errors import ConflictError, NotFoundError, TelegradError, UnavailableError
+from telegrad.contract.errors import (
+    ConflictError,
+    KeyInProgressError,
+    NotFoundError,
+    SequenceError,
+    TelegradError,
+    UnavailableError,
+)
 from telegrad.contract.limits import Limits, refuse
 from telegrad_service.hosts.base import Answer, Census, Host, Resident, Work
+from telegrad_service.hosts.durable import Drop, Keeping
+from telegrad_service.journal.base import Journal, Kept, open_journal
 from telegrad_service.session.watch import Watch
 
 T = TypeVar("T")
@@ -21,6 +33,9 @@ R = TypeVar("R")
 ID_BYTES: Final = 16
 """Random bytes of a session id: 128 bits, so that none can be guessed."""
 
+_GAP_SECONDS: Final = 1.0
+"""How long a numbered request waits for those before it."""
+
 _REAP_SECONDS: Final = (0.05, 30.0)
 """Shortest and longest pause between two looks for idle sessions."""
 
@@ -29,39 +44,59 @@ class Place(Generic[R]):
     """A session and its queue: an asyncio lock wakes those who wait in the order of arrival.
 
     Attributes:
-        id: of the session.
-        tenant: whose it is.
+        kept: the session's id, the moment of its making, and whose it is.
         number: grows from session to session.
-        created: seconds since 1970.
         resident: the session as its host has it; None until its first turn.
         lock: held by whoever has his turn.
         pending: requests that run or wait.
         gone: whether it was deleted.
         used: when its last request ended, on the monotonic clock.
         watches: of requests that run or wait and can be stopped, by id.
+        keys: the Idempotency-Keys of those.
+        drop: a request that ended its process.
+        deaths: how many processes ended, one after the other, before the session was back.
     """
 
-    __slots__ = ("created", "gone", "id", "lock", "number", "pending", "resident", "tenant", "used", "watches")
+    __slots__ = ("deaths", "drop", "gone", "kept", "keys", "lock", "number", "pending", "resident", "used", "watches")
 
-    def __init__(self, number: int, tenant: str) -> None:
-        self.tenant = tenant
-        self.id = secrets.token_urlsafe(ID_BYTES)
+    def __init__(self, number: int, kept: Kept) -> None:
+        self.kept = kept
         self.number = number
-        self.created = time.time()
         self.resident: R | None = None
         self.lock = asyncio.Lock()
         self.pending = 0
         self.gone = False
         self.used = time.monotonic()
         self.watches: dict[str, Watch] = {}
+        self.keys: set[str] = set()
+        self.drop: Drop | None = None
+        self.deaths = 0
+
+    @property
+    def id(self) -> str:
+        """Of the session."""
+        return self.kept.id
+
+    @property
+    def created(self) -> float:
+        """Seconds since 1970."""
+        return self.kept.created
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is."""
+        return self.kept.tenant
 
 
 class QueueingHost(Host, Generic[R]):
     """See ``Host``. Make it, ``start`` and ``stop`` it in one event loop. What a session lives in is for subclasses to say."""
 
-    def __init__(self, limits: Limits, *, max_waiting_requests: int) -> None:
-        """Prepare a host whose sessions have these limits."""
+    def __init__(self, limits: Limits, *, max_waiting_requests: int, keeping: Keeping | None = None) -> None:
+        """Prepare a host whose sessions have these limits, and are kept so (None: nowhere)."""
         self.limits = limits
+        self._keeping = keeping or Keeping()
+        self._journal: Journal | None = None
+        self._secret = secrets.token_bytes(ID_BYTES)
         self.state = "starting"
         self._max_waiting = max_waiting_requests
         self._waiting = 0
@@ -89,13 +124,31 @@ class QueueingHost(Host, Generic[R]):
         """Free everything of a session that is gone; it is its turn."""
 
     @abstractmethod
+    async def _put_to_sleep(self, resident: R) -> None:
+        """Free the memory of a session that is not used, and is in the journal; it is its turn."""
+
+    async def _rest(self, resident: R) -> None:
+        """After an answer has left; it is the session's turn. For hosts whose sessions do not see to it themselves."""
+
+    def _is_restless(self, resident: R) -> bool:  # noqa: ARG002 - see above
+        """Whether ``_rest`` has something to do."""
+        return False
+
+    @abstractmethod
     def _abandon(self, resident: R, *, busy: bool) -> None:
         """The host stops: free what can be freed at once; what is ``busy`` did not end in time."""
 
     # The interface -----------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """See ``Host.start``."""
+        """See ``Host.start``. Sessions that are in the journal are there again; each is brought back when it is first asked for."""
+        if self._keeping.is_durable:
+            self._journal = journal = open_journal(self._keeping.journal_url)
+            journal.claim()
+            self._secret = journal.secret()
+            for kept in journal.sessions():
+                self._count += 1
+                self._places[kept.id] = Place(self._count, kept)
         self._reaper = asyncio.create_task(self._reap())
         self.state = "ready"
 
@@ -122,9 +175,18 @@ class QueueingHost(Host, Generic[R]):
         self.state = "stopped"
         return unfinished
 
+    def _end(self) -> None:
+        """Nobody has a session any more."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
     async def open(self, work: Work, tenant: str = "") -> Answer:
         """See ``Host.open``."""
         self._check_ready()
+        session_id = self._id_for(work.key, tenant)
+        if work.key and session_id in self._places:
+            return await self.do(session_id, work)  # opened under this key before
         if len(self._places) >= self.limits.max_sessions:
             raise refuse(
                 "the server",
@@ -135,7 +197,7 @@ class QueueingHost(Host, Generic[R]):
                 hint="delete sessions that are no longer needed",
             )
         self._count += 1
-        place: Place[R] = Place(self._count, tenant)
+        place: Place[R] = Place(self._count, Kept(session_id, time.time(), tenant))
         self._places[place.id] = place
         try:
             return await self._queue(place, work)
@@ -144,6 +206,13 @@ class QueueingHost(Host, Generic[R]):
                 place.gone = True
                 self._follow(self._free(place))
             raise
+
+    def _id_for(self, key: str, tenant: str) -> str:
+        """A session's id: at random, or the one that an Idempotency-Key always gives, which nobody else can guess."""
+        if not key:
+            return secrets.token_urlsafe(ID_BYTES)
+        found = hmac.digest(self._secret, f"{tenant}\0{key}".encode(), "sha256")
+        return base64.urlsafe_b64encode(found[:ID_BYTES]).decode("ascii").rstrip("=")
 
     def require(self, session_id: str, tenant: str) -> None:
         """See ``Host.require``."""
@@ -158,10 +227,22 @@ class QueueingHost(Host, Generic[R]):
                 f"{self._waiting:,} requests wait for their turn already, permitted are {self._max_waiting:,} "
                 "(max_waiting_requests); try again later"
             )
+        if work.key in place.keys:
+            raise KeyInProgressError("a request with this Idempotency-Key is being done; try again in a moment")
         if watch is not None and place.watches.setdefault(watch.id, watch) is not watch:
             raise ConflictError("the session runs something under that id already; wait for it, or choose another id")
-        found = None if place.pending or place.resident is None else self._try_at_once(place, place.resident, work, watch)
-        return await self._queue(place, work, watch) if found is None else found
+        wait_until = time.monotonic() + _GAP_SECONDS
+        while True:
+            try:
+                found = None if place.pending or place.resident is None else self._try_at_once(place, place.resident, work, watch)
+                return await self._queue(place, work, watch) if found is None else found
+            except SequenceError as error:
+                # Requests before it may be on their way over another connection.
+                if work.number <= error.extra["expected"] or time.monotonic() > wait_until:
+                    raise
+                await asyncio.sleep(_GAP_SECONDS / 20)
+                if watch is not None:
+                    place.watches[watch.id] = watch
 
     def _try_at_once(self, place: Place[R], resident: R, work: Work, watch: Watch | None) -> Answer | None:
         """Nobody is before this work: do it without making a task that waits for its turn, if the host can."""
@@ -238,6 +319,10 @@ class QueueingHost(Host, Generic[R]):
         # Counted here, not when the task first runs: a burst must not slip past the bound.
         place.pending += 1
         self._waiting += 1
+        if work.key:
+            place.keys.add(work.key)
+        if self._keeping.is_durable:
+            work = dataclasses.replace(work, turn=secrets.token_hex(8))
         return self._follow(self._turn(place, work, watch))
 
     async def _turn(self, place: Place[R], work: Work, watch: Watch | None) -> Answer:
@@ -253,15 +338,31 @@ class QueueingHost(Host, Generic[R]):
                 return await self._perform(place.resident, work, watch)
         finally:
             _forget_watch(place, watch)
+            place.keys.discard(work.key)
             self._waiting -= waiting
             place.pending -= 1
             place.used = time.monotonic()
+            if place.resident is not None and not place.gone and self._is_restless(place.resident):
+                self._follow(self._settle_down(place))
+
+    async def _settle_down(self, place: Place[R]) -> None:
+        async with place.lock:
+            if place.resident is not None and not place.gone:
+                await self._rest(place.resident)
+
+    async def _hibernate(self, place: Place[R]) -> None:
+        async with place.lock:
+            if place.resident is not None and not place.gone and not place.pending:
+                await self._put_to_sleep(place.resident)
+                place.resident = None
 
     async def _free(self, place: Place[R]) -> None:
         async with place.lock:
             if place.resident is not None:
                 await self._vacate(place.resident)
                 place.resident = None
+            if self._journal is not None:
+                await asyncio.to_thread(self._journal.delete, place.kept)
 
     async def _reap(self) -> None:
         idle_seconds = self.limits.idle_seconds
@@ -269,10 +370,14 @@ class QueueingHost(Host, Generic[R]):
         while True:
             await asyncio.sleep(min(max(idle_seconds / 10, low), high))
             now = time.monotonic()
-            idle = [i for i, p in self._places.items() if not p.pending and now - p.used > idle_seconds]
-            for session_id in idle:
-                if session_id in self._places:
-                    await self.close(session_id)
+            idle = [p for p in self._places.values() if not p.pending and now - p.used > idle_seconds]
+            for place in idle:
+                if place.id not in self._places:
+                    continue
+                if not self._keeping.is_durable or now - place.used > self._keeping.retention_seconds:
+                    await self.close(place.id)
+                elif place.resident is not None:
+                    await self._hibernate(place)
 
 
 def _forget_watch(place: Place[Any], watch: Watch | None) -> None:

@@ -4,7 +4,7 @@
 
 | from the server | |
 |---|---|
-| ``fork`` | ``{"fork": number, "id": session id, "created": seconds since 1970}``, the worker's end of its connection attached |
+| ``fork`` | ``{"fork": number, "kept": [id, created, tenant], "drop": null or [turn, overdue]}``, and the worker's end |
 | ``kill`` | ``{"kill": pid}``: only a process that this one has not reaped, so never a stranger under an old number |
 
 | to the server | |
@@ -28,16 +28,21 @@ import select
 import signal
 import socket
 import sys
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from telegrad.contract.limits import Limits
 from telegrad_service import process
 from telegrad_service.hosts import worker
+from telegrad_service.hosts.durable import Drop, Keeping
+from telegrad_service.journal.base import Kept
 
 MESSAGE_BYTES: Final = 4096
 
+Settings: TypeAlias = "tuple[Limits, Keeping]"
+"""Of all sessions."""
 
-def fork(control: socket.socket, connection: socket.socket, message: dict[str, Any], limits: Limits) -> dict[str, Any]:
+
+def fork(control: socket.socket, connection: socket.socket, message: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """What to tell the server of its wish for a worker. The worker itself never returns from here."""
     try:
         pid = os.fork()
@@ -51,7 +56,7 @@ def fork(control: socket.socket, connection: socket.socket, message: dict[str, A
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         control.close()
-        worker.run(connection, message["id"], message["created"], limits)
+        worker.run(connection, worker.Home(Kept(*message["kept"]), *settings, Drop(*message["drop"]) if message["drop"] else None))
         status = 0
     except MemoryError:
         status = 3
@@ -71,7 +76,7 @@ def _reap() -> list[tuple[int, int]]:
     return ended
 
 
-def serve(control: socket.socket, limits: Limits) -> None:
+def serve(control: socket.socket, settings: Settings) -> None:
     """Fork and reap until the server goes away."""
     awake, wake = socket.socketpair()
     for end in (awake, wake):
@@ -101,7 +106,7 @@ def serve(control: socket.socket, limits: Limits) -> None:
         message = json.loads(data)
         if "fork" in message:
             with socket.socket(fileno=descriptors[0]) as connection:
-                reply = fork(control, connection, message, limits)
+                reply = fork(control, connection, message, settings)
             if "pid" in reply:
                 alive.add(reply["pid"])
             tell(reply)
@@ -110,13 +115,13 @@ def serve(control: socket.socket, limits: Limits) -> None:
 
 
 def main(descriptor: int, configuration: str) -> None:
-    """Serve on the inherited socket; ``configuration`` is JSON: the limits of sessions, and whether to tune the process."""
+    """Serve on the inherited socket; ``configuration`` is JSON: limits and keeping of sessions, and whether to tune the process."""
     given = json.loads(configuration)
     # A terminal's Ctrl-C is for the server, which ends its helper in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process.tune(given["tune"])
     with socket.socket(fileno=descriptor) as control, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        serve(control, Limits(**given["limits"]))
+        serve(control, (Limits(**given["limits"]), Keeping(**given["keeping"])))
 
 
 if __name__ == "__main__":

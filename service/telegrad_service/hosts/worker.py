@@ -14,19 +14,32 @@ import sys
 import time
 import traceback
 from contextvars import Context
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from telegrad.contract.errors import LimitError, TelegradError
 from telegrad.contract.limits import Limits
 from telegrad_service import process
-from telegrad_service.hosts import frames, verbs
+from telegrad_service.hosts import frames
 from telegrad_service.hosts.base import Work
-from telegrad_service.session.session import Session
+from telegrad_service.hosts.durable import Drop, DurableSession, Keeping
+from telegrad_service.journal.base import Kept
 from telegrad_service.session.watch import Watch
 
 SPARE_BYTES: Final = 512 * 2**20
 """Address space beside what a session may hold and what one command may need meanwhile: text of answers, Python's own objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What a worker has to know: which session, its limits, how it is kept, and what to leave out; see ``DurableSession``."""
+
+    kept: Kept
+    limits: Limits
+    keeping: Keeping
+    drop: Drop | None = None
+
 
 LOOK_SECONDS: Final = 0.001
 """Shortest time between two looks for a wish to stop."""
@@ -59,10 +72,10 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def serve(connection: socket.socket, session_id: str, created: float, limits: Limits) -> None:
+def serve(connection: socket.socket, home: Home) -> None:
     """Do what comes over the connection until it closes."""
-    bound_memory(limits)
-    session = Session(session_id, limits, created=created)
+    bound_memory(home.limits)
+    session: DurableSession | None = None
     while True:
         try:
             work = frames.receive_work(connection)
@@ -70,12 +83,21 @@ def serve(connection: socket.socket, session_id: str, created: float, limits: Li
             frames.send(connection, frames.error_frame(error))
             continue
         if work is None:
+            if session is not None:
+                session.stop()
             return
+        try:
+            # Only now: what goes wrong with bringing it back is told whoever asks.
+            session = session or DurableSession(home.kept, home.limits, home.keeping, drop=home.drop)
+        except TelegradError as error:
+            frames.send(connection, frames.error_frame(error))
+            continue
         # A context of its own: a mode that one request sets must not be the next one's.
         pieces = Context().run(_do, session, work, _FarWatch(connection))
         del work
         frames.send(connection, pieces)
         del pieces
+        session.rest()
 
 
 class _FarWatch(Watch):
@@ -97,23 +119,23 @@ class _FarWatch(Watch):
         return self.stopped
 
 
-def _do(session: Session, work: Work, watch: Watch) -> list[frames.Piece]:
+def _do(session: DurableSession, work: Work, watch: Watch) -> list[frames.Piece]:
     try:
-        return frames.answer_frame(verbs.do(session, work, watch))
+        return frames.answer_frame(session.do(work, watch))
     except TelegradError as error:
         return frames.error_frame(error)
     except Exception:  # noqa: BLE001 - the server logs it under the request's id, and answers with a problem
         return frames.fault_frame(traceback.format_exc())
 
 
-def spawned(connection: socket.socket, session_id: str, created: float, limits: Limits, tuned: bool) -> None:
+def spawned(connection: socket.socket, home: Home, tuned: bool) -> None:
     """The whole life of a worker that was not forked from a warm helper but started anew."""
     process.tune(tuned)
-    run(connection, session_id, created, limits)
+    run(connection, home)
 
 
-def run(connection: socket.socket, session_id: str, created: float, limits: Limits) -> None:
+def run(connection: socket.socket, home: Home) -> None:
     """``serve``, and an orderly end where the server goes away first."""
     gc.enable()
     with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        serve(connection, session_id, created, limits)
+        serve(connection, home)

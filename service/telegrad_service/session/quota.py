@@ -22,6 +22,10 @@ class Quota:
         self._metered = usage.Held(0, 0)
         self._scratch = 0
 
+    def limit(self, limits: Limits) -> None:
+        """Have other limits from now on."""
+        self._limits = limits
+
     def foresee(self, home: Engine, op: Op, inputs: tuple[Any, ...], parameters: Mapping[str, Any], *, in_place: bool) -> Call:
         """Check the call and run the op's rule: raise its errors and admit its cost."""
         call = foresee(home, op, inputs, parameters)

@@ -142,7 +142,7 @@ class Pace:
         if not run:
             return
         now = time.monotonic()
-        if now - self._begun >= self._seconds:
+        if now - self._begun >= self._seconds and (watch is None or watch.counts_time):
             which = "max_run_seconds" if self._seconds == self._limit else "seconds"
             raise DeadlineError(
                 f"{self._seconds:g} s ({which}) are over: stopped after {run:,} of {self._times:,} runs, which stand",

@@ -201,6 +201,11 @@ class Session:
                 results.append({"index": index, **result})
         return BatchAnswer(len(commands), results, None, context.out)
 
+    def limit(self, limits: Limits) -> None:
+        """Have other limits from now on."""
+        self.limits = limits
+        self.quota.limit(limits)
+
     def do(self, command: Command, context: Context) -> dict[str, Any] | None:
         """Do one command in a scope of names."""
         if self.closed:

@@ -51,7 +51,7 @@ KNOWN_SLOTS: Final[dict[type, str]] = {
     Node: "dtype edges guards hooks indexes number others parameters plan retained saved scope shape __weakref__",
     CustomNode: "",
     Tensor: "_grad array base generation home hooks node output_index path recorded tracks version __weakref__",
-    Engine: "generator session watched __weakref__",
+    Engine: "generator refreshed session walk watched __weakref__",
     Deferred: "name specs materialize saves action",
 }
 """Every attribute that these classes had when this module was written; a test fails when one is added that nobody stores here."""

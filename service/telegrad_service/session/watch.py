@@ -18,7 +18,10 @@ class Watch:
         begun: seconds since 1970.
         latest: the last news; None before the first.
         stopped: why it is to stop at its next chance; None while it is not.
+        counts_time: whether a request that takes too long is stopped; not where one is done again that was done in time.
     """
+
+    counts_time: bool = True
 
     __slots__ = ("_on_stop", "_tell", "begun", "id", "latest", "stopped")
 

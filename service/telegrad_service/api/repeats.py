@@ -1,0 +1,62 @@
+"""Headers that make a request safe to repeat: ``Idempotency-Key``, or a client's own numbers.
+
+``Idempotency-Key`` is a string in quotes, as in the draft of the IETF's HTTPAPI group; without them it is taken too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple
+
+from telegrad.contract.errors import RequestError
+from telegrad_service.api.negotiation import Headers, header
+
+KEY_PATTERN: Final = r'^("[ !#-\[\]-~]{1,255}"|[!#-\[\]-~]{1,255})$'
+CLIENT_PATTERN: Final = r"^[A-Za-z0-9_-]{16,64}$"
+NUMBER_PATTERN: Final = r"^[1-9][0-9]{0,17}$"
+
+_NAMES: Final = (b"idempotency-key", b"telegrad-client", b"telegrad-batch")
+_KEY: Final = re.compile(KEY_PATTERN)
+_CLIENT: Final = re.compile(CLIENT_PATTERN)
+_NUMBER: Final = re.compile(NUMBER_PATTERN)
+
+
+class Repeatable(NamedTuple):
+    """What a request says of itself; see ``Work``."""
+
+    client: str = ""
+    number: int = 0
+    key: str = ""
+
+
+_NOTHING: Final = Repeatable()
+
+
+def read(headers: Headers) -> Repeatable:
+    """What the headers say. Raises RequestError."""
+    if not any(name in _NAMES for name, _ in headers):
+        return _NOTHING
+    key, client, number = (header(headers, name).strip() for name in _NAMES)
+    if key and (client or number):
+        raise RequestError("a request has an Idempotency-Key or Telegrad-Client and Telegrad-Batch, not both")
+    if key:
+        if not _KEY.match(key):
+            raise RequestError('an Idempotency-Key is a string of 1 to 255 printable ASCII characters, such as "8e03978e-40d5"')
+        return Repeatable(key=key.strip('"'))
+    if not _CLIENT.match(client):
+        raise RequestError("Telegrad-Client has 16 to 64 letters, digits, _ and -, drawn at random by the client")
+    if not _NUMBER.match(number):
+        raise RequestError("Telegrad-Batch is the number of the request among those of its client: 1, 2, 3, ...")
+    return Repeatable(client, int(number))
+
+
+PARAMETERS: Final[tuple[dict[str, Any], ...]] = (
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "any string that this client uses for this request alone: sent again under it, the request is not done "
+        "again, and its first answer comes back",
+        "schema": {"type": "string", "pattern": KEY_PATTERN},
+    },
+)

@@ -1,0 +1,486 @@
+"""A session with its journal: opened, brought back, and asked to do things. Every host has sessions through this, and nothing else.
+
+A request is written down *before* it is done, and reaches the disk while it is computed; the answer waits for both. That the
+answer is not known yet does no harm, because doing the same again gives the same. What would not (a run that was stopped by the
+clock, memory that the machine did not have) is followed by a snapshot at once.
+
+A request that changes nothing is not written, unless it gave a view a new history: the order of nodes decides the order of sums.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from telegrad.contract import codec
+from telegrad.contract.errors import (
+    DeadlineError,
+    InternalError,
+    LimitError,
+    RunCancelledError,
+    SessionDamagedError,
+    StorageError,
+    TelegradError,
+)
+from telegrad.contract.limits import Limits
+from telegrad_service.hosts import verbs
+from telegrad_service.hosts.base import Answer, Work
+from telegrad_service.hosts.environment import differences, environment
+from telegrad_service.hosts.once import Once, answer_of, fingerprint, is_final
+from telegrad_service.journal.base import Kept, open_journal
+from telegrad_service.journal.log import FORMAT_VERSION, Entry, Log
+from telegrad_service.session import snapshot
+from telegrad_service.session.session import Session
+from telegrad_service.session.watch import Watch
+
+log = logging.getLogger("telegrad.service")
+
+LOOKS: Final = frozenset(
+    ("summary", "list_tensors", "read", "graph", "graph_summary", "list_programs", "program", "list_runs", "describe")
+)
+"""Verbs that change nothing that anybody sees."""
+
+STEPS: Final = frozenset(("open", "batch", "backward", "grad", "run"))
+"""Verbs whose answers wait for the disk with durability ``step``; other changes reach it right after their answer."""
+
+_SNAPSHOT_SHARE: Final = 8
+"""What came since the last snapshot must take this many times as long to do again as the snapshot took: a bound on its price."""
+
+_SNAPSHOT_BYTES: Final = 64 * 2**20
+"""A journal that has grown by so much, and by more than the last snapshot has, gets a new one."""
+
+_FAULT: Final = "telegrad failed by a fault of its own; the server's log tells more under this request_id"
+
+_LITERAL_BYTES: Final = 1024
+"""Numbers in JSON that take more text than this are kept apart, under their hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How sessions are kept. Plain data, which another process can be given.
+
+    Attributes:
+        journal_url: of the journal; empty for none, whatever the durability.
+        durability: ``none``, ``step`` or ``every``.
+        snapshot_seconds: so much work since the last snapshot makes a new one due; about the time that bringing one back takes.
+        key_seconds: how long answers are kept under their Idempotency-Key.
+        retention_seconds: sessions that nobody used for so long are deleted.
+    """
+
+    journal_url: str = ""
+    durability: str = "step"
+    snapshot_seconds: float = 5.0
+    key_seconds: float = 86_400.0
+    retention_seconds: float = 30 * 86_400.0
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether sessions outlive their process."""
+        return bool(self.journal_url) and self.durability != "none"
+
+
+ANY: Final = "*"
+
+
+class Drop(NamedTuple):
+    """A request that ended its process, or took too long, and was not answered: if it is the last one written, it is left out.
+
+    Attributes:
+        turn: of the request; ``ANY`` for whatever was last.
+        overdue: whether it took too long.
+    """
+
+    turn: str
+    overdue: bool = False
+
+
+class _Again(Watch):
+    """Of a request that is done again."""
+
+    __slots__ = ()
+    counts_time = False
+
+
+class DurableSession:
+    """See the module.
+
+    Attributes:
+        session: as it is now.
+        damage: why it can only be looked at; None where it is whole.
+        inexact: why the values may differ from those before the last restart; None where they cannot.
+    """
+
+    def __init__(self, kept: Kept, limits: Limits, keeping: Keeping, *, drop: Drop | None = None) -> None:
+        """Open the session, or bring it back: it has its state when this returns.
+
+        Args:
+            kept: which one.
+            limits: from now on.
+            keeping: how it is kept.
+            drop: a request to leave out for good.
+
+        Raises StorageError, and SessionDamagedError where the journal cannot be read at all.
+        """
+        self._id, self._kept = kept.id, kept
+        self._limits, self._keeping = limits, keeping
+        self._journal = open_journal(keeping.journal_url) if keeping.is_durable else None
+        self._log: Log | None = None
+        self._open(drop)
+
+    def _open(self, drop: Drop | None = None) -> None:
+        """From the journal, if there is one."""
+        self.session = Session(self._id, self._limits, created=self._kept.created)
+        self.damage: str | None = None
+        self.inexact: str | None = None
+        self._once = Once(self._keeping.key_seconds)
+        self._replay_seconds = 0.0
+        self._snapshot_seconds = 0.0
+        self._snapshot_bytes = 0
+        self._unsaved = self._fleeting = False
+        if self._journal is None:
+            return
+        self._log = Log(self._journal.open(self._kept))
+        found = self._log.read()
+        last = found.entries[-1].head if found.entries and found.damage is None else {}
+        if drop is not None and last.get("kind") == "work" and drop.turn in (ANY, last["turn"]):
+            log.warning("session %s: request %s is left out, which ended its process", self._id, last["request_id"])
+            dropped = {"kind": "dropped", "of": last["number"], "overdue": drop.overdue}
+            self._log.add(dropped)
+            self._log.commit()
+            found.entries.append(Entry(dropped))
+        begun = time.perf_counter()
+        self.damage = found.damage
+        try:
+            self._bring_back(self._log, found.entries)
+        except StorageError as error:
+            self.damage = error.detail
+        if found.torn:
+            log.warning("session %s: the end of its journal was cut off while it was written; nobody had been told of it", self._id)
+        if self.damage is not None:
+            log.error("session %s: its journal is damaged (%s); it can be read as it was before", self._id, self.damage)
+            return
+        if found.entries:
+            log.info("session %s: back after %.3f s", self._id, time.perf_counter() - begun)
+        segment = {"kind": "segment", "format": FORMAT_VERSION, "environment": environment(), "limits": self._limits_now()}
+        if not found.entries:
+            segment["generator"] = self.session.engine.generator.bit_generator.state
+        self._log.add(segment)
+
+    def _limits_now(self) -> dict[str, Any]:
+        return dataclasses.asdict(self._limits)
+
+    # Doing -------------------------------------------------------------------------------------------------------------------
+
+    def do(self, work: Work, watch: Watch | None = None) -> Answer:
+        """Do one request, once.
+
+        Raises:
+            SequenceError, KeyReusedError: it is not the next one of its client, or another one under a key.
+            SessionDamagedError: it would change a session whose journal is damaged.
+            StorageError: it could not be kept; it is not done.
+            TelegradError: what the request itself raises.
+        """
+        if self._log is not None and self._log.failed and not self._unsaved:
+            self._reopen(self._log)
+        now = time.time()
+        mark = fingerprint(work) if work.key or work.number else ""
+        if mark and (known := self._once.find(work, mark, now)) is not None:
+            return known
+        self._fleeting = False
+        known = None
+        try:
+            answer = self._look(work) if work.verb in LOOKS else self._change(work, watch, now)
+            known = answer = self._numbered(answer)
+            return answer
+        except TelegradError as error:
+            known = answer_of(error, work.request_id) if is_final(error) else None
+            raise
+        except Exception:
+            known = answer_of(InternalError(_FAULT), work.request_id)
+            raise
+        finally:
+            if mark and known is not None:
+                self._once.remember(work, mark, known, now)
+            if self._fleeting and self._log is not None:
+                self._save(self._log)
+
+    def _numbered(self, answer: Answer) -> Answer:
+        if self._log is None:
+            return answer
+        numbers = (("Telegrad-Seq", str(self._log.last)), ("Telegrad-Durable-Seq", str(self._log.durable)))
+        return answer._replace(headers=(*answer.headers, *numbers))
+
+    def _look(self, work: Work) -> Answer:
+        session, before = self.session, self.session.engine.refreshed
+        try:
+            answer = verbs.do(session, work)
+        finally:
+            if self._log is not None and session.engine.refreshed != before and self.damage is None:
+                self._write(self._log, work, time.time())
+        if self._log is not None and self.damage is None:
+            if self._unsaved:
+                self._save(self._log)
+            elif self._log.durable < self._log.last:
+                self._log.commit()
+        return answer
+
+    def _change(self, work: Work, watch: Watch | None, now: float) -> Answer:
+        journal = self._log
+        if journal is None:
+            return verbs.do(self.session, work, watch)
+        if self.damage is not None:
+            raise SessionDamagedError(
+                f"the journal of this session is damaged ({self.damage}): the session can be read as it was before, and not "
+                "changed; copy what you need to a new one"
+            )
+        if self._unsaved:
+            self._save(journal)
+        waits = work.verb in STEPS or self._keeping.durability == "every"
+        self._write(journal, work, now)
+        if waits:
+            journal.begin_commit()
+        begun = time.perf_counter()
+        try:
+            answer = verbs.do(self.session, work, watch)
+            self._fleeting = _is_fleeting(_problem_in(answer))
+        except TelegradError as error:
+            self._fleeting = _is_fleeting(error.problem())
+            raise
+        finally:
+            self._replay_seconds += time.perf_counter() - begun
+            if waits:
+                journal.finish_commit()
+        return answer
+
+    def _write(self, journal: Log, work: Work, now: float) -> None:
+        """Add a request to what is committed next."""
+        buffers = [[name, a.dtype.str, list(a.shape), journal.keep(codec.array_bytes(a))] for name, a in work.buffers.items()]
+        body, literals = _slim(work.body, journal.keep, self._limits.max_json_depth)
+        head: dict[str, Any] = {
+            "kind": "work",
+            "at": now,
+            "verb": work.verb,
+            "arguments": dict(work.arguments),
+            "media_type": work.media_type,
+            "request_id": work.request_id,
+            "turn": work.turn,
+        }
+        if work.key:
+            head["key"] = work.key
+        if work.number:
+            head["client"], head["batch"] = work.client, work.number
+        if work.key or work.number:
+            head["fingerprint"] = fingerprint(work)
+        if buffers:
+            head["buffers"] = buffers
+        if literals:
+            head["literals"] = literals
+        if buffers or literals:
+            head["blobs"] = [*[row[3] for row in buffers], *literals]
+        journal.add(head, body)
+
+    @property
+    def is_restless(self) -> bool:
+        """Whether ``rest`` has something to do."""
+        journal = self._log
+        if journal is None or journal.failed or self.damage is not None or self._unsaved:
+            return False
+        return journal.durable < journal.last or self._is_due(journal)
+
+    def rest(self) -> None:
+        """After the answer has left: put on the disk what is not there, and take a snapshot if one is due."""
+        journal = self._log
+        if journal is None or not self.is_restless:
+            return
+        try:
+            if self._is_due(journal):
+                self._save(journal)
+            elif journal.durable < journal.last:
+                journal.commit()
+        except StorageError as error:
+            # What was answered stands; it is in memory, and the next change waits until all of it can be kept.
+            self._unsaved = True
+            log.error("session %s: %s", self._id, error.detail)  # noqa: TRY400 - it tells what happened
+
+    def _is_due(self, journal: Log) -> bool:
+        if self._replay_seconds > max(self._keeping.snapshot_seconds, _SNAPSHOT_SHARE * self._snapshot_seconds):
+            return True
+        return journal.nbytes > max(_SNAPSHOT_BYTES, self._snapshot_bytes)
+
+    def _save(self, journal: Log) -> None:
+        """Take a snapshot. Raises StorageError."""
+        journal.failed = False  # whatever failed before is in it
+        begun = time.perf_counter()
+        pieces = snapshot.dump(self.session, {"once": self._once.as_json()})
+        journal.snapshot({"environment": environment(), "limits": self._limits_now()}, pieces, ())
+        self._unsaved = False
+        self._replay_seconds = 0.0
+        self._snapshot_seconds = time.perf_counter() - begun
+        self._snapshot_bytes = sum(len(piece) for piece in pieces)
+
+    def stop(self) -> None:
+        """The process ends in order: what is not in a snapshot yet comes into one, so that the next start needs no replay."""
+        journal = self._log
+        if journal is not None and not journal.failed and self.damage is None and self._replay_seconds:
+            try:
+                self._save(journal)
+            except StorageError as error:
+                log.error("session %s: %s", self._id, error.detail)  # noqa: TRY400 - it tells what happened
+        self._let_go()
+
+    def close(self) -> None:
+        """Free everything; the journal stays as it is."""
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self.session.close()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    # Bringing back -----------------------------------------------------------------------------------------------------------
+
+    def _reopen(self, journal: Log) -> None:
+        """A commit failed after its request was done: the session is as the journal has it."""
+        journal.close()
+        self._open()
+
+    def _bring_back(self, journal: Log, entries: list[Entry]) -> None:
+        dropped = {entry.head["of"]: entry.head["overdue"] for entry in entries if entry.head["kind"] == "dropped"}
+        for entry in entries:
+            head = entry.head
+            if head["kind"] == "dropped":
+                continue
+            if head["number"] in dropped:
+                # One that took too long would again; any other may be sent again, and is done then.
+                if dropped[head["number"]] and "fingerprint" in head:
+                    error = DeadlineError(
+                        "the request took longer than the server allows (request_seconds); nothing of it was done"
+                    )
+                    self._once.remember(_work(head), head["fingerprint"], answer_of(error, head["request_id"]), head["at"])
+                continue
+            if head["kind"] == "snapshot":
+                self.session, more = snapshot.load([journal.blob(name) for name in head["pieces"]], self._limits)
+                self._once.load(more["once"])
+            elif head["kind"] == "segment":
+                changed = differences(head["environment"])
+                if changed:
+                    self.inexact = "; ".join(changed)
+                if "generator" in head:
+                    self.session.engine.generator.bit_generator.state = head["generator"]
+                self.session.limit(Limits(**head["limits"]))  # what was refused then is refused now
+            else:
+                self._again(journal, entry)
+        self.session.limit(self._limits)
+        if self.inexact is not None:
+            log.warning(
+                "session %s was computed elsewhere and computed again here; the last bits may differ: %s", self._id, self.inexact
+            )
+
+    def _again(self, journal: Log, entry: Entry) -> None:
+        """Do a request that was done before. It fails if it failed then."""
+        head = entry.head
+        body = _whole(entry.body, head.get("literals", ()), journal.blob)
+        buffers = {name: _array(dtype, shape, journal.blob(digest)) for name, dtype, shape, digest in head.get("buffers", ())}
+        work = dataclasses.replace(_work(head), body=body, buffers=buffers)
+        begun = time.perf_counter()
+        try:
+            answer = verbs.do(self.session, work, _Again(""))
+        except TelegradError as error:
+            answer = answer_of(error, work.request_id)
+        except Exception:
+            log.exception("session %s: request %s failed by a fault of telegrad's own, as it did before", self._id, work.request_id)
+            answer = answer_of(InternalError(_FAULT), work.request_id)
+        self._replay_seconds += time.perf_counter() - begun
+        if work.key or work.number:
+            self._once.remember(work, head["fingerprint"], answer, head["at"])
+
+
+def _work(head: dict[str, Any]) -> Work:
+    """A request as an entry tells of it, without body and buffers."""
+    once = head.get("client", ""), head.get("batch", 0), head.get("key", ""), head["turn"]
+    return Work(head["verb"], b"", head["arguments"], {}, head["media_type"], head["request_id"], *once)
+
+
+def _array(dtype: str, shape: list[int], data: bytes) -> codec.Array:
+    return np.frombuffer(data, np.dtype(dtype)).reshape(shape).copy()
+
+
+def _problem_in(answer: Answer) -> dict[str, Any] | None:
+    """The problem that an answer tells of: a batch's, which says what stands."""
+    if answer.media_type != codec.PROBLEM_MEDIA_TYPE:
+        return None
+    found: dict[str, Any] = json.loads(b"".join(answer.pieces))
+    return found
+
+
+def _is_fleeting(problem: dict[str, Any] | None) -> bool:
+    """Whether doing it again might end otherwise: the clock, somebody's wish, or the machine's memory ended it."""
+    if problem is None:
+        return False
+    code = str(problem["type"]).rpartition(":")[2]
+    return code in (DeadlineError.code, RunCancelledError.code) or (code == LimitError.code and "limit" not in problem)
+
+
+# Long literals in JSON bodies, kept under their hash -----------------------------------------------------------------------------
+
+
+def _slim(body: bytes, keep: Callable[[bytes], str], max_depth: int) -> tuple[bytes, list[str]]:
+    """A body without its long literals, and their hashes; in the place of each stands its number."""
+    if len(body) <= 4 * _LITERAL_BYTES or not (b'"data"' in body or b'"base64"' in body) or b'"literal"' in body:
+        return body, []
+    literals: list[str] = []
+    try:
+        value = codec.load_json(body, max_depth=max_depth)
+    except TelegradError:  # it will be refused, now and whenever it is read again
+        return body, []
+
+    def walk(at: Any) -> None:
+        if isinstance(at, list):
+            for item in at:  # pyright: ignore[reportUnknownVariableType] - JSON
+                walk(item)
+        elif isinstance(at, dict):
+            for name, item in at.items():  # pyright: ignore[reportUnknownVariableType] - JSON
+                if name in ("data", "base64") and isinstance(item, (list, str)):
+                    text = codec.dump_json(item)
+                    if len(text) > _LITERAL_BYTES:
+                        at[name] = {"literal": len(literals)}
+                        literals.append(keep(text))
+                else:
+                    walk(item)
+
+    try:
+        walk(value)
+    except ValueError:  # a number beyond all floats, which only its own text says
+        return body, []
+    return (json.dumps(value, separators=(",", ":")).encode(), literals) if literals else (body, [])
+
+
+def _whole(body: bytes, literals: Any, blob: Callable[[str], bytes]) -> bytes:
+    """The body with its long literals in their places."""
+    if not literals:
+        return body
+
+    def put(at: Any) -> Any:
+        if isinstance(at, list):
+            return [put(item) for item in at]  # pyright: ignore[reportUnknownVariableType] - JSON
+        if isinstance(at, dict):
+            return {
+                name: json.loads(blob(literals[item["literal"]]))
+                if name in ("data", "base64") and isinstance(item, dict) and "literal" in item
+                else put(item)
+                for name, item in at.items()  # pyright: ignore[reportUnknownVariableType] - JSON
+            }
+        return at
+
+    return json.dumps(put(json.loads(body)), separators=(",", ":")).encode()
+
+
+__all__ = ["ANY", "LOOKS", "STEPS", "Drop", "DurableSession", "Keeping"]

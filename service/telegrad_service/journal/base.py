@@ -1,0 +1,130 @@
+"""What keeps the journals of sessions: for each a table of groups and a heap of blobs, and nothing that knows what they mean."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+
+class Group(NamedTuple):
+    """What was committed together: all of it is there, or none.
+
+    Attributes:
+        number: one more than that of the group before.
+        payload: entries, one after the other.
+        checksum: of the payload, the number, and the checksum before; see ``log``.
+    """
+
+    number: int
+    payload: bytes
+    checksum: bytes
+
+
+class Kept(NamedTuple):
+    """A session that a journal has: its id, when it was made (seconds since 1970), and whose it is."""
+
+    id: str
+    created: float
+    tenant: str = ""
+
+
+class Store(ABC):
+    """The journal of one session. Used by one thread at a time.
+
+    Attributes:
+        atomic: whether a commit that was cut short leaves nothing behind, so that a broken last group is damage. Otherwise it may
+            be the group that was being written when the machine stopped, which nobody was told of.
+    """
+
+    atomic: bool = True
+
+    @abstractmethod
+    def groups(self) -> Iterator[Group]:
+        """All groups in order."""
+
+    @abstractmethod
+    def anchor(self) -> bytes:
+        """The checksum before the first group."""
+
+    @abstractmethod
+    def promised(self) -> int:
+        """The highest number that is known to have been committed, even where the group itself is not there; 0 for none."""
+
+    @abstractmethod
+    def has(self, digest: str) -> bool:
+        """Whether the blob is there, added or committed."""
+
+    @abstractmethod
+    def blob(self, digest: str) -> bytes | None:
+        """The blob of that SHA-256; None where it is not there."""
+
+    @abstractmethod
+    def add_blob(self, digest: str, data: bytes | memoryview, number: int) -> None:
+        """Take the blob into the next commit; it is used by group ``number``. The memory may change as soon as this returns."""
+
+    @abstractmethod
+    def use_blob(self, digest: str, number: int) -> None:
+        """Note that group ``number`` uses the blob, too."""
+
+    @abstractmethod
+    def add(self, group: Group) -> None:
+        """Take the group into the next commit."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Put what was added on the disk: when this returns, it survives the end of process and machine. Raises StorageError, and
+        then none of it is there.
+        """
+
+    @abstractmethod
+    def compact(self, number: int, anchor: bytes, needed: Sequence[str], spare_bytes: int) -> None:
+        """Forget all groups before ``number``, whose checksum before is ``anchor``, and all blobs but those that are needed and, up
+        to ``spare_bytes``, those used last.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of files and connections; what was not committed is forgotten."""
+
+
+class Journal(ABC):
+    """Where the stores of all sessions are."""
+
+    @abstractmethod
+    def open(self, session: Kept) -> Store:
+        """The store of a session, made if need be. Raises StorageError, and SessionDamagedError for one that nobody can read."""
+
+    @abstractmethod
+    def claim(self) -> None:
+        """Be the only server that uses this journal, until ``close``. Raises StorageError where another one does."""
+
+    @abstractmethod
+    def secret(self) -> bytes:
+        """32 random bytes, the same as long as the journal exists."""
+
+    @abstractmethod
+    def sessions(self) -> list[Kept]:
+        """Every session that has a store, oldest first."""
+
+    @abstractmethod
+    def delete(self, session: Kept) -> None:
+        """Forget a session, which nobody has open; nothing happens where there is none."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+def open_journal(url: str) -> Journal:
+    """The journal at ``sqlite:///FOLDER`` or ``postgresql://...``: plain text, so that another process can open it too.
+
+    Raises ArgumentValueError for any other address, StorageError where it cannot be used.
+    """
+    from telegrad.contract.errors import ArgumentValueError
+
+    if url.startswith("sqlite:///"):
+        from telegrad_service.journal.sqlite import SqliteJournal
+
+        return SqliteJournal(url.removeprefix("sqlite://"))
+    raise ArgumentValueError("a journal's address begins with sqlite:///")

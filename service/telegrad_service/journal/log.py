@@ -1,0 +1,264 @@
+"""A session's journal as entries in order, each checked when it is read.
+
+Groups form a chain: the checksum of each covers the one before, so that no group can be changed, dropped from the middle or moved
+without notice. Format version 1:
+
+- a group's payload is entries, each 4 bytes of length (little-endian) and so many bytes, deflated, with the entry before as the
+  dictionary (none after a snapshot): the requests of a training loop differ in a few names, and take a few hundred bytes each;
+- an entry, inflated, is 4 bytes of length, a JSON object, and the bytes of a request's body;
+- the member ``blobs`` of the object lists the SHA-256 of all blobs that the entry needs;
+- the checksum is BLAKE2b, 16 bytes, of the checksum before, the number (8 bytes, little-endian) and the payload.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, NamedTuple
+
+from telegrad.contract.errors import SessionDamagedError, StorageError
+from telegrad_service.journal.base import Group, Store
+
+FORMAT_VERSION: Final = 1
+
+SPARE_BYTES: Final = 64 * 2**20
+"""Blobs that no entry needs any more are kept up to so many bytes: the next epoch uploads the same data again."""
+
+_LENGTH: Final = struct.Struct("<I")
+_NUMBER: Final = struct.Struct("<Q")
+_LEVEL: Final = 1
+"""Of compression: with the entry before as the dictionary, higher levels find no more."""
+
+_committer: Final = ThreadPoolExecutor(16, thread_name_prefix="telegrad-journal")
+"""Commits run beside the computation that they record. Makes its threads when first used, so that a process may still fork."""
+
+
+class Entry(NamedTuple):
+    """One thing that happened.
+
+    Attributes:
+        head: what, as a JSON object.
+        body: of a request.
+    """
+
+    head: dict[str, Any]
+    body: bytes = b""
+
+
+class Found(NamedTuple):
+    """What a journal says.
+
+    Attributes:
+        entries: the last snapshot, if there is one, and what came after it.
+        damage: why it ends there though more had happened; None where it is whole.
+        torn: whether the last group was cut off, which nobody had been told of.
+    """
+
+    entries: list[Entry]
+    damage: str | None
+    torn: bool
+
+
+def digest(data: bytes | memoryview) -> str:
+    """The name of a blob."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def pack(entry: Entry, before: bytes) -> tuple[bytes, bytes]:
+    """The entry as it is stored after ``before``, and as it is a dictionary to the next one."""
+    text = json.dumps(entry.head, separators=(",", ":")).encode()
+    plain = _LENGTH.pack(len(text)) + text + entry.body
+    # A dictionary of zeros stands for none: zlib has no way to say so.
+    deflate = zlib.compressobj(_LEVEL, zdict=before or b"\0")
+    packed = deflate.compress(plain) + deflate.flush()
+    return _LENGTH.pack(len(packed)) + packed, plain
+
+
+def unpack(payload: bytes, before: bytes) -> tuple[list[Entry], bytes]:
+    """The entries of a group. Raises ValueError for what is none."""
+    entries: list[Entry] = []
+    at = 0
+    try:
+        while at < len(payload):
+            (size,) = _LENGTH.unpack_from(payload, at)
+            at += _LENGTH.size
+            inflate = zlib.decompressobj(zdict=before or b"\0")
+            before = inflate.decompress(payload[at : at + size])
+            at += size
+            (length,) = _LENGTH.unpack_from(before)
+            head = json.loads(before[_LENGTH.size : _LENGTH.size + length])
+            entries.append(Entry(head, before[_LENGTH.size + length :]))
+            if head["kind"] == "snapshot":
+                before = b""
+    except (struct.error, zlib.error, KeyError, TypeError) as error:
+        raise ValueError("not a group of entries") from error
+    return entries, before
+
+
+def checksum(before: bytes, number: int, payload: bytes) -> bytes:
+    """See the module."""
+    return hashlib.blake2b(before + _NUMBER.pack(number) + payload, digest_size=16).digest()
+
+
+class Log:
+    """The entries of one session, over a store. One thread at a time.
+
+    Attributes:
+        durable: the number of the last entry that is on the disk.
+        last: the number of the last entry.
+        nbytes: what was written since the last snapshot.
+        failed: whether a commit failed: then the session must be read anew.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Over ``store``; ``read`` it before anything is added."""
+        self._store = store
+        self._pending: list[bytes] = []
+        self._dictionary = b""
+        self._group = 0
+        self._checksum = b""
+        self._before = 0, b""
+        self._commit: Future[None] | None = None
+        self.durable = self.last = 0
+        self.nbytes = 0
+        self.failed = False
+
+    def read(self) -> Found:
+        """All entries since the last snapshot, checked."""
+        store = self._store
+        entries: list[Entry] = []
+        before, expected, damage, torn = store.anchor(), None, None, False
+        dictionary = b""
+        groups: list[Group] = []
+        unreadable: str | None = None
+        try:
+            groups.extend(store.groups())
+        except SessionDamagedError as error:
+            unreadable = error.detail
+        for index, group in enumerate(groups):
+            if damage is None and expected not in (None, group.number):
+                damage = f"group {expected} is missing"
+            if damage is None and checksum(before, group.number, group.payload) != group.checksum:
+                damage = f"group {group.number} is corrupted"
+            if damage is None:
+                damage, found, dictionary = self._entries(group, dictionary)
+            if damage is not None:
+                torn = not store.atomic and index == len(groups) - 1 and group.number > store.promised()
+                break
+            for entry in found:
+                if entry.head["kind"] == "snapshot":
+                    entries.clear()
+                entries.append(entry)
+                self.last = entry.head["number"]
+            before, expected = group.checksum, group.number + 1
+        if torn:
+            damage = None
+        elif damage is None and unreadable is not None:
+            damage = unreadable
+        elif damage is None and store.promised() > (expected or 1) - 1:
+            damage = f"groups up to {store.promised()} were committed, and end at {(expected or 1) - 1}"
+        self._group = (expected or 1) - 1
+        self._checksum, self._dictionary = before, dictionary
+        self.durable = self.last
+        return Found(entries, damage, torn)
+
+    def _entries(self, group: Group, dictionary: bytes) -> tuple[str | None, list[Entry], bytes]:
+        try:
+            entries, dictionary = unpack(group.payload, dictionary)
+        except ValueError:
+            return f"group {group.number} cannot be read", [], dictionary
+        missing = [d for e in entries for d in e.head.get("blobs", ()) if not self._store.has(d)]
+        return (f"group {group.number} misses a blob" if missing else None), entries, dictionary
+
+    def blob(self, name: str) -> bytes:
+        """A blob. Raises StorageError where it is not what it was."""
+        data = self._store.blob(name)
+        if data is None or digest(data) != name:
+            raise StorageError("the journal lost or changed data that was uploaded")
+        return data
+
+    def keep(self, data: bytes | memoryview) -> str:
+        """Take a blob into the next commit, unless it is there; its name. The memory may change as soon as this returns."""
+        name = digest(data)
+        self._before = self._group, self._checksum
+        with self._noting_failure():
+            if self._store.has(name):
+                self._store.use_blob(name, self._group + 1)
+            else:
+                self._store.add_blob(name, data, self._group + 1)
+                self.nbytes += len(data)
+        return name
+
+    def add(self, head: dict[str, Any], body: bytes = b"") -> int:
+        """Take an entry into the next commit; its number."""
+        self.last += 1
+        packed, self._dictionary = pack(Entry({**head, "number": self.last}, body), self._dictionary)
+        self._pending.append(packed)
+        self.nbytes += len(packed)
+        return self.last
+
+    def begin_commit(self) -> None:
+        """Begin to put everything that was added on the disk; go on meanwhile, but add nothing before ``finish_commit``."""
+        if not self._pending:
+            return
+        payload = b"".join(self._pending)
+        self._pending.clear()
+        self._before = self._group, self._checksum
+        self._group += 1
+        self._checksum = checksum(self._checksum, self._group, payload)
+        with self._noting_failure():
+            self._store.add(Group(self._group, payload, self._checksum))
+        self._commit = _committer.submit(self._store.commit)
+
+    def finish_commit(self) -> None:
+        """Wait until all that ``begin_commit`` began with is on the disk. Raises StorageError, and then ``failed`` is set."""
+        commit, self._commit = self._commit, None
+        if commit is None:
+            return
+        with self._noting_failure():
+            commit.result()
+        self.durable = self.last - len(self._pending)
+
+    @contextlib.contextmanager
+    def _noting_failure(self) -> Generator[None]:
+        try:
+            yield
+        except StorageError:
+            self.failed = True
+            self._group, self._checksum = self._before  # the group is not there
+            raise
+
+    def commit(self) -> None:
+        """Both at once."""
+        self.begin_commit()
+        self.finish_commit()
+
+    def snapshot(self, head: dict[str, Any], pieces: Sequence[bytes | memoryview], needed: Sequence[str]) -> None:
+        """Put a snapshot on the disk, and forget all that came before it. Raises StorageError.
+
+        Args:
+            head: further members of the entry.
+            pieces: of the snapshot.
+            needed: blobs that what follows may still refer to.
+        """
+        names = [self.keep(piece) for piece in pieces]
+        self._pending.clear()  # the snapshot has all of it
+        before = self._checksum
+        self._dictionary = b""
+        self.add({**head, "kind": "snapshot", "pieces": names, "blobs": [*names, *needed]})
+        self._dictionary = b""
+        self.commit()
+        self._store.compact(self._group, before, [*names, *needed], SPARE_BYTES)
+        self.nbytes = 0
+
+    def close(self) -> None:
+        """Let go of the store; what was not committed is forgotten."""
+        if self._commit is not None:
+            self._commit.exception()
+            self._commit = None
+        self._store.close()

@@ -1,0 +1,235 @@
+"""Journals as SQLite databases in a folder: one for each session, so that sessions share no lock, no damage and no deletion.
+
+A database is in WAL mode and synced at every commit. SQLite drops frames at the end of a WAL that it cannot read, without a word; a
+file beside it, ``.mark``, says how many groups were committed, so that such a loss is noticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import struct
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from telegrad.contract.errors import SessionDamagedError, StorageError
+from telegrad_service.journal.base import Group, Journal, Kept, Store
+
+_SUFFIX: Final = ".sqlite"
+_BESIDE: Final = ("", "-wal", "-shm", ".mark")
+_MARK: Final = struct.Struct("<Q")
+_BUSY_SECONDS: Final = 10.0
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS groups (number INTEGER PRIMARY KEY, payload BLOB NOT NULL, checksum BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, used INTEGER NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL);
+"""
+
+
+@contextlib.contextmanager
+def _translated() -> Generator[None]:
+    """SQLite's errors as telegrad's."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if type(error) is sqlite3.DatabaseError:  # what SQLite says of a file that is none, or broken
+            raise SessionDamagedError(f"the database of the session's journal is damaged: {error}") from error
+        full = "full" in str(error)
+        raise StorageError(
+            "the disk of the journal is full: nothing of this request was kept. Free space, then send it again"
+            if full
+            else f"the journal cannot be used: {error}"
+        ) from error
+
+
+class SqliteStore(Store):
+    """See ``Store``."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the database, made if need be. Raises StorageError."""
+        self._path = path
+        with _translated():
+            self._database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            try:
+                self._database.execute("PRAGMA journal_mode = WAL")
+                self._database.execute("PRAGMA synchronous = FULL")
+                self._database.executescript(_SCHEMA)
+            except sqlite3.DatabaseError:
+                self._database.close()
+                raise
+        # Plain numbers in a file that nobody syncs: a hint, which a process that is killed cannot lose.
+        self._mark = os.open(path.with_name(path.name + ".mark"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._added = self.promised()
+
+    def groups(self) -> Iterator[Group]:
+        """See ``Store``."""
+        with _translated():
+            for row in self._database.execute("SELECT number, payload, checksum FROM groups ORDER BY number"):
+                yield Group(*row)
+
+    def anchor(self) -> bytes:
+        """See ``Store``."""
+        with _translated():
+            row = self._database.execute("SELECT value FROM meta WHERE name = 'anchor'").fetchone()
+        return b"" if row is None else bytes(row[0])
+
+    def promised(self) -> int:
+        """See ``Store``."""
+        data = os.pread(self._mark, _MARK.size, 0)
+        return int(_MARK.unpack(data)[0]) if len(data) == _MARK.size else 0
+
+    def has(self, digest: str) -> bool:
+        """See ``Store``."""
+        with _translated():
+            return self._database.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone() is not None
+
+    def blob(self, digest: str) -> bytes | None:
+        """See ``Store``."""
+        with _translated():
+            row = self._database.execute("SELECT data FROM blobs WHERE digest = ?", (digest,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def add_blob(self, digest: str, data: bytes | memoryview, number: int) -> None:
+        """See ``Store``."""
+        self._change("INSERT INTO blobs VALUES (?, ?, ?, ?)", (digest, number, len(data), data))
+
+    def use_blob(self, digest: str, number: int) -> None:
+        """See ``Store``."""
+        self._change("UPDATE blobs SET used = ? WHERE digest = ?", (number, digest))
+
+    def add(self, group: Group) -> None:
+        """See ``Store``."""
+        self._change("INSERT INTO groups VALUES (?, ?, ?)", group)
+        self._added = group.number
+
+    def _change(self, statement: str, values: Sequence[object]) -> None:
+        with _translated():
+            if not self._database.in_transaction:
+                self._database.execute("BEGIN IMMEDIATE")
+            try:
+                self._database.execute(statement, values)
+            except sqlite3.DatabaseError:
+                self._forget()
+                raise
+
+    def _forget(self) -> None:
+        if self._database.in_transaction:
+            with contextlib.suppress(sqlite3.DatabaseError):
+                self._database.execute("ROLLBACK")
+
+    def commit(self) -> None:
+        """See ``Store``."""
+        if not self._database.in_transaction:
+            return
+        with _translated():
+            try:
+                self._database.execute("COMMIT")
+            except sqlite3.DatabaseError:
+                self._forget()
+                raise
+        os.pwrite(self._mark, _MARK.pack(self._added), 0)
+
+    def compact(self, number: int, anchor: bytes, needed: Sequence[str], spare_bytes: int) -> None:
+        """See ``Store``."""
+        keep = set(needed)
+        dropped: list[tuple[str]] = []
+        with _translated():
+            for digest, size in self._database.execute("SELECT digest, size FROM blobs ORDER BY used DESC"):
+                if digest in keep:
+                    continue
+                spare_bytes -= size
+                if spare_bytes < 0:
+                    dropped.append((digest,))
+        self._change("DELETE FROM groups WHERE number < ?", (number,))
+        self._change("INSERT OR REPLACE INTO meta VALUES ('anchor', ?)", (anchor,))
+        for row in dropped:
+            self._change("DELETE FROM blobs WHERE digest = ?", row)
+        self.commit()
+
+    def close(self) -> None:
+        """See ``Store``."""
+        self._forget()
+        with contextlib.suppress(sqlite3.DatabaseError):
+            self._database.close()
+        if self._mark >= 0:
+            os.close(self._mark)
+            self._mark = -1
+
+
+class SqliteJournal(Journal):
+    """See ``Journal``. A database is named after its session: ``CREATED~ID~TENANT.sqlite``, the tenant in hexadecimal."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Keep sessions in ``folder``, made if need be, for its owner alone. Raises StorageError."""
+        self._folder = Path(folder)
+        self._claim: int | None = None
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"the folder of the journal cannot be made: {error.strerror}") from error
+
+    def _path(self, session: Kept) -> Path:
+        return self._folder / f"{session.created!r}~{session.id}~{session.tenant.encode().hex()}{_SUFFIX}"
+
+    def open(self, session: Kept) -> Store:
+        """See ``Journal``."""
+        try:
+            return SqliteStore(self._path(session))
+        except OSError as error:
+            raise StorageError(f"the journal of the session cannot be opened: {error.strerror}") from error
+
+    def claim(self) -> None:
+        """See ``Journal``."""
+        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _lock(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            raise StorageError("another server uses this folder; give each one its own (data_dir)") from error
+        self._claim = descriptor
+
+    def secret(self) -> bytes:
+        """See ``Journal``."""
+        path = self._folder / "secret"
+        if not path.exists():
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(os.urandom(32))
+                file.flush()
+                os.fsync(file.fileno())
+        return path.read_bytes()
+
+    def sessions(self) -> list[Kept]:
+        """See ``Journal``."""
+        found: list[Kept] = []
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            with contextlib.suppress(ValueError):  # a file of somebody else's
+                created, session_id, tenant = path.name.removesuffix(_SUFFIX).split("~")
+                found.append(Kept(session_id, float(created), bytes.fromhex(tenant).decode()))
+        return sorted(found, key=lambda kept: (kept.created, kept.id))
+
+    def delete(self, session: Kept) -> None:
+        """See ``Journal``."""
+        path = self._path(session)
+        for ending in _BESIDE:
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """See ``Journal``."""
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
+
+
+def _lock(descriptor: int) -> None:
+    """Lock the file for this process, without waiting. Raises OSError where another one has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,437 @@
+"""A session comes back from its journal as it was, whatever ended the process, and says so where it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from telegrad.contract import codec
+from telegrad.contract.errors import (
+    ArgumentError,
+    DeadlineError,
+    KeyReusedError,
+    SequenceError,
+    SessionDamagedError,
+    StorageError,
+)
+from telegrad.contract.limits import Limits
+from telegrad_service.hosts import durable, verbs
+from telegrad_service.hosts.base import Work
+from telegrad_service.hosts.durable import ANY, LOOKS, STEPS, Drop, DurableSession, Keeping
+from telegrad_service.journal.base import Kept
+from telegrad_service.journal.log import Log
+from telegrad_service.journal.sqlite import SqliteJournal, SqliteStore
+from tests.histories import History, everything
+
+KEPT = Kept("id", 1.5, "tenant")
+
+
+class Home:
+    """A folder, and the session in it."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder = folder
+        self.keeping = Keeping(f"sqlite:///{folder}", **settings)
+        self.session = self.opened()
+
+    def opened(self, drop: Drop | None = None) -> DurableSession:
+        self.session = DurableSession(KEPT, Limits(), self.keeping, drop=drop)
+        return self.session
+
+    def killed(self) -> DurableSession:
+        """As after ``kill -9``: what was not committed is gone."""
+        self.session.close()
+        return self.opened()
+
+    def batch(self, *commands: dict[str, Any], **once: Any) -> Any:
+        answer = self.session.do(Work("batch", json.dumps({"commands": commands}).encode(), **once))
+        return json.loads(b"".join(answer.pieces))
+
+    @property
+    def database(self) -> Path:
+        (found,) = self.folder.glob("*.sqlite")
+        return found
+
+    def journal_bytes(self) -> int:
+        with sqlite3.connect(self.database) as database:
+            (groups,) = database.execute("SELECT sum(length(payload)) FROM groups").fetchone()
+            (blobs,) = database.execute("SELECT coalesce(sum(size), 0) FROM blobs").fetchone()
+        database.close()
+        return int(groups) + int(blobs)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Any:
+    made = Home(tmp_path)
+    made.session.do(Work("open", b'{"seed": 3}'))
+    yield made
+    made.session.close()
+
+
+CREATE = {"command": "create", "id": "x", "data": [1.0, 2.0, 3.0], "requires_grad": True}
+SQUARE = {"command": "apply", "op": "mul", "inputs": ["x", "x"], "outputs": ["y"]}
+SUM = {"command": "apply", "op": "sum", "inputs": ["y"], "outputs": ["loss"]}
+BACKWARD = {"command": "backward", "tensors": ["loss"]}
+READ = {"command": "read", "tensor": "x.grad"}
+
+
+def test_every_verb_is_known_to_change_sessions_or_not_to():
+    changes = {"open", "seed", "create", "create_many", "set", "release", "apply", "backward", "grad", "batch", "store_program"}
+    changes |= {"delete_program", "run"}
+    assert set(verbs.VERBS) == changes | {verb for verb in LOOKS if verb in verbs.VERBS}
+    assert set(verbs.VERBS) >= STEPS
+
+
+def test_a_killed_session_goes_on_with_equal_bits(home):
+    home.batch(CREATE, SQUARE, SUM)
+    home.killed()
+    assert home.batch(BACKWARD, READ)["results"][0]["data"] == [2.0, 4.0, 6.0]
+    home.killed()
+    assert home.batch(READ)["results"][0]["data"] == [2.0, 4.0, 6.0]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_history_comes_back_with_and_without_snapshots(tmp_path, seed):
+    home, history = Home(tmp_path, snapshot_seconds=0.01), History(seed)
+    home.session.do(Work("open"))
+    for number in range(25):
+        commands = history.batch(home.session.session)
+        home.session.session.programs.clear()  # the history stored them behind the journal's back
+        body = json.dumps({"commands": [c for c in commands if c["command"] != "run"]}).encode()
+        home.session.do(Work("batch", body, media_type=codec.SAFETENSORS_MEDIA_TYPE))
+        if number % 7 == 0:
+            home.session.rest()
+        if number % 5 == 0:
+            before = everything(home.session.session)
+            home.killed()
+            assert everything(home.session.session) == before
+    home.session.close()
+
+
+def test_looking_at_a_view_whose_history_is_new_counts_as_a_change(home):
+    home.batch(
+        {**CREATE, "data": [[1.0, 2.0], [3.0, 4.0]]},
+        {"command": "apply", "op": "mul", "inputs": ["x", 2], "outputs": ["base"]},
+        {"command": "apply", "op": "getitem", "inputs": ["base"], "parameters": {"index": [0]}, "outputs": ["row"]},
+        {"command": "apply", "op": "mul_", "inputs": ["base", 3]},
+    )
+    home.session.do(Work("list_tensors", arguments={"after": None, "limit": 10}))
+    before = everything(home.session.session)
+    order = [t.current_node().number for t in home.session.session.names.values() if t.current_node()]
+    home.killed()
+    assert everything(home.session.session) == before
+    after = [t.current_node().number for t in home.session.session.names.values() if t.current_node()]
+    assert np.argsort(after).tolist() == np.argsort(order).tolist()
+
+
+def test_a_second_epoch_over_the_same_data_journals_under_a_kilobyte_a_step(home):
+    batches = [np.random.default_rng(i).normal(size=(64, 64)).astype(np.float32) for i in range(8)]
+    home.batch({"command": "apply", "op": "zeros", "inputs": [], "parameters": {"size": [64, 10]}, "outputs": ["w"]})
+    counter = 0
+
+    def step(array: Any) -> None:
+        nonlocal counter
+        names = [f"c4f1a9.{counter + i}" for i in range(42)]
+        counter += 42
+        commands: list[Any] = [{"command": "create", "id": names[0], "buffer": "b"}]
+        commands += [{"command": "apply", "op": "sin", "inputs": [names[i]], "outputs": [names[i + 1]]} for i in range(40)]
+        commands += [{"command": "read", "tensor": names[40]}, {"command": "release", "tensors": names[:41]}]
+        home.session.do(Work("batch", json.dumps({"commands": commands}).encode(), buffers={"b": array.copy()}))
+
+    for array in batches:
+        step(array)
+    first = home.journal_bytes()
+    for array in batches:
+        step(array)
+    assert (home.journal_bytes() - first) / len(batches) < 1000
+
+
+def test_long_literals_in_json_are_kept_once(home):
+    numbers = np.random.default_rng(0).normal(size=2000).tolist()
+    home.batch({"command": "create", "id": "a", "data": numbers})
+    first = home.journal_bytes()
+    home.batch({"command": "create", "id": "b", "data": numbers})
+    assert home.journal_bytes() - first < 1000
+    home.killed()
+    names = home.session.session.names
+    assert names["b"].array.tolist() == names["a"].array.tolist() == np.asarray(numbers, np.float32).tolist()
+
+
+def test_a_snapshot_makes_what_came_before_superfluous(home):
+    home.batch(CREATE, SQUARE, SUM)
+    for _ in range(50):
+        home.batch({"command": "create", "id": "big", "data": np.random.default_rng(0).normal(size=300).tolist()})
+        home.batch({"command": "release", "tensors": ["big"]})
+    home.session.stop()
+    with sqlite3.connect(home.database) as database:
+        assert database.execute("SELECT count(*) FROM groups").fetchone() == (1,)
+    database.close()
+    home.opened()
+    assert home.batch(BACKWARD, READ)["results"][0]["data"] == [2.0, 4.0, 6.0]
+
+
+def test_single_changes_are_on_the_disk_before_a_read_shows_them_or_with_the_rest(home):
+    home.session.do(Work("create", json.dumps({"id": "a", "data": [1.0]}).encode()))
+    answer = home.session.do(Work("read", arguments={"reference": "a", "data": True, "encoding": "json"}))
+    headers = dict(answer.headers)
+    assert headers["Telegrad-Seq"] == headers["Telegrad-Durable-Seq"]
+    answer = home.session.do(Work("create", json.dumps({"id": "b", "data": [1.0]}).encode()))
+    assert int(dict(answer.headers)["Telegrad-Durable-Seq"]) < int(dict(answer.headers)["Telegrad-Seq"])
+    assert home.session.is_restless
+    home.session.rest()
+    assert not home.session.is_restless
+    home.killed()
+    assert set(home.session.session.names) == {"a", "b"}
+
+
+def test_with_every_single_changes_are_on_the_disk_when_they_are_answered(tmp_path):
+    home = Home(tmp_path, durability="every")
+    home.session.do(Work("open"))
+    home.session.do(Work("create", json.dumps({"id": "a", "data": [1.0]}).encode()))
+    assert set(home.killed().session.names) == {"a"}
+    home.session.close()
+
+
+# Once -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_number_is_done_once_across_restarts_and_snapshots(home):
+    home.batch(CREATE, SQUARE, SUM, client="c" * 16, number=1)
+    first = home.batch({**BACKWARD, "retain_graph": True}, READ, client="c" * 16, number=2)
+    for again in (lambda: None, home.killed, home.session.stop):
+        again()
+        if home.session._log is None:
+            home.opened()
+        work = Work("batch", json.dumps({"commands": [{**BACKWARD, "retain_graph": True}, READ]}).encode())
+        answer = home.session.do(Work("batch", work.body, client="c" * 16, number=2))
+        assert json.loads(b"".join(answer.pieces)) == first
+        assert ("Idempotency-Replayed", "true") in answer.headers
+    assert home.batch(READ)["results"][0]["data"] == [2.0, 4.0, 6.0]
+
+
+def test_numbers_out_of_order_are_refused_and_name_the_next(home):
+    home.batch(CREATE, client="c" * 16, number=1)
+    with pytest.raises(SequenceError, match="next number is 2") as caught:
+        home.batch(SQUARE, client="c" * 16, number=3)
+    assert caught.value.extra["expected"] == 2
+    with pytest.raises(SequenceError, match="another request"):
+        home.batch(SQUARE, client="c" * 16, number=1)
+    home.batch(SQUARE, client="d" * 16, number=1)
+
+
+def test_a_key_is_done_once_and_kept_across_restarts(home):
+    body = json.dumps({"data": [1.0]}).encode()
+    first = home.session.do(Work("create", body, key="k"))
+    home.session.rest()
+    home.killed()
+    again = home.session.do(Work("create", body, key="k"))
+    assert (again.pieces, again.status, again.created) == (first.pieces, first.status, first.created)
+    assert list(home.session.session.names) == [first.created]
+    with pytest.raises(KeyReusedError):
+        home.session.do(Work("create", json.dumps({"data": [2.0]}).encode(), key="k"))
+
+
+def test_a_key_is_forgotten_after_its_time(tmp_path):
+    home = Home(tmp_path, key_seconds=0.001)
+    body = json.dumps({"data": [1.0]}).encode()
+    home.session.do(Work("create", body, key="k"))
+    time.sleep(0.01)
+    again = home.session.do(Work("create", json.dumps({"data": [2.0, 3.0]}).encode(), key="k"))
+    assert ("Idempotency-Replayed", "true") not in again.headers
+    home.session.close()
+
+
+def test_an_error_is_the_answer_to_its_repeat_too(home):
+    with pytest.raises(ArgumentError):
+        home.session.do(Work("apply", b'{"op": "nothing", "inputs": []}', key="k"))
+    again = home.session.do(Work("apply", b'{"op": "nothing", "inputs": []}', key="k"))
+    assert again.status == 422
+    assert again.media_type == codec.PROBLEM_MEDIA_TYPE
+
+
+# What cannot be done again ----------------------------------------------------------------------------------------------------
+
+
+def test_runs_that_the_clock_stopped_come_back_as_far_as_they_were(home):
+    program = {
+        "commands": [{"command": "apply", "op": "add_", "inputs": ["x", 1]}],
+        "inputs": ["x"],
+    }
+    made = json.loads(b"".join(home.session.do(Work("store_program", json.dumps(program).encode())).pieces))
+    home.batch({"command": "create", "id": "x", "data": [0.0]})
+    body = json.dumps({"inputs": {"x": "x"}, "times": 100_000, "seconds": 0.05}).encode()
+    with pytest.raises(DeadlineError):
+        home.session.do(Work("run", body, {"program": made["id"]}))
+    reached = home.session.session.names["x"].array.tolist()
+    assert 0 < reached[0] < 100_000
+    home.killed()
+    assert home.session.session.names["x"].array.tolist() == reached
+
+
+def test_a_request_that_ended_its_process_is_left_out_for_good(home):
+    home.batch(CREATE, turn="one")
+    home.batch(SQUARE, turn="two", client="c" * 16, number=1)
+    home.session.close()
+    home.opened(Drop("two"))
+    assert list(home.session.session.names) == ["x"]
+    home.killed()
+    assert list(home.session.session.names) == ["x"]
+    assert home.batch(SQUARE, turn="three", client="c" * 16, number=1)["applied"] == 1
+
+
+def test_only_the_very_last_request_is_ever_left_out(home):
+    home.batch(CREATE, turn="one")
+    home.batch(SQUARE, turn="two")
+    home.session.close()
+    assert set(home.opened(Drop("one")).session.names) == {"x", "y"}
+    home.session.close()
+    assert set(home.opened(Drop(ANY)).session.names) == {"x"}
+
+
+def test_a_request_that_took_too_long_is_answered_so_when_it_is_repeated(home):
+    home.batch(SQUARE, turn="one", client="c" * 16, number=1)
+    home.session.close()
+    home.opened(Drop("one", overdue=True))
+    assert home.batch(SQUARE, client="c" * 16, number=1)["type"].endswith(":deadline")
+
+
+# Disks ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_refuses_the_step_and_leaves_the_session_as_it_was(home, monkeypatch):
+    home.batch(CREATE, SQUARE, SUM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "commit", full)
+        with pytest.raises(StorageError):
+            home.batch(BACKWARD, client="c" * 16, number=1)
+    assert home.batch(BACKWARD, READ, client="c" * 16, number=1)["results"][0]["data"] == [2.0, 4.0, 6.0]
+
+
+def test_a_database_that_may_not_grow_refuses_and_recovers(home):
+    home.batch(CREATE)
+    pages = home.session._log._store._database.execute("PRAGMA page_count").fetchone()[0]
+    home.session._log._store._database.execute(f"PRAGMA max_page_count = {pages + 2}")
+    large = {"command": "create", "id": "large", "data": np.random.default_rng(0).normal(size=20_000).tolist()}
+    with pytest.raises(StorageError, match="full"):
+        home.batch(large)
+    assert home.batch(SQUARE)["applied"] == 1
+    assert set(home.killed().session.names) == {"x", "y"}
+
+
+def test_what_was_answered_stays_when_the_disk_is_full_after_the_answer(home, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "commit", full)
+        home.session.do(Work("create", json.dumps({"id": "a", "data": [1.0]}).encode()))
+        home.session.rest()
+        with pytest.raises(StorageError):
+            home.batch(CREATE)
+    assert set(home.session.session.names) == {"a"}
+    home.batch(CREATE)
+    assert set(home.killed().session.names) == {"a", "x"}
+
+
+def full(store: SqliteStore) -> None:
+    store._forget()
+    raise StorageError("the disk of the journal is full")
+
+
+def flip(home: Home, statement: str) -> None:
+    home.session.close()
+    with sqlite3.connect(home.database) as database:
+        database.execute(statement)
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE groups SET payload = zeroblob(length(payload)) WHERE number = 2",
+        "UPDATE groups SET payload = substr(payload, 1, 20) WHERE number = 3",
+        "DELETE FROM groups WHERE number = 2",
+        "DELETE FROM groups WHERE number = 3",
+        "UPDATE groups SET checksum = zeroblob(16) WHERE number = 3",
+        "DELETE FROM blobs",
+        "UPDATE blobs SET data = zeroblob(length(data))",
+    ],
+)
+def test_damage_is_a_clear_state_and_what_came_before_can_be_read(home, statement):
+    home.session.do(Work("batch", json.dumps({"commands": [CREATE]}).encode()))
+    buffers = {"b": np.arange(3.0)}
+    home.session.do(Work("batch", b'{"commands": [{"command": "create", "id": "z", "buffer": "b"}]}', buffers=buffers))
+    flip(home, statement)
+    home.opened()
+    assert home.session.damage is not None
+    assert "z" not in home.session.session.names
+    with pytest.raises(SessionDamagedError, match="read as it was before"):
+        home.batch(SQUARE)
+    if "x" in home.session.session.names:
+        answer = home.session.do(Work("read", arguments={"reference": "x", "data": True, "encoding": "json"}))
+        assert json.loads(answer.pieces[0])["data"] == [1.0, 2.0, 3.0]
+
+
+def test_frames_that_sqlite_leaves_out_at_the_end_are_noticed(home):
+    home.batch(CREATE)
+    log = Path(f"{home.database}-wal")
+    size = log.stat().st_size
+    home.batch(SQUARE)
+    kept = bytearray(log.read_bytes())
+    database = home.database.read_bytes()
+    home.session.close()
+    kept[size + 30] ^= 255
+    home.database.write_bytes(database)
+    log.write_bytes(kept)
+    Path(f"{home.database}-shm").unlink(missing_ok=True)
+    home.opened()
+    assert list(home.session.session.names) == ["x"]
+    assert home.session.damage is not None
+    assert "were committed" in home.session.damage
+
+
+def test_a_file_that_is_no_database_says_so(home):
+    home.session.close()
+    home.database.write_bytes(os.urandom(8192))
+    with pytest.raises(SessionDamagedError, match="damaged"):
+        home.opened()
+    home.database.unlink()
+    home.opened()
+
+
+def test_another_environment_is_reported(home, monkeypatch, caplog):
+    home.batch(CREATE)
+    monkeypatch.setattr(durable, "differences", lambda before: ["numpy was 1.26, is 2.1"])
+    home.killed()
+    assert home.session.inexact == "numpy was 1.26, is 2.1"
+    assert "numpy was 1.26" in caplog.text
+
+
+def test_a_folder_has_one_server_at_a_time(tmp_path):
+    first, second = SqliteJournal(tmp_path), SqliteJournal(tmp_path)
+    first.claim()
+    with pytest.raises(StorageError, match="another server"):
+        second.claim()
+    first.close()
+    second.claim()
+    second.close()
+
+
+def test_a_request_survives_being_written_down_whatever_it_is():
+    head = {"kind": "work", "number": 1}
+    store: Any = type("Nothing", (), {"atomic": True})()
+    assert Log(store).last == 0
+    from telegrad_service.journal.log import Entry, pack, unpack
+
+    before = b""
+    payload = b""
+    entries = [Entry({**head, "number": i}, os.urandom(i * 7)) for i in range(20)]
+    for entry in entries:
+        packed, before = pack(entry, before)
+        payload += packed
+    assert unpack(payload, b"")[0] == entries

@@ -1,0 +1,155 @@
+"""Servers that are stopped, killed and started again: sessions are there as they were."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+STARTUP_SECONDS = 60
+JSON = {"Content-Type": "application/json"}
+
+
+class Server:
+    """A server that keeps sessions in a folder."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.command = [sys.executable, "-m", "telegrad_service", "serve", "--data-dir", str(folder), *options]
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        """On the port of the first time."""
+        self.process = subprocess.Popen([*self.command, "--port", str(self.port)], stderr=subprocess.PIPE, text=True)
+        self.lines: list[str] = []
+        listening = threading.Event()
+
+        def read() -> None:
+            assert self.process.stderr is not None
+            with self.process.stderr as lines:
+                for line in lines:
+                    self.lines.append(line)
+                    if "listens on" in line:
+                        self.port = int(line.rsplit(":", 1)[1])
+                        listening.set()
+            listening.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        listening.wait(STARTUP_SECONDS)
+        assert self.port, self.lines
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Send a signal, and wait for the end."""
+        self.process.send_signal(number)
+        self.process.wait(30)
+
+    def restart(self, number: int) -> None:
+        self.stop(number)
+        self.start()
+
+    def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> httpx2.Response:
+        content = None if body is None else json.dumps(body).encode()
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return httpx2.request(method, url, content=content, headers={**JSON, **headers}, timeout=60)
+
+
+@pytest.fixture(params=["process", "inline"])
+def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    made = Server(tmp_path, "--isolation", request.param)
+    yield made
+    made.stop()
+
+
+COMMANDS = [
+    {"command": "create", "id": "x", "data": [1.0, 2.0, 3.0], "requires_grad": True},
+    {"command": "apply", "op": "mul", "inputs": ["x", "x"], "outputs": ["y"]},
+    {"command": "apply", "op": "sum", "inputs": ["y"], "outputs": ["loss"]},
+]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_next_backward_after_a_restart_gives_the_same_bits(server, number):
+    at = server("POST", "/v1/sessions", {"seed": 1}).headers["location"]
+    assert server("POST", f"{at}/batch", {"commands": COMMANDS}).status_code == 200
+    server.restart(number)
+    assert [s["id"] for s in server("GET", "/v1/sessions").json()["sessions"]] == [at.rpartition("/")[2]]
+    assert server("POST", f"{at}/backward", {"tensors": ["loss"]}).status_code == 200
+    server.restart(number)
+    assert server("GET", f"{at}/tensors/x/grad").json()["data"] == [2.0, 4.0, 6.0]
+    assert server("DELETE", at).status_code == 204
+    server.restart(number)
+    assert server("GET", at).status_code == 404
+
+
+def test_one_key_opens_one_session_and_does_a_thing_once_across_a_restart(server):
+    key = {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
+    first = server("POST", "/v1/sessions", {"seed": 1}, **key)
+    at = first.headers["location"]
+    assert server("POST", "/v1/sessions", {"seed": 1}, **key).headers["location"] == at
+    assert server("POST", f"{at}/batch", {"commands": COMMANDS}, **key).status_code == 422  # another request under that key
+    server("POST", f"{at}/batch", {"commands": COMMANDS})
+    walk = {"tensors": ["loss"], "retain_graph": True}
+    assert server("POST", f"{at}/backward", walk, **{"Idempotency-Key": "walk"}).status_code == 200
+    server.restart(signal.SIGKILL)
+    again = server("POST", f"{at}/backward", walk, **{"Idempotency-Key": "walk"})
+    assert (again.status_code, again.headers["idempotency-replayed"]) == (200, "true")
+    assert server("GET", f"{at}/tensors/x/grad").json()["data"] == [2.0, 4.0, 6.0]
+    assert server("POST", "/v1/sessions", {"seed": 1}, **key).headers["location"] == at
+    other = server("POST", f"{at}/backward", {"tensors": ["loss"]}, **{"Idempotency-Key": "walk"})
+    assert other.json()["type"].endswith(":idempotency-key-reused")
+
+
+def test_headers_that_make_no_sense_are_refused(server):
+    at = server("POST", "/v1/sessions", {}).headers["location"]
+    for headers in (
+        {"Idempotency-Key": "a b"},
+        {"Telegrad-Client": "short", "Telegrad-Batch": "1"},
+        {"Telegrad-Client": "c" * 16},
+        {"Telegrad-Client": "c" * 16, "Telegrad-Batch": "0"},
+        {"Telegrad-Client": "c" * 16, "Telegrad-Batch": "1", "Idempotency-Key": "k"},
+    ):
+        assert server("POST", f"{at}/batch", {"commands": []}, **headers).status_code == 400, headers
+
+
+def test_a_second_server_in_the_same_folder_is_refused(server, tmp_path):
+    command = [*server.command, "--port", "0"]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert "another server uses this folder" in ended.stderr
+
+
+def test_a_worker_that_is_killed_is_brought_back(tmp_path):
+    server = Server(tmp_path)
+    at = server("POST", "/v1/sessions", {"seed": 1}).headers["location"]
+    server("POST", f"{at}/batch", {"commands": COMMANDS})
+    workers = [
+        int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal() and _is_worker(entry, server.process.pid)
+    ]
+    assert workers
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    for _ in range(3):
+        answer = server("POST", f"{at}/batch", {"commands": [{"command": "backward", "tensors": ["loss"]}]})
+        if answer.status_code == 200:
+            break
+        assert answer.status_code == 503
+    assert server("GET", f"{at}/tensors/x/grad").json()["data"] == [2.0, 4.0, 6.0]
+    server.stop()
+
+
+def _is_worker(entry: Path, server: int) -> bool:
+    """Whether a process is a grandchild of the server."""
+    try:
+        parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        return int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1]) == server
+    except (OSError, ValueError):
+        return False
