@@ -54,9 +54,11 @@ def create(home: Recorder, array: Any, requires_grad: bool) -> Any:
     if requires_grad:
         checks.check_can_require_grad(dtype)
     made = home.tensor_class(home, home.name(), Spec(array.shape, dtype), None)
+    made.mark_inference()
     if requires_grad:
         _start_requiring(made)
-    home.record(Create(made._name, buffer=made._name, requires_grad=requires_grad), array=array, depth=3)
+    command = Create(made._name, buffer=made._name, requires_grad=requires_grad, inference=made.is_inference())
+    home.record(command, array=array, depth=3)
     return made
 
 
@@ -432,6 +434,7 @@ def set_requires_grad(tensor: Any, value: bool) -> None:
     dtype = tensor.known_dtype()
     if value and dtype is not None:
         checks.check_can_require_grad(dtype)
+    checks.check_inference(value and tensor.is_inference(), checks.INFERENCE_REQUIRES_GRAD)
     if history is not UNKNOWN:
         if (history is not None) == value:
             return

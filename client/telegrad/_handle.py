@@ -10,7 +10,7 @@ from telegrad._history import UNKNOWN, Described, Leaf, Node
 from telegrad.contract import checks, dtypes
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import AutogradError
-from telegrad.contract.modes import is_grad_enabled
+from telegrad.contract.modes import is_grad_enabled, is_inference_mode_enabled
 from telegrad.contract.ops import Shape, Spec
 from telegrad.contract.tensor.operations import TensorOps
 
@@ -32,9 +32,10 @@ class Extra:
         value: the values as last read.
         writes: the recorder's ``writes`` that ``value`` was read at.
         asks: another client may change it, so that nothing is known of it.
+        inference: whether it was made in inference mode.
     """
 
-    __slots__ = ("asks", "base", "base_generation", "dtype", "generation", "index", "leaf", "value", "writes")
+    __slots__ = ("asks", "base", "base_generation", "dtype", "generation", "index", "inference", "leaf", "value", "writes")
 
     def __init__(self) -> None:
         self.index = 0
@@ -46,6 +47,14 @@ class Extra:
         self.value: Any = None
         self.writes = 0
         self.asks = False
+        self.inference = False
+
+
+def inference_extra() -> Extra:
+    """What a new tensor of inference mode has."""
+    extra = Extra()
+    extra.inference = True
+    return extra
 
 
 class Handle(TensorOps):
@@ -107,6 +116,15 @@ class Handle(TensorOps):
                 self._node = UNKNOWN
         return self._node
 
+    def is_inference(self) -> bool:
+        """Whether the tensor was made in ``inference_mode``, or is a view of one that was."""
+        return self._extra is not None and self._extra.inference
+
+    def mark_inference(self) -> None:
+        """Know a new tensor as an inference tensor, if this thread and task is in the mode."""
+        if is_inference_mode_enabled():
+            self.extra().inference = True
+
     def leaf(self) -> Leaf:
         """The state of ``grad``, made if need be: of a tensor whose history is known, that there is none."""
         node = self._node
@@ -124,6 +142,8 @@ class Handle(TensorOps):
         """Be a view of ``source``; without ``keeps_history`` (detach) of its memory only."""
         home = self._home
         home.roots[self._name] = home.roots.get(source._name, source._name)
+        if source.is_inference():
+            self.extra().inference = True
         if keeps_history:
             extra = self.extra()
             extra.base = source if source._extra is None or source._extra.base is None else source._extra.base

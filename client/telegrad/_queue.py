@@ -76,7 +76,7 @@ class Recorded:
         touches: handles and leaves of which nothing is known if the command is not done.
         array: what a create carries.
         reply: where the result goes.
-        applied: op, inputs, parameters, no outputs, grad mode, scope.
+        applied: op, inputs, parameters, no outputs, grad mode (None: inference mode), scope.
         arrays: what creates in callbacks carry, by buffer.
         roots: of a backward in anomaly mode, the histories that it starts at.
         program: what a run runs.
@@ -94,7 +94,7 @@ class Recorded:
         touches: tuple[Any, ...] = (),
         array: codec.Array | None = None,
         reply: Reply | None = None,
-        applied: tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool, str | None] | None = None,
+        applied: tuple[str, Sequence[Any], dict[str, Any], tuple[str, ...], bool | None, str | None] | None = None,
         arrays: Mapping[str, codec.Array] | None = None,
         roots: Sequence[Any] = (),
         program: Traced | None = None,
@@ -158,7 +158,7 @@ def commands_of(entries: Sequence[Entry]) -> tuple[tuple[Command, ...], dict[str
         if command is None:
             applied = entry.applied if isinstance(entry, Recorded) else entry[:6]
             op, inputs, parameters, outputs, grad, scope = applied  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
-            commands.append(Apply(op, tuple(inputs), parameters, outputs or None, grad, scope))
+            commands.append(Apply(op, tuple(inputs), parameters, outputs or None, bool(grad), scope, grad is None))
             continue
         if isinstance(entry, Recorded):
             if entry.array is not None and isinstance(command, Create) and command.buffer is not None:
@@ -169,7 +169,7 @@ def commands_of(entries: Sequence[Entry]) -> tuple[tuple[Command, ...], dict[str
 
 
 def _encode_apply(
-    op: str, inputs: Sequence[Any], parameters: dict[str, Any], outputs: Sequence[str], grad: bool, scope: str | None
+    op: str, inputs: Sequence[Any], parameters: dict[str, Any], outputs: Sequence[str], grad: bool | None, scope: str | None
 ) -> dict[str, Any]:
     """What ``encode_command(Apply(...))`` gives, without making the Apply."""
     command: dict[str, Any] = {"command": "apply", "op": op}
@@ -180,6 +180,8 @@ def _encode_apply(
         command["outputs"] = list(outputs)
     if not grad:
         command["grad_enabled"] = False
+        if grad is None:
+            command["inference"] = True
     if scope is not None:
         command["scope"] = scope
     return command

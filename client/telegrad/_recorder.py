@@ -22,6 +22,7 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from telegrad import _defaults
+from telegrad._handle import inference_extra
 from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Recorded, Reply, outputs_of
 from telegrad.contract import checks, watching
@@ -35,7 +36,7 @@ from telegrad.contract.errors import (
     UnknownOpError,
 )
 from telegrad.contract.hooks import Alive
-from telegrad.contract.modes import is_grad_enabled
+from telegrad.contract.modes import inferring, is_grad_enabled, is_inference_mode_enabled
 from telegrad.contract.ops import OPS, Op, Spec, UnknownShape, find, returns_tuple
 from telegrad.contract.scope import active, current_scope
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, running
@@ -204,7 +205,7 @@ class Recorder:
             plan, names = self._plan(op, inputs, parameters)
         if plan.in_place:
             return self._apply_in_place(plan, op, inputs, names, parameters)
-        grad = is_grad_enabled()
+        grad = None if inferring and is_inference_mode_enabled() else is_grad_enabled()
         node: Any = None
         if grad:
             for position in plan.positions:
@@ -216,8 +217,9 @@ class Recorder:
             return self._several(plan, op, inputs, names, parameters, grad, node)
         # What `cls(self, name, spec, node)` does, at half its price.
         made = self._blank(cls)
-        made._home, made._spec, made._node, made._extra = self, plan.spec, node, None
+        made._home, made._spec, made._node = self, plan.spec, node
         name = made._name = self.name()
+        made._extra = None if grad is not None else inference_extra()
         frame = sys._getframe(3)  # apply, _apply, the op's method, its caller
         if _files.get(frame.f_code.co_filename, True):
             frame = users_frame(frame)
@@ -340,7 +342,7 @@ class Recorder:
         inputs: tuple[Any, ...],
         names: Sequence[Any],
         parameters: dict[str, Any],
-        grad: bool,
+        grad: bool | None,
         node: Any,
     ) -> Any:
         """Outputs in a number, of a shape, or with a memory that the hot path does not serve."""
@@ -361,6 +363,8 @@ class Recorder:
                 output.extra().dtype = dtype
             if index:
                 output.extra().index = index
+            if grad is None and not row.view:
+                output.mark_inference()
             if row.view:
                 output.link_view(inputs[0], keeps_history=row.name not in ("detach", "data"))
             made.append(output)
@@ -373,7 +377,8 @@ class Recorder:
         target = inputs[0]
         if not isinstance(target, self.tensor_class):
             raise checks.in_place_target(plan.row.name, target)
-        grad = is_grad_enabled()
+        grad = None if inferring and is_inference_mode_enabled() else is_grad_enabled()
+        checks.check_inference(target.is_inference(), checks.INFERENCE_IN_PLACE)
         history = target.history()
         view = target._extra is not None and target._extra.base is not None
         if grad and not view and isinstance(history, Leaf):

@@ -23,7 +23,7 @@ from telegrad._recorder import Recorder
 from telegrad._retries import Retries
 from telegrad._sender import Sender
 from telegrad._transport import Procedure, Transport, run
-from telegrad.contract import tracing
+from telegrad.contract import checks, tracing
 from telegrad.contract.custom import Backward
 from telegrad.contract.datasets import content_name
 from telegrad.contract.dtypes import DType
@@ -127,6 +127,8 @@ class Tensor(Handle, AbstractTensor):
 
     @property
     def _version(self) -> int:
+        if self.is_inference():
+            raise AutogradError(checks.INFERENCE_VERSION)
         return int(self._describe()["version"])
 
     def retain_grad(self) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "inf",
     "is_complex",
     "is_floating_point",
+    "is_inference",
     "is_nonzero",
     "is_signed",
     "is_tensor",
@@ -61,6 +62,11 @@ def is_signed(input: Tensor) -> bool:
 def is_complex(input: Tensor) -> bool:
     """Whether the element type is complex."""
     return require_tensor(input, "is_complex").is_complex()
+
+
+def is_inference(input: Tensor) -> bool:
+    """Whether a tensor was made in ``inference_mode``, or is a view of one that was."""
+    return require_tensor(input, "is_inference").is_inference()
 
 
 def is_nonzero(input: Tensor) -> bool:

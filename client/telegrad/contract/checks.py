@@ -21,6 +21,7 @@ from telegrad.contract.errors import (
     SessionMismatchError,
     ShapeError,
 )
+from telegrad.contract.modes import is_inference_mode_enabled
 from telegrad.contract.ops import Op, Spec
 from telegrad.contract.tensor.base import TensorBase
 
@@ -208,3 +209,24 @@ def leaf_in_place() -> LeafError:
 def in_place_target(name: str, target: object) -> ArgumentTypeError:
     """The error of an in-place op on what is no tensor."""
     return ArgumentTypeError(f"{name}_(): argument 'self' must be Tensor, not {type(target).__name__}")
+
+
+# Tensors of inference mode ------------------------------------------------------------------------------------------------------
+
+INFERENCE_SAVED = (
+    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by "
+    "autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use "
+    "`telegrad.no_grad()` instead of `telegrad.inference_mode()`."
+)
+INFERENCE_IN_PLACE = (
+    "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal tensor before "
+    "doing inplace update."
+)
+INFERENCE_REQUIRES_GRAD = "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
+INFERENCE_VERSION = "Inference tensors do not track version counter."
+
+
+def check_inference(is_inference: bool, message: str) -> None:
+    """Refuse with that message what an inference tensor cannot do outside of the mode."""
+    if is_inference and not is_inference_mode_enabled():
+        raise AutogradError(message)

@@ -57,6 +57,7 @@ class Create:
         dtype: element type; by default that of the data, as ``torch.tensor`` infers it.
         shape: sizes; required with ``base64``, otherwise checked against the data if given.
         requires_grad: whether gradients are computed for it.
+        inference: true makes it as inside ``torch.inference_mode()``.
     """
 
     command: ClassVar[str] = "create"
@@ -67,6 +68,7 @@ class Create:
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
     requires_grad: bool = False
+    inference: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Apply:
             in-place op has no new tensor; a name given to it becomes another name of the changed one.
         grad_enabled: false records no history, as inside ``torch.no_grad()``.
         scope: the part of the graph that the op belongs to, a name or several joined by ``/``; pictures group by it.
+        inference: true computes as inside ``torch.inference_mode()``: no history, and results that never take part in one.
     """
 
     command: ClassVar[str] = "apply"
@@ -90,6 +93,7 @@ class Apply:
     outputs: tuple[str | None, ...] | None = None
     grad_enabled: bool = True
     scope: str | None = None
+    inference: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,6 +431,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
             _as_list,
         ),
         "requires_grad": kinds.BOOL,
+        "inference": kinds.BOOL,
     },
     "apply": {
         "op": kinds.STRING,
@@ -435,6 +440,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "outputs": _NAME_LIST,
         "grad_enabled": kinds.BOOL,
         "scope": _SCOPE,
+        "inference": kinds.BOOL,
     },
     "backward": {
         "tensors": _REFERENCE_LIST,

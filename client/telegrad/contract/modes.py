@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, ParamSpec, TypeVar, cast
 
 from telegrad.contract.errors import ArgumentTypeError
 
@@ -20,6 +20,9 @@ is_grad_enabled: Callable[[], bool] = _grad_enabled.get
 """Whether ops record history now, in this thread and task."""
 
 _inference: ContextVar[bool] = ContextVar("telegrad_inference", default=False)
+
+inferring: Final[list[None]] = []
+"""Has an item for every ``inference_mode`` that is entered, in whatever thread: while it is empty, nobody need ask for the mode."""
 
 is_inference_mode_enabled: Callable[[], bool] = _inference.get
 """Whether ``inference_mode`` is on, in this thread and task."""
@@ -97,7 +100,8 @@ class _GradMode(ModeManager):
         self._tokens: list[Token[bool]] = []
 
     def __enter__(self) -> None:
-        self._tokens.append(_grad_enabled.set(self._mode))
+        # Inside inference mode nothing is recorded, whatever else is asked.
+        self._tokens.append(_grad_enabled.set(self._mode and not (inferring and _inference.get())))
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         _grad_enabled.reset(self._tokens.pop())
@@ -133,10 +137,11 @@ class enable_grad(_WithoutArguments):  # noqa: N801 - PyTorch's name
 
 
 class inference_mode(_GradMode):  # noqa: N801 - PyTorch's name
-    """``no_grad`` that says so: for code that will never differentiate what it computes. Context manager and decorator.
+    """``no_grad`` for code that will never differentiate what it computes. Context manager and decorator.
 
-    ``inference_mode(False)`` ends it inside. What is computed is an ordinary tensor without history; PyTorch's would besides
-    refuse to take part in recorded ops later.
+    What is made inside, but for views of other tensors, is an *inference tensor* for good (``x.is_inference()``): it counts no
+    versions, cannot be saved for backward, and outside of the mode cannot be changed in place or made to require grad; ``clone()``
+    gives an ordinary one. ``inference_mode(False)`` ends the mode inside.
     """
 
     if not TYPE_CHECKING:  # see _WithoutArguments
@@ -151,12 +156,14 @@ class inference_mode(_GradMode):  # noqa: N801 - PyTorch's name
         self._marks: list[Token[bool]] = []
 
     def __enter__(self) -> None:
-        super().__enter__()
         self._marks.append(_inference.set(not self._mode))
+        inferring.append(None)
+        super().__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        _inference.reset(self._marks.pop())
         super().__exit__(kind, value, trace)
+        inferring.pop()
+        _inference.reset(self._marks.pop())
 
     def _again(self) -> ModeManager:
         return inference_mode(not self._mode)

@@ -118,7 +118,11 @@ _DESCRIPTION: Final[dict[str, Schema]] = {
     "grad_fn": {**_nullable(_STRING), "description": "the node that made it, as PyTorch names it; null for a leaf"},
     "has_grad": _BOOLEAN,
     "retains_grad": _BOOLEAN,
-    "version": {**_INTEGER, "description": "how often its memory was written to in place"},
+    "version": {
+        **_nullable(_INTEGER),
+        "description": "how often its memory was written to in place; null for inference tensors",
+    },
+    "is_inference": _BOOLEAN,
     "nbytes": _INTEGER,
 }
 _DATA: Final[dict[str, Schema]] = {

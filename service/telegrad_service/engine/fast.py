@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from telegrad.contract.modes import is_grad_enabled
+from telegrad.contract.modes import inferring, is_grad_enabled
 from telegrad_service.engine import quiet
+from telegrad_service.engine.graph import INFERENCE, mark_inference
 from telegrad_service.engine.recording import SCOPE, guard_lines, saved_text
 from telegrad_service.engine.table import CODE, ENTRIES, Entry, Plan
 from telegrad_service.engine.tensor import Tensor, finish_ufunc
@@ -40,6 +41,8 @@ _SCOPE: Final[dict[str, Any]] = SCOPE | {
     "run": quiet.run,
     "is_grad_enabled": is_grad_enabled,
     "finish": finish_ufunc,
+    "inferring": inferring,
+    "mark_inference": mark_inference,
 }
 
 IN_PLACE: Final = {
@@ -150,7 +153,12 @@ def _node(plan: Plan, name: str, space: str, *, numbers: bool) -> list[str]:
 
 
 def _leaf_end(space: str) -> list[str]:
-    return [f"{space}result.node = None", f"{space}result.tracks = False", f"{space}return result"]
+    return [
+        f"{space}result.node = None",
+        f"{space}result.tracks = False",
+        f"{space}if inferring: mark_inference(result)",
+        f"{space}return result",
+    ]
 
 
 def _operator(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
@@ -238,6 +246,7 @@ def _in_place(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
             or other.array.shape != a.shape
             or other.home is not self.home
             or not a.flags.writeable
+            or self.version is INFERENCE
             or ((self.tracks or other.tracks or other.base is not None) and is_grad_enabled())
             or alpha.__class__ not in _NUMBERS
         ):
@@ -248,7 +257,7 @@ def _in_place(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
             ufunc(a, b if alpha == 1 else b * alpha, out=a)
         finally:
             leave(token)
-        self.shared_version()[0] += 1
+        self.was_written()
         return self
 
     def with_alpha(self: Tensor, other: Any, *, alpha: Any = 1) -> Any:

@@ -10,8 +10,9 @@ import keyword
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from telegrad.contract.modes import is_grad_enabled
+from telegrad.contract.modes import inferring, is_grad_enabled
 from telegrad_service.engine import quiet
+from telegrad_service.engine.graph import mark_inference
 from telegrad_service.engine.recording import SCOPE, keep, written
 from telegrad_service.engine.table import Entry
 
@@ -57,6 +58,7 @@ def _tensor(name: str, array: str) -> list[str]:
         f"{name}._grad = {name}.version = {name}.base = {name}.node = None",
         f"{name}.output_index = {name}.generation = 0",
         f"{name}.tracks = False",
+        f"if inferring: mark_inference({name})",
     ]
 
 
@@ -111,6 +113,7 @@ def _written(entry: Entry, call: Any, tensors: tuple[bool, ...], floating: tuple
     lines.append(f"return {answer if call.single else 'tuple(outputs)'}")
     scope = SCOPE | names | {"entry": entry, "enter": quiet.enter, "leave": quiet.leave}
     scope |= {"is_grad_enabled": is_grad_enabled, "written": written, "keep": keep}
+    scope |= {"inferring": inferring, "mark_inference": mark_inference}
     # The text is made of this package's own templates, slot numbers and declared parameter names only.
     exec("def form(call, home, i):\n " + "\n ".join(lines), scope)  # noqa: S102
     made: Form = scope["form"]

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 import numpy as np
 
 from telegrad.contract import dtypes, modes
+from telegrad.contract.checks import INFERENCE_SAVED
 from telegrad.contract.custom import of_context
-from telegrad.contract.errors import GraphFreedError, VersionError
+from telegrad.contract.errors import AutogradError, GraphFreedError, VersionError
+from telegrad.contract.modes import is_inference_mode_enabled
 from telegrad.contract.nodes import edge_positions, node_name
 from telegrad.contract.scope import active, current_scope
 from telegrad.contract.tensor.formatting import html_node
@@ -45,6 +47,24 @@ def reserve(count: int) -> int:
 Version: TypeAlias = "list[int]"
 """``[count]``: how often a storage was written; shared by all views of it. A list is made in a quarter of an object's time, and
 every saved tensor has one."""
+
+
+class Untracked(list[int]):
+    """The write counter of tensors made in inference mode: there is none, and whoever would save its value is refused."""
+
+    def __getitem__(self, index: Any) -> Any:
+        raise AutogradError(INFERENCE_SAVED)
+
+
+INFERENCE: Final = Untracked()
+"""In the place of their counter all inference tensors have this one, and their views with them."""
+
+
+def mark_inference(tensor: Any) -> None:
+    """Make a new tensor an inference tensor, if this thread and task is in the mode."""
+    if is_inference_mode_enabled():
+        tensor.version = INFERENCE
+
 
 Layout: TypeAlias = "tuple[tuple[int, ...], np.dtype[Any]]"
 """Shape and type of one output."""

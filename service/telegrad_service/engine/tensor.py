@@ -19,7 +19,7 @@ from telegrad.contract.errors import (
     UnknownOpError,
 )
 from telegrad.contract.hooks import Hook, Hooks, RemovableHandle, check_accumulates, check_hookable
-from telegrad.contract.modes import is_grad_enabled
+from telegrad.contract.modes import inferring, is_grad_enabled
 from telegrad.contract.ops import OPS, Op, Outcome, Spec, UnknownShape, checked, find
 from telegrad.contract.session import BaseSession
 from telegrad.contract.tensor.tensor import GraphNode
@@ -27,7 +27,7 @@ from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, running
 from telegrad_service.engine import quiet
 from telegrad_service.engine.forms import Form, form_of
-from telegrad_service.engine.graph import AccumulateGrad, Node, Version
+from telegrad_service.engine.graph import INFERENCE, AccumulateGrad, Node, Version, mark_inference
 from telegrad_service.engine.hooks import hooks_for, register
 from telegrad_service.engine.parts import unfit
 from telegrad_service.engine.recording import keep, written
@@ -73,7 +73,10 @@ class Engine:
 
     def wrap(self, array: Array, node: Node | None = None, output_index: int = 0) -> Tensor:
         """A Tensor around ``array`` itself, made by ``node`` (None: a leaf without gradient)."""
-        return Tensor(self, array, node, output_index)
+        made = Tensor(self, array, node, output_index)
+        if inferring:
+            mark_inference(made)
+        return made
 
     def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
         """Ops that make tensors from nothing; see ``TensorBase._apply``."""
@@ -164,6 +167,7 @@ class Tensor(AbstractTensor):
             raise LeafError(checks.GRAD_OF_NON_LEAF)
         if value:
             checks.check_can_require_grad(self.dtype)
+            checks.check_inference(self.is_inference(), checks.INFERENCE_REQUIRES_GRAD)
         self.tracks = value
 
     @property
@@ -232,7 +236,7 @@ class Tensor(AbstractTensor):
         return (AccumulateGrad(self), 0, None) if node is None else (node, self.output_index, None)
 
     def _increment_version(self) -> None:
-        self.shared_version()[0] += 1
+        self.was_written()
 
     def contiguous(self) -> Tensor:
         """See ``TensorOps.contiguous``."""
@@ -256,8 +260,22 @@ class Tensor(AbstractTensor):
             self.node.release(self.output_index, self)
         self.node, self.output_index, self.tracks = None, 0, False
 
+    def is_inference(self) -> bool:
+        """See the contract's ``Tensor``."""
+        return self.version is INFERENCE
+
+    def was_written(self) -> None:
+        """Count a change in place. Raises for an inference tensor outside of the mode."""
+        version = self.shared_version()
+        if version is INFERENCE:
+            checks.check_inference(True, checks.INFERENCE_IN_PLACE)
+        else:
+            version[0] += 1
+
     @property
     def _version(self) -> int:
+        if self.version is INFERENCE:
+            raise AutogradError(checks.INFERENCE_VERSION)
         return 0 if self.version is None else self.version[0]
 
     def numpy(self) -> npt.NDArray[Any]:
@@ -359,7 +377,7 @@ class Tensor(AbstractTensor):
             self._grad = Tensor(self.home, gradient if may_keep and gradient.flags.c_contiguous else np.array(gradient, order="C"))
         elif in_place and before.array.flags.writeable:
             np.add(before.array, gradient, out=before.array)
-            before.shared_version()[0] += 1
+            before.was_written()
         else:
             self._grad = Tensor(self.home, np.asarray(before.array + gradient))
         return self.array.nbytes if before is None else 0
@@ -404,6 +422,8 @@ def finish_ufunc(entry: Entry, inputs: tuple[Any, ...], arrays: Sequence[Any], a
     if array.__class__ is not np.ndarray:
         array = np.asarray(array)
     result = Tensor(inputs[0].home if home is None else home, array)
+    if inferring:
+        mark_inference(result)
     if entry.op.differentiable and is_grad_enabled():
         mask = 0
         bit = 1
@@ -567,7 +587,7 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
     return compute(home, entry, inputs, full, call, track=track)
 
 
-def compute(
+def compute(  # noqa: PLR0912 - what may be asked of a result, in the order in which it is due
     home: Engine,
     entry: Entry,
     inputs: tuple[Any, ...],
@@ -604,6 +624,9 @@ def compute(
     else:
         made = cast("Sequence[Any]", values)
         tensors = [Tensor(home, _of_type(v, None if types is None else types[i])) for i, v in enumerate(made)]
+    if inferring:
+        for made_now in tensors:
+            mark_inference(made_now)
     if op.view:
         _link_views(entry, inputs[0], arrays[0], tensors, full, single)
     if mask:
@@ -686,6 +709,7 @@ def _link_views(
             if apart and t.array.size:
                 continue  # reshape had to copy; without elements there is nothing to copy, and history matters alone
         if entry.op.name == "data":
+            t.version = INFERENCE if source.version is INFERENCE else None
             continue  # nobody notices what is written there
         t.version = source.shared_version()
         if entry.op.name == "detach":

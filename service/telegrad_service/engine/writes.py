@@ -54,6 +54,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
     needed = mask_of(op, inputs) != 0
     if tracking and (needed or target.requires_grad or (target.base is not None and target.base.requires_grad)):
         _check_in_place_history(target)
+    checks.check_inference(target.is_inference(), checks.INFERENCE_IN_PLACE)
     if not target.array.flags.writeable:
         raise _not_writeable(target.array)
     if call is None:
@@ -67,7 +68,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
             entry.in_place(target.array, *[as_array(x, call.compute) for x in inputs[1:]], **full)
         finally:
             quiet.leave(token)
-        target.shared_version()[0] += 1
+        target.was_written()
         return target
     if records and target.base is not None and any_hooks():
         inputs = (_apart_from_hooks(home, target), *inputs[1:])
@@ -77,8 +78,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
     if result.array.dtype != target.array.dtype:
         result = cast(Tensor, apply(home, "to", (result,), {"dtype": target.dtype}))
     np.copyto(target.array, result.array, casting="unsafe")
-    version = target.shared_version()
-    version[0] += 1
+    target.was_written()
     if tracking:
         replace_history(home, target, result)
     return target

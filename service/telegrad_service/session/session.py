@@ -86,6 +86,11 @@ def _within(scope: str | None) -> AbstractContextManager[None]:
     return _NO_SCOPE if scope is None else at_scope(scope)
 
 
+def _inference(wanted: bool) -> AbstractContextManager[Any]:
+    """Inference mode for a command that asks for it."""
+    return modes.inference_mode() if wanted else _NO_SCOPE
+
+
 class BatchAnswer(NamedTuple):
     """What a batch did.
 
@@ -253,9 +258,10 @@ class Session:
             if content_name(array) != command.id:
                 raise ArgumentValueError("the name says that the data set holds something else; see telegrad.contract.datasets")
             array.setflags(write=False)
-        tensor = self.engine.wrap(array)
-        if command.requires_grad:
-            tensor.requires_grad = True
+        with _inference(command.inference):
+            tensor = self.engine.wrap(array)
+            if command.requires_grad:
+                tensor.requires_grad = True
         context.names[command.id] = tensor
 
     def _apply(self, command: Apply, context: Context) -> dict[str, Any]:
@@ -278,7 +284,7 @@ class Session:
         entry: Any = None if recorder is None else recorder.entry(ENTRIES.get(op.name), inputs, call)
         token = modes.set_mode(command.grad_enabled)
         try:
-            with _within(command.scope):
+            with _within(command.scope), _inference(command.inference):
                 if op.name in compositions.COMPOSITIONS:
                     made: Any = compositions.run(op.name, self.engine, inputs, command.parameters)
                 elif in_place:
@@ -755,7 +761,8 @@ def describe(name: str, tensor: Tensor) -> dict[str, Any]:
         "grad_fn": None if node is None else node.name(),
         "has_grad": tensor.kept_gradient is not None,
         "retains_grad": tensor.retains_grad,
-        "version": tensor._version,
+        "version": None if tensor.is_inference() else tensor._version,
+        "is_inference": tensor.is_inference(),
         "nbytes": tensor.array.nbytes,
     }
 

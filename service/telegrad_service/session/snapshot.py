@@ -31,7 +31,7 @@ from telegrad.contract.limits import Limits
 from telegrad.contract.ops import Spec
 from telegrad_service.engine.buffers import owner_of
 from telegrad_service.engine.custom import CustomPlan, Deferred, custom_plan
-from telegrad_service.engine.graph import CustomNode, Node, Version
+from telegrad_service.engine.graph import INFERENCE, CustomNode, Node, Version
 from telegrad_service.engine.table import ENTRIES, Array
 from telegrad_service.engine.tensor import Engine, Path, Tensor
 from telegrad_service.session.programs import Program
@@ -205,7 +205,9 @@ class _Writer:
             written["generation"] = tensor.generation
         if tensor.kept_gradient is not None:
             written["grad"] = self._tensors[id(tensor.kept_gradient)][0]
-        if tensor.version is not None:
+        if tensor.is_inference():
+            written["inference"] = True
+        elif tensor.version is not None:
             written["version"] = self._version(tensor.version)
         if tensor.base is not None:
             written["base"] = self._tensors[id(tensor.base)][0]
@@ -402,7 +404,9 @@ class _Reader:
         tensor.generation = row.get("generation", 0)
         if "node" in row:
             tensor.node = self._nodes[row["node"]]
-        if "version" in row:
+        if row.get("inference"):
+            tensor.version = INFERENCE
+        elif "version" in row:
             tensor.version = self._versions[row["version"]]
         if "grad" in row:
             tensor._grad = self._tensors[row["grad"]]

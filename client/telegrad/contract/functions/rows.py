@@ -36,7 +36,17 @@ LEFT_OUT: Final[dict[str, str]] = {
     **dict.fromkeys(
         (
             *("dim", "ndim", "ndimension", "shape", "size", "dtype", "numel", "nelement", "nbytes", "itemsize", "element_size"),
-            *("is_complex", "is_floating_point", "is_signed", "is_conj", "is_neg", "is_leaf", "requires_grad", "retains_grad"),
+            *(
+                "is_complex",
+                "is_floating_point",
+                "is_signed",
+                "is_conj",
+                "is_neg",
+                "is_inference",
+                "is_leaf",
+                "requires_grad",
+                "retains_grad",
+            ),
             *("grad", "grad_fn", "session", "tolist", "numpy"),
         ),
         READS,

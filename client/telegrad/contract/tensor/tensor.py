@@ -87,6 +87,10 @@ class Tensor(TensorOps):
         """Whether ``retain_grad()`` was called on this non-leaf."""
         raise NotImplementedError
 
+    def is_inference(self) -> bool:
+        """Whether the tensor was made in ``inference_mode``, or is a view of one that was."""
+        raise NotImplementedError
+
     @property
     def _version(self) -> int:
         """How often the storage was changed in place."""

@@ -212,6 +212,10 @@ class Wrapped(Tensor):
         edge: tuple[Any, int, Any] = self._held()._gradient_edge()
         return edge
 
+    def is_inference(self) -> bool:
+        """Whether what it wraps is an inference tensor."""
+        return bool(self._held().is_inference())
+
     def _increment_version(self) -> None:
         self._held()._increment_version()
 
