@@ -57,10 +57,10 @@ SAMPLES: list[Sample] = [
     Sample("dist", (rand(2, dtype="float32"), rand(2, seed=1)), op="dist", gradient=False),
     Sample("Tensor.dist", (X, X + 1, 3.0), op="dist"),
     # rsub
-    Sample("rsub", (X, Y), op="sub"),
-    Sample("rsub", (X, 2), {"alpha": 2.5}, op="sub"),
-    Sample("rsub", (ints(3), 2), {"alpha": 3}, op="sub", gradient=False),
-    Sample("rsub", (X, complexes(3)), op="sub"),
+    Sample("rsub", (X, Y), op="rsub"),
+    Sample("rsub", (X, 2), {"alpha": 2.5}, op="rsub"),
+    Sample("rsub", (ints(3), 2), {"alpha": 3}, op="rsub", gradient=False),
+    Sample("rsub", (X, complexes(3)), op="rsub"),
 ]
 
 ERRORS: list[ErrorSample] = [

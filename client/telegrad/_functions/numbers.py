@@ -28,4 +28,4 @@ def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     """
     if not isinstance(input, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ArgumentTypeError(f"rsub(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
-    return input._apply("sub", other, input, alpha=alpha)  # type: ignore[no-any-return]
+    return input._apply("rsub", input, other, alpha=alpha)  # type: ignore[no-any-return]

@@ -80,20 +80,76 @@ def _linear(call: _Call) -> str:
     return {1: "SqueezeBackward4", 2: "MmBackward0"}.get(call.rank, "UnsafeViewBackward0")
 
 
+def _by_rank(names: Mapping[int, str]) -> Callable[[_Call], str]:
+    """Names that tell the dimensions of the result; with another number of them, that of the largest listed."""
+    return lambda call: names.get(call.rank, names[max(names)])
+
+
+def _convolution(count: int) -> Callable[[_Call], str]:
+    """Without a batch PyTorch adds one and takes it away again."""
+    return _by_rank({count + 1: "SqueezeBackward1", count + 2: "ConvolutionBackward0"})
+
+
+def _pad(call: _Call) -> str:
+    mode, pad = call.parameters.get("mode", "constant"), call.parameters.get("pad", ())
+    stem = {"reflect": "ReflectionPad", "replicate": "ReplicationPad"}.get(mode)
+    return "ConstantPadNdBackward0" if stem is None else f"{stem}{len(pad) // 2}DBackward0"
+
+
+_UPSAMPLED: Final = {
+    "nearest": "UpsampleNearest{}D",
+    "nearest-exact": "UpsampleNearestExact{}D",
+    "linear": "UpsampleLinear1D",
+    "bilinear": "UpsampleBilinear2D",
+    "bicubic": "UpsampleBicubic2D",
+    "trilinear": "UpsampleTrilinear3D",
+}
+
+
+def _interpolate(call: _Call) -> str:
+    name = _UPSAMPLED.get(call.parameters.get("mode", "nearest"))
+    return "UpsampleBackward0" if name is None else f"{name.format(call.rank - 2)}Backward0"
+
+
+def _l1_loss(call: _Call) -> str:
+    return {"mean": "MeanBackward0", "sum": "SumBackward0"}.get(call.parameters.get("reduction", "mean"), "AbsBackward0")
+
+
+def _always(name: str) -> Callable[[_Call], str]:
+    """Of an op that PyTorch composes, the last part."""
+    return lambda _: name
+
+
 _NAMES: Final[dict[str, Callable[[_Call], str]]] = {
+    "adaptive_avg_pool1d": _always("SqueezeBackward1"),
+    "adaptive_max_pool1d": _always("SqueezeBackward1"),
+    "avg_pool1d": _always("SqueezeBackward1"),
     "clamp": _clamp,
     "clamp_max": _by_tensor("ClampMax", 1),
     "clamp_min": _by_tensor("ClampMin", 1),
+    "combinations": _always("StackBackward0"),
+    **{f"conv{n}d": _convolution(n) for n in (1, 2, 3)},
+    **{f"conv_transpose{n}d": _convolution(n) for n in (1, 2, 3)},
     "div": _div,
+    "dropout": _always("MulBackward0"),
     "fmod": _by_tensor("Fmod", 1),
     "getitem": _getitem,
+    "grid_sample": _by_rank({4: "GridSampler2DBackward0", 5: "GridSampler3DBackward0"}),
+    "index_fill": _by_tensor("IndexFill", 2),
+    "interpolate": _interpolate,
+    "l1_loss": _l1_loss,
     "lerp": _by_tensor("Lerp", 2),
     "linear": _linear,
     "masked_fill": _by_tensor("MaskedFill", 2),
     "matmul": _matmul,
     "mean": _by_dim("Mean"),
+    "nanquantile": _always("SqueezeBackward4"),
+    "ndtr": _always("MulBackward1"),
+    "pad": _pad,
     "pow": _pow,
     "prod": _by_dim("Prod"),
+    "quantile": _always("SqueezeBackward4"),
+    "rsub": lambda call: f"RsubBackward{0 if 1 in call.positions else 1}",
     "remainder": _by_tensor("Remainder", 1),
     "round": _round,
     "squeeze": _squeeze,

@@ -126,11 +126,6 @@ def repeat_interleave(input: T, repeats: T | Number | None = None, *, dim: int |
     return input.repeat_interleave(repeats, dim, output_size=output_size)  # type: ignore[arg-type]
 
 
-def rsub(input: T, other: T | Number, *, alpha: Number = 1) -> T:
-    """``other - alpha * input``."""
-    return input._apply("sub", other, input, alpha=alpha)  # type: ignore[no-any-return]
-
-
 def tensor_split(input: T, *, indices_or_sections: int | list[int], dim: int = 0) -> tuple[T, ...]:
     """Consecutive parts along ``dim``: one number is how many, a list where to cut. See ``Tensor.tensor_split``."""
     return input.tensor_split(indices_or_sections, dim)
@@ -246,7 +241,7 @@ def _fill() -> None:
         add(name, name, _of_split(name))
     for name in ("std_mean", "var_mean"):
         add(name, name, _spread_and_mean(name), outputs=tuple(name.split("_")))
-    for adapter in (atleast_1d, atleast_2d, atleast_3d, gradient, meshgrid, repeat_interleave, rsub, tensor_split):
+    for adapter in (atleast_1d, atleast_2d, atleast_3d, gradient, meshgrid, repeat_interleave, tensor_split):
         add(adapter.__name__, adapter.__name__, adapter)
     add("broadcast_shapes", "broadcast_shapes", broadcast_shapes)
     add("histogram", "histogram", histogram, outputs=("hist", "bin_edges"))

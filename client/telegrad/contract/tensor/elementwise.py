@@ -186,6 +186,14 @@ class ElementwiseOps(TensorBase):
             return self._apply("sub", self, other)
         return self._apply("sub", self, other, alpha=alpha)
 
+    @op(_subtraction, name="rsub")
+    def _rsub(self, other: Self | Number, *, alpha: Number = 1) -> Self:
+        """Difference the other way round, ``other - alpha * self``: what ``1 - x`` is.
+
+        Shapes: [...], [...] -> broadcast. Gradient: -alpha * g; g. Raises: DTypeError for bool.
+        """
+        return self._apply("rsub", self, other, alpha=alpha)
+
     @op(_any_numbers, inplace=True)
     def mul(self, other: Self | Number) -> Self:
         """Product.
@@ -423,8 +431,8 @@ class ElementwiseOps(TensorBase):
     def __sub__(self, other: Self | Number) -> Self:
         return self._apply("sub", self, other)
 
-    def __rsub__(self, other: Number) -> Self:
-        return self._apply("sub", other, self)
+    def __rsub__(self, other: Self | Number) -> Self:
+        return self._apply("rsub", self, other)
 
     def __mul__(self, other: Self | Number) -> Self:
         return self._apply("mul", self, other)
@@ -434,11 +442,11 @@ class ElementwiseOps(TensorBase):
     def __truediv__(self, other: Self | Number) -> Self:
         return self._apply("div", self, other)
 
-    def __rtruediv__(self, other: Number) -> Self:
-        return self._apply("div", other, self)
+    def __rtruediv__(self, other: Self | Number) -> Self:
+        # As PyTorch does it: other values would differ in their last bit.
+        return self._apply("mul", self._apply("reciprocal", self), other)
 
-    def __rdiv__(self, other: Self | Number) -> Self:
-        return self._apply("div", other, self)
+    __rdiv__ = __rtruediv__
 
     def __floordiv__(self, other: Self | Number) -> Self:
         return self._apply("floor_divide", self, other)

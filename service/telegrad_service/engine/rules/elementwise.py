@@ -56,6 +56,8 @@ def _sub(self: Any, other: Any, alpha: Any) -> Any:
     return np.subtract(self, _scaled(other, alpha))
 
 
+kernel("rsub", lambda self, other, alpha: _sub(other, self, alpha), ufunc=lambda self, other: np.subtract(other, self))
+derivative("rsub", self=lambda g, alpha: -g if alpha == 1 else g * F.conjugate(-alpha), other=lambda g: g)
 derivative("sub", self=lambda g: g, other=lambda g, alpha: -g if alpha == 1 else g * F.conjugate(-alpha))
 
 kernel("mul", np.multiply, ufunc=np.multiply, in_place=_in_place(np.multiply))
