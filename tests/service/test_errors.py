@@ -160,7 +160,7 @@ def test_a_field_of_another_type_is_422(client, session, operation, value):
 @pytest.mark.parametrize("operation", OPERATIONS, ids=map(label, OPERATIONS))
 def test_an_accept_header_that_nothing_fits_is_406(client, session, operation):
     method, path, found = operation
-    if "204" in found["responses"]:
+    if not any("content" in answer for status, answer in found["responses"].items() if status.startswith("2")):
         pytest.skip("it answers without a body")
 
     answer = client.request(method, address(path, session), params=query_for(found), headers={"accept": f"{SECRET}/x"})

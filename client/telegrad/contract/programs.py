@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from telegrad.contract import codec
 from telegrad.contract.commands import Command, encode_command
+
+PROGRAM_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
+"""What an id looks like."""
 
 
 def as_message(commands: Sequence[Command], inputs: Sequence[str]) -> dict[str, Any]:

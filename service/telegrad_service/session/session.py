@@ -49,6 +49,7 @@ from telegrad.contract.kinds import TensorSlot
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.literal import array_of
 from telegrad.contract.ops import Spec
+from telegrad.contract.programs import PROGRAM_ID
 from telegrad.contract.scope import at_scope
 from telegrad_service.compiler.recorder import Recorder
 from telegrad_service.engine import autograd, custom
@@ -723,7 +724,8 @@ class Session:
         """A stored program. Raises NotFoundError."""
         found = self.programs.get(program_id)
         if found is None:
-            raise NotFoundError("the session has no such program; store it with POST .../programs", extra={"program": program_id})
+            named = {"program": program_id} if PROGRAM_ID.fullmatch(program_id) else {}  # an id is shown, any other text is not
+            raise NotFoundError("the session has no such program; store it with POST .../programs", extra=named)
         return found
 
     def forget_program(self, program_id: str) -> None:
