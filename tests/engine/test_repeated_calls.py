@@ -20,7 +20,7 @@ def told(value: Any) -> Any:
     """Everything that can be told from a result."""
     if not isinstance(value, Tensor):
         return value
-    node = value.grad_fn
+    node: Any = value.grad_fn
     edges = None if node is None else [(n and n.name(), i) for n, i in node.next_functions]
     array = value.detach().numpy()
     return (

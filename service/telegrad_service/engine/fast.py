@@ -19,7 +19,7 @@ from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import INFERENCE, mark_inference
 from telegrad_service.engine.recording import SCOPE, guard_lines, saved_text
 from telegrad_service.engine.table import CODE, ENTRIES, Entry, Plan
-from telegrad_service.engine.tensor import Tensor, finish_ufunc
+from telegrad_service.engine.tensor import Tensor
 
 OPERATORS: Final = {
     "__matmul__": "matmul",
@@ -40,7 +40,6 @@ _SCOPE: Final[dict[str, Any]] = SCOPE | {
     "SINGLE": _SINGLE,
     "run": quiet.run,
     "is_grad_enabled": is_grad_enabled,
-    "finish": finish_ufunc,
     "inferring": inferring,
     "mark_inference": mark_inference,
 }
@@ -120,7 +119,7 @@ def _result(space: str) -> list[str]:
 
 
 def _node(plan: Plan, name: str, space: str, *, numbers: bool) -> list[str]:
-    """Lines that give ``result`` its node; inputs are ``x0`` and ``x1``, no views, their arrays ``a0`` and ``a1``.
+    """Lines that give ``result`` its node; inputs are ``x0`` and ``x1``, their arrays ``a0`` and ``a1``.
 
     With ``numbers``, the second is a Python number.
     """
@@ -130,12 +129,14 @@ def _node(plan: Plan, name: str, space: str, *, numbers: bool) -> list[str]:
     if plan.saved_outputs:
         lines.append("v = result.version = [0]")
         guards += "v, 0, "
+    lines += [f"n{at} = x{at}.node if x{at}.base is None else x{at}.current_node()" for at in plan.positions]
+    indexes = [f"x{at}.output_index" for at in plan.positions]
     fields = {
         "plan": name,
         "parameters": "parameters",
         "saved": saved_text(plan, code),
-        "edges": "(" + "".join(f"x{position}.node or x{position}, " for position in plan.positions) + ")",
-        "indexes": str((0,) * len(plan.positions)),
+        "edges": "(" + "".join(f"n{at} or x{at}, " for at in plan.positions) + ")",
+        "indexes": f"({', '.join(indexes)},) if {' or '.join(indexes)} else {(0,) * len(indexes)}",
         "shape": "array.shape",
         "dtype": "dtype",
         "others": "None",
@@ -150,6 +151,12 @@ def _node(plan: Plan, name: str, space: str, *, numbers: bool) -> list[str]:
     ]
     lines += ["if active: notice(node, x0.home)", "return result"]
     return [space + line for line in lines]
+
+
+def _flows(position: int) -> str:
+    """Whether a gradient flows to an input: what ``requires_grad`` says, asked of views only."""
+    x = f"x{position}"
+    return f"{x}.tracks or ({x}.base is not None and {x}.requires_grad)"
 
 
 def _leaf_end(space: str) -> list[str]:
@@ -175,15 +182,13 @@ def _operator(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
         "  if a1.dtype is not dtype or x1.home is not x0.home: return general(x0, x1)",
         "  try: array = run(ufunc, a0, a1)",
         "  except (ValueError, OverflowError, RuntimeError): return general(x0, x1)",  # which says what is wrong
-        "  if x0.base is not None or x1.base is not None or x0.output_index or x1.output_index:",
-        "   return finish(entry, (x0, x1), (a0, a1), array)",
         *_result("  "),
-        "  if x0.tracks:",
+        f"  if {_flows(0)}:",
         "   if is_grad_enabled():",
-        "    if x1.tracks:",
+        f"    if {_flows(1)}:",
         *_node(entry.plan(3, 2), "plan3", "     ", numbers=False),
         *_node(entry.plan(1, 2), "plan1", "    ", numbers=False),
-        "  elif x1.tracks:",
+        f"  elif {_flows(1)}:",
         "   if is_grad_enabled():",
         *_node(entry.plan(2, 2), "plan2", "    ", numbers=False),
         *_leaf_end("  "),
@@ -194,9 +199,8 @@ def _operator(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
             "  try: array = run(ufunc, a0, x1)",
             "  except (ValueError, OverflowError, RuntimeError): return general(x0, x1)",
             "  a1 = x1",
-            "  if x0.base is not None or x0.output_index: return finish(entry, (x0, x1), (a0, a1), array)",
             *_result("  "),
-            "  if x0.tracks:",
+            f"  if {_flows(0)}:",
             "   if is_grad_enabled():",
             *_node(entry.plan(1, 2), "plan1", "    ", numbers=True),
             *_leaf_end("  "),
@@ -210,7 +214,7 @@ def _method(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
     recorded: list[str] = []
     if entry.op.differentiable:
         scope["plan1"] = entry.plan(1, 1)
-        recorded = [" if x0.tracks:", "  if is_grad_enabled():", *_node(entry.plan(1, 1), "plan1", "   ", numbers=False)]
+        recorded = [f" if {_flows(0)}:", "  if is_grad_enabled():", *_node(entry.plan(1, 1), "plan1", "   ", numbers=False)]
     lines = [
         "def method(x0):",
         " a0 = x0.array",
@@ -218,7 +222,6 @@ def _method(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
         " if dtype is not DOUBLE and dtype is not SINGLE: return general(x0)",
         " try: array = run(ufunc, a0)",
         " except (ValueError, OverflowError, RuntimeError): return general(x0)",
-        " if x0.base is not None or x0.output_index: return finish(entry, (x0,), (a0,), array)",
         *_result(" "),
         *recorded,
         *_leaf_end(" "),

@@ -111,7 +111,7 @@ def _written(entry: Entry, call: Any, tensors: tuple[bool, ...], floating: tuple
             lines.append(" for n, r in enumerate(outputs):" if every else f" for n, r in [(n, outputs[n]) for n in {floating}]:")
             lines += ["  r.node = node", "  r.output_index = n", "  r.tracks = True"]
     lines.append(f"return {answer if call.single else 'tuple(outputs)'}")
-    scope = SCOPE | names | {"entry": entry, "enter": quiet.enter, "leave": quiet.leave}
+    scope: dict[str, Any] = SCOPE | names | {"entry": entry, "enter": quiet.enter, "leave": quiet.leave}
     scope |= {"is_grad_enabled": is_grad_enabled, "written": written, "keep": keep}
     scope |= {"inferring": inferring, "mark_inference": mark_inference}
     # The text is made of this package's own templates, slot numbers and declared parameter names only.

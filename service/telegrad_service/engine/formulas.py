@@ -24,7 +24,7 @@ def _caller(name: str, entry: Entry) -> Any:
 
         def call(*inputs: Any, **parameters: Any) -> Any:
             for x in inputs:
-                if isinstance(x, TensorBase):
+                if x.__class__ is not np.ndarray and isinstance(x, TensorBase):
                     return x._apply(name, *inputs, **parameters)
             return kernel(*inputs, **{**defaults, **parameters})
 
@@ -32,7 +32,7 @@ def _caller(name: str, entry: Entry) -> Any:
 
         def call(*inputs: Any, **parameters: Any) -> Any:
             for x in inputs:
-                if isinstance(x, TensorBase):
+                if x.__class__ is not np.ndarray and isinstance(x, TensorBase):
                     return x._apply(name, *inputs, **parameters)
             return kernel(*inputs, **parameters)
 

@@ -417,15 +417,17 @@ class Walk:
         while heap:
             node, g, _ = pending.pop(-heapq.heappop(heap))  # nobody else holds g then: its memory is free as soon as it has served
             if node.others is not None:
-                self._visit(node, g)
-                continue
+                if node.retained is not None or (needed is not None and node.number in self.wanted_nodes):
+                    self._visit(node, g)
+                    continue
+                g = tuple([self._zeros(node, i) if x is None else x for i, x in enumerate(g)])
             while True:
                 plan, saved = node.plan, node.saved
                 if saved is None or node.retained is not None or (needed is not None and node.number in self.wanted_nodes):
-                    self._visit(node, [g])
+                    self._visit(node, [g])  # or raises, where another walk has been here
                     break
                 guards = node.guards
-                if guards and (guards[0][0] != guards[1] or len(guards) > 2):
+                if guards and (guards[0][0] != guards[1] or (len(guards) > 2 and (guards[2][0] != guards[3] or len(guards) > 4))):
                     self._check_guards(node)
                 edges = node.edges
                 only = plan.only
@@ -473,18 +475,24 @@ class Walk:
                                 self._reach_leaf(target, value)
                         elif needed is None or target.number in needed:
                             if (
-                                value.__class__ is array_type
-                                and follower is None
-                                and target.others is None
-                                and value.shape == target.shape
-                                and value.dtype is target.dtype
+                                value.__class__ is not array_type
+                                or target.others is not None
+                                or value.shape != target.shape
+                                or value.dtype is not target.dtype
                             ):
+                                self._reach(target, node.indexes[edge], value)
+                            elif follower is None:
                                 follower, following = target, value
-                                continue
-                            if target is follower:  # x * x
-                                self._reach(target, 0, following)
-                                follower = None
-                            self._reach(target, node.indexes[edge], value)
+                            elif target is follower:  # x * x
+                                following = np.asarray(following + value)
+                            else:
+                                number = target.number
+                                entry = pending.get(number)
+                                if entry is None:
+                                    pending[number] = [target, value, False]
+                                    push(heap, -number)
+                                else:
+                                    entry[1], entry[2] = self._add(entry[1], value, entry[2])
                     del values
                     if plan.saves and not retain_graph:
                         node.saved = None

@@ -129,7 +129,7 @@ def _written(plan: Plan) -> Record:
     }
     lines += ["first = o[0].array", "node = new(Node)", *(f"node.{name} = {text}" for name, text in fields.items())]
     lines += ["if active: notice(node, o[0].home)", "return node"]
-    scope = SCOPE | {"plan": plan, "zeros": plan.zeros}
+    scope: dict[str, Any] = SCOPE | {"plan": plan, "zeros": plan.zeros}
     # The text is made of this package's own templates, slot numbers and declared parameter names only.
     exec("def record(i, a, o, p):\n " + "\n ".join(lines), scope)  # noqa: S102
     made: Record = scope["record"]

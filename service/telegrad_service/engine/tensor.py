@@ -414,14 +414,9 @@ def apply_ufunc(home: Engine, entry: Entry, inputs: tuple[Any, ...]) -> Tensor |
         return None  # the general way says what is wrong
     finally:
         quiet.leave(token)
-    return finish_ufunc(entry, inputs, arrays, array, home)
-
-
-def finish_ufunc(entry: Entry, inputs: tuple[Any, ...], arrays: Sequence[Any], array: Any, home: Engine | None = None) -> Tensor:
-    """What a ufunc made of ``inputs`` as a tensor, recorded; ``home`` may be left out where the first is a tensor."""
     if array.__class__ is not np.ndarray:
         array = np.asarray(array)
-    result = Tensor(inputs[0].home if home is None else home, array)
+    result = Tensor(home, array)
     if inferring:
         mark_inference(result)
     if entry.op.differentiable and is_grad_enabled():
@@ -698,27 +693,30 @@ def as_array(x: Any, compute: np.dtype[Any] | None) -> Any:
 
 
 def _link_views(
-    entry: Entry, source: Tensor, array: Array, tensors: list[Tensor], parameters: dict[str, Any], single: bool
+    entry: Entry, source: Tensor, array: Array, tensors: Sequence[Tensor], parameters: dict[str, Any], single: bool
 ) -> None:
     """Tie outputs that share the first input's memory to its base."""
     owner = array if array.base is None else array.base
+    name = entry.op.name
+    base = source if source.base is None else source.base
+    before = None if base is source else source.path
+    recorded = is_grad_enabled() and (base is source or source.recorded)
     for index, t in enumerate(tensors):
         mine = t.array.base
         if mine is not owner and mine is not array:
             apart = (t.array is not array and mine is None) or not np.may_share_memory(t.array, array)
             if apart and t.array.size:
                 continue  # reshape had to copy; without elements there is nothing to copy, and history matters alone
-        if entry.op.name == "data":
+        if name == "data":
             t.version = INFERENCE if source.version is INFERENCE else None
             continue  # nobody notices what is written there
         t.version = source.shared_version()
-        if entry.op.name == "detach":
+        if name == "detach":
             continue
-        t.base = source if source.base is None else source.base
-        whole = source.base is None
-        t.path = (None if whole else source.path, (entry.op.name, parameters, None if single else index))
-        t.recorded = (whole or source.recorded) and is_grad_enabled()
-        t.generation = t.base.generation
+        t.base = base
+        t.path = (before, (name, parameters, None if single else index))
+        t.recorded = recorded
+        t.generation = base.generation
 
 
 _NAMES: Final[dict[str, Any]] = {"Tensor": Tensor, "as_array": as_array, "of_type": _of_type, "link_views": _link_views}

@@ -35,8 +35,15 @@ def matmul(self: Array, other: Array) -> Any:
 kernel("matmul", matmul, ufunc=matmul, ufunc_kinds="f")
 
 
+def real_matrices(g: Any, other: Any) -> bool:
+    """Whether these are what most products are of: arrays, where the general text takes several steps to one product."""
+    return g.__class__ is np.ndarray and g.ndim == 2 and other.ndim == 2 and other.dtype.kind == "f"
+
+
 def matmul_self(g: Any, other: Any, self_shape: tuple[int, ...]) -> Any:
     """Gradient of a product's left operand."""
+    if real_matrices(g, other) and len(self_shape) == 2:
+        return g @ other.T
     conjugate = F.conjugate(other)
     if len(self_shape) == 1:
         if other.ndim == 1:
@@ -62,6 +69,8 @@ def fold_left(g: Any, other: Any) -> Any:
 
 def matmul_other(g: Any, self: Any, other_shape: tuple[int, ...]) -> Any:
     """Gradient of a product's right operand. With one matrix for a whole batch, one product sums over the batch."""
+    if real_matrices(g, self) and len(other_shape) == 2:
+        return self.T @ g
     conjugate = F.conjugate(self)
     if len(other_shape) == 1:
         if self.ndim == 1:

@@ -17,7 +17,7 @@ from telegrad_service.engine import normalisation, threads
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.rules.comparison import where
-from telegrad_service.engine.rules.linalg import matmul
+from telegrad_service.engine.rules.linalg import matmul, real_matrices
 from telegrad_service.engine.table import Array, derivative, joint_derivative, keeping, kernel
 
 
@@ -46,12 +46,16 @@ def _linear(self: Array, weight: Array, bias: Array | None) -> Any:
 
 
 def _linear_self(g: Any, weight: Any) -> Any:
+    if real_matrices(g, weight):
+        return g @ weight
     conjugate = F.conjugate(weight)
     return F.matmul(g, conjugate) if weight.ndim == 2 else F.unsqueeze(g, dim=-1) * conjugate
 
 
 def _linear_weight(g: Any, self: Any, weight_shape: tuple[int, ...]) -> Any:
     """One product over all leading dimensions."""
+    if real_matrices(g, self):
+        return g.T @ self
     rows = math.prod(self.shape[:-1])
     flat = F.reshape(F.conjugate(self), shape=(rows, self.shape[-1])) if self.ndim != 2 else F.conjugate(self)
     if len(weight_shape) == 1:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
@@ -298,25 +300,35 @@ def _narrow_back(g: Any, self_shape: Ints, dim: int, start: int, length: int) ->
 derivative("narrow", self=_narrow_back)
 
 
-def _cut(self: Array, sizes: Ints, dim: int) -> tuple[Array, ...]:
-    """Consecutive slices of ``sizes`` along ``dim``."""
-    head = (slice(None),) * (dim % self.ndim)
-    return tuple(self[(*head, slice(end - n, end))] for n, end in zip(sizes, accumulate(sizes), strict=True))
+@functools.lru_cache(maxsize=64)
+def _places(kind: Callable[[Ints, Any, int], Ints], shape: Ints, parts: Any, dim: int) -> tuple[tuple[slice, ...], ...]:
+    """Where consecutive slices along ``dim`` lie, of the sizes that ``kind`` gives."""
+    sizes = kind(shape, parts, dim)
+    head = (slice(None),) * (dim % len(shape))
+    return tuple([(*head, slice(end - n, end)) for n, end in zip(sizes, accumulate(sizes), strict=True)])
+
+
+def _cut(self: Array, kind: Callable[[Ints, Any, int], Ints], parts: Any, dim: int) -> tuple[Array, ...]:
+    return tuple([self[place] for place in _places(kind, self.shape, parts, dim)])
+
+
+def _as_given(_shape: Ints, sizes: Ints, _dim: int) -> Ints:
+    return sizes
 
 
 @kernel("split")
 def _split(self: Array, split_size: int, dim: int) -> tuple[Array, ...]:
-    return _cut(self, rules.split_sizes(self.shape, split_size, dim), dim)
+    return _cut(self, rules.split_sizes, split_size, dim)
 
 
 @kernel("split_with_sizes")
 def _split_with_sizes(self: Array, split_sizes: Ints, dim: int) -> tuple[Array, ...]:
-    return _cut(self, split_sizes, dim)
+    return _cut(self, _as_given, split_sizes, dim)
 
 
 @kernel("chunk")
 def _chunk(self: Array, chunks: int, dim: int) -> tuple[Array, ...]:
-    return _cut(self, rules.chunk_sizes(self.shape, chunks, dim), dim)
+    return _cut(self, rules.chunk_sizes, chunks, dim)
 
 
 def _joined(g: Any, dim: int) -> Any:
