@@ -1,4 +1,4 @@
-"""``python -m benchmarks [start] [ops] [roundtrip] [wire] [runs] [isolation] [engine]``: run the named benchmarks, or all."""
+"""``python -m benchmarks [start] [ops] [roundtrip] [wire] [programs] [runs] [isolation] [engine]``: run those named, or all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-NAMES = ("start", "ops", "roundtrip", "wire", "runs", "isolation", "engine")
+NAMES = ("start", "ops", "roundtrip", "wire", "programs", "runs", "isolation", "engine")
 
 
 def main(arguments: list[str]) -> int:

@@ -17,7 +17,7 @@ from telegrad._current import current
 from telegrad._environment import Environment
 from telegrad.contract import modes, tracing, watching
 from telegrad.contract.dtypes import DType
-from telegrad.contract.errors import ArgumentTypeError, TelegradError, TraceError
+from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, TelegradError, TraceError
 from telegrad.contract.scope import current_scope
 from telegrad.contract.session import BaseSession, current_session
 from telegrad.contract.tensor.base import TensorBase
@@ -346,8 +346,10 @@ class Function(Generic[P, R]):
         """Where a call with these arguments runs."""
         session: Any = next((x.session for x in leaves if tracing.has_twins(x)), None)
         if session is None:
-            session = current_session() or (None if self._implied is None else self._implied())
-        return self._find_session() if session is None or session.closed else session
+            session = current_session() or self._find_session()
+        if session.closed:
+            raise SessionClosedError("the session was closed; open another with telegrad.local() or telegrad.connect(url)")
+        return session
 
     def _take_apart(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         leaves, structure = flatten((args, kwargs))
@@ -382,8 +384,11 @@ class Function(Generic[P, R]):
 
     def _find_session(self) -> Any:
         """Where a call without tensors runs: where the tensors live that the function refers to."""
+        session: Any = None if self._implied is None else self._implied()
+        if session is not None and not session.closed:
+            return session
         found = Environment([(self._name, self._function)]).tensors
-        session: Any = found[0].session if found else current()
+        session = found[0].session if found else current()
         self._implied = weakref.ref(session)
         return session
 

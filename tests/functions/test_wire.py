@@ -12,8 +12,9 @@ import httpx2
 import pytest
 
 import telegrad
-from telegrad.errors import DependentError, LimitError, SessionError, TraceError
+from telegrad.errors import DependentError, LimitError, SessionClosedError, SessionError, TraceError
 from tests.client.wire import ADDRESS, Wire, open_async
+from tests.places import open_session
 
 
 @contextmanager
@@ -216,3 +217,17 @@ def test_tensors_that_other_clients_share_are_asked_for():
             losses = [step(x).item() for _ in range(2)]
         assert losses == [5.0, pytest.approx(3.2)]
         assert w.tolist() == [pytest.approx(0.64), pytest.approx(1.28)]
+
+
+def test_a_closed_session_says_so(place):
+    session = open_session(place)
+    x = session.ones(2)
+
+    @telegrad.function
+    def step(x: Any) -> Any:
+        return x * 2
+
+    step(x)
+    session.close()
+    with pytest.raises(SessionClosedError):
+        step(x)
