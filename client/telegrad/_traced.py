@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from telegrad._handle import Handle
-from telegrad._history import PRESENT, UNKNOWN, Instance, Leaf, Node, RunNode
+from telegrad._history import PRESENT, UNKNOWN, CustomNode, Instance, Leaf, Node, Reach, RunNode
 from telegrad._queue import Reply
-from telegrad.contract.commands import Backward, Command, Run, decode_command, encode_command
-from telegrad.contract.errors import TelegradError
+from telegrad.contract.commands import Backward, Command, Grad, Run, decode_command, encode_command
+from telegrad.contract.errors import TelegradError, TraceError
 from telegrad.contract.ops import Spec
 from telegrad.contract.programs import as_message, content_id
 from telegrad.contract.tracing import LEAF, RECORDED, VIEW, Many, Programs, Runs
@@ -109,7 +109,8 @@ class Traced:
         inputs: its holes: first those of arguments, then those of captured tensors.
         outputs: the names of the tensors to give out.
         places: of each command, the line that recorded it.
-        accumulates: whether it may add to gradients of tensors that it was not given.
+        walks: whether it has a backward.
+        differentiates: whether it has a backward or a grad.
         given: what is known of the outputs.
         changes: what it does to the tensors that it is given.
         leaves: of inputs that are leaves, or become some: the identity of the trace's leaf, and the input's number.
@@ -166,6 +167,7 @@ class Traced:
         self.message: Final = as_message(self.commands, self.inputs)
         self.id: Final = content_id(self.message)
         self.walks: Final = any(isinstance(command, Backward) for command in self.commands)
+        self.differentiates: Final = any(isinstance(command, (Backward, Grad)) for command in self.commands)
 
     def explain(self, error: Any) -> None:
         """Note the line of the traced function that an error came from, if it says which command failed."""
@@ -186,6 +188,8 @@ def record_run(home: Recorder, traced: Traced, bound: Sequence[Any], many: Many 
     for x in bound:
         if home.attention:
             home.check((x,))
+    if home.hooked and traced.differentiates:
+        _refuse_hooks(bound)
     outside: dict[str, tuple[Any, int]] = {}
     leaves: dict[int, Leaf] = {}
     if traced.recorded:
@@ -278,6 +282,22 @@ class RecordedRuns(Runs):
                 handle._spec = Spec((count, *handle._spec.shape[1:]), handle._spec.dtype)
         self.stacked = self.stacked if count else ()
         return error
+
+
+def _refuse_hooks(bound: Sequence[Any]) -> None:
+    """Refuse to differentiate through hooks and custom functions that were made outside: the trace has not seen them.
+
+    Hooks of leaves that come in it has: they are called with the trace.
+    """
+    outside = [x.history() for x in bound if x.history() is not None and not isinstance(x.history(), Leaf)]
+    reach = Reach(outside)
+    given = {id(x.history()) for x in bound}
+    met = [t for t in (*reach.nodes.values(), *reach.leaves.values()) if id(t) not in given or not isinstance(t, Leaf)]
+    if any(isinstance(t, CustomNode) or getattr(t, "hooks", None) for t in met):
+        raise TraceError(
+            "this traced function differentiates through a hook or custom function recorded outside of it, which is called "
+            "where it was recorded: call the function untraced, give it detached tensors, or record what has the hook inside"
+        )
 
 
 def _handle(home: Recorder, output: Output, run: Instance) -> Any:

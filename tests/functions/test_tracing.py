@@ -13,6 +13,7 @@ import pytest
 
 import telegrad
 from telegrad.autograd import grad
+from telegrad.errors import TraceError
 from telegrad.func import vmap
 from telegrad.utils.checkpoint import checkpoint
 from tests.places import open_session
@@ -431,3 +432,24 @@ def test_a_call_within_no_session_runs_where_its_tensors_live(place):
     assert step().tolist() == [2.0, 4.0]
     assert step().session is session
     session.close()
+
+
+def test_hooks_outside_are_called_or_refused(session, place):
+    w = telegrad.ones(2, requires_grad=True)
+
+    @telegrad.function
+    def step(h: Any) -> Any:
+        (h * 2).sum().backward()
+
+    step(w * 1)
+    assert w.grad.tolist() == [2.0, 2.0]
+    w.grad = None
+    h = w * 1
+    h.register_hook(lambda g: g * 10)
+    if place == "local":
+        step(h)
+        assert w.grad.tolist() == [20.0, 20.0]
+    else:
+        with pytest.raises(TraceError, match="hook"):
+            step(h)
+        assert w.grad is None
