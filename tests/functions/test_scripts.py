@@ -63,7 +63,11 @@ def side() -> Iterator[Telegrad]:
         yield Telegrad(session)
 
 
-@pytest.mark.parametrize("sample", parameters(SAMPLES))
+# Of each op the first and the last sample: tracing treats all of an op alike, but for shapes and parameters.
+CHOSEN = {s.call: s for s in reversed(SAMPLES)} | {f"{s.call} ": s for s in SAMPLES}
+
+
+@pytest.mark.parametrize("sample", parameters(list({id(s): s for s in CHOSEN.values()}.values())))
 def test_a_sample_is_refused_or_gives_the_same_compiled(side, sample):
     bound = Bound(sample)
 
