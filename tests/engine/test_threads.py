@@ -94,6 +94,13 @@ def test_what_a_part_raises_on_another_thread_is_raised_here():
         threads.share(work, range(2))
 
 
+def test_helpers_that_are_late_are_not_waited_for_and_serve_again():
+    for _ in range(500):  # parts so short that the caller is done before a helper has begun, mostly
+        done: list[int] = []
+        threads.share(done.append, range(4))
+        assert sorted(done) == [0, 1, 2, 3]
+
+
 def test_an_op_within_a_shared_one_runs_alone():
     inner: list[int] = []
     threads.share(lambda part: threads.share(inner.append, [part, part]), range(4))

@@ -33,17 +33,21 @@ WORTH_BYTES: Final = 2**20
 it over."""
 
 
+PARTS: Final = 3
+"""Parts for each thread."""
+
+
 class _Helper:
     """A thread that waits for something to call."""
 
-    __slots__ = ("_begin", "_call", "_end", "_error", "thread_id")
+    __slots__ = ("_begin", "_calls", "_end", "_error", "thread_id")
 
     def __init__(self) -> None:
         # Bare locks are handed over in half the time that a queue or a condition takes.
         self._begin, self._end = threading.Lock(), threading.Lock()
         self._begin.acquire()
         self._end.acquire()
-        self._call: Callable[[], None] | None = None
+        self._calls: list[Callable[[], None]] = []  # at most one; who pops it has it
         self._error: BaseException | None = None
         self.thread_id = 0
         threading.Thread(target=self._serve, name="telegrad-helper", daemon=True).start()
@@ -55,22 +59,33 @@ class _Helper:
         quiet.enter()
         while True:
             self._begin.acquire()
-            call, self._call = self._call, None
             try:
-                if call is not None:
-                    call()
+                call = self._calls.pop()
+            except IndexError:  # it was taken back
+                continue
+            try:
+                call()
             except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
                 self._error = error
             del call  # what it holds is large
             self._end.release()
 
     def begin(self, call: Callable[[], None]) -> None:
-        self._call = call
-        self._begin.release()
+        self._calls.append(call)
+        if self._begin.locked():  # else it has yet to wake for a call that was taken back
+            self._begin.release()
 
     def end(self) -> BaseException | None:
-        """Wait; what was raised there."""
-        self._end.acquire()
+        """Take the call back if it has not begun, or wait; what was raised there.
+
+        A busy processor lets a thread wait for longer than the work takes.
+        """
+        try:
+            self._calls.pop()
+        except IndexError:
+            self._end.acquire()
+        else:
+            return None
         error, self._error = self._error, None
         return error
 
@@ -181,8 +196,8 @@ def share(function: Callable[[T], Any], parts: Sequence[T]) -> None:
 
 
 def pieces(size: int) -> list[slice]:
-    """``size`` things in as many parts as an op may use threads."""
-    count = _pool.count
+    """``size`` things in some parts for each thread that an op may use, so that one that gets no processor holds up little."""
+    count = PARTS * _pool.count if _pool.count > 1 else 1
     step = -(-size // count)
     return [slice(start, min(start + step, size)) for start in range(0, size, step)]
 
