@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
+from telegrad.contract.commands import decode_command
 from telegrad.contract.limits import Limits
 from telegrad_service.compiler import chains, plans
 from telegrad_service.compiler.plan import Plan
 from telegrad_service.engine import threads
+from telegrad_service.session.session import Session
 from tests.compiler.twins import Twins
 
 RNG = np.random.default_rng(0)
@@ -327,3 +330,30 @@ def test_views_are_given_out_with_the_tensors_that_they_are_views_of():
         assert session.names["gt3"].base is session.names["g3"]
         assert session.names["part3"].base is session.names["x"]
         assert session.names["g3"]._version == 1
+
+
+def test_threads_that_run_one_program_at_once_do_not_share_its_memory():
+    session = Session("threads")
+    chain = [apply("tanh", ["x"], "y0"), *[apply("mul", [f"y{i}", "x"], f"y{i + 1}") for i in range(40)]]
+    program = session.store_program([decode_command(c) for c in chain], ["x"])
+    tensors = [session.engine.wrap(RNG.normal(size=20_000)) for _ in range(4)]
+    expected = [np.tanh(t.array) for t in tensors]
+    for t, e in zip(tensors, expected, strict=True):
+        for _ in range(40):
+            e *= t.array
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(30):
+            made = session.run_bound(program, {"x": tensors[number]}, ("y40",)).names["y40"]
+            if not np.array_equal(made.array, expected[number]):
+                wrong.append(number)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    assert wrong == []
+    assert any(isinstance(p, Plan) for p in session.compiled.plans._known.values())

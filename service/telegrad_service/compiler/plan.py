@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -81,6 +82,7 @@ class Plan:
         nbytes: what a run allocates at most, as the interpreter counts it.
         nodes: likewise, graph nodes.
         chains: what is done a block at a time.
+        turn: held while it runs, since its blocks serve one run at a time; who finds it held has the interpreter.
         answer_bytes: what its reads take in an answer.
         left_bytes, left_nodes: what a run leaves behind in tensors that it gives out.
         kept: bytes that it holds between runs.
@@ -92,6 +94,7 @@ class Plan:
         self.nodes = 0
         self.answer_bytes = 0
         self.chains: list[Chain] = []
+        self.turn = threading.Lock()
         self.text = code.text
         self._code = code
         self._layout = layout

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -174,3 +175,10 @@ class RecordingWalk(Walk):
         else:
             recorder.unit(np.add, (before.array, gradient), {}, after.array)
         recorder.gradient_set(leaf)
+
+
+def recording_walk(recorder: Recorder, thread: int, *args: Any, **keywords: Any) -> Walk:
+    """The walk that notes what it does in the thread whose run is recorded, and the plain one in any other."""
+    if threading.get_ident() != thread:
+        return Walk(*args, **keywords)
+    return RecordingWalk(recorder, *args, **keywords)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,7 @@ from telegrad.contract.errors import TelegradError
 from telegrad_service.compiler.plan import Plan, State, build
 from telegrad_service.compiler.plans import Key, Plans, key_of
 from telegrad_service.compiler.recorder import Recorder
-from telegrad_service.compiler.walk import RecordingWalk
+from telegrad_service.compiler.walk import recording_walk
 from telegrad_service.engine.tensor import Tensor
 from telegrad_service.session.programs import Program
 from telegrad_service.session.recording import note, refuse_before
@@ -47,6 +48,7 @@ class Compiled:
     def __init__(self, session: Session) -> None:
         self.plans = Plans()
         self.compiles = True
+        self._recording = threading.Lock()
         self._session = session
 
     def run(
@@ -79,15 +81,21 @@ class Compiled:
         session = self._session
         key = key_of(program.id, bound, outputs) if self.compiles else None
         found = None if key is None else self.plans.find(key)
-        if isinstance(found, Plan) and self._has_room(found, program):
-            state = State(session.engine, session, out)
-            names = found.run(state, _distinct(bound))
-            session.quota.left(found.left_bytes, found.left_nodes)
-            return names, state.answers
+        if isinstance(found, Plan) and self._has_room(found, program) and found.turn.acquire(blocking=False):
+            try:
+                state = State(session.engine, session, out)
+                names = found.run(state, _distinct(bound))
+                session.quota.left(found.left_bytes, found.left_nodes)
+                return names, state.answers
+            finally:
+                found.turn.release()
         local = session.context(dict(bound), out)
         session.local = local.names
-        if key is not None and found == "":
-            return self._record(key, program, bound, outputs, local)
+        if key is not None and found == "" and self._recording.acquire(blocking=False):
+            try:
+                return self._record(key, program, bound, outputs, local)
+            finally:
+                self._recording.release()
         answers = self._interpret(program, local)
         if key is not None and found is None:
             self.plans.keep(key, "")
@@ -131,7 +139,7 @@ class Compiled:
         recorder = local.recorder = Recorder(session.engine, _distinct(bound))
         measure = session.quota.meter()
         before = session.answer_bytes
-        session.engine.walk = functools.partial(RecordingWalk, recorder)
+        session.engine.walk = functools.partial(recording_walk, recorder, threading.get_ident())
         try:
             answers = self._interpret(program, local)
         except BaseException:
