@@ -77,7 +77,18 @@ def test_every_attribute_of_what_is_stored_is_known():
 
 def test_every_attribute_of_a_session_is_known():
     stored = {"id", "created", "names", "programs", "engine", "_auto", "quota"}
-    made_anew = {"limits", "closed", "watch", "answer_bytes", "local", "compiled", "_collecting", "_handlers"}
+    made_anew = {
+        "limits",
+        "closed",
+        "watch",
+        "answer_bytes",
+        "local",
+        "compiled",
+        "haste",
+        "_collecting",
+        "_handlers",
+        "_run_times",
+    }
     assert set(vars(Session("s"))) == stored | made_anew
     assert set(vars(Session("s").quota)) == {"_held", "_limits", "_alive", "_metered", "_scratch"}  # the last two: of one run
 

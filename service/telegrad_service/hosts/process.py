@@ -154,7 +154,10 @@ class ProcessHost(QueueingHost[Worker]):
         finally:
             deadline.cancel()
         if not resident.answered:
-            resident.answered, self._places[resident.session_id].deaths = True, 0
+            resident.answered = True
+            place = self._places.get(resident.session_id)
+            if place is not None:  # it may have been deleted meanwhile
+                place.deaths = 0
         if isinstance(found, Answer):
             return found
         if isinstance(found, TelegradError):
