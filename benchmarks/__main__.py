@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-NAMES = ("start", "ops", "roundtrip", "wire", "programs", "runs", "isolation", "engine")
+NAMES = ("start", "ops", "roundtrip", "wire", "programs", "runs", "isolation", "durability", "engine")
 
 
 def main(arguments: list[str]) -> int:
