@@ -543,3 +543,19 @@ def test_a_grad_that_does_not_fit_is_refused(make, error, match):
 
     with pytest.raises(error, match=match):
         x.grad = make(x)
+
+
+def test_a_square_of_what_has_other_users_adds_up_in_one_order():
+    """Walks that go straight on and walks that note every step (compiled programs) must give the same bits."""
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=50) for _ in range(3)]
+
+    def gradient(*, create_graph: bool) -> bytes:
+        x = telegrad.tensor(weights[0], requires_grad=True)
+        y = x.sin()
+        total = (y * y * telegrad.tensor(weights[1])).sum() + (y * telegrad.tensor(weights[2])).sum() * 1.1
+        (found,) = telegrad.autograd.grad(total, x, create_graph=create_graph)
+        return found.detach().numpy().tobytes()
+
+    with telegrad.local():
+        assert gradient(create_graph=False) == gradient(create_graph=True)

@@ -484,7 +484,13 @@ class Walk:
                             elif follower is None:
                                 follower, following = target, value
                             elif target is follower:  # x * x
-                                following = np.asarray(following + value)
+                                entry = pending.get(target.number)
+                                if entry is None:
+                                    following = np.asarray(following + value)
+                                else:  # one after the other, as everywhere: sums of floats depend on their order
+                                    entry[1], entry[2] = self._add(entry[1], following, entry[2])
+                                    entry[1], entry[2] = self._add(entry[1], value, entry[2])
+                                    follower = following = None
                             else:
                                 number = target.number
                                 entry = pending.get(number)
