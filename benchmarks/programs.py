@@ -62,7 +62,7 @@ def recording(session: Any) -> Ratio:
 
     def record() -> None:
         for _ in range(OPS):
-            a + b
+            _ = a + b
         session._exchange.discard()
         session._recorder.released.clear()
 

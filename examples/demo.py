@@ -98,7 +98,7 @@ def run_example(name: str, *arguments: str) -> None:
 
 def requests_in(log: Path) -> int:
     """How many requests that change something the service's log tells of."""
-    return log.read_text(encoding="utf-8", errors="replace").count('"POST ')
+    return log.read_text(encoding="utf-8", errors="replace").count("telegrad.access: POST ")
 
 
 def show(output: Path, arguments: Sequence[str]) -> None:

@@ -495,7 +495,7 @@ def test_a_long_run_is_heard_of_while_there_is_no_news(monkeypatch):
             assert go.wait(10)
             return super().run_bound(*arguments, **settings)
 
-    monkeypatch.setattr("telegrad_service.hosts.inline.Session", Slow)
+    monkeypatch.setattr("telegrad_service.hosts.durable.Session", Slow)
 
     async def scenario() -> list[Any]:
         host = app.state.host

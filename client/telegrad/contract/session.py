@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from types import TracebackType
@@ -129,7 +130,7 @@ class BaseSession(CreationOps["Tensor"]):
         """
         raise NotImplementedError
 
-    @property
+    @functools.cached_property
     def _programs(self) -> Programs:
         """What the session does for traced functions."""
         raise NotImplementedError

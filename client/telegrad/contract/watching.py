@@ -9,7 +9,7 @@ import contextlib
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextvars import ContextVar, Token
 from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -40,7 +40,7 @@ _silent: ContextVar[bool] = ContextVar("telegrad_silent", default=False)
 
 
 @contextlib.contextmanager
-def without_warnings() -> Iterator[None]:
+def without_warnings() -> Generator[None]:
     """Where no line of a user's is being run, nothing is there to warn of."""
     token = _silent.set(True)
     try:

@@ -113,8 +113,19 @@ class Call:
     ) -> Work:
         """The request as data for the host."""
         scope = self.request.scope
-        once = repeats.read(scope["headers"]) if self.endpoint.can_repeat else ()
-        return Work(verb, body, arguments or {}, buffers or {}, self.media_type, scope.get(REQUEST_ID_KEY, ""), *once)
+        once = repeats.read(scope["headers"]) if self.endpoint.can_repeat else repeats.NOTHING
+        request_id = scope.get(REQUEST_ID_KEY, "")
+        return Work(
+            verb,
+            body,
+            arguments or {},
+            buffers or {},
+            self.media_type,
+            request_id,
+            client=once.client,
+            number=once.number,
+            key=once.key,
+        )
 
     async def do(
         self,

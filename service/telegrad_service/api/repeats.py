@@ -29,13 +29,13 @@ class Repeatable(NamedTuple):
     key: str = ""
 
 
-_NOTHING: Final = Repeatable()
+NOTHING: Final = Repeatable()
 
 
 def read(headers: Headers) -> Repeatable:
     """What the headers say. Raises RequestError."""
     if not any(name in _NAMES for name, _ in headers):
-        return _NOTHING
+        return NOTHING
     key, client, number = (header(headers, name).strip() for name in _NAMES)
     if key and (client or number):
         raise RequestError("a request has an Idempotency-Key or Telegrad-Client and Telegrad-Batch, not both")

@@ -73,7 +73,7 @@ class Recorder:
         if id(tensor) in self._symbols:
             return
         self._symbols[id(tensor)] = (tensor, symbol)
-        self._versions.append((symbol, tensor, tensor._version))
+        self._versions.append((symbol, tensor, self._writes(tensor)))
         found = self._find(tensor.array)
         value = found or self._learn(tensor.array, Storage(BOUND, tensor.array.nbytes))
         symbol.value = value
@@ -282,6 +282,13 @@ class Recorder:
             found = self._symbols[id(tensor)] = (tensor, made)
         return found[1]
 
+    def _writes(self, tensor: Tensor) -> int:
+        """How often the tensor was written to. Inference tensors do not count that: their programs are left to the interpreter."""
+        if tensor.is_inference():
+            self.fail("an inference tensor")
+            return 0
+        return tensor._version
+
     def symbol_of(self, tensor: Tensor) -> Symbol | None:
         """What stands for a tensor that the recording has met."""
         found = self._symbols.get(id(tensor))
@@ -289,7 +296,7 @@ class Recorder:
 
     def new_symbol(self, tensor: Tensor, value: Value) -> Symbol:
         """What stands for a tensor that is given out."""
-        made = Symbol(NEW, len(self._symbols), value, tensor._version)
+        made = Symbol(NEW, len(self._symbols), value, self._writes(tensor))
         self._given_out.append(made)
         self._symbols[id(tensor)] = (tensor, made)
         return made
@@ -331,7 +338,7 @@ class Recorder:
     def command_done(self) -> None:
         """Note which tensors of before the run were written to."""
         for position, (symbol, tensor, before) in enumerate(self._versions):
-            now = tensor._version
+            now = self._writes(tensor)
             if now != before:
                 self.effect(Bump(symbol, now - before))
                 self._versions[position] = (symbol, tensor, now)
@@ -350,7 +357,7 @@ class Recorder:
             if symbol.kind == NEW and symbol not in self._given_out:
                 if tensor.node is not None or tensor.tracks or tensor.base is not None or tensor.kept_gradient is not None:
                     self.fail("a gradient with a history of its own")
-                symbol.version = tensor._version
+                symbol.version = self._writes(tensor)
         return not self.failed
 
 

@@ -683,7 +683,7 @@ def as_array(x: Any, compute: np.dtype[Any] | None) -> Any:
         if compute is None or x.array.dtype == compute:
             return x.array
         # The real part on purpose, where the op says so: not a loss to warn of.
-        return (x.array.real if compute.kind != "c" and x.array.dtype.kind == "c" else x.array).astype(compute)
+        return (np.real(x.array) if compute.kind != "c" and x.array.dtype.kind == "c" else x.array).astype(compute)
     if compute is not None and compute.kind in "iu" and type(x) is int:
         bits = 8 * compute.itemsize
         low = -(2 ** (bits - 1)) if compute.kind == "i" else 0

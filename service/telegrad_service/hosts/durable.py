@@ -168,7 +168,12 @@ class DurableSession:
             return
         if found.entries:
             log.info("session %s: back after %.3f s", self._id, time.perf_counter() - begun)
-        segment = {"kind": "segment", "format": FORMAT_VERSION, "environment": environment(), "limits": self._limits_now()}
+        segment: dict[str, Any] = {
+            "kind": "segment",
+            "format": FORMAT_VERSION,
+            "environment": environment(),
+            "limits": self._limits_now(),
+        }
         if not found.entries:
             segment["generator"] = self.session.engine.generator.bit_generator.state
         self._log.add(segment)

@@ -133,6 +133,7 @@ class Log:
         store = self._store
         entries: list[Entry] = []
         before, expected, damage, torn = store.anchor(), None, None, False
+        found: list[Entry] = []
         dictionary = b""
         groups: list[Group] = []
         unreadable: str | None = None

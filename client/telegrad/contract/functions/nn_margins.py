@@ -182,10 +182,11 @@ def multilabel_soft_margin_loss(input: T, target: T, weight: T | None = None, *,
     check_reduction(reduction)
     x: Any = require_tensor(input, "multilabel_soft_margin_loss")
     goal: Any = target
+    classes = x.size(-1)  # refuses a single number, as PyTorch does
     loss = -(goal * x.logsigmoid() + (1 - goal) * (-x).logsigmoid())
     if weight is not None:
         loss = loss * weight
-    return _reduced(loss.sum(-1) / x.size(-1), reduction)  # type: ignore[no-any-return]
+    return _reduced(loss.sum(-1) / classes, reduction)  # type: ignore[no-any-return]
 
 
 def triplet_margin_with_distance_loss(

@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from telegrad.contract.dtypes import DType
-from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, AutogradError, DTypeError, ShapeError
+from telegrad.contract.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    AutogradError,
+    DimensionError,
+    DTypeError,
+    ShapeError,
+)
 from telegrad.contract.ops import Shape
 from telegrad.contract.tensor.formatting import html_tensor, repr_tensor
 from telegrad.contract.tensor.operations import TensorOps
@@ -212,11 +219,13 @@ class Tensor(TensorOps):
         return count
 
     def size(self, dim: int | None = None) -> Any:
-        """All sizes as a tuple, or the size of one dimension."""
+        """All sizes as a tuple, or the size of one dimension. Raises DimensionError for one that there is not."""
         if dim is None:
             return self.shape
         from telegrad.contract.shapes import dimension
 
+        if not self.ndim:
+            raise DimensionError(f"Dimension specified as {dim} but tensor has no dimensions")
         return self.shape[dimension(dim, self.ndim)]
 
     def ndimension(self) -> int:
