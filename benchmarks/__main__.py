@@ -1,4 +1,4 @@
-"""``python -m benchmarks [start] [ops] [roundtrip] [wire] [programs] [runs] [isolation] [engine]``: run those named, or all."""
+"""``python -m benchmarks [start] [ops] [roundtrip] [wire] [programs] [runs] [isolation] [compiled] [engine]``: run those named, or all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-NAMES = ("start", "ops", "roundtrip", "wire", "programs", "runs", "isolation", "durability", "engine")
+NAMES = ("start", "ops", "roundtrip", "wire", "programs", "runs", "isolation", "durability", "compiled", "engine")
 
 
 def main(arguments: list[str]) -> int:
