@@ -1,4 +1,4 @@
-"""``python -m benchmarks [start] [ops] [roundtrip] [wire] [programs] [runs] [isolation] [compiled] [engine]``: run those named, or all."""
+"""``python -m benchmarks [NAME ...]``: run the named benchmarks, or all; ``NAMES`` has them."""
 
 from __future__ import annotations
 
