@@ -83,7 +83,7 @@ def descend(made: list[Any], w: Any, x: Any, i: int, j: int) -> None:
 @action
 def differentiate(made: list[Any], w: Any, x: Any, i: int, j: int) -> None:
     y = (chosen(made, i) * w).sum()
-    (g,) = telegrad.autograd.grad(y, w, create_graph=bool(j % 2))
+    (g,) = telegrad.autograd.grad(y, w, retain_graph=True, create_graph=bool(j % 2))  # later actions may come by again
     made.append(g)
 
 
