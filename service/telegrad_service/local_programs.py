@@ -17,7 +17,9 @@ from telegrad_service.engine.hooks import hooks_of
 from telegrad_service.engine.tensor import Engine, Tensor, spec_of
 from telegrad_service.session import runs
 from telegrad_service.session.programs import Program
-from telegrad_service.session.session import Session, describe
+from telegrad_service.session.running import collect, run_many
+from telegrad_service.session.session import Session
+from telegrad_service.session.values import describe
 from telegrad_service.session.watch import Watch
 
 _WITHOUT: Final = 2**62
@@ -95,10 +97,10 @@ class LocalPrograms(Programs):
         given: dict[str, Tensor] = {hole: x for hole, x in zip(traced.inputs, bound, strict=True) if hole not in each}
         watch = self._watches[many.run_id] = Watch(many.run_id, many.hear)
         try:
-            collecting = session.collect(program, many.collect, many.times, given, each)
+            collecting = collect(session, program, many.collect, many.times, given, each)
             pace = runs.Pace(watch, many.times, many.seconds, session.limits)
             try:
-                names = session.run_many(program, given, each, collecting, pace, traced.outputs).names
+                names = run_many(session, program, given, each, collecting, pace, traced.outputs).names
             except TelegradError as error:
                 stacked = collecting.stacked()
                 return LocalRuns(None, [stacked[r] for r in many.collect if r in stacked], error)

@@ -85,9 +85,8 @@ def test_every_attribute_of_a_session_is_known():
         "local",
         "compiled",
         "haste",
-        "_collecting",
-        "_handlers",
-        "_run_times",
+        "collecting",
+        "run_times",
     }
     assert set(vars(Session("s"))) == stored | made_anew
     assert set(vars(Session("s").quota)) == {"_held", "_limits", "_alive", "_metered", "_scratch"}  # the last two: of one run

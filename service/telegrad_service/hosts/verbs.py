@@ -40,7 +40,7 @@ from telegrad_service.engine.summary import summarise
 from telegrad_service.hosts.base import Answer, Array, Work
 from telegrad_service.hosts.npy import npy_pieces
 from telegrad_service.session.haste import Haste, TooLongError
-from telegrad_service.session.session import GRAD_SUFFIX, BatchAnswer, Session
+from telegrad_service.session.session import BatchAnswer, Session
 from telegrad_service.session.watch import Watch
 
 PICTURE_MEDIA_TYPES: Final[Mapping[str, str]] = {
@@ -398,4 +398,4 @@ VERBS: Final[Mapping[str, Callable[[Session, Work], Answer]]] = {
     "run": _run,
 }
 
-__all__ = ["GRAD_SUFFIX", "VERBS", "RequestError", "do"]
+__all__ = ["VERBS", "RequestError", "do"]

@@ -20,7 +20,8 @@ from telegrad_service.session.programs import Program
 from telegrad_service.session.recording import note, refuse_before
 
 if TYPE_CHECKING:
-    from telegrad_service.session.session import Context, Session
+    from telegrad_service.session.context import Context
+    from telegrad_service.session.session import Session
 
 Answers = list[dict[str, Any]]
 

@@ -10,6 +10,7 @@ from telegrad_service.compiler.effects import NEW, Act
 from telegrad_service.compiler.plan import State
 from telegrad_service.compiler.recorder import Recorder
 from telegrad_service.engine.tensor import Tensor
+from telegrad_service.session.values import encoded
 
 
 def refuse_before(recorder: Recorder, command: Command) -> None:
@@ -94,6 +95,6 @@ def _note_read(recorder: Recorder, command: Read, tensor: Tensor | None, result:
 
     def do(state: State, given: Tensor | None, array: Any) -> None:
         described = static if given is None else {**static, "version": given._version}
-        state.answers.append({"index": index, "tensor": dict(described), **state.session.encoded(command, array, state.out)})
+        state.answers.append({"index": index, "tensor": dict(described), **encoded(state.session, command, array, state.out)})
 
     recorder.effect(Act(do, (recorder.value(tensor.array),), symbol if moving else None, takes_symbol=True))

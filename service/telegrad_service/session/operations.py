@@ -1,0 +1,63 @@
+"""What a session does about ops: checks and admits the call, computes it, and names what came of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from telegrad.contract import compositions, modes
+from telegrad.contract.commands import Apply, Seed
+from telegrad.contract.errors import ArgumentValueError
+from telegrad_service.engine.table import ENTRIES
+from telegrad_service.engine.tensor import compute
+from telegrad_service.engine.writes import apply_in_place
+from telegrad_service.session.context import Context, inference, within
+
+if TYPE_CHECKING:
+    from telegrad_service.session.session import Session
+
+
+def apply_op(session: Session, command: Apply, context: Context) -> dict[str, Any]:
+    """Do an op, or a function made of ops, in place or to new tensors."""
+    op, in_place = compositions.look_up(command.op)
+    inputs = tuple([session.resolve(v, context) if type(v) is str else v for v in command.inputs])
+    if op.required_inputs <= len(inputs) < len(op.inputs) and not op.inputs[-1].variadic:
+        inputs += (None,) * (len(op.inputs) - len(inputs))  # absent optional tensors need not be written out
+    call = session.quota.foresee(session.engine, op, inputs, command.parameters, in_place=in_place)
+    if session.haste is not None:
+        session.haste.op(call, op.name in compositions.COMPOSITIONS)
+    count = None if call.types is None else 1 if in_place else len(call.types)
+    wanted = command.outputs
+    if wanted is not None:
+        session.require_free(wanted, context)
+        if count is not None and len(wanted) > count:
+            raise ArgumentValueError(f"{command.op} has {count} output(s), {len(wanted)} names were given")
+    elif not in_place:
+        session.require_room(1 if count is None else count)
+    recorder = context.recorder
+    entry: Any = None if recorder is None else recorder.entry(ENTRIES.get(op.name), inputs, call)
+    token = modes.set_mode(command.grad_enabled)
+    try:
+        with within(command.scope), inference(command.inference):
+            if op.name in compositions.COMPOSITIONS:
+                made: Any = compositions.run(op.name, session.engine, inputs, command.parameters)
+            elif in_place:
+                made = apply_in_place(session.engine, op.name, inputs, dict(command.parameters), entry=entry)
+            else:
+                full = {**op.defaults, **command.parameters}
+                made = compute(session.engine, entry or ENTRIES[op.name], inputs, full, call)
+    finally:
+        modes.reset_mode(token)
+    outputs = made if isinstance(made, tuple) else (made,)
+    if entry is not None:
+        entry.finish(outputs, in_place)
+    if wanted is None:
+        wanted = () if in_place or compositions.writes(op.name) else tuple(session.new_name(context) for _ in outputs)
+    for name, tensor in zip(wanted, outputs, strict=False):
+        if name is not None:
+            context.names[name] = tensor
+    return {"outputs": wanted}
+
+
+def seed(session: Session, command: Seed, _context: Context) -> None:
+    """Begin the session's random generator anew."""
+    session.engine.seed(command.seed)

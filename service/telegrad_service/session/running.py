@@ -1,0 +1,119 @@
+"""What a session does about programs: one run or many, on tensors with names or without."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from telegrad.contract.commands import Run
+from telegrad.contract.errors import ArgumentValueError, TelegradError
+from telegrad.contract.ops import Spec
+from telegrad_service.engine.tensor import Tensor, apply, spec_of
+from telegrad_service.session import runs
+from telegrad_service.session.compiled import Ran
+from telegrad_service.session.context import GRAD_SUFFIX, Context
+from telegrad_service.session.haste import RunTimes
+from telegrad_service.session.programs import Program
+
+if TYPE_CHECKING:
+    from telegrad_service.session.session import Session
+
+_RUN_BYTES: Final = 64
+"""Memory that the list of a run takes while an answer is made."""
+
+
+def run(session: Session, command: Run, context: Context) -> dict[str, Any]:
+    """Run a program; what is wrong with the command is refused before the first run."""
+    program = session.program(command.program)
+    given = {*command.inputs, *command.each}
+    if given != set(program.inputs) or len(given) < len(command.inputs) + len(command.each):
+        raise ArgumentValueError(
+            f"the program's inputs are: {', '.join(program.inputs) or 'none'}; each is to be in one of inputs and each"
+        )
+    wanted = list(dict.fromkeys([*command.outputs, *command.collect]))
+    if any(reference.removesuffix(GRAD_SUFFIX) not in program.names for reference in wanted):
+        raise ArgumentValueError("outputs and collect: a reference is no name that the program has at its end")
+    session.require_free([*command.outputs.values(), *command.collect.values()], context)
+    bound = {hole: session.resolve(reference, context) for hole, reference in command.inputs.items()}
+    each = {hole: session.resolve(reference, context) for hole, reference in command.each.items()}
+    times = runs.count_of(command.times, each, session.limits)
+    collecting = collect(session, program, list(command.collect), times, bound, each)
+    pace = runs.Pace(session.watch, times, command.seconds, session.limits)
+    haste, session.haste = session.haste, None  # it was judged as a whole
+    begun = time.perf_counter()
+    try:
+        ran = run_many(session, program, bound, each, collecting, pace, list(command.outputs), out=context.out)
+        session.run_times.took(
+            RunTimes.key(program.id, bound.items(), command.outputs), (time.perf_counter() - begun) / max(times, 1)
+        )
+    finally:
+        session.haste = haste
+        stacked = collecting.stacked()
+        context.names.update({name: stacked[reference] for reference, name in command.collect.items() if reference in stacked})
+    context.names.update({name: ran.names[reference] for reference, name in command.outputs.items()})
+    return {"runs": times, "results": ran.results}
+
+
+def collect(
+    session: Session, program: Program, wanted: Sequence[str], times: int, bound: Mapping[str, Tensor], each: Mapping[str, Tensor]
+) -> runs.Collecting:
+    """New tensors for the values of references inside a program in so many runs. Raises LimitError where they would be too
+    large, if their shapes can be foreseen.
+    """
+    specs: runs.Specs = {}
+    if wanted:
+        given = {hole: spec_of(tensor) for hole, tensor in bound.items()}
+        given |= {hole: Spec(tensor.array.shape[1:], spec_of(tensor).dtype) for hole, tensor in each.items()}
+        specs = runs.foreseen(program.commands, given, session.limits)
+    return runs.Collecting(wanted, times, specs, session.engine, lambda sizes: session.quota.admit("collect", sizes))
+
+
+def run_many(
+    session: Session,
+    program: Program,
+    bound: Mapping[str, Tensor],
+    each: Mapping[str, Tensor],
+    collecting: runs.Collecting,
+    pace: runs.Pace,
+    outputs: Sequence[str],
+    out: dict[str, np.ndarray[Any, Any]] | None = None,
+) -> Ran:
+    """Run a program many times on tensors, stored in the session or not.
+
+    Args:
+        session: where.
+        program: what to run.
+        bound: a tensor of this session's engine for each of the program's inputs that is the same in every run.
+        each: for each other input, the tensor whose rows it is.
+        collecting: takes values of all runs, as many as ``collect`` foresaw.
+        pace: is asked before each run, and told how far it is.
+        outputs: see ``run_bound``; of the last run.
+        out: see ``run_bound``.
+
+    Raises:
+        TelegradError: with ``run`` and ``times`` in its ``extra``: so many runs stand, and have their values in ``collecting``.
+    """
+    wanted = list(dict.fromkeys([*outputs, *collecting.wanted]))
+    results: list[list[dict[str, Any]]] = []
+    last: dict[str, Tensor] = {}
+    session.collecting = collecting
+    try:
+        for run in range(collecting.times):
+            pace.before(run, collecting.latest)
+            rows = {hole: apply(session.engine, "select", (tensor,), {"dim": 0, "index": run}) for hole, tensor in each.items()}
+            last = {}  # the graphs of one run are gone before those of the next are made
+            session.count_answer(_RUN_BYTES)
+            ran = session.run_bound(program, {**bound, **rows}, wanted, out=out)
+            results += ran.results
+            collecting.add(ran.names)
+            last = {name: ran.names[name] for name in outputs}
+            del ran
+    except TelegradError as error:
+        error.extra.update(run=collecting.done, times=collecting.times)
+        raise
+    finally:
+        session.collecting = None
+    return Ran(last, results)
