@@ -61,6 +61,13 @@ class Settings:
         retention_seconds: sessions that nobody used for so long are deleted, if they are kept at all; those that nobody used for
             idle_seconds leave memory before.
         drain_seconds: how long a stopping server waits for requests that it has begun.
+        head_seconds: a request whose head takes longer to arrive is refused with 408.
+        keep_alive_seconds: a connection without a request for so long is closed.
+        stall_seconds: a body that arrives, or an answer that is taken, more slowly than stall_bytes_per_second for so long is given
+            up: a body with 408, an answer by hanging up.
+        stall_bytes_per_second: see stall_seconds.
+        cors_origins: web origins whose pages may use the service, such as https://example.org, joined by commas; empty: none but
+            pages of the same origin.
         tune_process: whether to raise the garbage collector's threshold and to have glibc keep freed memory; local sessions heed
             the environment variable too.
         limits: of a session and of the requests to it.
@@ -90,6 +97,11 @@ class Settings:
     idempotency_seconds: float = 86_400.0
     retention_seconds: float = 2_592_000.0
     drain_seconds: float = 10.0
+    head_seconds: float = 20.0
+    keep_alive_seconds: float = 75.0
+    stall_seconds: float = 30.0
+    stall_bytes_per_second: int = 1000
+    cors_origins: str = ""
     tune_process: bool = True
     limits: Limits = field(default_factory=Limits)
 
@@ -97,6 +109,11 @@ class Settings:
     def asks_for_keys(self) -> bool:
         """Whether only holders of keys or tokens may use the service."""
         return bool(self.keys_file or self.jwt_key_file)
+
+    @property
+    def origins(self) -> list[str]:
+        """The web origins whose pages may use the service."""
+        return self.cors_origins.split(",") if self.cors_origins else []
 
 
 class Setting(NamedTuple):
@@ -162,6 +179,15 @@ def _address(text: str) -> str:
     return text
 
 
+def _origins(text: str) -> str:
+    if any(not re.fullmatch(r"https?://[a-z0-9.:\[\]-]+", origin) for origin in text.split(",") if text):
+        raise ArgumentValueError(
+            "must be origins joined by commas, such as https://example.org or http://localhost:3000: a scheme, a host in lower "
+            "case, a port where it is not the scheme's own, and nothing else"
+        )
+    return text
+
+
 _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "host": _address,
     "port": _whole(0, 65535),
@@ -171,6 +197,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "durability": _one_of(*DURABILITIES),
     "jwt_algorithm": _one_of(*JWT_ALGORITHMS),
     "workers": _whole(1, 1),
+    "cors_origins": _origins,
     "compute_threads": _whole(1, 1024),
     "max_json_depth": _whole(8, 500),  # Python's own parser recurses: 500 levels are safe
 }

@@ -41,6 +41,7 @@ TelegradError
 ├── RequestError                     (ValueError)       the request cannot be read
 │   ├── MethodNotAllowedError        405
 │   ├── NotAcceptableError           406
+│   ├── RequestTimeoutError          (TimeoutError)     408
 │   └── UnsupportedMediaTypeError    415
 ├── StorageError                     (OSError)          the journal cannot be written: a full disk
 ├── UnavailableError                 (ConnectionError)  starting, draining or at capacity: try again later
@@ -328,6 +329,12 @@ class NotAcceptableError(RequestError):
     """No representation that the Accept header allows."""
 
     code, status, title = "not-acceptable", 406, "No acceptable representation"
+
+
+class RequestTimeoutError(RequestError, TimeoutError):
+    """The request itself was too slow in coming: its head, or its body. Nothing was done."""
+
+    code, status, title = "request-timeout", 408, "Request too slow"
 
 
 class UnsupportedMediaTypeError(RequestError):

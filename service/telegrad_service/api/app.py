@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from telegrad._version import __version__
 from telegrad.contract import codec
-from telegrad_service.api import dispatch, document, errors
+from telegrad_service.api import cors, dispatch, document, errors
 from telegrad_service.api.auth import Access
 from telegrad_service.api.endpoint import Endpoint
 from telegrad_service.api.middleware import Frame
@@ -65,6 +65,7 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
         redirect_slashes=False,
     )
     app.state.host = place
+    app.state.settings = settings
     access = app.state.access = Access(settings)
     app.state.stop_by = None  # the moment, on the monotonic clock, that a stopping server has until
     app.state.unfinished = 0
@@ -84,7 +85,9 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
     errors.install(app, dispatch.methods_of)
     app.add_middleware(dispatch.Shortcut)
     observer = app.state.observer = Observer(place, access_log=settings.access_log)
-    app.add_middleware(Frame, methods_of=dispatch.methods_of, observer=observer)
+    if settings.origins:
+        cors.install(app, settings.origins)
+    app.add_middleware(Frame, methods_of=dispatch.methods_of, observer=observer, has_preflights=bool(settings.origins))
 
     def openapi() -> dict[str, Any]:
         frame = get_openapi(title=app.title, version=app.version, routes=app.routes)

@@ -5,6 +5,7 @@ wakes the client twice.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 _SMALL_BYTES: Final = 64 * 1024
@@ -12,12 +13,20 @@ _SMALL_BYTES: Final = 64 * 1024
 
 
 class Gathering:
-    """A transport that sends at the end of each turn of the event loop what was written in it; otherwise the one it stands for."""
+    """A transport that sends at the end of each turn of the event loop what was written in it; otherwise the one it stands for.
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        """Stand for ``transport``."""
+    Attributes:
+        nbytes: written since the beginning.
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, closed: Callable[[], object] = lambda: None
+    ) -> None:
+        """Stand for ``transport``; ``closed`` is called when it was closed, perhaps with something still to be taken."""
         self._transport = transport
         self._loop = loop
+        self._closed = closed
+        self.nbytes = 0
         self._written: list[bytes | bytearray | memoryview] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -25,6 +34,7 @@ class Gathering:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """See asyncio.WriteTransport."""
+        self.nbytes += len(data)
         if len(data) > _SMALL_BYTES:
             self.flush()
             self._transport.write(data)
@@ -37,6 +47,7 @@ class Gathering:
         """See asyncio.BaseTransport: what was written is sent."""
         self.flush()
         self._transport.close()
+        self._closed()
 
     def flush(self) -> None:
         """Send what was written."""

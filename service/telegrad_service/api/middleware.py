@@ -22,7 +22,7 @@ from telegrad_service.api.observe import NO_ROUTE, Done, Observer
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
-_SECURITY_HEADERS: Final = [
+SECURITY_HEADERS: Final = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
@@ -37,11 +37,21 @@ _UNCACHED: Final = (b"cache-control", b"no-store")
 class Frame:
     """The outermost layer. A client's own X-Request-Id is kept where it is plain; any other request gets one."""
 
-    def __init__(self, app: ASGIApp, methods_of: Callable[[str], list[str]], observer: Observer) -> None:
-        """Surround ``app``; ``methods_of(path)`` gives the methods of a path, none where there is no such page."""
+    def __init__(
+        self, app: ASGIApp, methods_of: Callable[[str], list[str]], observer: Observer, *, has_preflights: bool = False
+    ) -> None:
+        """Surround ``app``.
+
+        Args:
+            app: what answers.
+            methods_of: gives the methods of a path, none where there is no such page.
+            observer: is told of every request.
+            has_preflights: whether ``app`` answers the questions of browsers whether a page of another origin may.
+        """
         self.app = app
         self.methods_of = methods_of
         self.observer = observer
+        self.has_preflights = has_preflights
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -65,7 +75,7 @@ class Frame:
             if message["type"] == "http.response.start":
                 started = True
                 status = message["status"]
-                headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode()), *_SECURITY_HEADERS]
+                headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
                 if not any(name == b"cache-control" for name, _ in headers):
                     headers.append(_UNCACHED)
                 headers.append((b"server-timing", b"total;dur=%.3f" % (1000 * (time.perf_counter() - begun))))
@@ -80,7 +90,7 @@ class Frame:
             scope["method"] = "GET"
         self.observer.in_progress.inc()
         try:
-            if method == "OPTIONS":
+            if method == "OPTIONS" and not (self.has_preflights and _is_preflight(scope)):
                 await self._options(scope["path"], request_id)(scope, receive_counted, send_framed)
             else:
                 await self.app(scope, receive_counted, send_framed)
@@ -106,6 +116,10 @@ class Frame:
         if not methods:
             return problem_response(NotFoundError("there is no such page; GET /openapi.json lists all there are"), request_id)
         return Response(status_code=204, headers={"allow": ", ".join(methods)})
+
+
+def _is_preflight(scope: Scope) -> bool:
+    return {b"origin", b"access-control-request-method"} <= {name for name, _ in scope["headers"]}
 
 
 def _done(scope: Scope, method: str, status: int, seconds: float, received: int, sent: int) -> Done:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import importlib.util
 import logging
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -16,88 +14,24 @@ import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import HANDLED_SIGNALS
 
-from telegrad.contract import codec
-from telegrad.contract.errors import ConfigurationError, RequestError
+from telegrad.contract.errors import ConfigurationError
 from telegrad_service import process
 from telegrad_service.api.app import create_app, keeping_of
-from telegrad_service.api.gathering import Gathering
 from telegrad_service.api.observe import JsonFormatter, TextFormatter
+from telegrad_service.api.protocol import Protocol
 from telegrad_service.hosts.base import Host
 from telegrad_service.hosts.process import ProcessHost
 from telegrad_service.settings import Settings, unknown_variables
 
 log = logging.getLogger("telegrad.service")
 
-MAX_HEAD_BYTES: Final = 64 * 1024
-"""Request line and headers together; a longer head is refused before it is held."""
-
 _UNFINISHED_EXIT: Final = 3
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with a bound on the head, and with problems for what never becomes a request."""
-
-    _head_bytes = 0
-    _in_head = True
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        """See asyncio.Protocol."""
-        self._gathering = Gathering(transport, self.loop)
-        super().connection_made(cast("asyncio.Transport", self._gathering))
-
-    def eof_received(self) -> None:
-        """See asyncio.Protocol: the connection closes now, with what it has been given."""
-        self._gathering.flush()
-        super().eof_received()
-
-    def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES + len(data):
-                self.send_400_response("the request's head is too long")
-                return
-        super().data_received(data)
-
-    def on_message_begin(self) -> None:
-        """See httptools."""
-        self._in_head, self._head_bytes = True, 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """See httptools."""
-        self._in_head = False
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """See httptools."""
-        super().on_message_complete()
-        self._in_head, self._head_bytes = True, 0
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no HTTP request with a problem, and hang up."""
-        if self.transport.is_closing():
-            return
-        request_id = secrets.token_hex(12)
-        detail = msg if msg.startswith("the ") else "the bytes on the connection are no HTTP request"
-        body = codec.dump_json({**RequestError(detail).problem(), "request_id": request_id})
-        head = (
-            "HTTP/1.1 400 Bad Request\r\n"
-            f"content-type: {codec.PROBLEM_MEDIA_TYPE}\r\n"
-            f"content-length: {len(body)}\r\n"
-            f"x-request-id: {request_id}\r\n"
-            "x-content-type-options: nosniff\r\n"
-            "connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode("ascii") + body)
-        self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -211,6 +145,7 @@ def run(settings: Settings) -> int:
         "access_log": False,  # ours has no session ids in paths, and says more
         "server_header": False,
         "proxy_headers": False,
+        "timeout_keep_alive": settings.keep_alive_seconds,
         "timeout_graceful_shutdown": max(1, round(settings.drain_seconds)),
     }
     config = uvicorn.Config(app, **options)

@@ -1,0 +1,176 @@
+"""Clients that send or take slowly, over plain sockets: each loses its connection in time, and others notice nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from tests.service.test_server import Server, problem_in
+
+HEAD_SECONDS, KEEP_ALIVE_SECONDS, STALL_SECONDS = 0.6, 0.8, 0.5
+PATIENCE_SECONDS = 10.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    opened = Server(
+        *("--head-seconds", str(HEAD_SECONDS), "--keep-alive-seconds", str(KEEP_ALIVE_SECONDS)),
+        *("--stall-seconds", str(STALL_SECONDS), "--stall-bytes-per-second", "10000", "--durability", "none"),
+    )
+    yield opened
+    opened.stop()
+
+
+@pytest.fixture
+def connection(server: Server) -> Iterator[socket.socket]:
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.socket() as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        opened.settimeout(PATIENCE_SECONDS)
+        opened.connect((host, int(port)))
+        yield opened
+
+
+def rest_of(connection: socket.socket) -> tuple[bytes, float]:
+    """What comes until the server hangs up, and after how long it does."""
+    begun, found = time.monotonic(), b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(65536):
+            found += piece
+    return found, time.monotonic() - begun
+
+
+def dripping(connection: socket.socket, pieces: bytes) -> float:
+    """Send a byte every tenth of a second until the server hangs up; after how long it does."""
+    begun = time.monotonic()
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        for byte in pieces:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.1)
+            connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                if not connection.recv(1, socket.MSG_PEEK):
+                    break
+                break  # an answer
+            connection.settimeout(PATIENCE_SECONDS)
+    connection.settimeout(PATIENCE_SECONDS)
+    return time.monotonic() - begun
+
+
+def test_a_connection_that_says_nothing_is_closed(server, connection):
+    found, seconds = rest_of(connection)
+
+    assert found == b""
+    assert HEAD_SECONDS / 2 < seconds < HEAD_SECONDS + 2
+
+
+@pytest.mark.parametrize("first", [b"", b"\r\n", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"], ids=["new", "a blank line", "later"])
+def test_a_head_that_drips_is_refused_with_408(server, connection, first):
+    connection.sendall(first)
+    if first.startswith(b"GET"):
+        while b'"ok"' not in connection.recv(65536):
+            pass
+
+    seconds = dripping(connection, b"GET /healthz HTTP/1.1\r\nX-Long: " + b"a" * 100)
+    found, _ = rest_of(connection)
+
+    assert seconds < HEAD_SECONDS + 2
+    assert found.startswith(b"HTTP/1.1 408 ")
+    assert problem_in(found)["type"] == "urn:telegrad:problem:request-timeout"
+    assert b"x-content-type-options: nosniff" in found
+
+
+def test_blank_lines_keep_no_connection(connection):
+    seconds = dripping(connection, b"\r\n" * 50)
+
+    assert seconds < HEAD_SECONDS + 2
+
+
+def test_an_idle_connection_is_closed_and_a_used_one_is_not(server, connection):
+    for _ in range(3):
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        while b'"ok"' not in connection.recv(65536):
+            pass
+        time.sleep(KEEP_ALIVE_SECONDS / 2)
+
+    found, seconds = rest_of(connection)
+    assert found == b""
+    assert seconds < KEEP_ALIVE_SECONDS + 2
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+def test_a_body_that_drips_is_refused_with_408_and_changes_nothing(server, connection, framing):
+    with httpx2.Client(base_url=server.url) as client:
+        at = client.post("/v1/sessions").headers["location"]
+        connection.sendall(f"POST {at}/tensors HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{framing}\r\n\r\n".encode())
+        if "chunked" in framing:
+            connection.sendall(b"3e8\r\n")
+
+        seconds = dripping(connection, b'{"id": "a", "data": [' + b"1," * 100)
+        found, _ = rest_of(connection)
+
+        assert seconds < STALL_SECONDS + 2
+        assert found.startswith(b"HTTP/1.1 408 ")
+        assert problem_in(found)["type"] == "urn:telegrad:problem:request-timeout"
+        assert client.get(at).json()["tensors"] == 0
+
+
+def test_a_body_that_comes_steadily_may_take_long(server, connection):
+    with httpx2.Client(base_url=server.url) as client:
+        at = client.post("/v1/sessions").headers["location"]
+        body = b'{"id": "a", "data": 1' + b" " * 30_000 + b"}"
+        head = f"POST {at}/tensors HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode())
+
+        for start in range(0, len(body), 2000):
+            connection.sendall(body[start : start + 2000])
+            time.sleep(0.1)  # 1.6 s in all: three times as long as a stall may last
+
+        assert connection.recv(65536).startswith(b"HTTP/1.1 201 ")
+
+
+@pytest.mark.parametrize("isolation", ["process", "inline"])
+def test_an_answer_that_nobody_takes_is_dropped(isolation):
+    server = Server("--stall-seconds", str(STALL_SECONDS), "--isolation", isolation, "--durability", "none")
+    try:
+        with httpx2.Client(base_url=server.url) as client:
+            at = client.post("/v1/sessions").headers["location"]
+            command = {"op": "zeros", "parameters": {"size": [30_000_000]}, "outputs": ["z"]}
+            assert client.post(f"{at}/ops", json=command).status_code == 200
+            host, port = server.url.removeprefix("http://").split(":")
+            with socket.socket() as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.settimeout(PATIENCE_SECONDS)
+                connection.connect((host, int(port)))
+                request = f"GET {at}/tensors/z HTTP/1.1\r\nHost: a\r\nAccept: application/octet-stream\r\n\r\n"
+                connection.sendall(request.encode())
+                time.sleep(STALL_SECONDS * 3)
+
+                found, _ = rest_of(connection)
+
+            assert 0 < len(found) < 30_000_000
+            assert any("an answer was cut" in line for line in server.lines)
+            assert client.get(f"{at}/tensors/z?data=false").status_code == 200
+    finally:
+        server.stop()
+
+
+def test_an_answer_that_is_taken_slowly_but_steadily_comes_whole(server, connection):
+    with httpx2.Client(base_url=server.url) as client:
+        at = client.post("/v1/sessions").headers["location"]
+        client.post(f"{at}/ops", json={"op": "ones", "parameters": {"size": [1_000_000]}, "outputs": ["z"]})
+        connection.sendall(f"GET {at}/tensors/z HTTP/1.1\r\nHost: a\r\nAccept: application/octet-stream\r\n\r\n".encode())
+
+        found = b""
+        while len(found) < 4_000_000:
+            piece = connection.recv(2**16)
+            assert piece, f"cut after {len(found):,} bytes"
+            found += piece
+            time.sleep(0.01)
+
+    assert found.endswith(b"\x00\x00\x80\x3f")
