@@ -55,6 +55,8 @@ class Settings:
             gives or shows; every: all; none: nothing, sessions end with the server.
         data_dir: folder that sessions are kept in, each with its journal; empty keeps them in memory alone. `telegrad serve` takes
             a folder of its own for each port below $XDG_STATE_HOME/telegrad where nothing is said.
+        journal: database that sessions are kept in, in place of data_dir: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or
+            sqlite:///FOLDER, which is what data_dir says. A command line is seen by others; the environment variable is not.
         snapshot_seconds: work since the last snapshot after which there is a new one; about the time that bringing a session back
             takes.
         idempotency_seconds: how long answers are kept under their Idempotency-Key.
@@ -93,6 +95,7 @@ class Settings:
     max_waiting_requests: int = 1000
     durability: str = "step"
     data_dir: str = ""
+    journal: str = field(default="", repr=False)  # it may hold a password
     snapshot_seconds: float = 5.0
     idempotency_seconds: float = 86_400.0
     retention_seconds: float = 2_592_000.0
@@ -188,6 +191,12 @@ def _origins(text: str) -> str:
     return text
 
 
+def _journal(text: str) -> str:
+    if text and not text.startswith(("postgresql://", "postgres://", "sqlite:///")):
+        raise ArgumentValueError("must begin with postgresql:// or sqlite:///")
+    return text
+
+
 _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "host": _address,
     "port": _whole(0, 65535),
@@ -195,6 +204,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "log_format": _one_of("text", "json"),
     "isolation": _one_of(*ISOLATIONS),
     "durability": _one_of(*DURABILITIES),
+    "journal": _journal,
     "jwt_algorithm": _one_of(*JWT_ALGORITHMS),
     "workers": _whole(1, 1),
     "cors_origins": _origins,

@@ -9,6 +9,7 @@ from telegrad_service import settings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "service" / "Dockerfile").read_text(encoding="utf-8")
+WITH_POSTGRES = (ROOT / "docker-compose.postgres.yml").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 
 
@@ -23,6 +24,17 @@ def test_every_setting_in_the_files_is_one_the_service_takes():
     assert in_compose
     assert settings.unknown_variables(environment) == []
     assert loaded.host == "0.0.0.0"
+
+
+def test_a_journal_in_the_other_compose_file_is_one_the_service_takes_and_holds_no_password():
+    (url,) = re.findall(r"TELEGRAD_JOURNAL: \"(\S+)\"", WITH_POSTGRES)
+    (connections,) = re.findall(r"max_connections=(\d+)", WITH_POSTGRES)
+    (sessions,) = re.findall(r"TELEGRAD_MAX_SESSIONS: (\d+)", COMPOSE)
+
+    assert settings.load(environment={"TELEGRAD_JOURNAL": url}).journal == url
+    assert "postgres" in re.findall(r"-r (\w+)", DOCKERFILE)
+    assert int(connections) > int(sessions)
+    assert "telegrad:${TELEGRAD_POSTGRES_PASSWORD:?}@" in url
 
 
 def test_one_sessions_limits_fit_the_containers_memory():

@@ -1,4 +1,4 @@
-"""A client of the service in this process, and a session there."""
+"""A client of the service in this process, and a session there; a database server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from telegrad_service.api.app import create_app
+from tests.postgres import Postgres, serving
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for tests that leave it running; those that stop it start one of their own."""
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from telegrad_service.hosts.base import Work
 from telegrad_service.hosts.durable import ANY, LOOKS, STEPS, Drop, DurableSession, Keeping
 from telegrad_service.journal.base import Kept
 from telegrad_service.journal.log import Log
+from telegrad_service.journal.postgres import PostgresStore
 from telegrad_service.journal.sqlite import SqliteJournal, SqliteStore
 from tests.histories import History, everything
 
@@ -34,11 +36,13 @@ KEPT = Kept("id", 1.5, "tenant")
 
 
 class Home:
-    """A folder, and the session in it."""
+    """A journal, and the session in it."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        self.folder = folder
-        self.keeping = Keeping(f"sqlite:///{folder}", **settings)
+    full_disk = "the disk of the journal is full"
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        self.url = url
+        self.keeping = Keeping(url, **settings)
         self.session = self.opened()
 
     def opened(self, drop: Drop | None = None) -> DurableSession:
@@ -56,20 +60,65 @@ class Home:
 
     @property
     def database(self) -> Path:
-        (found,) = self.folder.glob("*.sqlite")
+        (found,) = Path(self.url.removeprefix("sqlite://")).glob("*.sqlite")
         return found
 
+    def ask(self, statement: str) -> Any:
+        """Rows of a statement that nobody of ours makes; tables are called ``groups`` and ``blobs``, a payload ``{zeros}``."""
+        if self.url.startswith("sqlite"):
+            with sqlite3.connect(self.database) as database:
+                rows = database.execute(statement.replace("{zeros:", "zeroblob(").replace("}", ")")).fetchall()
+            database.close()
+            return rows
+        import psycopg
+
+        statement = statement.replace("{zeros:", "decode(repeat('00', (").replace("}", ")::int), 'hex')")
+        for name in ("groups", "blobs"):
+            statement = statement.replace(f" {name}", f" telegrad_{name}")
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
     def journal_bytes(self) -> int:
-        with sqlite3.connect(self.database) as database:
-            (groups,) = database.execute("SELECT sum(length(payload)) FROM groups").fetchone()
-            (blobs,) = database.execute("SELECT coalesce(sum(size), 0) FROM blobs").fetchone()
-        database.close()
+        ((groups,),) = self.ask("SELECT sum(length(payload)) FROM groups")
+        ((blobs,),) = self.ask("SELECT coalesce(sum(size), 0) FROM blobs")
         return int(groups) + int(blobs)
 
 
+STORES = {"sqlite": SqliteStore, "postgresql": PostgresStore}
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> Any:
+    """The class of each store in turn."""
+    return STORES[request.param]
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Any:
-    made = Home(tmp_path)
+def new_home(store: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Home]]:
+    """Makes homes in a journal of that kind."""
+    made: list[Home] = []
+    url = f"sqlite:///{tmp_path}" if store is SqliteStore else request.getfixturevalue("postgres").url()
+
+    def make(**settings: Any) -> Home:
+        made.append(Home(url, **settings))
+        return made[-1]
+
+    yield make
+    for home in made:
+        home.session.close()
+
+
+@pytest.fixture
+def home(new_home: Callable[..., Home]) -> Home:
+    made = new_home()
+    made.session.do(Work("open", b'{"seed": 3}'))
+    return made
+
+
+@pytest.fixture
+def sqlite_home(tmp_path: Path) -> Iterator[Home]:
+    made = Home(f"sqlite:///{tmp_path}")
     made.session.do(Work("open", b'{"seed": 3}'))
     yield made
     made.session.close()
@@ -98,8 +147,8 @@ def test_a_killed_session_goes_on_with_equal_bits(home):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_any_history_comes_back_with_and_without_snapshots(tmp_path, seed):
-    home, history = Home(tmp_path, snapshot_seconds=0.01), History(seed)
+def test_any_history_comes_back_with_and_without_snapshots(new_home, seed):
+    home, history = new_home(snapshot_seconds=0.01), History(seed)
     home.session.do(Work("open"))
     for number in range(25):
         commands = history.batch(home.session.session)
@@ -170,9 +219,7 @@ def test_a_snapshot_makes_what_came_before_superfluous(home):
         home.batch({"command": "create", "id": "big", "data": np.random.default_rng(0).normal(size=300).tolist()})
         home.batch({"command": "release", "tensors": ["big"]})
     home.session.stop()
-    with sqlite3.connect(home.database) as database:
-        assert database.execute("SELECT count(*) FROM groups").fetchone() == (1,)
-    database.close()
+    assert home.ask("SELECT count(*) FROM groups") == [(1,)]
     home.opened()
     assert home.batch(BACKWARD, READ)["results"][0]["data"] == [2.0, 4.0, 6.0]
 
@@ -191,8 +238,8 @@ def test_single_changes_are_on_the_disk_before_a_read_shows_them_or_with_the_res
     assert set(home.session.session.names) == {"a", "b"}
 
 
-def test_with_every_single_changes_are_on_the_disk_when_they_are_answered(tmp_path):
-    home = Home(tmp_path, durability="every")
+def test_with_every_single_changes_are_on_the_disk_when_they_are_answered(new_home):
+    home = new_home(durability="every")
     home.session.do(Work("open"))
     home.session.do(Work("create", json.dumps({"id": "a", "data": [1.0]}).encode()))
     assert set(home.killed().session.names) == {"a"}
@@ -238,8 +285,8 @@ def test_a_key_is_done_once_and_kept_across_restarts(home):
         home.session.do(Work("create", json.dumps({"data": [2.0]}).encode(), key="k"))
 
 
-def test_a_key_is_forgotten_after_its_time(tmp_path):
-    home = Home(tmp_path, key_seconds=0.001)
+def test_a_key_is_forgotten_after_its_time(new_home):
+    home = new_home(key_seconds=0.001)
     body = json.dumps({"data": [1.0]}).encode()
     home.session.do(Work("create", body, key="k"))
     time.sleep(0.01)
@@ -305,30 +352,30 @@ def test_a_request_that_took_too_long_is_answered_so_when_it_is_repeated(home):
 # Disks ------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_refuses_the_step_and_leaves_the_session_as_it_was(home, monkeypatch):
+def test_a_full_disk_refuses_the_step_and_leaves_the_session_as_it_was(home, store, monkeypatch):
     home.batch(CREATE, SQUARE, SUM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SqliteStore, "commit", full)
+        patch.setattr(store, "commit", full)
         with pytest.raises(StorageError):
             home.batch(BACKWARD, client="c" * 16, number=1)
     assert home.batch(BACKWARD, READ, client="c" * 16, number=1)["results"][0]["data"] == [2.0, 4.0, 6.0]
 
 
-def test_a_database_that_may_not_grow_refuses_and_recovers(home):
-    home.batch(CREATE)
-    pages = home.session._log._store._database.execute("PRAGMA page_count").fetchone()[0]
-    home.session._log._store._database.execute(f"PRAGMA max_page_count = {pages + 2}")
+def test_a_database_that_may_not_grow_refuses_and_recovers(sqlite_home):
+    sqlite_home.batch(CREATE)
+    pages = sqlite_home.session._log._store._database.execute("PRAGMA page_count").fetchone()[0]
+    sqlite_home.session._log._store._database.execute(f"PRAGMA max_page_count = {pages + 2}")
     large = {"command": "create", "id": "large", "data": np.random.default_rng(0).normal(size=20_000).tolist()}
     with pytest.raises(StorageError, match="full"):
-        home.batch(large)
-    assert home.batch(SQUARE)["applied"] == 1
-    assert set(home.killed().session.names) == {"x", "y"}
+        sqlite_home.batch(large)
+    assert sqlite_home.batch(SQUARE)["applied"] == 1
+    assert set(sqlite_home.killed().session.names) == {"x", "y"}
 
 
-def test_what_was_answered_stays_when_the_disk_is_full_after_the_answer(home, monkeypatch):
+def test_what_was_answered_stays_when_the_disk_is_full_after_the_answer(home, store, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(SqliteStore, "commit", full)
+        patch.setattr(store, "commit", full)
         home.session.do(Work("create", json.dumps({"id": "a", "data": [1.0]}).encode()))
         home.session.rest()
         with pytest.raises(StorageError):
@@ -338,35 +385,29 @@ def test_what_was_answered_stays_when_the_disk_is_full_after_the_answer(home, mo
     assert set(home.killed().session.names) == {"a", "x"}
 
 
-def full(store: SqliteStore) -> None:
-    store._forget()
+def full(store: SqliteStore | PostgresStore) -> None:
+    store.forget()
     raise StorageError("the disk of the journal is full")
-
-
-def flip(home: Home, statement: str) -> None:
-    home.session.close()
-    with sqlite3.connect(home.database) as database:
-        database.execute(statement)
-    database.close()
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE groups SET payload = zeroblob(length(payload)) WHERE number = 2",
+        "UPDATE groups SET payload = {zeros:length(payload)} WHERE number = 2",
         "UPDATE groups SET payload = substr(payload, 1, 20) WHERE number = 3",
         "DELETE FROM groups WHERE number = 2",
         "DELETE FROM groups WHERE number = 3",
-        "UPDATE groups SET checksum = zeroblob(16) WHERE number = 3",
+        "UPDATE groups SET checksum = {zeros:16} WHERE number = 3",
         "DELETE FROM blobs",
-        "UPDATE blobs SET data = zeroblob(length(data))",
+        "UPDATE blobs SET data = {zeros:length(data)}",
     ],
 )
 def test_damage_is_a_clear_state_and_what_came_before_can_be_read(home, statement):
     home.session.do(Work("batch", json.dumps({"commands": [CREATE]}).encode()))
     buffers = {"b": np.arange(3.0)}
     home.session.do(Work("batch", b'{"commands": [{"command": "create", "id": "z", "buffer": "b"}]}', buffers=buffers))
-    flip(home, statement)
+    home.session.close()
+    home.ask(statement)
     home.opened()
     assert home.session.damage is not None
     assert "z" not in home.session.session.names
@@ -377,31 +418,31 @@ def test_damage_is_a_clear_state_and_what_came_before_can_be_read(home, statemen
         assert json.loads(answer.pieces[0])["data"] == [1.0, 2.0, 3.0]
 
 
-def test_frames_that_sqlite_leaves_out_at_the_end_are_noticed(home):
-    home.batch(CREATE)
-    log = Path(f"{home.database}-wal")
+def test_frames_that_sqlite_leaves_out_at_the_end_are_noticed(sqlite_home):
+    sqlite_home.batch(CREATE)
+    log = Path(f"{sqlite_home.database}-wal")
     size = log.stat().st_size
-    home.batch(SQUARE)
+    sqlite_home.batch(SQUARE)
     kept = bytearray(log.read_bytes())
-    database = home.database.read_bytes()
-    home.session.close()
+    database = sqlite_home.database.read_bytes()
+    sqlite_home.session.close()
     kept[size + 30] ^= 255
-    home.database.write_bytes(database)
+    sqlite_home.database.write_bytes(database)
     log.write_bytes(kept)
-    Path(f"{home.database}-shm").unlink(missing_ok=True)
-    home.opened()
-    assert list(home.session.session.names) == ["x"]
-    assert home.session.damage is not None
-    assert "were committed" in home.session.damage
+    Path(f"{sqlite_home.database}-shm").unlink(missing_ok=True)
+    sqlite_home.opened()
+    assert list(sqlite_home.session.session.names) == ["x"]
+    assert sqlite_home.session.damage is not None
+    assert "were committed" in sqlite_home.session.damage
 
 
-def test_a_file_that_is_no_database_says_so(home):
-    home.session.close()
-    home.database.write_bytes(os.urandom(8192))
+def test_a_file_that_is_no_database_says_so(sqlite_home):
+    sqlite_home.session.close()
+    sqlite_home.database.write_bytes(os.urandom(8192))
     with pytest.raises(SessionDamagedError, match="damaged"):
-        home.opened()
-    home.database.unlink()
-    home.opened()
+        sqlite_home.opened()
+    sqlite_home.database.unlink()
+    sqlite_home.opened()
 
 
 def test_another_environment_is_reported(home, monkeypatch, caplog):

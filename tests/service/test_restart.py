@@ -20,16 +20,19 @@ JSON = {"Content-Type": "application/json"}
 
 
 class Server:
-    """A server that keeps sessions in a folder."""
+    """A server that keeps sessions in a folder, or in the journal at an address."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, journal: str = "") -> None:
         self.command = [sys.executable, "-m", "telegrad_service", "serve", "--data-dir", str(folder), *options]
+        self.environment = {**os.environ, **({"TELEGRAD_JOURNAL": journal} if journal else {})}
         self.port = 0
         self.start()
 
     def start(self) -> None:
         """On the port of the first time."""
-        self.process = subprocess.Popen([*self.command, "--port", str(self.port)], stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [*self.command, "--port", str(self.port)], env=self.environment, stderr=subprocess.PIPE, text=True
+        )
         self.lines: list[str] = []
         listening = threading.Event()
 

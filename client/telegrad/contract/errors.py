@@ -44,6 +44,7 @@ TelegradError
 │   ├── RequestTimeoutError          (TimeoutError)     408
 │   └── UnsupportedMediaTypeError    415
 ├── StorageError                     (OSError)          the journal cannot be written: a full disk
+│   └── JournalUnreachableError      (ConnectionError)  the journal's database cannot be reached for the moment
 ├── UnavailableError                 (ConnectionError)  starting, draining or at capacity: try again later
 ├── TransportError                   (ConnectionError)  the server was not reached, or hung up
 │   └── TransportTimeoutError        (TimeoutError)     no answer in time
@@ -353,6 +354,12 @@ class StorageError(TelegradError, OSError):
     """The journal cannot be written or read: a full disk, say. What was asked for is not kept, and not done."""
 
     code, status, title = "storage", 507, "Journal not usable"
+
+
+class JournalUnreachableError(StorageError, ConnectionError):
+    """The database of the journal cannot be reached for the moment. Nothing was done; trying again is safe."""
+
+    code, status, title = "journal-unreachable", 503, "Journal not reached"
 
 
 class UnavailableError(TelegradError, ConnectionError):

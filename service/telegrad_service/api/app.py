@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from telegrad._version import __version__
 from telegrad.contract import codec
+from telegrad.contract.errors import ArgumentValueError, ConfigurationError
 from telegrad_service.api import cors, dispatch, document, errors
 from telegrad_service.api.auth import Access
 from telegrad_service.api.endpoint import Endpoint
@@ -25,6 +26,7 @@ from telegrad_service.api.routes import ENDPOINTS
 from telegrad_service.hosts.base import Host
 from telegrad_service.hosts.durable import Keeping
 from telegrad_service.hosts.inline import InlineHost
+from telegrad_service.journal.base import shown
 from telegrad_service.settings import Settings
 
 
@@ -103,8 +105,12 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
 
 
 def keeping_of(settings: Settings) -> Keeping:
-    """How sessions are kept."""
-    url = f"sqlite:///{Path(settings.data_dir).absolute()}" if settings.data_dir else ""
+    """How sessions are kept. Raises ConfigurationError for a journal that cannot be."""
+    url = settings.journal or (f"sqlite:///{Path(settings.data_dir).absolute()}" if settings.data_dir else "")
+    try:
+        shown(url)
+    except ArgumentValueError as error:
+        raise ConfigurationError(f"TELEGRAD_JOURNAL (--journal) {error.detail}") from None
     return Keeping(url, settings.durability, settings.snapshot_seconds, settings.idempotency_seconds, settings.retention_seconds)
 
 

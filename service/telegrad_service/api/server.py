@@ -27,6 +27,7 @@ from telegrad_service.api.observe import JsonFormatter, TextFormatter
 from telegrad_service.api.protocol import Protocol
 from telegrad_service.hosts.base import Host
 from telegrad_service.hosts.process import ProcessHost
+from telegrad_service.journal.base import shown
 from telegrad_service.settings import Settings, unknown_variables
 
 log = logging.getLogger("telegrad.service")
@@ -88,7 +89,7 @@ def _host(settings: Settings) -> Host | None:
 
 def _with_folder(settings: Settings) -> Settings:
     """With a folder for sessions, if they are to be kept and none is named: one for each port, so that no two servers share it."""
-    if settings.durability == "none" or settings.data_dir or not settings.port:
+    if settings.durability == "none" or settings.data_dir or settings.journal or not settings.port:
         return settings
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     folder = Path(state) / "telegrad" / str(settings.port)
@@ -104,7 +105,7 @@ def _say_where_sessions_are_kept(settings: Settings) -> None:
     if not keeping.is_durable:
         log.info("sessions are kept in memory alone, and end with the server; --data-dir names a folder to keep them in")
     else:
-        log.info("sessions are kept in %s, and are there again when the server is", settings.data_dir)
+        log.info("sessions are kept in %s, and are there again when the server is", shown(keeping.journal_url))
 
 
 def run(settings: Settings) -> int:
@@ -126,8 +127,8 @@ def run(settings: Settings) -> int:
             log.info("no keys are asked for, so only loopback is served; `telegrad keys create` makes keys")
     process.tune(settings.tune_process)
     settings = _with_folder(settings)
-    _say_where_sessions_are_kept(settings)
     try:
+        _say_where_sessions_are_kept(settings)
         app = create_app(settings, _host(settings))
     except ConfigurationError as error:
         log.error("%s", error.detail)  # noqa: TRY400 - the sentence says what to do; a traceback would hide it

@@ -126,6 +126,8 @@ class Host(ABC):
 
     limits: Limits
     state: State
+    trouble: str | None = None
+    """Why changes of sessions cannot be kept for the moment, where they are to be."""
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Memory for an array that will be part of some work. Raises MemoryError."""

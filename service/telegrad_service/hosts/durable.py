@@ -14,7 +14,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from telegrad.contract import codec
 from telegrad.contract.errors import (
     DeadlineError,
     InternalError,
+    JournalUnreachableError,
     LimitError,
     RunCancelledError,
     SessionDamagedError,
@@ -74,7 +75,7 @@ class Keeping:
         retention_seconds: sessions that nobody used for so long are deleted.
     """
 
-    journal_url: str = ""
+    journal_url: str = field(default="", repr=False)  # it may hold a password
     durability: str = "step"
     snapshot_seconds: float = 5.0
     key_seconds: float = 86_400.0
@@ -132,7 +133,12 @@ class DurableSession:
         self._limits, self._keeping = limits, keeping
         self._journal = open_journal(keeping.journal_url) if keeping.is_durable else None
         self._log: Log | None = None
-        self._open(drop)
+        self._refused: Drop | None = None
+        try:
+            self._open(drop)
+        except TelegradError:
+            self._let_go()
+            raise
 
     def _open(self, drop: Drop | None = None) -> None:
         """From the journal, if there is one."""
@@ -147,10 +153,11 @@ class DurableSession:
         if self._journal is None:
             return
         self._log = Log(self._journal.open(self._kept))
+        self._log.failed = True  # until all of it is here
         found = self._log.read()
         last = found.entries[-1].head if found.entries and found.damage is None else {}
-        if drop is not None and last.get("kind") == "work" and drop.turn in (ANY, last["turn"]):
-            log.warning("session %s: request %s is left out, which ended its process", self._id, last["request_id"])
+        if drop is not None and drop.turn and last.get("kind") == "work" and drop.turn in (ANY, last["turn"]):
+            log.warning("session %s: request %s is left out: it was not answered as done", self._id, last["request_id"])
             dropped = {"kind": "dropped", "of": last["number"], "overdue": drop.overdue}
             self._log.add(dropped)
             self._log.commit()
@@ -159,8 +166,12 @@ class DurableSession:
         self.damage = found.damage
         try:
             self._bring_back(self._log, found.entries)
+        except JournalUnreachableError:
+            raise
         except StorageError as error:
             self.damage = error.detail
+        self._log.failed = False
+        self._refused = None
         if found.torn:
             log.warning("session %s: the end of its journal was cut off while it was written; nobody had been told of it", self._id)
         if self.damage is not None:
@@ -232,9 +243,18 @@ class DurableSession:
         if self._log is not None and self.damage is None:
             if self._unsaved:
                 self._save(self._log)
-            elif self._log.durable < self._log.last:
-                self._log.commit()
+            else:
+                self._keep_what_was_answered(self._log)
         return answer
+
+    def _keep_what_was_answered(self, journal: Log) -> None:
+        """Put on the disk what is not there. Raises StorageError, and the session stays as it is: others know of it."""
+        if journal.durable < journal.last:
+            try:
+                journal.commit()
+            except StorageError:
+                self._unsaved = True
+                raise
 
     def _change(self, work: Work, watch: Watch | None, now: float) -> Answer:
         journal = self._log
@@ -245,9 +265,11 @@ class DurableSession:
                 f"the journal of this session is damaged ({self.damage}): the session can be read as it was before, and not "
                 "changed; copy what you need to a new one"
             )
+        waits = work.verb in STEPS or self._keeping.durability == "every"
         if self._unsaved:
             self._save(journal)
-        waits = work.verb in STEPS or self._keeping.durability == "every"
+        elif waits:
+            self._keep_what_was_answered(journal)
         self._write(journal, work, now)
         if waits:
             journal.begin_commit()
@@ -261,7 +283,11 @@ class DurableSession:
         finally:
             self._replay_seconds += time.perf_counter() - begun
             if waits:
-                journal.finish_commit()
+                try:
+                    journal.finish_commit()
+                except StorageError:
+                    self._refused = Drop(work.turn)  # a connection that broke does not tell whether it is there
+                    raise
         return answer
 
     def _write(self, journal: Log, work: Work, now: float) -> None:
@@ -307,8 +333,8 @@ class DurableSession:
         try:
             if self._is_due(journal):
                 self._save(journal)
-            elif journal.durable < journal.last:
-                journal.commit()
+            else:
+                self._keep_what_was_answered(journal)
         except StorageError as error:
             # What was answered stands; it is in memory, and the next change waits until all of it can be kept.
             self._unsaved = True
@@ -355,7 +381,7 @@ class DurableSession:
     def _reopen(self, journal: Log) -> None:
         """A commit failed after its request was done: the session is as the journal has it."""
         journal.close()
-        self._open()
+        self._open(self._refused)
 
     def _bring_back(self, journal: Log, entries: list[Entry]) -> None:
         dropped = {entry.head["of"]: entry.head["overdue"] for entry in entries if entry.head["kind"] == "dropped"}

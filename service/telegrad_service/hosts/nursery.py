@@ -69,7 +69,7 @@ class Forking(Nursery):
         """Prepare; ``ended`` is called in the event loop."""
         self._configuration = json.dumps(
             {"limits": dataclasses.asdict(limits), "keeping": dataclasses.asdict(keeping), "tune": tune}
-        )
+        ).encode()
         self._ended = ended
         self._helper: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -88,12 +88,13 @@ class Forking(Nursery):
             ours.setblocking(False)
             with theirs:
                 self._helper = subprocess.Popen(  # noqa: ASYNC220, S603 - returns once the child has begun; our own module and numbers
-                    [sys.executable, "-m", warm.__name__, str(theirs.fileno()), self._configuration],
+                    [sys.executable, "-m", warm.__name__, str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
                     env=one_thread(dict(os.environ), 1),
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
                 )
+            ours.send(self._configuration)  # not in the command line, which everybody sees: a journal's address may hold a password
             self._control = ours
             loop = asyncio.get_running_loop()
             ready = self._ready = loop.create_future()

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import dataclasses
 import hmac
+import logging
 import secrets
 import time
 from abc import abstractmethod
@@ -17,6 +18,7 @@ from telegrad.contract.errors import (
     KeyInProgressError,
     NotFoundError,
     SequenceError,
+    StorageError,
     TelegradError,
     UnavailableError,
 )
@@ -25,6 +27,8 @@ from telegrad_service.hosts.base import Answer, Census, Host, Resident, Work
 from telegrad_service.hosts.durable import Drop, Keeping
 from telegrad_service.journal.base import Journal, Kept, open_journal
 from telegrad_service.session.watch import Watch
+
+log = logging.getLogger("telegrad.service")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,6 +39,12 @@ ID_BYTES: Final = 16
 
 _GAP_SECONDS: Final = 1.0
 """How long a numbered request waits for those before it."""
+
+_CHECK_SECONDS: Final = 1.0
+"""Between two looks whether the journal can be used."""
+
+_PATIENCE_SECONDS: Final = 5.0
+"""A journal that has not answered by then is in trouble."""
 
 _REAP_SECONDS: Final = (0.05, 30.0)
 """Shortest and longest pause between two looks for idle sessions."""
@@ -103,7 +113,9 @@ class QueueingHost(Host, Generic[R]):
         self._places: dict[str, Place[R]] = {}
         self._count = 0
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._reaper: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
+        self._undeleted: list[Kept] = []
+        self._taken = False
 
     # What subclasses say -----------------------------------------------------------------------------------------------------
 
@@ -149,7 +161,8 @@ class QueueingHost(Host, Generic[R]):
             for kept in journal.sessions():
                 self._count += 1
                 self._places[kept.id] = Place(self._count, kept)
-        self._reaper = asyncio.create_task(self._reap())
+            self._background.append(asyncio.create_task(self._watch_journal(journal)))
+        self._background.append(asyncio.create_task(self._reap()))
         self.state = "ready"
 
     def drain(self) -> None:
@@ -162,8 +175,8 @@ class QueueingHost(Host, Generic[R]):
     async def stop(self, drain_seconds: float) -> int:
         """See ``Host.stop``."""
         self.drain()
-        if self._reaper is not None:
-            self._reaper.cancel()
+        for task in self._background:
+            task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=drain_seconds)
         unfinished = sum(place.pending > 0 for place in self._places.values())
@@ -288,7 +301,34 @@ class QueueingHost(Host, Generic[R]):
 
     # How -------------------------------------------------------------------------------------------------------------------
 
+    async def _watch_journal(self, journal: Journal) -> None:
+        """Know whether the journal can be used, and stop working where it is another server's now."""
+        while True:
+            await asyncio.sleep(_CHECK_SECONDS)
+            checked = asyncio.ensure_future(asyncio.to_thread(journal.check))
+            if not (await asyncio.wait({checked}, timeout=_PATIENCE_SECONDS))[0]:
+                self._note_trouble("the journal does not answer")
+            try:
+                await checked
+                while self._undeleted:
+                    await asyncio.to_thread(journal.delete, self._undeleted[-1])
+                    self._undeleted.pop()
+            except StorageError as error:
+                self._note_trouble(error.detail)
+            except UnavailableError as error:
+                self._taken = True
+                self._note_trouble(error.detail)
+            else:
+                self._note_trouble(None)
+
+    def _note_trouble(self, trouble: str | None) -> None:
+        if trouble != self.trouble:
+            log.log(logging.WARNING if trouble else logging.INFO, "journal: %s", trouble or "it can be used again")
+        self.trouble = trouble
+
     def _check_ready(self) -> None:
+        if self._taken:
+            raise UnavailableError(f"{self.trouble}")
         if self.state != "ready":
             raise UnavailableError(f"the server is {self.state}; try again later")
 
@@ -362,7 +402,11 @@ class QueueingHost(Host, Generic[R]):
                 await self._vacate(place.resident)
                 place.resident = None
             if self._journal is not None:
-                await asyncio.to_thread(self._journal.delete, place.kept)
+                try:
+                    await asyncio.to_thread(self._journal.delete, place.kept)
+                except StorageError:
+                    self._undeleted.append(place.kept)  # it is not to come back with the next server
+                    raise
 
     async def _reap(self) -> None:
         idle_seconds = self.limits.idle_seconds

@@ -4,6 +4,7 @@
 
 | from the server | |
 |---|---|
+| first of all | ``{"limits": ..., "keeping": ..., "tune": whether to tune the process}``, of all sessions |
 | ``fork`` | ``{"fork": number, "kept": [id, created, tenant], "drop": null or [turn, overdue]}``, and the worker's end |
 | ``kill`` | ``{"kill": pid}``: only a process that this one has not reaped, so never a stranger under an old number |
 
@@ -34,9 +35,10 @@ from telegrad.contract.limits import Limits
 from telegrad_service import process
 from telegrad_service.hosts import worker
 from telegrad_service.hosts.durable import Drop, Keeping
-from telegrad_service.journal.base import Kept
+from telegrad_service.journal.base import Kept, open_journal
 
 MESSAGE_BYTES: Final = 4096
+_CONFIGURATION_BYTES: Final = 2**16
 
 Settings: TypeAlias = "tuple[Limits, Keeping]"
 """Of all sessions."""
@@ -114,15 +116,18 @@ def serve(control: socket.socket, settings: Settings) -> None:
             os.kill(message["kill"], signal.SIGKILL)
 
 
-def main(descriptor: int, configuration: str) -> None:
-    """Serve on the inherited socket; ``configuration`` is JSON: limits and keeping of sessions, and whether to tune the process."""
-    given = json.loads(configuration)
+def main(descriptor: int) -> None:
+    """Serve on the inherited socket."""
     # A terminal's Ctrl-C is for the server, which ends its helper in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    process.tune(given["tune"])
     with socket.socket(fileno=descriptor) as control, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        serve(control, (Limits(**given["limits"]), Keeping(**given["keeping"])))
+        given = json.loads(control.recv(_CONFIGURATION_BYTES))
+        process.tune(given["tune"])
+        keeping = Keeping(**given["keeping"])
+        if keeping.is_durable:
+            open_journal(keeping.journal_url).close()  # imports its driver, once for all workers
+        serve(control, (Limits(**given["limits"]), keeping))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]))

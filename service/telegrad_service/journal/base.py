@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from telegrad.contract.errors import ArgumentValueError
+
+_SQLITE: Final = "sqlite:///"
+_POSTGRES: Final = ("postgresql://", "postgres://")
 
 
 class Group(NamedTuple):
@@ -100,6 +105,13 @@ class Journal(ABC):
         """Be the only server that uses this journal, until ``close``. Raises StorageError where another one does."""
 
     @abstractmethod
+    def check(self) -> None:
+        """See whether it can be used now, asked about once a second of the server that has claimed it.
+
+        Raises StorageError where it cannot be for the moment, UnavailableError where another server has taken it over.
+        """
+
+    @abstractmethod
     def secret(self) -> bytes:
         """32 random bytes, the same as long as the journal exists."""
 
@@ -119,12 +131,24 @@ class Journal(ABC):
 def open_journal(url: str) -> Journal:
     """The journal at ``sqlite:///FOLDER`` or ``postgresql://...``: plain text, so that another process can open it too.
 
-    Raises ArgumentValueError for any other address, StorageError where it cannot be used.
+    Raises ArgumentValueError for any other address, ConfigurationError where a library is missing, StorageError where it cannot be
+    used.
     """
-    from telegrad.contract.errors import ArgumentValueError
-
-    if url.startswith("sqlite:///"):
+    if url.startswith(_SQLITE):
         from telegrad_service.journal.sqlite import SqliteJournal
 
         return SqliteJournal(url.removeprefix("sqlite://"))
-    raise ArgumentValueError("a journal's address begins with sqlite:///")
+    if url.startswith(_POSTGRES):
+        from telegrad_service.journal.postgres import PostgresJournal
+
+        return PostgresJournal(url)
+    raise ArgumentValueError(f"must begin with {_SQLITE} or {_POSTGRES[0]}")
+
+
+def shown(url: str) -> str:
+    """The address of a journal for people, without passwords. Raises as ``open_journal`` does."""
+    if url.startswith(_POSTGRES):
+        from telegrad_service.journal import postgres
+
+        return postgres.shown(url)
+    return url.removeprefix("sqlite://")

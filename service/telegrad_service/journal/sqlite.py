@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import struct
 from collections.abc import Generator, Iterator, Sequence
@@ -21,6 +22,7 @@ _SUFFIX: Final = ".sqlite"
 _BESIDE: Final = ("", "-wal", "-shm", ".mark")
 _MARK: Final = struct.Struct("<Q")
 _BUSY_SECONDS: Final = 10.0
+_LEAST_FREE_BYTES: Final = 2**20
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -112,10 +114,11 @@ class SqliteStore(Store):
             try:
                 self._database.execute(statement, values)
             except sqlite3.DatabaseError:
-                self._forget()
+                self.forget()
                 raise
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Undo what was added since the last commit."""
         if self._database.in_transaction:
             with contextlib.suppress(sqlite3.DatabaseError):
                 self._database.execute("ROLLBACK")
@@ -128,7 +131,7 @@ class SqliteStore(Store):
             try:
                 self._database.execute("COMMIT")
             except sqlite3.DatabaseError:
-                self._forget()
+                self.forget()
                 raise
         os.pwrite(self._mark, _MARK.pack(self._added), 0)
 
@@ -151,7 +154,7 @@ class SqliteStore(Store):
 
     def close(self) -> None:
         """See ``Store``."""
-        self._forget()
+        self.forget()
         with contextlib.suppress(sqlite3.DatabaseError):
             self._database.close()
         if self._mark >= 0:
@@ -190,6 +193,15 @@ class SqliteJournal(Journal):
             os.close(descriptor)
             raise StorageError("another server uses this folder; give each one its own (data_dir)") from error
         self._claim = descriptor
+
+    def check(self) -> None:
+        """See ``Journal``."""
+        try:
+            free_bytes = shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise StorageError(f"the folder of the journal cannot be used: {error.strerror}") from error
+        if free_bytes < _LEAST_FREE_BYTES:
+            raise StorageError("the disk of the journal is full")
 
     def secret(self) -> bytes:
         """See ``Journal``."""

@@ -19,6 +19,8 @@ async def _health(_call: Call) -> Response:
 async def _ready(call: Call) -> Response:
     if call.host.state != "ready":
         raise UnavailableError(f"the server is {call.host.state}")
+    if call.host.trouble is not None:
+        raise UnavailableError(call.host.trouble)
     return json_response({"status": "ready"})
 
 
@@ -42,7 +44,7 @@ ENDPOINTS: Final = (
         "GET",
         "/readyz",
         "ready",
-        "Whether the server takes work: started, and not stopping",
+        "Whether the server takes work: started, not stopping, and able to keep what it does",
         _ready,
         "health",
         audience="all",
