@@ -7,6 +7,7 @@ Ops are plain calls, as in a ``RemoteSession``; the same names are awaited where
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import weakref
@@ -24,7 +25,7 @@ from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Reply
 from telegrad._recorder import Recorder
 from telegrad._retries import Retries
-from telegrad._transport import AsyncTransport, Procedure, run_async
+from telegrad._transport import AsyncTransport, NotSent, Procedure, run_async
 from telegrad.contract import tracing
 from telegrad.contract.datasets import content_name
 from telegrad.contract.dtypes import DType, DTypeLike, as_dtype
@@ -403,7 +404,11 @@ class AsyncSession(CreationOps[AsyncTensor]):
 
     def stop_run(self, run_id: str) -> None:
         """Let runs of a program that are under way end after the one that they are in; nothing if they have ended."""
-        self._stopping = asyncio.ensure_future(self._transport.send(self._exchange.stop_run(run_id)))
+        self._stopping = asyncio.ensure_future(self._send_stop(run_id))
+
+    async def _send_stop(self, run_id: str) -> None:
+        with contextlib.suppress(NotSent, TelegradError):  # a server that cannot be reached stops it when nobody comes back
+            await self._transport.send(self._exchange.stop_run(run_id))
 
     def resolve_grads(self, tensor: AsyncTensor) -> None:  # noqa: ARG002 - refused whatever it is
         """Refuse: a plain call cannot ask the server."""
@@ -468,6 +473,7 @@ class AsyncSession(CreationOps[AsyncTensor]):
         except RuntimeError:
             return  # recorded outside of the loop: the next await sends it
         if count >= _defaults.FLUSH_COMMANDS:
+            self._exchange.raise_trouble()
             self._begin_background(loop)
         elif self._silence is None:
             self._silence = loop.call_later(_defaults.FLUSH_SILENCE_SECONDS, self._heard_nothing, loop, 0)

@@ -14,19 +14,21 @@ KEEP_ALIVE_SECONDS: Final = 4.0
 """An idle connection is not used again after so long: below the 5 s after which uvicorn closes it, so that no request meets a
 connection that is being closed."""
 
-RETRIES: Final = 4
-"""Further attempts after the first that failed safely. With the numbers below: up to 0.1, 0.2, 0.4 and 0.8 s of waiting, which
-rides out a server's restart behind a proxy."""
+RETRY_SECONDS: Final = 60.0
+"""How long a request that failed is sent again, from its first failure on: a restart of the server is a pause."""
+
+FIRST_RETRY_SECONDS: Final = 3.0
+"""The same while no server has answered yet and none is reached: most likely none is running there, and that is soon said."""
+
+PROGRAM_STORES: Final = 4
+"""How many times one flush gives the server programs that it has forgotten."""
 
 RETRY_BASE_SECONDS: Final = 0.1
 """Longest wait before the first retry; doubled for each further one. The wait is drawn evenly between zero and that ("full
 jitter"), so that clients which failed together do not come back together."""
 
-RETRY_CAP_SECONDS: Final = 5.0
+RETRY_CAP_SECONDS: Final = 2.0
 """Longest wait between two attempts, however many there were."""
-
-RETRY_TOTAL_SECONDS: Final = 30.0
-"""No retry begins later than this after the first attempt, not even where the server's Retry-After asks for it."""
 
 FLUSH_COMMANDS: Final = 4096
 """Recorded commands that make a batch leave by itself: about 0.4 MB of JSON and 20 ms of small ops, at a price of one round trip in

@@ -198,6 +198,7 @@ class DirectTransport:
         lines = [f"{request.method} {self._prefix}{request.path} HTTP/1.1\r\n", self._headers]
         if not self._accept_given:
             lines.append(f"accept: {request.accept}\r\n")
+        lines += [f"{name}: {value}\r\n" for name, value in request.headers.items()]
         size = sum(len(piece) for piece in request.body)
         compressed = is_to_be_compressed(request, self._compress)
         if compressed:

@@ -7,23 +7,28 @@ dropped, and the independent rest is sent again in order.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from telegrad import _defaults
+from telegrad._batch import Numbers, Sent, cut, hand_out, new_key, request_of, unread
 from telegrad._history import UNKNOWN, Leaf, Node
-from telegrad._queue import Entry, Recorded, Taint, encode, outputs_of, place
+from telegrad._queue import Entry, Recorded, Taint, outputs_of, place
 from telegrad._recorder import Recorder, dependent
-from telegrad._retries import Retries, error_of, member, parse, problem_of, send
+from telegrad._retries import NOT_DONE, Retries, error_of, member, parse, problem_of, send
 from telegrad._transport import NotSent, Procedure, Request, Response
 from telegrad.contract import codec
-from telegrad.contract.commands import Apply, Backward, Create, Grad, Read, Release, Run, encode_command
+from telegrad.contract.commands import Backward, Create, Read, Release, Run, encode_command
 from telegrad.contract.errors import (
     ArgumentTypeError,
     ArgumentValueError,
     DeadlineError,
+    KeyInProgressError,
     NotFoundError,
     RunCancelledError,
+    SequenceError,
+    SessionLostError,
     TelegradError,
     TransportError,
     UnavailableError,
@@ -41,6 +46,7 @@ class Exchange:
         retries: how often and how long to try.
         id: the session's id on the server; None before it is open.
         owns: whether this client opened the session, so that closing deletes it.
+        trouble: why what is recorded could not be sent in the background, until the next flush or somebody has been told.
     """
 
     def __init__(self, recorder: Recorder, retries: Retries, id: str | None) -> None:
@@ -53,6 +59,13 @@ class Exchange:
         self._max_commands = Limits().max_commands
         self._taint: Taint | None = None
         """What failed in the background, until somebody has been told."""
+        self._numbers = Numbers()
+        self._sent: Sent | None = None
+        """The batch that was sent and not answered for good."""
+        self._opening: Request | None = None
+        self._unanswered = False
+        """Whether the last batch got no answer however often it was sent."""
+        self.trouble: TelegradError | None = None
 
     # Opening and closing -----------------------------------------------------------------------------------------------------
 
@@ -60,13 +73,13 @@ class Exchange:
         """Open the session, or attach to it; nothing to do if that is done."""
         if self.id is not None:
             return
-        if self._attach is None:
-            # Doing it twice leaves a session that nobody uses and that the server closes when it has been idle.
-            request = Request("POST", "/v1/sessions", [b"{}"], repeatable=True)
-        else:
-            request = Request("GET", self._path(self._attach), repeatable=True)
+        if self._opening is None:
+            if self._attach is None:
+                self._opening = Request("POST", "/v1/sessions", [b"{}"], repeatable=True, headers=new_key())
+            else:
+                self._opening = Request("GET", self._path(self._attach), repeatable=True)
         try:
-            response = yield from send(request, self.retries)
+            response = yield from send(self._opening, self.retries, first=True)
         except NotSent as signal:
             raise signal.error from signal.error.__cause__
         summary = parse(response)
@@ -82,8 +95,10 @@ class Exchange:
         """Delete the session if this client opened it."""
         if self.id is None or not self.owns:
             return
+        # Where nobody has answered for long, once will do: the server forgets a session that nobody uses.
+        retries = replace(self.retries, seconds=0.0) if self._unanswered else self.retries
         try:
-            response = yield from send(Request("DELETE", self._path(self.id), repeatable=True), self.retries)
+            response = yield from send(Request("DELETE", self._path(self.id), repeatable=True), retries)
         except NotSent as signal:
             raise signal.error from signal.error.__cause__
         if response.status >= 400:
@@ -117,9 +132,15 @@ class Exchange:
         commands = [encode_command(Create(name, buffer=name)) for name in arrays]
         body = list(codec.pack(arrays, {"commands": commands}))
         try:
-            response = yield from send(
-                Request("POST", f"{self._path(self._opened())}/batch", body, codec.SAFETENSORS_MEDIA_TYPE), self.retries
+            request = Request(
+                "POST",
+                f"{self._path(self._opened())}/batch",
+                body,
+                codec.SAFETENSORS_MEDIA_TYPE,
+                repeatable=True,
+                headers=new_key(),
             )
+            response = yield from send(request, self.retries)
         except NotSent as signal:
             raise signal.error from signal.error.__cause__
         parse(response)
@@ -151,16 +172,29 @@ class Exchange:
         recorder = self.recorder
         if not self.owns:
             recorder.release()
-        return bool(recorder.queue or recorder.pending)
+        return bool(recorder.queue or recorder.pending or self._sent is not None)
 
     def discard(self) -> None:
         """Forget what is recorded."""
         self.recorder.queue.clear()
         self.recorder.pending.clear()
+        self._sent = None
 
     def remember(self, error: TelegradError) -> None:
-        """Keep an error that a flush met which nobody waited for; the next flush that somebody waits for raises it."""
-        self.recorder.pending.append(error)
+        """Keep an error that a flush met which nobody waited for; the next flush that somebody waits for raises it.
+
+        Where nothing was answered, that flush tries again: only who fills the queue meanwhile is told.
+        """
+        if self._sent is not None or isinstance(error, (TransportError, UnavailableError)):
+            self.trouble = error
+        else:
+            self.recorder.pending.append(error)
+
+    def raise_trouble(self) -> None:
+        """Tell who records on while nothing can be sent. Raises TelegradError."""
+        error, self.trouble = self.trouble, None
+        if error is not None:
+            raise error
 
     # Batches -----------------------------------------------------------------------------------------------------------------
 
@@ -170,12 +204,14 @@ class Exchange:
         In the background nobody waits: until the error has been raised to somebody, what is recorded meanwhile counts as recorded
         before it could be known.
 
-        Raises the first error of the recorded commands, with the line that recorded it in a note, once. Where the server was not
-        reached, everything stays recorded. Where nobody knows what was applied, the results of all commands of the batch count as
-        failed.
+        Raises the first error of the recorded commands, with the line that recorded it in a note, once. Where no answer was to be
+        had, or this was interrupted, everything stays recorded: the batch that was on its way is sent again as it was, and the
+        server, which knows it again, does it once.
         """
         recorder = self.recorder
         recorder.refuse_in_hook()
+        if not background:
+            self.trouble = None
         entries = self._repeatable_if_possible(recorder.take())
         if taken is not None:
             taken()
@@ -186,16 +222,14 @@ class Exchange:
             entries = self._without_dependents(entries, taint)
         if not background:
             self._taint = None
-        if entries:
+        if entries or self._sent is not None:
             try:
                 yield from self.open()
-                yield from self._send_all(entries, taint, errors)
-            except NotSent as signal:
-                raise signal.error from signal.error.__cause__
-            except TelegradError as error:
-                if self.id is None:
-                    self._keep(entries, error)
+            except BaseException as error:
+                self._keep(entries, error)
                 raise
+            yield from self._send_all(entries, taint, errors)
+            self.trouble = None
         if background and not errors:
             self._taint = known
             return
@@ -220,55 +254,67 @@ class Exchange:
         return reads
 
     def _send_all(self, entries: list[Entry], taint: Taint, errors: list[TelegradError]) -> Procedure[None]:
-        recorder = self.recorder
-        again = 0
-        while entries:
-            count = min(_cut(entries), self._max_commands)
-            batch, rest = entries[:count], entries[count:]
+        stores = 0
+        while self._sent is not None or entries:
             try:
-                refused = (yield from self._store_programs(batch)) if recorder.unstored else None
-                if refused is not None:
-                    entries = self._without_runs(entries, *refused, taint, errors)
+                sent = self._sent
+                if sent is None:
+                    batch: Sequence[Entry] = entries[: min(cut(entries), self._max_commands)]
+                    refused = (yield from self._store_programs(batch)) if self.recorder.unstored else None
+                    if refused is not None:
+                        entries = self._without_runs(entries, *refused, taint, errors)
+                        continue
+                    sent = self._sent = Sent(request_of(self._path(self._opened()), batch, self._numbers), batch)
+                    entries = entries[len(batch) :]
+                response = yield from send(sent.request, self.retries)
+                if response.status < 300:
+                    hand_out(sent.entries, parse(response), response.arrays)
+                    self._sent = None
                     continue
-                response = yield from send(_request(self._path(self._opened()), batch), self.retries)
-            except NotSent as signal:
-                self._keep(entries, signal.error)
+                refusal = _refusal(response)
+            except BaseException as error:
+                self._keep_all(entries, error)
+                if isinstance(error, NotSent):
+                    raise error.error from error.error.__cause__
                 raise
-            except TransportError as error:
-                self._give_up(entries, taint, _fate_unknown(error, len(batch)))
-                raise
-            except GeneratorExit:
-                # The driver was interrupted or its task cancelled while it waited.
-                self._give_up(entries, taint, _fate_unknown(TransportError("the request was interrupted"), len(batch)))
-                raise
-            if response.status < 300:
-                _answer(batch, parse(response), response.arrays)
-                entries = rest
-                continue
-            refusal = error_of(response)
             problem = problem_of(response) or {}
             failed = problem.get("failed")
-            if isinstance(refusal, UnavailableError) and failed is None:
-                self._keep(entries, refusal)
-                raise refusal
+            batch = sent.entries
             if type(failed) is not int or not 0 <= failed < len(batch):
                 # Not a command but the request as a whole was refused.
-                self._give_up(entries, taint, refusal)
+                if isinstance(refusal, SequenceError) and sent.request.attempts == 1 and refusal.extra.get("expected") == 1:
+                    # The server has forgotten this client, among very many; as it was never asked for this, no harm is done.
+                    self._numbers.renew()
+                    sent.request.headers = self._numbers.next()
+                    continue
+                self._sent = None
+                self._numbers.renew()  # whether that number was used depends on who refused
+                self._give_up([*batch, *entries], taint, refusal := _of_session(refusal))
                 raise refusal
-            lost = batch[failed]
-            if problem.get("program") and isinstance(lost, Recorded) and lost.program is not None and again < _defaults.RETRIES:
-                # The server has forgotten the program: it gets it again, and nobody need know.
-                again += 1
-                recorder.stored.discard(lost.program.id)
-                recorder.unstored[lost.program.id] = lost.program
-                done = batch[:failed]
-                _answer(done, {"results": problem.get("results", ())}, {})
-                entries = [*_unread(done), *batch[failed:], *rest]
-                continue
-            done = batch[:failed]
-            _answer(done, {"results": problem.get("results", ())}, {})
-            self._fail(batch[failed], refusal, taint, errors)
-            entries = [*_unread(done), *self._without_dependents([*batch[failed + 1 :], *rest], taint)]
+            self._sent = None
+            done, lost = batch[:failed], batch[failed]
+            hand_out(done, {"results": problem.get("results", ())}, {})
+            if problem.get("program") and isinstance(lost, Recorded) and lost.program is not None:
+                stores += 1
+                if stores <= _defaults.PROGRAM_STORES:
+                    # The server has forgotten the program: it gets it again, and nobody need know.
+                    self.recorder.stored.discard(lost.program.id)
+                    self.recorder.unstored[lost.program.id] = lost.program
+                    entries = [*unread(done), *batch[failed:], *entries]
+                    continue
+            self._fail(lost, refusal, taint, errors)
+            entries = [*unread(done), *self._without_dependents([*batch[failed + 1 :], *entries], taint)]
+
+    def _keep_all(self, entries: Sequence[Entry], error: BaseException) -> None:
+        """No answer for good: the batch on its way stays there, and everything else stays recorded."""
+        self._unanswered = isinstance(error, (NotSent, TransportError))
+        if self._sent is not None and not self._sent.is_numbered:
+            entries = [*self._sent.entries, *entries]
+            self._sent = None
+        self._keep(entries, error)
+        told = error.error if isinstance(error, NotSent) else error
+        if isinstance(told, TelegradError) and (self._sent is not None or entries):
+            told.add_note("what was recorded stays recorded, and is sent with whatever is flushed next; the server does it once")
 
     def _store_programs(self, batch: Sequence[Entry]) -> Procedure[tuple[str, TelegradError] | None]:
         """Give the server the programs that it needs for the batch. Returns the id of one that it refuses, and why."""
@@ -281,10 +327,10 @@ class Exchange:
             if program is None or program.id not in recorder.unstored:
                 continue
             body = [codec.dump_json(program.message)]
-            request = Request("POST", f"{self._path(self._opened())}/programs", body, repeatable=True)
+            request = Request("POST", f"{self._path(self._opened())}/programs", body, repeatable=True, headers=new_key())
             response = yield from send(request, self.retries)
             if response.status >= 400:
-                return program.id, error_of(response)
+                return program.id, _refusal(response)
             del recorder.unstored[program.id]
             recorder.stored.add(program.id)
         return None
@@ -293,9 +339,6 @@ class Exchange:
         self, entries: Sequence[Entry], id: str, refusal: TelegradError, taint: Taint, errors: list[TelegradError]
     ) -> list[Entry]:
         """The entries without the runs of a program that the server has refused, and without what depends on them."""
-        if isinstance(refusal, UnavailableError):
-            self._keep(entries, refusal)
-            raise refusal
         for position, entry in enumerate(entries):
             if isinstance(entry, Recorded) and entry.program is not None and entry.program.id == id:
                 self._fail(entry, refusal, taint, errors)
@@ -365,21 +408,41 @@ class Exchange:
             if isinstance(entry, Recorded) and entry.reply is not None:
                 entry.reply.error = error
 
-    def _keep(self, entries: Sequence[Entry], error: TelegradError) -> None:
-        """Nothing was applied: everything stays recorded, but who waits for an answer is told."""
+    def _keep(self, entries: Sequence[Entry], error: BaseException) -> None:
+        """Nothing was applied: everything stays recorded, but who waits for an answer is told.
+
+        Where one was interrupted, others who wait are not: they will ask themselves.
+        """
+        told = error.error if isinstance(error, NotSent) else error
         kept: list[Entry] = []
         for entry in entries:
-            if isinstance(entry, Recorded) and entry.reply is not None:
-                entry.reply.error = error
+            if isinstance(told, Exception) and isinstance(entry, Recorded) and entry.reply is not None:
+                entry.reply.error = told
                 if isinstance(entry.command, Read):
                     continue
             kept.append(entry)
         self.recorder.put_back(kept)
 
 
-def _unread(entries: Sequence[Entry]) -> list[Entry]:
-    """Those that still wait for an answer."""
-    return [e for e in entries if isinstance(e, Recorded) and e.reply is not None and not e.reply.done]
+def _refusal(response: Response) -> TelegradError:
+    """What an answer tells of that came for good. Raises the error of one after which the request is to be sent again."""
+    error = error_of(response)
+    if response.status in NOT_DONE or isinstance(error, (TransportError, KeyInProgressError)):
+        raise error
+    return error
+
+
+def _of_session(refusal: TelegradError) -> TelegradError:
+    """Why a batch as a whole was refused: where its session is not there, what that means."""
+    if not isinstance(refusal, NotFoundError) or isinstance(refusal, SessionLostError):
+        return refusal
+    return SessionLostError(
+        "the server has this session no longer: somebody deleted it, it was not used for long, or the server was started anew and "
+        "keeps sessions in memory only (--durability none). Open a new one with telegrad.connect(url), and begin again from what "
+        "you have saved",
+        extra=refusal.extra,
+        request_id=refusal.request_id,
+    )
 
 
 def _warn_of_node(roots: Sequence[Any], error: TelegradError) -> None:
@@ -393,71 +456,6 @@ def _warn_of_node(roots: Sequence[Any], error: TelegradError) -> None:
         at = next((target for p, target, _ in at.edges if p == position), None) if isinstance(at, Node) else None
     hooks = getattr(at, "hooks", None)
     warn_of_anomaly(str(way.get("name")), None if hooks is None else hooks.stack)
-
-
-def _request(path: str, batch: Sequence[Entry]) -> Request:
-    commands, arrays = encode(batch)
-    only_reads = all(isinstance(e, Recorded) and isinstance(e.command, Read) for e in batch)
-    binary = any(isinstance(e, Recorded) and isinstance(e.command, Read) and e.command.encoding == "buffer" for e in batch)
-    accept = f"{codec.SAFETENSORS_MEDIA_TYPE}, {codec.PROBLEM_MEDIA_TYPE}" if binary else codec.JSON_MEDIA_TYPE
-    message = {"commands": commands}
-    many = getattr(batch[-1], "many", None)
-    address, hear = f"{path}/batch", None
-    if many is not None:
-        address, hear, accept = f"{address}?run_id={many.run_id}", many.hear, codec.EVENTS_MEDIA_TYPE
-    if arrays:
-        body = list(codec.pack(arrays, message))
-        return Request("POST", address, body, codec.SAFETENSORS_MEDIA_TYPE, accept, hear=hear)
-    return Request("POST", address, [codec.dump_json(message)], accept=accept, repeatable=only_reads, hear=hear)
-
-
-def _answer(batch: Sequence[Entry], message: Any, arrays: Mapping[str, codec.Array]) -> None:
-    """Hand the results out. Raises TransportError for an answer that is none."""
-    results = member(message, "results")
-    if not isinstance(results, (list, tuple)):
-        raise TransportError("the answer has no results: is that address a telegrad server?")
-    for result in cast("Sequence[dict[str, Any]]", results):
-        index: int = result["index"]
-        entry = batch[index]
-        if not isinstance(entry, Recorded) or entry.reply is None:
-            continue
-        name = result.get("buffer")
-        if name is not None:
-            array = arrays.get(name)
-            if array is None:
-                continue
-            array.setflags(write=False)
-            entry.reply.array = array
-        elif isinstance(entry.command, Read) and entry.command.what == "value" and result.get("tensor") is not None:
-            continue
-        entry.reply.result = result
-
-
-def _cut(entries: Sequence[Entry]) -> int:
-    """How many entries may go in one request.
-
-    A failure drops the values that were read before it, so no read may stand before a change and be repeated after it. A run that
-    is followed goes alone: its answer is a stream of events, and who interrupts it loses nothing else.
-    """
-    read = False
-    for position, entry in enumerate(entries):
-        if not isinstance(entry, Recorded) or isinstance(entry.command, (Create, Release, Grad, Apply)):
-            continue
-        if isinstance(entry.command, Read):
-            read = True
-        elif read:
-            return position
-        elif entry.many is not None:
-            return position or 1
-    return len(entries)
-
-
-def _fate_unknown(error: TransportError, count: int) -> TransportError:
-    error.add_note(
-        f"{count} recorded command(s) were sent and not acknowledged: nobody knows whether they were applied. Their results "
-        "count as failed; what they change in place is to be read again."
-    )
-    return error
 
 
 def _first_note(error: TelegradError) -> str:

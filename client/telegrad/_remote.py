@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
@@ -22,7 +23,7 @@ from telegrad._queue import Reply
 from telegrad._recorder import Recorder
 from telegrad._retries import Retries
 from telegrad._sender import Sender
-from telegrad._transport import Procedure, Transport, run
+from telegrad._transport import NotSent, Procedure, Transport, run
 from telegrad.contract import checks, tracing
 from telegrad.contract.custom import Backward
 from telegrad.contract.datasets import content_name
@@ -339,7 +340,8 @@ class RemoteSession(BaseSession):
 
     def stop_run(self, run_id: str) -> None:
         """Let runs of a program that are under way end after the one that they are in; nothing if they have ended."""
-        self._transport.send(self._exchange.stop_run(run_id))
+        with contextlib.suppress(NotSent, TelegradError):  # a server that cannot be reached stops it when nobody comes back
+            self._transport.send(self._exchange.stop_run(run_id))
 
     # Asking ------------------------------------------------------------------------------------------------------------------
 

@@ -10,72 +10,90 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from telegrad import _defaults
-from telegrad._transport import NotSent, Pause, Procedure, Request, Response
+from telegrad._transport import NotSent, Pause, Procedure, Request, Response, failed
+from telegrad.contract import codec
 from telegrad.contract.errors import TelegradError, TransportError, from_problem
 
-TURNED_AWAY: Final = frozenset({429, 503})
-"""With a Retry-After header, these say that nothing was done and when to come back."""
+TURNED_AWAY: Final = frozenset({409, 429, 503})
+"""With a Retry-After header, these say that nothing was done, or is still being done, and when to come back."""
 
 GATEWAY_FAILURES: Final = frozenset({502, 503, 504})
 """Something between client and server failed; whether the server did the request, nobody knows."""
 
+NOT_DONE: Final = frozenset({429, 502, 503, 504, 507})
+"""Answers after which a request that may be sent again is as it was: still to be done, or still to be asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often and how long to try.
+    """How long to try.
 
     Attributes:
-        attempts: further attempts after the first.
+        seconds: no retry begins later than so long after the first failure; 0 for none at all.
         base_seconds: longest wait before the first retry; doubled for each further one.
         cap_seconds: longest wait between two attempts.
-        total_seconds: no retry begins later than this after the first attempt.
         draw: a number in [0, 1), for the jitter.
         clock: seconds, monotonic.
     """
 
-    attempts: int = _defaults.RETRIES
+    seconds: float = _defaults.RETRY_SECONDS
     base_seconds: float = _defaults.RETRY_BASE_SECONDS
     cap_seconds: float = _defaults.RETRY_CAP_SECONDS
-    total_seconds: float = _defaults.RETRY_TOTAL_SECONDS
     draw: Callable[[], float] = field(default=random.random, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
 
     def wait_seconds(self, attempt: int, asked_seconds: float | None) -> float:
-        """How long to wait before retry number ``attempt`` (0 is the first): the server's word, or back-off with full jitter."""
-        if asked_seconds is not None:
-            return asked_seconds
-        longest: float = min(self.cap_seconds, self.base_seconds * 2.0**attempt)
-        return longest * self.draw()
+        """The wait before retry number ``attempt`` (0 is the first): as the server says, and back-off with full jitter."""
+        longest: float = min(self.cap_seconds, self.base_seconds * 2.0 ** min(attempt, 30))
+        return (asked_seconds or 0.0) + longest * self.draw()
 
 
-def send(request: Request, retries: Retries) -> Procedure[Response]:
+def send(request: Request, retries: Retries, *, first: bool = False) -> Procedure[Response]:
     """Send until it is answered; a procedure.
 
     Sent again: what surely was not done (no connection, or turned away with Retry-After), and, of repeatable requests, everything
     that a second try may heal.
 
+    Args:
+        request: what to send.
+        retries: how long to try.
+        first: no server has answered yet: give up soon if none is reached.
+
     Raises:
         NotSent: the server was never reached; nothing was done.
         TransportError, TransportTimeoutError: the last failure, where nobody knows whether the request was done.
     """
-    begin = retries.clock()
     attempt = 0
+    failed_at: float | None = None
+    waited = 0.0
+    was_sent = False
     while True:
+        request.attempts += 1
         outcome = yield from _try(request)
         asked: float | None = None
+        most = retries.seconds
         if isinstance(outcome, Response):
             asked = retry_after_seconds(outcome)
             turned_away = outcome.status in TURNED_AWAY and asked is not None
             again = turned_away or (request.repeatable and outcome.status in GATEWAY_FAILURES)
         else:
             again = isinstance(outcome, NotSent) or request.repeatable
-        seconds = retries.wait_seconds(attempt, asked)
-        in_time = retries.clock() - begin + seconds <= retries.total_seconds
-        if not (again and attempt < retries.attempts and in_time):
+            was_sent = was_sent or not isinstance(outcome, NotSent)
+            if first and not was_sent:
+                most = min(most, _defaults.FIRST_RETRY_SECONDS)
+        if again:
+            now = retries.clock()
+            failed_at = now if failed_at is None else failed_at
+            seconds = retries.wait_seconds(attempt, asked)
+            again = max(now - failed_at, waited) + seconds < most
+        if not again:
             if isinstance(outcome, Response):
                 return outcome
+            if was_sent and isinstance(outcome, NotSent):
+                raise outcome.error from outcome.error.__cause__  # an attempt before may have been done
             raise outcome
         attempt += 1
+        waited += seconds
         yield Pause(seconds)
 
 
@@ -87,7 +105,16 @@ def _try(request: Request) -> Procedure[Response | NotSent | TransportError]:
         return error
     if response is None:
         raise TypeError("the driver answered a request with nothing")
+    if response.status < 300 and response.message is None and response.body and _is_json(response):
+        try:
+            response.message = json.loads(response.body)
+        except ValueError:
+            return failed("the answer was cut off")
     return response
+
+
+def _is_json(response: Response) -> bool:
+    return response.headers.get("content-type", "").startswith((codec.JSON_MEDIA_TYPE, codec.EVENTS_MEDIA_TYPE))
 
 
 def retry_after_seconds(response: Response) -> float | None:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 Waiting: TypeAlias = "Generator[Any, None, Any]"
 """Work that yields the session whenever what is recorded has to be done before it goes on."""
 
+_NOBODYS_WISH: Final = frozenset({"stopping", "gone", "hung-up"})
+"""Why a server ends runs that somebody wants: they go on where they were."""
+
 _HOST: Final = (np.ndarray, np.generic)
 
 
@@ -339,14 +342,14 @@ class _Steps:
                     if seconds is not None and self._done:
                         seconds = max(1e-3, seconds - (time.monotonic() - begun))
                     count = left.count if steady else 1
-                    yield from self._run(prepared, rows, left if steady else _first_row(left), count, seconds)
-                    left = left.after(count) if count < left.count else _Piece(0, [], None)
+                    done = yield from self._run(prepared, rows, left if steady else _first_row(left), count, seconds)
+                    left = left.after(done) if done < left.count else _Piece(0, [], None)
                 if self._progress.cancelled:
                     break
         return self._joined()
 
     def _run(self, prepared: Prepared, rows: Sequence[Any], piece: _Piece, count: int, seconds: float | None) -> Waiting:
-        """``count`` runs of one program in one request."""
+        """``count`` runs of one program in one request; how many were done. Fewer where the server stopped, or lost sight of us."""
         traced, numbers = prepared.traced, {id(x): number for number, x in enumerate(prepared.bound)}
         each = {numbers[id(row)]: leaf for row, leaf in zip(rows, piece.leaves, strict=True) if id(row) in numbers}
         references = prepared.references()
@@ -358,7 +361,12 @@ class _Steps:
         many = Many(count, each, list(dict.fromkeys(references.values())), seconds, secrets.token_hex(8), hear)
         self._progress.stop = lambda: self._session._programs.stop(many.run_id)
         runs = prepared.run_many(many)
-        yield self._session
+        try:
+            yield self._session
+        except GeneratorExit:
+            # Interrupted: a server would go on for a while, for a client whose connection was cut.
+            self._progress.stop()
+            raise
         error = runs.finish()
         self._progress.stop = None
         done = count if error is None else int(error.extra.get("run", 0))
@@ -366,7 +374,8 @@ class _Steps:
             stacked = dict(zip(many.collect, runs.stacked, strict=True))
             self._results.append((prepared, [stacked.get(references.get(i, "")) for i in range(len(prepared.entry.results))]))
         self._done = begin + done
-        if error is not None and not (self._progress.cancelled and isinstance(error, RunCancelledError)):
+        ended = isinstance(error, RunCancelledError) and (self._progress.cancelled or error.extra.get("reason") in _NOBODYS_WISH)
+        if error is not None and not ended:
             error.extra["run"] = self._done
             error.add_note(f"{self._done:,} calls of {self._function!r} were done before that, and stand")
             if not set(traced.places).intersection(getattr(error, "__notes__", ())):
@@ -374,6 +383,7 @@ class _Steps:
             raise error
         if error is None:
             self._tell(prepared, references, self._done, None)
+        return done
 
     def _tell(self, prepared: Prepared, references: dict[int, str], run: int, latest: dict[str, Any] | None) -> None:
         progress = self._progress

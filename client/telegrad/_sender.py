@@ -40,11 +40,17 @@ class Sender:
             self._thread.start()
 
     def hand_over(self) -> None:
-        """The queue is full: have it sent. Returns when it is empty, which takes as long as a batch before is on its way."""
+        """The queue is full: have it sent. Returns when it is empty, which takes as long as a batch before is on its way.
+
+        Raises TelegradError where the batch before could not be sent; everything stays recorded.
+        """
         self._taken.clear()
         self._full.set()
         self.begin()
         self._taken.wait()
+        session = self._session()
+        if session is not None and session._recorder.queue:
+            session._exchange.raise_trouble()
 
     def _wake_up(self) -> None:
         self._full.set()

@@ -44,7 +44,9 @@ class Request:
         body: pieces, sent in order; empty for none.
         media_type: of the body.
         accept: media types of the answer.
-        repeatable: whether doing it twice does no harm, so that it may be tried again when nobody knows whether it was done.
+        repeatable: whether sending it twice does no harm, so that it may be tried again when nobody knows whether it was done.
+        headers: of this request alone, such as those by which the server knows it again.
+        attempts: how many times it was sent.
         hear: of a request for events: called with the data of each ``progress``, as they come.
     """
 
@@ -54,6 +56,8 @@ class Request:
     media_type: str = codec.JSON_MEDIA_TYPE
     accept: str = codec.JSON_MEDIA_TYPE
     repeatable: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    attempts: int = 0
     hear: Callable[[dict[str, Any]], object] | None = None
 
 
@@ -66,7 +70,7 @@ class Response:
         headers: names in lower case.
         body: the whole body, unless it was safetensors.
         arrays: of a safetensors body.
-        message: the JSON value of a safetensors body.
+        message: the JSON value of a safetensors body, and of a good JSON one once it was looked at.
     """
 
     status: int
@@ -369,7 +373,7 @@ class HttpTransport:
 
     def send(self, request: Request) -> Response:
         """Send, and read the whole answer."""
-        headers = {"accept": request.accept}
+        headers = {"accept": request.accept, **request.headers}
         content = _content(request, headers, self._compress)
         with (
             _translated(self._url),
@@ -412,7 +416,7 @@ class AsyncHttpTransport:
 
     async def send(self, request: Request) -> Response:
         """Send, and read the whole answer."""
-        headers = {"accept": request.accept}
+        headers = {"accept": request.accept, **request.headers}
         content = _content(request, headers, self._compress)
         sent = content if content is None or isinstance(content, bytes) else _async_pieces(content)
         with _translated(self._url):

@@ -113,7 +113,7 @@ class LocalPrograms(Programs):
         """See ``Programs.stop``."""
         watch = self._watches.get(run_id)
         if watch is not None:
-            watch.stop("somebody asked for it")
+            watch.stop("asked")
 
 
 class LocalRuns(Runs):

@@ -19,6 +19,8 @@ from telegrad.errors import (
     ArgumentValueError,
     DependentError,
     InternalError,
+    SessionLostError,
+    ShapeError,
     TransportError,
     TransportTimeoutError,
     UnavailableError,
@@ -47,7 +49,7 @@ def times(count: int, fault: Fault) -> Fault:
 
 def raising(error: Exception) -> Fault:
     def fault(request: httpx2.Request) -> httpx2.Response | None:
-        raise error
+        raise type(error)(*error.args)
 
     return fault
 
@@ -81,7 +83,7 @@ def test_a_server_that_is_busy_says_when_to_come_back(wire: Wire, session: teleg
     wire.fault = times(2, BUSY)
 
     assert x.tolist() == [2, 2]
-    assert pauses == [2, 2]
+    assert [int(seconds) for seconds in pauses] == [2, 2]
 
 
 def test_what_never_reached_the_server_stays_recorded(wire: Wire, session: telegrad.RemoteSession) -> None:
@@ -107,25 +109,159 @@ def test_a_server_that_stays_busy_leaves_everything_recorded(wire: Wire, session
     assert x.tolist() == [2, 2]
 
 
-@pytest.mark.parametrize("fault", [CUT, SLOW])
-def test_a_batch_that_may_have_been_applied_is_not_sent_again(
-    wire: Wire, session: telegrad.RemoteSession, pauses: list[float], fault: Fault
+BEFORE_THE_SERVER, AFTER_IT = False, True
+
+
+def losing(wire: Wire, fault: Fault, *, done: bool) -> Fault:
+    """``fault`` in the place of the server's answer, which has ``done`` the request or not."""
+
+    def lose(request: httpx2.Request) -> httpx2.Response | None:
+        if done:
+            wire.answer(request)
+        return fault(request)
+
+    return lose
+
+
+CUT_OFF = answering(200, b'{"applied": 3, "res', **{"content-type": "application/json"})
+
+
+@pytest.mark.parametrize("done", [BEFORE_THE_SERVER, AFTER_IT])
+@pytest.mark.parametrize("fault", [REFUSED, CUT, SLOW, CUT_OFF, answering(502), answering(504, b"<html>")])
+def test_a_batch_whose_answer_was_lost_is_sent_again_and_done_once(
+    wire: Wire, session: telegrad.RemoteSession, pauses: list[float], fault: Fault, done: bool
 ) -> None:
     w = telegrad.ones(2)
     w.tolist()
     w += 1
-    y = w * 2
     before = wire.trips
-    wire.fault = times(1, fault)
+    wire.fault = times(3, losing(wire, fault, done=done))
 
-    with pytest.raises(TransportError) as raised:
-        y.tolist()
+    assert w.tolist() == [2, 2]
 
-    assert (wire.trips, pauses) == (before + 1, [])
-    assert "nobody knows whether they were applied" in "".join(raised.value.__notes__)
+    assert (wire.trips, len(pauses)) == (before + 4, 3)
+    sent = [(r.content, r.headers["telegrad-client"], r.headers["telegrad-batch"]) for r in wire.requests[before:]]
+    assert len(set(sent)) == 1
+
+
+@pytest.mark.parametrize("done", [BEFORE_THE_SERVER, AFTER_IT])
+@pytest.mark.parametrize("fault", [REFUSED, CUT, SLOW, BUSY, answering(502)])
+def test_what_was_not_answered_in_time_is_kept_and_done_once_later(
+    wire: Wire, session: telegrad.RemoteSession, fault: Fault, done: bool
+) -> None:
+    w = telegrad.ones(2, requires_grad=True)
+    w.tolist()
+    (w * 3).sum().backward()
+    wire.fault = losing(wire, fault, done=done)
+
+    for _ in range(2):
+        with pytest.raises((TransportError, UnavailableError)) as raised:
+            w.grad.tolist()
+        assert "stays recorded" in "".join(raised.value.__notes__)
+    wire.fault = None
+    (w * 4).sum().backward()
+
+    assert w.grad is not None
+    assert w.grad.tolist() == [7, 7]
+
+
+def test_a_mistake_in_a_batch_that_was_kept_is_told_with_its_line(wire: Wire, session: telegrad.RemoteSession) -> None:
+    w = telegrad.ones(2)
+    bad = telegrad.ones(2, 3).t().view(6)
+    wire.fault = losing(wire, CUT, done=AFTER_IT)
+    with pytest.raises(TransportError):
+        session.flush()
+    wire.fault = None
+    worse, good = bad + 1, w + 1
+
+    with pytest.raises(ShapeError) as raised:
+        session.flush()
+
+    assert "bad = telegrad.ones(2, 3)" in "".join(raised.value.__notes__)
+    assert good.tolist() == [2, 2]
     with pytest.raises(DependentError):
-        y.tolist()
-    assert w.tolist() in ([1, 1], [2, 2])
+        worse.tolist()
+
+
+def test_an_interrupted_request_is_kept_and_done_once_later(wire: Wire, session: telegrad.RemoteSession) -> None:
+    w = telegrad.ones(2)
+    w += 1
+
+    def interrupted(request: httpx2.Request) -> httpx2.Response | None:
+        wire.answer(request)
+        raise KeyboardInterrupt
+
+    wire.fault = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        w.tolist()
+    wire.fault = None
+
+    assert (w + 1).tolist() == [3, 3]
+
+
+def test_who_records_on_while_nothing_can_be_sent_is_told(
+    wire: Wire, session: telegrad.RemoteSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_defaults, "FLUSH_COMMANDS", 8)
+    with wire.open() as opened:
+        x = opened.zeros(2)
+        opened.flush()
+        wire.fault = CUT
+        told = 0
+        for _ in range(60):
+            try:
+                x += 1
+            except TransportError:
+                told += 1
+        wire.fault = None
+
+        assert told
+        assert x.tolist() == [60, 60]
+
+
+def test_a_request_that_is_being_done_is_asked_for_again(wire: Wire, pauses: list[float]) -> None:
+    busy = answering(409, problem(409, "idempotency-key-in-progress"), **{"retry-after": "1"})
+    wire.fault = times(2, busy)
+
+    with wire.open() as opened:
+        assert opened.ones(2).tolist() == [1, 1]
+
+    keys = [r.headers["idempotency-key"] for r in wire.requests[:3]]
+    assert len(set(keys)) == 1
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize("fault", [CUT, answering(502)])
+def test_one_session_is_opened_however_often_it_is_asked_for(wire: Wire, fault: Fault) -> None:
+    wire.fault = times(2, losing(wire, fault, done=AFTER_IT))
+
+    with wire.open() as opened:
+        before = [r.headers["idempotency-key"] for r in wire.requests]
+        locations = {wire.answer(r).headers["location"] for r in wire.requests[:3]}
+
+    assert len(set(before)) == 1
+    assert locations == {f"/v1/sessions/{opened.id}"}
+
+
+def test_a_session_that_the_server_has_no_longer_says_so_plainly(wire: Wire, session: telegrad.RemoteSession) -> None:
+    x = telegrad.ones(2)
+    with wire.open(session=session.id) as other:
+        other._run(other._exchange.open())
+        wire.answer(httpx2.Request("DELETE", f"{ADDRESS}/v1/sessions/{session.id}"))
+
+    with pytest.raises(SessionLostError, match="Open a new one"):
+        x.tolist()
+
+
+def test_closing_does_not_wait_again_for_a_server_that_is_gone(wire: Wire, pauses: list[float]) -> None:
+    opened = wire.open()
+    opened.ones(2)
+    wire.fault = REFUSED
+
+    with pytest.raises(TransportError):
+        opened.close()
+
+    assert sum(pauses) < 1.5 * _defaults.RETRY_SECONDS
 
 
 @pytest.mark.parametrize("fault", [CUT, SLOW, answering(502)])
@@ -173,25 +309,32 @@ def test_an_address_that_is_no_telegrad_says_so() -> None:
 
 def test_a_server_that_is_not_there_is_reported_by_connect(pauses: list[float]) -> None:
     with pytest.raises(TransportError, match="not reached"):
-        telegrad.connect("http://127.0.0.1:9", retries=2)
+        telegrad.connect("http://127.0.0.1:9")
 
-    assert len(pauses) == 2
+    assert 1 <= sum(pauses) <= _defaults.FIRST_RETRY_SECONDS
+
+
+def test_without_retries_nothing_is_tried_again(pauses: list[float]) -> None:
+    with pytest.raises(TransportError, match="not reached"):
+        telegrad.connect("http://127.0.0.1:9", retry_seconds=0)
+
+    assert pauses == []
 
 
 def test_back_off_doubles_under_a_cap_with_full_jitter() -> None:
     longest = Retries(10, draw=lambda: 1.0)
     none = Retries(10, draw=lambda: 0.0)
 
-    waits = [longest.wait_seconds(k, None) for k in range(8)]
+    waits = [longest.wait_seconds(k, None) for k in range(7)]
 
-    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, _defaults.RETRY_CAP_SECONDS, _defaults.RETRY_CAP_SECONDS]
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, _defaults.RETRY_CAP_SECONDS, _defaults.RETRY_CAP_SECONDS]
     assert none.wait_seconds(5, None) == 0
-    assert longest.wait_seconds(0, 7.0) == 7.0
+    assert none.wait_seconds(0, 7.0) == 7.0
 
 
 def test_no_retry_begins_after_the_total_time(wire: Wire, session: telegrad.RemoteSession, pauses: list[float]) -> None:
     x = telegrad.ones(2)
-    wire.fault = answering(503, problem(503, "unavailable"), **{"retry-after": "31"})
+    wire.fault = answering(503, problem(503, "unavailable"), **{"retry-after": "61"})
 
     with pytest.raises(UnavailableError):
         x.tolist()
@@ -212,8 +355,9 @@ def test_retry_after_is_read_where_it_is_a_number(text: str, seconds: float | No
     [
         ({"timeout_seconds": 0}, ArgumentValueError),
         ({"timeout_seconds": "1"}, ArgumentTypeError),
-        ({"retries": -1}, ArgumentValueError),
-        ({"retries": 1.5}, ArgumentTypeError),
+        ({"retry_seconds": -1}, ArgumentValueError),
+        ({"retry_seconds": float("inf")}, ArgumentValueError),
+        ({"retry_seconds": "1.5"}, ArgumentTypeError),
     ],
 )
 def test_odd_options_are_refused(wire: Wire, options: dict[str, Any], error: type[Exception]) -> None:
@@ -238,7 +382,7 @@ def test_headers_and_path_prefix_go_along(wire: Wire) -> None:
 
     wire.fault = look
     with pytest.raises(TransportError):
-        telegrad.connect(f"{ADDRESS}/inner/", transport=wire, headers={"x-team": "seven"}, retries=0)
+        telegrad.connect(f"{ADDRESS}/inner/", transport=wire, headers={"x-team": "seven"}, retry_seconds=0)
 
     assert (seen[0].url.path, seen[0].headers["x-team"]) == ("/inner/v1/sessions", "seven")
 
@@ -257,20 +401,6 @@ def test_every_type_arrives_bit_by_bit(session: telegrad.RemoteSession, dtype: s
     for value in (array, array[:, ::2], array.T, array[:0], array[0, 0], array.astype(array.dtype.newbyteorder(">"))):
         found = telegrad.tensor(value).numpy()
         assert (found.dtype, found.shape, found.tolist()) == (array.dtype, value.shape, value.tolist())
-
-
-def test_an_interrupted_wait_leaves_nothing_half_known(wire: Wire, session: telegrad.RemoteSession) -> None:
-    w = telegrad.ones(2)
-    session.flush()
-    y = w + 1
-    wire.fault = times(1, raising(KeyboardInterrupt()))
-
-    with pytest.raises(KeyboardInterrupt):
-        y.tolist()
-
-    with pytest.raises(DependentError, match="interrupted"):
-        y.tolist()
-    assert w.tolist() == [1, 1]
 
 
 def test_importing_telegrad_loads_no_http_library() -> None:

@@ -39,12 +39,14 @@ class Wire(httpx2.BaseTransport):
         request.read()
         self.requests.append(request)
         answer = None if self.fault is None else self.fault(request)
-        if answer is None:
-            answer = self._inner.handle_request(request)
-            body = b"".join(cast("Iterable[bytes]", answer.stream))  # as it travels: compressed, perhaps
-            self.answered_bytes = len(body)
-            answer = httpx2.Response(answer.status_code, headers=answer.headers, stream=httpx2.ByteStream(body))
-        return answer
+        return self.answer(request) if answer is None else answer
+
+    def answer(self, request: httpx2.Request) -> httpx2.Response:
+        """The service's answer."""
+        answer = self._inner.handle_request(request)
+        body = b"".join(cast("Iterable[bytes]", answer.stream))  # as it travels: compressed, perhaps
+        self.answered_bytes = len(body)
+        return httpx2.Response(answer.status_code, headers=answer.headers, stream=httpx2.ByteStream(body))
 
     @property
     def trips(self) -> int:

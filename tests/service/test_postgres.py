@@ -23,7 +23,8 @@ from telegrad_service.journal.log import Log
 from telegrad_service.journal.postgres import PostgresJournal, PostgresStore
 from telegrad_service.settings import Settings, load
 from tests.postgres import PASSWORD, Postgres, serving
-from tests.service.test_restart import COMMANDS, Server
+from tests.service.serving import Server
+from tests.service.test_restart import COMMANDS
 
 KEPT = Kept("id", 1.5, "tenant")
 

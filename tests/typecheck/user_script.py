@@ -17,7 +17,7 @@ import telegrad.nn.functional as F
 
 
 def train(url: str) -> float:
-    with telegrad.connect(url, timeout_seconds=10, retries=2) as session:
+    with telegrad.connect(url, timeout_seconds=10, retry_seconds=2) as session:
         assert_type(session, telegrad.RemoteSession)
         x = telegrad.tensor([[1.0, 2.0]])
         w = telegrad.zeros(2, 1, requires_grad=True)

@@ -27,8 +27,8 @@ TelegradError
 ├── SessionError
 │   ├── SessionMismatchError         (RuntimeError)     tensors of different sessions in one call
 │   ├── SessionClosedError           (RuntimeError)     the session was closed
-│   ├── SessionLostError             (RuntimeError)     the session's process ended, and nothing of it was kept
 │   ├── NotFoundError                (LookupError)      no such session, tensor, program or page
+│   │   └── SessionLostError         (RuntimeError)     the session was there and is no more
 │   ├── ConflictError                (RuntimeError)     the name is taken, or the state forbids it
 │   │   ├── SequenceError            a batch out of its client's order, or another one under a number that was used
 │   │   ├── KeyInProgressError       a request with this Idempotency-Key is being done
@@ -248,16 +248,16 @@ class SessionClosedError(SessionError, RuntimeError):
     code, title = "session-closed", "Session is closed"
 
 
-class SessionLostError(SessionError, RuntimeError):
-    """The session's process ended, by a crash or because a request took too long, and nothing of it was kept."""
-
-    code, status, title = "session-lost", 410, "Session was lost"
-
-
 class NotFoundError(SessionError, LookupError):
     """No such session, tensor, program or page."""
 
     code, status, title = "not-found", 404, "Not found"
+
+
+class SessionLostError(NotFoundError, RuntimeError):
+    """The session was there and is no more: its process or server ended and nothing of it was kept, or somebody deleted it."""
+
+    code, status, title = "session-lost", 410, "Session was lost"
 
 
 class ConflictError(SessionError, RuntimeError):

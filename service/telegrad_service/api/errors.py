@@ -52,7 +52,7 @@ def problem_response(error: TelegradError, request_id: str, headers: Mapping[str
     if error.status == 401:
         extra["www-authenticate"] = CHALLENGE
     if error.status == 503 or isinstance(error, KeyInProgressError):
-        extra["retry-after"] = str(RETRY_AFTER_SECONDS)
+        extra["retry-after"] = str(error.extra.get("retry_after_seconds", RETRY_AFTER_SECONDS))
     body = codec.dump_json({**error.problem(), "request_id": request_id})
     return Response(body, error.status, extra, media_type=codec.PROBLEM_MEDIA_TYPE)
 

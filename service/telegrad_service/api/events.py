@@ -21,6 +21,9 @@ from telegrad_service.api.errors import fault
 from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.session.watch import News, Watch
 
+RETURN_SECONDS: Final = 15.0
+"""How long a run goes on whose client has hung up, where the request can be sent again: a cut connection is no wish to stop."""
+
 HEARTBEAT_SECONDS: Final = 10.0
 """Something is sent at least so often: below the 30 to 60 s after which proxies and clients give a silent connection up."""
 
@@ -37,13 +40,27 @@ class _Following:
         loop = asyncio.get_running_loop()
         self._fresh: News | None = None
         self._changed = asyncio.Event()
-        self.watch = Watch(run_id, lambda news: loop.call_soon_threadsafe(self._take, news))
+        self.watch = Watch(run_id, lambda news: loop.call_soon_threadsafe(self._take, news), work.repeats)
         self.answer = asyncio.ensure_future(call.host.do(call.session_id, work, self.watch))
         self.answer.add_done_callback(lambda _: self._changed.set())
 
     def _take(self, news: News) -> None:
         self._fresh = news
         self._changed.set()
+
+    def hung_up(self) -> None:
+        """Nobody listens any more: stop, at once, or when nobody has come back in time."""
+        if self.answer.done():
+            return
+        if self.watch.repeats is None:
+            self.watch.stop("hung-up")
+            return
+        at = self.watch.origin or self.watch
+        asyncio.get_running_loop().call_later(RETURN_SECONDS, self._give_up, at, at.returns)
+
+    def _give_up(self, at: Watch, returns: int) -> None:
+        if not self.answer.done() and at.returns == returns:
+            (self.watch.origin or self.watch).stop("hung-up")
 
     async def wait(self) -> None:
         """Until there is news, or the end."""
@@ -61,13 +78,14 @@ async def watched(call: Call, verb: str, **more: Any) -> Response:
     """Let the session do something that can be stopped, and followed if the client asked for events."""
     run_id = call.query["run_id"] or secrets.token_hex(8)
     if call.media_type != codec.EVENTS_MEDIA_TYPE:
-        return await call.do(verb, **more, watch=Watch(run_id))
+        work = call.work(verb, **more)
+        return AnswerResponse(await call.host.do(call.session_id, work, Watch(run_id, repeats=work.repeats)))
     following = _Following(call, call.work(verb, **more), run_id)
     try:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(following.wait(), HEARTBEAT_SECONDS)
     except asyncio.CancelledError:
-        following.watch.stop("the server stops")
+        following.watch.stop("stopping")
         raise
     if following.watch.latest is None and following.answer.done():
         # What is refused before it begins is answered with its status, as ever; where the session's turn is long in coming, the
@@ -79,7 +97,10 @@ async def watched(call: Call, verb: str, **more: Any) -> Response:
 
 
 class _Stream(Response):
-    """Sends ``started``, ``progress`` and at last ``result`` or ``problem``; a client that hangs up stops the work."""
+    """Sends ``started``, ``progress`` and at last ``result`` or ``problem``.
+
+    A client that hangs up stops the work, unless it can send the request again, and does so in time.
+    """
 
     def __init__(self, following: _Following) -> None:
         self.status_code = 200
@@ -113,7 +134,7 @@ class _Stream(Response):
             await _send(send, await _end(self._following.answer, scope.get(REQUEST_ID_KEY, "")), last=True)
         finally:
             hung_up.cancel()
-            watch.stop("the client hung up")  # no matter where it has ended
+            self._following.hung_up()
 
 
 async def _hung_up(receive: Receive) -> None:

@@ -15,7 +15,8 @@ KEY_PATTERN: Final = r'^("[ !#-\[\]-~]{1,255}"|[!#-\[\]-~]{1,255})$'
 CLIENT_PATTERN: Final = r"^[A-Za-z0-9_-]{16,64}$"
 NUMBER_PATTERN: Final = r"^[1-9][0-9]{0,17}$"
 
-_NAMES: Final = (b"idempotency-key", b"telegrad-client", b"telegrad-batch")
+_NAMES_IN_ORDER: Final = (b"idempotency-key", b"telegrad-client", b"telegrad-batch")
+_NAMES: Final = frozenset(_NAMES_IN_ORDER)
 _KEY: Final = re.compile(KEY_PATTERN)
 _CLIENT: Final = re.compile(CLIENT_PATTERN)
 _NUMBER: Final = re.compile(NUMBER_PATTERN)
@@ -34,9 +35,10 @@ NOTHING: Final = Repeatable()
 
 def read(headers: Headers) -> Repeatable:
     """What the headers say. Raises RequestError."""
-    if not any(name in _NAMES for name, _ in headers):
+    found = [(name, value) for name, value in headers if name in _NAMES]
+    if not found:
         return NOTHING
-    key, client, number = (header(headers, name).strip() for name in _NAMES)
+    key, client, number = (header(found, name).strip() for name in _NAMES_IN_ORDER)
     if key and (client or number):
         raise RequestError("a request has an Idempotency-Key or Telegrad-Client and Telegrad-Batch, not both")
     if key:

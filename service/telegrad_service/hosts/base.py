@@ -47,6 +47,11 @@ class Work:
     key: str = ""
     turn: str = ""
 
+    @property
+    def repeats(self) -> tuple[str, int, str] | None:
+        """What tells a request that may be sent again from others; None for one that may not."""
+        return (self.client, self.number, self.key) if self.number or self.key else None
+
 
 def _copied(piece: memoryview) -> bytes | memoryview:
     """The same bytes elsewhere. numpy copies without holding up other threads, bytes would not."""

@@ -34,10 +34,11 @@ from telegrad.contract.limits import Limits
 from telegrad_service.hosts import verbs
 from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.environment import differences, environment
-from telegrad_service.hosts.once import Once, answer_of, fingerprint, is_final
+from telegrad_service.hosts.once import Once, answer_of, fingerprint, is_final, mark_of
 from telegrad_service.journal.base import Kept, open_journal
 from telegrad_service.journal.log import FORMAT_VERSION, Entry, Log
 from telegrad_service.session import snapshot
+from telegrad_service.session.haste import Haste, TooLongError
 from telegrad_service.session.session import Session
 from telegrad_service.session.watch import Watch
 
@@ -194,8 +195,16 @@ class DurableSession:
 
     # Doing -------------------------------------------------------------------------------------------------------------------
 
-    def do(self, work: Work, watch: Watch | None = None) -> Answer:
+    def do(
+        self, work: Work, watch: Watch | None = None, *, haste: Haste | None = None, paused: TooLongError | None = None
+    ) -> Answer:
         """Do one request, once.
+
+        Args:
+            work: the request.
+            watch: who follows it.
+            haste: of a session without journal: raise TooLongError where the request is not over at once; see ``verbs.do``.
+            paused: what was raised then: do what is left.
 
         Raises:
             SequenceError, KeyReusedError: it is not the next one of its client, or another one under a key.
@@ -203,18 +212,23 @@ class DurableSession:
             StorageError: it could not be kept; it is not done.
             TelegradError: what the request itself raises.
         """
-        if self._log is not None and self._log.failed and not self._unsaved:
-            self._reopen(self._log)
+        if not (work.key or work.number):
+            return self._do(work, "", watch, haste, paused)
         now = time.time()
-        mark = fingerprint(work) if work.key or work.number else ""
-        if mark and (known := self._once.find(work, mark, now)) is not None:
-            return known
-        self._fleeting = False
-        known = None
+        if paused is None:
+            if self._log is not None and self._log.failed and not self._unsaved:
+                self._reopen(self._log)
+            before = self._once.find(work, now)
+            if before is not None:
+                return before
+        mark = fingerprint(work) if self._log is not None else mark_of(work)  # now: the session may change the arrays that came
+        known: Answer | None = None
         try:
-            answer = self._look(work) if work.verb in LOOKS else self._change(work, watch, now)
-            known = answer = self._numbered(answer)
+            # Of its own: a large answer is a view of memory that the session may write to.
+            known = answer = self._do(work, mark, watch, haste, paused).owned()
             return answer
+        except TooLongError:
+            raise
         except TelegradError as error:
             known = answer_of(error, work.request_id) if is_final(error) else None
             raise
@@ -222,24 +236,35 @@ class DurableSession:
             known = answer_of(InternalError(_FAULT), work.request_id)
             raise
         finally:
-            if mark and known is not None:
+            if known is not None:
                 self._once.remember(work, mark, known, now)
-            if self._fleeting and self._log is not None:
+                if self._fleeting and self._log is not None:
+                    self._save(self._log)
+
+    def _do(self, work: Work, mark: str | Work, watch: Watch | None, haste: Haste | None, paused: TooLongError | None) -> Answer:
+        if self._log is None:
+            return verbs.do(self.session, work, watch, haste) if paused is None else verbs.go_on(self.session, work, watch, paused)
+        if self._log.failed and not self._unsaved:
+            self._reopen(self._log)
+        self._fleeting = False
+        try:
+            return self._numbered(self._look(work, mark) if work.verb in LOOKS else self._change(work, mark, watch))
+        finally:
+            if self._fleeting and not (work.key or work.number):
                 self._save(self._log)
 
     def _numbered(self, answer: Answer) -> Answer:
-        if self._log is None:
-            return answer
+        assert self._log is not None  # noqa: S101 - for the type checkers
         numbers = (("Telegrad-Seq", str(self._log.last)), ("Telegrad-Durable-Seq", str(self._log.durable)))
         return answer._replace(headers=(*answer.headers, *numbers))
 
-    def _look(self, work: Work) -> Answer:
+    def _look(self, work: Work, mark: str | Work) -> Answer:
         session, before = self.session, self.session.engine.refreshed
         try:
             answer = verbs.do(session, work)
         finally:
             if self._log is not None and session.engine.refreshed != before and self.damage is None:
-                self._write(self._log, work, time.time())
+                self._write(self._log, work, mark)
         if self._log is not None and self.damage is None:
             if self._unsaved:
                 self._save(self._log)
@@ -256,10 +281,9 @@ class DurableSession:
                 self._unsaved = True
                 raise
 
-    def _change(self, work: Work, watch: Watch | None, now: float) -> Answer:
+    def _change(self, work: Work, mark: str | Work, watch: Watch | None) -> Answer:
         journal = self._log
-        if journal is None:
-            return verbs.do(self.session, work, watch)
+        assert journal is not None  # noqa: S101 - for the type checkers
         if self.damage is not None:
             raise SessionDamagedError(
                 f"the journal of this session is damaged ({self.damage}): the session can be read as it was before, and not "
@@ -270,7 +294,7 @@ class DurableSession:
             self._save(journal)
         elif waits:
             self._keep_what_was_answered(journal)
-        self._write(journal, work, now)
+        self._write(journal, work, mark)
         if waits:
             journal.begin_commit()
         begun = time.perf_counter()
@@ -290,13 +314,13 @@ class DurableSession:
                     raise
         return answer
 
-    def _write(self, journal: Log, work: Work, now: float) -> None:
+    def _write(self, journal: Log, work: Work, mark: str | Work) -> None:
         """Add a request to what is committed next."""
         buffers = [[name, a.dtype.str, list(a.shape), journal.keep(codec.array_bytes(a))] for name, a in work.buffers.items()]
         body, literals = _slim(work.body, journal.keep, self._limits.max_json_depth)
         head: dict[str, Any] = {
             "kind": "work",
-            "at": now,
+            "at": time.time(),
             "verb": work.verb,
             "arguments": dict(work.arguments),
             "media_type": work.media_type,
@@ -308,7 +332,7 @@ class DurableSession:
         if work.number:
             head["client"], head["batch"] = work.client, work.number
         if work.key or work.number:
-            head["fingerprint"] = fingerprint(work)
+            head["fingerprint"] = mark
         if buffers:
             head["buffers"] = buffers
         if literals:
@@ -431,7 +455,7 @@ class DurableSession:
             answer = answer_of(InternalError(_FAULT), work.request_id)
         self._replay_seconds += time.perf_counter() - begun
         if work.key or work.number:
-            self._once.remember(work, head["fingerprint"], answer, head["at"])
+            self._once.remember(work, head["fingerprint"], answer.owned(), head["at"])
 
 
 def _work(head: dict[str, Any]) -> Work:

@@ -180,7 +180,7 @@ def receive_stop(connection: socket.socket) -> str | None:
         return None
     # Nothing else comes while a request is under way: a wish to stop, or the end of the server.
     received = _receive_header(connection)
-    return "the server is gone" if received is None else str(received[0]["stop"])
+    return "gone" if received is None else str(received[0]["stop"])
 
 
 def receive_work(connection: socket.socket) -> Work | None:

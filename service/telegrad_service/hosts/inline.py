@@ -50,28 +50,23 @@ class InlineHost(QueueingHost[DurableSession]):
         return await self._compute(lambda: DurableSession(place.kept, self.limits, self._keeping))
 
     def _at_once(self, resident: DurableSession, work: Work, watch: Watch | None) -> Answer | None:
-        if work.verb not in verbs.SHORT_VERBS or len(work.body) > _SHORT_BODY_BYTES or work.buffers or self._is_noted(work):
+        # A journal waits for the disk.
+        if work.verb not in verbs.SHORT_VERBS or len(work.body) > _SHORT_BODY_BYTES or work.buffers or self._keeping.is_durable:
             return None
         try:
-            return Context().run(verbs.do, resident.session, work, watch, Haste()).owned()
+            return Context().run(_do_in_haste, resident, work, watch).owned()
         except TooLongError as error:
             self._paused[id(work)] = work, error
             return None
 
-    def _is_noted(self, work: Work) -> bool:
-        """Whether a journal waits for the disk, or an answer is kept for its repeat."""
-        return self._keeping.is_durable or bool(work.key or work.number)
-
     async def _perform(self, resident: DurableSession, work: Work, watch: Watch | None) -> Answer:
-        if self._is_noted(work):
-            # The session goes on while the answer is sent, so the answer needs memory of its own.
-            return await self._compute(lambda: resident.do(work, watch).owned())
         if id(work) not in self._paused:
             found = self._at_once(resident, work, watch)
             if found is not None:
                 return found
-        _, paused = self._paused.pop(id(work), (work, TooLongError()))
-        return await self._compute(lambda: verbs.go_on(resident.session, work, watch, paused).owned())
+        _, paused = self._paused.pop(id(work), (work, None))
+        # The session goes on while the answer is sent, so the answer needs memory of its own.
+        return await self._compute(lambda: resident.do(work, watch, paused=paused).owned())
 
     async def _rest(self, resident: DurableSession) -> None:
         await self._compute(resident.rest)
@@ -94,3 +89,7 @@ class InlineHost(QueueingHost[DurableSession]):
     async def _compute(self, function: Callable[[], T]) -> T:
         # A context of its own: a mode that one request sets must not be the next one's in the same thread.
         return await asyncio.get_running_loop().run_in_executor(self._pool, Context().run, function)
+
+
+def _do_in_haste(resident: DurableSession, work: Work, watch: Watch | None) -> Answer:
+    return resident.do(work, watch, haste=Haste())

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from telegrad.contract import codec
 from telegrad.contract.errors import KeyReusedError, SequenceError, StorageError, TelegradError, UnavailableError
-from telegrad_service.hosts.base import Answer, Work
+from telegrad_service.hosts.base import Answer, Array, Work
 
 REPLAYED: Final = ("Idempotency-Replayed", "true")
 """The header of an answer that was given before."""
@@ -21,10 +22,15 @@ REPLAYED: Final = ("Idempotency-Replayed", "true")
 ANSWERS_OF_A_CLIENT: Final = 4
 """A client sends the next batch when it has the answer to the one before, so one would do."""
 
-_MOST_CLIENTS: Final = 256
+_MOST_CLIENTS: Final = 4096
 _MOST_KEYS: Final = 10_000
 _MOST_BYTES: Final = 64 * 2**20
-"""Answers kept under keys: beyond that the oldest are forgotten before their time."""
+"""Answers kept under keys, and as many again under numbers: beyond that the oldest are forgotten before their time."""
+
+_SHORT_BYTES: Final = 4096
+"""A body that is kept as it is, because to hash it takes longer than to keep it."""
+
+_ROW_BYTES: Final = 8 * 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +38,28 @@ class Done:
     """What came of a request.
 
     Attributes:
-        fingerprint: of the request.
-        answer: that was given.
+        of: the request's fingerprint, or the request itself where it is short.
+        answer: that was given; None where it is forgotten.
         at: when, in seconds since 1970.
     """
 
-    fingerprint: str
-    answer: Answer
+    of: str | Work
+    answer: Answer | None
     at: float
 
-    def again(self) -> Answer:
+    @property
+    def fingerprint(self) -> str:
+        """Of the request."""
+        return self.of if isinstance(self.of, str) else fingerprint(self.of)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the answer."""
+        return 0 if self.answer is None else self.answer.nbytes
+
+    def again(self) -> Answer | None:
         """The answer, marked as given before."""
-        return self.answer._replace(headers=(*self.answer.headers, REPLAYED))
+        return None if self.answer is None else self.answer._replace(headers=(*self.answer.headers, REPLAYED))
 
 
 def fingerprint(work: Work) -> str:
@@ -51,8 +67,28 @@ def fingerprint(work: Work) -> str:
     text = json.dumps([work.verb, sorted(work.arguments.items()), work.media_type], default=str).encode()
     found = hashlib.blake2b(text + b"\0" + work.body, digest_size=16)
     for name, array in work.buffers.items():
-        found.update(f"{name} {array.dtype} {array.shape} {zlib.crc32(codec.array_bytes(array))}".encode())
+        found.update(f"{name} {array.dtype} {array.shape} ".encode())
+        _add_sums(found, array)
     return found.hexdigest()
+
+
+def _add_sums(found: hashlib.blake2b, array: Array) -> None:
+    """Add what depends on each element and its place, at the speed of memory: arrays of a gigabyte come this way.
+
+    The bytes are words in rows of 4,096. The sums of the rows say in which row each is, those of the columns where in it.
+    """
+    data = np.frombuffer(codec.array_bytes(array), np.uint8)
+    whole = data.nbytes - data.nbytes % _ROW_BYTES
+    if whole:
+        words = data[:whole].view(np.uint64).reshape(-1, _ROW_BYTES // 8)
+        found.update(words.sum(0).data)
+        found.update(words.sum(1).data)
+    found.update(data[whole:].data)
+
+
+def mark_of(work: Work) -> str | Work:
+    """What ``Once.remember`` takes to recognise a request that it is done with: the request, or its fingerprint if it is long."""
+    return work if len(work.body) <= _SHORT_BYTES and not work.buffers else fingerprint(work)
 
 
 def answer_of(error: TelegradError, request_id: str) -> Answer:
@@ -66,17 +102,28 @@ def is_final(error: TelegradError) -> bool:
     return not isinstance(error, (StorageError, UnavailableError))
 
 
+class _Client:
+    """What came of the last requests of one client: by number, the newest last."""
+
+    __slots__ = ("done", "last")
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.done: OrderedDict[int, Done] = OrderedDict()
+
+
 class Once:
     """The last answers of one session."""
 
     def __init__(self, key_seconds: float) -> None:
         """Remember what came of keys for so long."""
         self._key_seconds = key_seconds
-        self._clients: OrderedDict[str, OrderedDict[int, Done]] = OrderedDict()
+        self._clients: OrderedDict[str, _Client] = OrderedDict()
         self._keys: OrderedDict[str, Done] = OrderedDict()
         self._nbytes = 0
+        self._numbered_nbytes = 0
 
-    def find(self, work: Work, mark: str, now: float) -> Answer | None:
+    def find(self, work: Work, now: float) -> Answer | None:
         """The answer to a request that was done; None for a new one that is next.
 
         Raises SequenceError and KeyReusedError.
@@ -86,19 +133,19 @@ class Once:
             done = self._keys.get(work.key)
             if done is None:
                 return None
-            if done.fingerprint != mark:
+            if done.fingerprint != fingerprint(work):
                 raise KeyReusedError("another request was sent under this Idempotency-Key; choose a new key for a new request")
             return done.again()
-        answers = self._clients.get(work.client)
-        if answers is None:
-            # A client that comes back after its session was idle for long, or to a copy, goes on where it was.
-            return None
-        last = next(reversed(answers))
+        client = self._clients.get(work.client)
+        last = 0 if client is None else client.last
         if work.number == last + 1:
             return None
-        done = answers.get(work.number)
-        if done is not None and done.fingerprint == mark:
-            return done.again()
+        done = None if client is None else client.done.get(work.number)
+        if done is not None and done.fingerprint == fingerprint(work):
+            found = done.again()
+            if found is not None:
+                return found
+            done = None
         what = (
             "another request was sent under this number"
             if done is not None
@@ -108,36 +155,54 @@ class Once:
         )
         raise SequenceError(f"{what}: the client's next number is {last + 1}", extra={"expected": last + 1})
 
-    def remember(self, work: Work, mark: str, answer: Answer, now: float) -> None:
-        """Keep what came of a request."""
-        # Of its own: a large answer is a view of memory that the session may write to.
-        kept = answer._replace(pieces=(b"".join(answer.pieces),)) if answer.pieces else answer
-        self._put(work.client, work.number, work.key, Done(mark, kept, now))
-        self._forget(now)
+    def remember(self, work: Work, mark: str | Work, answer: Answer, now: float) -> None:
+        """Keep what came of a request. The answer must be ``owned``: it must not change any more."""
+        self._put(work.client, work.number, work.key, Done(mark, answer, now))
+        if work.key:
+            self._forget(now)
 
     def _put(self, client: str, number: int, key: str, done: Done) -> None:
         if key:
             self._keys[key] = done
-            self._nbytes += done.answer.nbytes
+            self._nbytes += done.nbytes
             return
-        answers = self._clients.setdefault(client, OrderedDict())
-        self._clients.move_to_end(client)
-        answers[number] = done
-        while len(answers) > ANSWERS_OF_A_CLIENT:
-            answers.popitem(last=False)
-        while len(self._clients) > _MOST_CLIENTS:
-            self._clients.popitem(last=False)
+        found = self._clients.get(client)
+        if found is None:
+            found = self._clients[client] = _Client()
+            if len(self._clients) > _MOST_CLIENTS:
+                _, oldest = self._clients.popitem(last=False)
+                self._numbered_nbytes -= sum(d.nbytes for d in oldest.done.values())
+        else:
+            self._clients.move_to_end(client)
+        found.last = number
+        found.done[number] = done
+        self._numbered_nbytes += done.nbytes
+        if len(found.done) > ANSWERS_OF_A_CLIENT:
+            self._numbered_nbytes -= found.done.popitem(last=False)[1].nbytes
+        if self._numbered_nbytes > _MOST_BYTES:
+            self._shed(done)
+
+    def _shed(self, newest: Done) -> None:
+        """Forget large answers: first those that no client waits for any more, then those of clients that were silent longest."""
+        for only_older in (True, False):
+            for client in self._clients.values():
+                for number, done in client.done.items():
+                    if self._numbered_nbytes <= _MOST_BYTES:
+                        return
+                    if done is not newest and not (only_older and number == client.last):
+                        self._numbered_nbytes -= done.nbytes
+                        client.done[number] = Done(done.of, None, done.at)
 
     def _forget(self, now: float) -> None:
         while self._keys:
             oldest = next(iter(self._keys.values()))
             if now - oldest.at < self._key_seconds and len(self._keys) <= _MOST_KEYS and self._nbytes <= _MOST_BYTES:
                 return
-            self._nbytes -= self._keys.popitem(last=False)[1].answer.nbytes
+            self._nbytes -= self._keys.popitem(last=False)[1].nbytes
 
     def as_json(self) -> list[Any]:
         """All of it, for a snapshot."""
-        rows = [(client, number, "", done) for client, answers in self._clients.items() for number, done in answers.items()]
+        rows = [(client, number, "", done) for client, known in self._clients.items() for number, done in known.done.items()]
         rows += [("", 0, key, done) for key, done in self._keys.items()]
         return [[client, number, key, done.fingerprint, done.at, _written(done.answer)] for client, number, key, done in rows]
 
@@ -147,7 +212,9 @@ class Once:
             self._put(client, number, key, Done(mark, _read(answer), at))
 
 
-def _written(answer: Answer) -> dict[str, Any]:
+def _written(answer: Answer | None) -> dict[str, Any] | None:
+    if answer is None:
+        return None
     return {
         "body": base64.b64encode(b"".join(answer.pieces)).decode("ascii"),
         "media_type": answer.media_type,
@@ -157,7 +224,9 @@ def _written(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _read(written: Mapping[str, Any]) -> Answer:
+def _read(written: Mapping[str, Any] | None) -> Answer | None:
+    if written is None:
+        return None
     body = base64.b64decode(written["body"])
     headers = tuple([(str(name), str(value)) for name, value in written["headers"]])
     return Answer((body,) if body else (), written["media_type"], written["status"], written["created"], headers=headers)

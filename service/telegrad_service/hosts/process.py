@@ -20,6 +20,7 @@ import numpy as np
 from telegrad.contract.errors import (
     DeadlineError,
     InternalError,
+    LimitError,
     NotFoundError,
     SessionLostError,
     TelegradError,
@@ -38,6 +39,9 @@ log = logging.getLogger("telegrad.service")
 
 _MOST_DEATHS: Final = 3
 """After so many processes that ended while they brought a session back, the last request is taken for the cause."""
+
+_MOST_TRIES: Final = 5
+"""After so many processes that ended while they did one and the same request, it is told not to come again."""
 
 _REMEMBERED: Final = 10_000
 """Lost sessions that are remembered, so that their users learn what happened."""
@@ -150,7 +154,7 @@ class ProcessHost(QueueingHost[Worker]):
         try:
             found = await resident.connection.ask(work, watch, hear)
         except WorkerGone:
-            raise self._lose(resident, work.turn) from None
+            raise self._lose(resident, work) from None
         finally:
             deadline.cancel()
         if not resident.answered:
@@ -211,12 +215,12 @@ class ProcessHost(QueueingHost[Worker]):
         worker.overdue = True
         self._nursery.kill(worker.pid)
 
-    def _lose(self, worker: Worker, turn: str = "") -> TelegradError:
+    def _lose(self, worker: Worker, work: Work | None = None) -> TelegradError:
         """The session of a process that has ended is gone, or sleeps in its journal; the error for the request that was there."""
         self._let_go(worker)
         worker.lost = True
         if self._keeping.is_durable:
-            return self._send_to_sleep(worker, turn)
+            return self._send_to_sleep(worker, work)
         reason = "a request took too long and was ended" if worker.overdue else "its process ended unexpectedly"
         place = self._places.pop(worker.session_id, None)
         if place is not None:
@@ -229,20 +233,28 @@ class ProcessHost(QueueingHost[Worker]):
             )
         return SessionLostError("the session's process ended unexpectedly, and the session with it; open a new one")
 
-    def _send_to_sleep(self, worker: Worker, turn: str) -> TelegradError:
+    def _send_to_sleep(self, worker: Worker, work: Work | None) -> TelegradError:
         place = self._places.get(worker.session_id)
+        times = 0
         if place is not None and place.resident is worker:
             place.resident = None
             place.deaths += not worker.answered
-            if turn:
-                place.drop = Drop(turn, worker.overdue)
+            if work is not None:
+                place.drop = Drop(work.turn, worker.overdue)
+                times = place.note_fatal(work)
         if worker.overdue:
             return DeadlineError(
                 f"the request took longer than {self._request_seconds:g} seconds (request_seconds) and was ended; nothing of it "
                 "was done. The session is as it was before; send less at once"
             )
+        if times >= _MOST_TRIES:
+            return LimitError(
+                f"the session's process ended {times} times in a row while it did this request, most likely for want of memory; "
+                "nothing of it was done, and the session is as it was before. Send less at once"
+            )
         return UnavailableError(
-            "the session's process ended unexpectedly; the session is brought back as it was, without this request. Send it again"
+            "the session's process ended unexpectedly; the session is brought back as it was, without this request. Send it again",
+            extra={"retry_after_seconds": 0},
         )
 
     def _remember(self, place: Place[Worker], what: str) -> None:

@@ -65,9 +65,10 @@ class Place(Generic[R]):
         keys: the Idempotency-Keys of those.
         drop: a request that ended its process.
         deaths: how many processes ended, one after the other, before the session was back.
+        fatal: the last request that may be sent again and ended a process, and how many it ended.
     """
 
-    __slots__ = ("deaths", "drop", "gone", "kept", "keys", "lock", "number", "pending", "resident", "used", "watches")
+    __slots__ = ("deaths", "drop", "fatal", "gone", "kept", "keys", "lock", "number", "pending", "resident", "used", "watches")
 
     def __init__(self, number: int, kept: Kept) -> None:
         self.kept = kept
@@ -81,6 +82,14 @@ class Place(Generic[R]):
         self.keys: set[str] = set()
         self.drop: Drop | None = None
         self.deaths = 0
+        self.fatal: tuple[tuple[str, int, str] | None, int] = (None, 0)
+
+    def note_fatal(self, work: Work) -> int:
+        """This request has ended a process: how many times in a row, where it may be sent again."""
+        request, times = self.fatal
+        again = work.repeats is not None and work.repeats == request
+        self.fatal = work.repeats, times + 1 if again else 1
+        return self.fatal[1]
 
     @property
     def id(self) -> str:
@@ -170,7 +179,7 @@ class QueueingHost(Host, Generic[R]):
         self.state = "draining"
         for place in self._places.values():
             for watch in place.watches.values():
-                watch.stop("the server stops")
+                watch.stop("stopping")
 
     async def stop(self, drain_seconds: float) -> int:
         """See ``Host.stop``."""
@@ -241,9 +250,15 @@ class QueueingHost(Host, Generic[R]):
                 "(max_waiting_requests); try again later"
             )
         if work.key in place.keys:
+            for known in place.watches.values():
+                known.returns += known.repeats is not None and known.repeats == work.repeats  # its client waits for it
             raise KeyInProgressError("a request with this Idempotency-Key is being done; try again in a moment")
-        if watch is not None and place.watches.setdefault(watch.id, watch) is not watch:
-            raise ConflictError("the session runs something under that id already; wait for it, or choose another id")
+        if watch is not None:
+            known = place.watches.setdefault(watch.id, watch)
+            if known is not watch:
+                if watch.repeats is None or known.repeats != watch.repeats:
+                    raise ConflictError("the session runs something under that id already; wait for it, or choose another id")
+                known.pass_to(watch)
         wait_until = time.monotonic() + _GAP_SECONDS
         while True:
             try:
@@ -255,7 +270,7 @@ class QueueingHost(Host, Generic[R]):
                     raise
                 await asyncio.sleep(_GAP_SECONDS / 20)
                 if watch is not None:
-                    place.watches[watch.id] = watch
+                    place.watches.setdefault(watch.id, watch)
 
     def _try_at_once(self, place: Place[R], resident: R, work: Work, watch: Watch | None) -> Answer | None:
         """Nobody is before this work: do it without making a task that waits for its turn, if the host can."""
@@ -281,7 +296,7 @@ class QueueingHost(Host, Generic[R]):
         del self._places[session_id]
         place.gone = True
         for watch in place.watches.values():
-            watch.stop("the session was deleted")
+            watch.stop("deleted")
         busy = place.pending > 0
         freed = self._follow(self._free(place))
         if not busy:
@@ -375,6 +390,9 @@ class QueueingHost(Host, Generic[R]):
                     raise self._gone(place)
                 if place.resident is None:
                     place.resident = await self._settle(place)
+                if watch is not None:  # one that came again is on its own now
+                    watch.origin = None
+                    place.watches.setdefault(watch.id, watch)
                 return await self._perform(place.resident, work, watch)
         finally:
             _forget_watch(place, watch)
@@ -425,5 +443,5 @@ class QueueingHost(Host, Generic[R]):
 
 
 def _forget_watch(place: Place[Any], watch: Watch | None) -> None:
-    if watch is not None:
+    if watch is not None and place.watches.get(watch.id) is watch:
         del place.watches[watch.id]

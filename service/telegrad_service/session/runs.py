@@ -15,7 +15,7 @@ from telegrad.contract.errors import ArgumentValueError, DeadlineError, RunCance
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import Spec, UnknownShape, checked, find
 from telegrad_service.engine.tensor import Engine, Tensor, spec_of
-from telegrad_service.session.watch import News, Watch
+from telegrad_service.session.watch import REASONS, News, Watch
 
 NEWS_SECONDS: Final = 0.1
 """Shortest time between two pieces of news: often enough for a bar that moves, rare enough to cost nothing."""
@@ -138,7 +138,9 @@ class Pace:
         watch = self._watch
         reason = None if watch is None else watch.wish()
         if reason is not None:
-            raise RunCancelledError(f"{reason}: stopped after {run:,} of {self._times:,} runs, which stand")
+            told = {"reason": reason} if reason in REASONS else {}
+            why = REASONS.get(reason, reason)
+            raise RunCancelledError(f"{why}: stopped after {run:,} of {self._times:,} runs, which stand", extra=told)
         if not run:
             return
         now = time.monotonic()

@@ -52,7 +52,7 @@ async def _stop(call: Call) -> Response:
     watch = call.host.watches(call.session_id).get(call.request.path_params["run"])
     if watch is None:
         raise NotFoundError("the session runs nothing under that id; it may have ended")
-    watch.stop("somebody asked for it")
+    watch.stop("asked")
     return Response(status_code=202)
 
 

@@ -1,0 +1,121 @@
+"""A batch on its way: which commands go together, the request that they become, and how the answer is handed out."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from telegrad._queue import Entry, Recorded, encode
+from telegrad._retries import member
+from telegrad._transport import Request
+from telegrad.contract import codec
+from telegrad.contract.commands import Apply, Create, Grad, Read, Release
+from telegrad.contract.errors import TransportError
+
+
+class Numbers:
+    """By these the server knows a batch again: a name drawn for this client, and 1, 2, 3, ..."""
+
+    __slots__ = ("_client", "_number")
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, as another client."""
+        self._client = secrets.token_urlsafe(16)
+        self._number = 0
+
+    def next(self) -> dict[str, str]:
+        """The headers of the next batch."""
+        self._number += 1
+        return {"telegrad-client": self._client, "telegrad-batch": str(self._number)}
+
+
+def new_key() -> dict[str, str]:
+    """The header by which the server knows any other request again."""
+    return {"idempotency-key": secrets.token_urlsafe(16)}
+
+
+@dataclass(slots=True)
+class Sent:
+    """A batch that was sent, and not answered for good: it stays the same until it is.
+
+    Attributes:
+        request: byte by byte.
+        entries: what it was made of.
+    """
+
+    request: Request
+    entries: Sequence[Entry]
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the server knows it again; what only reads is simply read again."""
+        return bool(self.request.headers)
+
+
+def request_of(path: str, batch: Sequence[Entry], numbers: Numbers) -> Request:
+    """The request that the entries become."""
+    commands, arrays = encode(batch)
+    only_reads = all(isinstance(e, Recorded) and isinstance(e.command, Read) for e in batch)
+    binary = any(isinstance(e, Recorded) and isinstance(e.command, Read) and e.command.encoding == "buffer" for e in batch)
+    accept = f"{codec.SAFETENSORS_MEDIA_TYPE}, {codec.PROBLEM_MEDIA_TYPE}" if binary else codec.JSON_MEDIA_TYPE
+    message = {"commands": commands}
+    many = getattr(batch[-1], "many", None)
+    address, hear = f"{path}/batch", None
+    if many is not None:
+        address, hear, accept = f"{address}?run_id={many.run_id}", many.hear, codec.EVENTS_MEDIA_TYPE
+    headers = {} if only_reads else numbers.next()
+    if arrays:
+        body = list(codec.pack(arrays, message))
+        return Request("POST", address, body, codec.SAFETENSORS_MEDIA_TYPE, accept, True, headers, hear=hear)
+    return Request("POST", address, [codec.dump_json(message)], accept=accept, repeatable=True, headers=headers, hear=hear)
+
+
+def hand_out(batch: Sequence[Entry], message: Any, arrays: Mapping[str, codec.Array]) -> None:
+    """Hand the results out. Raises TransportError for an answer that is none."""
+    results = member(message, "results")
+    if not isinstance(results, (list, tuple)):
+        raise TransportError("the answer has no results: is that address a telegrad server?")
+    for result in cast("Sequence[dict[str, Any]]", results):
+        index: int = result["index"]
+        entry = batch[index]
+        if not isinstance(entry, Recorded) or entry.reply is None:
+            continue
+        name = result.get("buffer")
+        if name is not None:
+            array = arrays.get(name)
+            if array is None:
+                continue
+            array.setflags(write=False)
+            entry.reply.array = array
+        elif isinstance(entry.command, Read) and entry.command.what == "value" and result.get("tensor") is not None:
+            continue
+        entry.reply.result = result
+
+
+def cut(entries: Sequence[Entry]) -> int:
+    """How many entries may go in one request.
+
+    A failure drops the values that were read before it, so no read may stand before a change and be repeated after it. A run that
+    is followed goes alone: its answer is a stream of events, and who interrupts it loses nothing else.
+    """
+    read = False
+    for position, entry in enumerate(entries):
+        if not isinstance(entry, Recorded) or isinstance(entry.command, (Create, Release, Grad, Apply)):
+            continue
+        if isinstance(entry.command, Read):
+            read = True
+        elif read:
+            return position
+        elif entry.many is not None:
+            return position or 1
+    return len(entries)
+
+
+def unread(entries: Sequence[Entry]) -> list[Entry]:
+    """Those that still wait for an answer."""
+    return [e for e in entries if isinstance(e, Recorded) and e.reply is not None and not e.reply.done]
