@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -46,12 +46,13 @@ def backward(
     if not tensors:
         return 0
     roots, cotangents = _cotangents(tensors, grad_tensors, create_graph)
-    for position, tensor in enumerate(inputs or ()):
-        _check_tensor(tensor, f"inputs[{position}]", roots[0])
-        if not tensor.requires_grad:
-            raise checks.input_without_grad(position)
-    for tensor in inputs or ():
-        tensor.retain_grad()  # what PyTorch does with those that are no leaves
+    if inputs is not None:
+        for position, tensor in enumerate(inputs):
+            _check_tensor(tensor, f"inputs[{position}]", roots[0])
+            if not tensor.requires_grad:
+                raise checks.input_without_grad(position)
+        for tensor in inputs:
+            tensor.retain_grad()  # what PyTorch does with those that are no leaves
     keep = create_graph if retain_graph is None else retain_graph
     walk = _new_walk(roots[0].home, keep, create_graph, inputs, hooks, anomaly)
     _walk(walk, roots, cotangents, accumulate=True)
@@ -170,10 +171,14 @@ def _new_walk(
 
 
 def _walk(walk: Walk, roots: Sequence[Tensor], cotangents: Sequence[Any], *, accumulate: bool) -> None:
-    walk.restrict(roots)
+    if walk.restricted:
+        walk.restrict(roots)
     for root, cotangent in zip(roots, cotangents, strict=True):
         walk.seed(root, cotangent)
     walk.run(accumulate=accumulate)
+
+
+_ONES: Final = {np.dtype(kind): np.ones((), kind) for kind in ("float32", "float64")}
 
 
 def _cotangents(tensors: Sequence[Tensor], given: Sequence[Any] | None, create_graph: bool) -> tuple[Sequence[Tensor], list[Any]]:
@@ -181,6 +186,11 @@ def _cotangents(tensors: Sequence[Tensor], given: Sequence[Any] | None, create_g
     then all roots, as in PyTorch.
     """
     if given is None:
+        if len(tensors) == 1 and not create_graph and tensors[0].__class__ is Tensor:
+            root = tensors[0]
+            one = _ONES.get(root.array.dtype)
+            if one is not None and not root.array.shape and root.requires_grad:  # a loss
+                return tensors, [one.copy()]
         given = (None,) * len(tensors)
     checks.check_vectors(len(tensors), given)
     found: list[Any] = []

@@ -317,7 +317,9 @@ class Walk:
         self.wanted_nodes: set[int] = set()
         self.needed: set[int] | None = None
         self.bounded = False  # whether the walk ends at wanted nodes, though others that are wanted lie behind them
-        for position, tensor in enumerate(wanted or ()):
+        if wanted is None:
+            return
+        for position, tensor in enumerate(wanted):
             node = tensor.current_node()
             if node is None:
                 self.wanted_leaves.setdefault(id(tensor), []).append(position)
@@ -334,8 +336,6 @@ class Walk:
 
     def restrict(self, roots: Sequence[Tensor]) -> None:
         """Visit only nodes from which a wanted tensor can be reached."""
-        if not self.restricted:
-            return
         wanted_nodes = self.wanted_nodes = {number for number, _ in self.wanted_outputs}
         lowest = 0 if self.wanted_leaves else min(wanted_nodes, default=0)
         nodes: dict[int, Node] = {}
@@ -412,7 +412,8 @@ class Walk:
         """
         heap, pending, leaves = self.heap, self.pending, self.leaves
         retain_graph, needed = self.retain_graph, self.needed
-        array_type, add, push = np.ndarray, np.add, heapq.heappush
+        array_type, add, asarray, push = np.ndarray, np.add, np.asarray, heapq.heappush
+        restricted = self.restricted
         g: Any
         while heap:
             node, g, _ = pending.pop(-heapq.heappop(heap))  # nobody else holds g then: its memory is free as soon as it has served
@@ -463,16 +464,20 @@ class Walk:
                         target = edges[edge]
                         if target.__class__ is not Node and target.__class__ not in _RARE_NODES:
                             reached = leaves.get(id(target))
+                            array = target.array
                             if (
-                                reached is not None
-                                and reached[2]
-                                and value.__class__ is array_type
-                                and value.shape == (before := reached[1]).shape
-                                and value.dtype is before.dtype
+                                value.__class__ is not array_type
+                                or value.shape != array.shape
+                                or value.dtype is not array.dtype
+                                or (restricted and reached is None)
                             ):
-                                add(before, value, before)
-                            else:
                                 self._reach_leaf(target, value)
+                            elif reached is None:
+                                leaves[id(target)] = [target, value, False]
+                            elif reached[2]:
+                                add(reached[1], value, reached[1])
+                            else:
+                                reached[1], reached[2] = asarray(reached[1] + value), True
                         elif needed is None or target.number in needed:
                             if (
                                 value.__class__ is not array_type

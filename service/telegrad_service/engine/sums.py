@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+import functools
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -37,4 +38,16 @@ def of_rows(x: Array) -> Array:
 
 def of_columns(x: Array) -> Array:
     """The sum of each column: a product with ones, which reads each row once, where numpy reads and writes the sums for each."""
-    return cast(Array, np.matmul(np.ones(x.shape[0], x.dtype), x))
+    rows = x.shape[0]
+    return cast(Array, np.matmul(_ones(rows, x.dtype) if rows <= _MOST_KEPT else np.ones(rows, x.dtype), x))
+
+
+_MOST_KEPT: Final = 4096
+
+
+@functools.lru_cache(maxsize=64)
+def _ones(count: int, dtype: np.dtype[Any]) -> Array:
+    """Ones that nobody writes to: making them anew takes as long as a small product."""
+    made = np.ones(count, dtype)
+    made.setflags(write=False)
+    return made

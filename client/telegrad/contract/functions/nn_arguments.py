@@ -58,9 +58,12 @@ def with_older_arguments(function: Callable[P, R]) -> Callable[P, R]:
     name = function.__name__
     order = _ORDER[name].split()
     plain: Callable[..., Any] = function
+    common = order[1] == "target" and name not in _LIKE_SIZES  # two tensors by position need none of what follows
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if common and not kwargs and len(args) == 2 and isinstance(args[1], TensorBase):
+            return plain(*args)
         if len(args) > len(order):
             raise ArgumentTypeError(f"{name}() takes from 2 to {len(order)} positional arguments but {len(args)} were given")
         named = dict(zip(order, args, strict=False))

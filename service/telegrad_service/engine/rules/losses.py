@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from telegrad.contract.errors import IndexBoundsError, ShapeError
 from telegrad_service.engine import sums
 from telegrad_service.engine.formulas import F
-from telegrad_service.engine.normalisation import blocks
+from telegrad_service.engine.normalisation import BLOCK, blocks
 from telegrad_service.engine.rules.nn import log_softmax, wide
 from telegrad_service.engine.table import Array, derivative, joint_derivative, keeping, kernel
 
@@ -305,64 +305,81 @@ def _along_classes(weight: Any, ndim: int) -> Any:
     return F.reshape(weight, shape=(weight.shape[0],) + (1,) * (ndim - 2)) if ndim > 2 else weight
 
 
-Totals: TypeAlias = tuple[Array, Array]
-"""Each sample's greatest score, and the sum of the exponentials of its scores less that."""
+Samples: TypeAlias = "tuple[Array, Array, Array | None]"
+"""Each sample's greatest score, the sum of the exponentials of its scores less that, and which samples count; None: all."""
 
 
 def _exponentials(x: Array, at: Any) -> tuple[Array, Array, Array]:
     """Along dimension 1: the greatest score, the sum of the exponentials of scores less that, and the scores ``at`` less that."""
-    top = x.max(axis=1, keepdims=True)
+    top = np.maximum.reduce(x, axis=1, keepdims=True)
     shifted = x - top
     picked = shifted[at]
     np.exp(shifted, out=shifted)
     return top[:, 0], sums.of_rows(shifted) if shifted.ndim == 2 else shifted.sum(axis=1), picked
 
 
-def _by_blocks(x: Array, target: Array, ignore_index: int) -> tuple[Array, Array, Array | None, Any]:
+def _as_matrix(x: Array) -> Array:
+    """Scores as [N, C], or [N, C, rest] where a sample has more than one place."""
+    if x.ndim == 2:
+        return x
+    scores = _as_classes(x)
+    return scores[:, :, 0] if scores.shape[2] == 1 else scores
+
+
+def _by_blocks(x: Array, target: Array, ignore_index: int) -> tuple[Array, Array, Array | None, Sequence[tuple[slice, Any]]]:
     """Scores and target classes as [N, C] and [N], or [N, C, rest] and [N, rest]; which samples count; slices with their index."""
+    if x.ndim == 2 and x.size <= BLOCK and not 0 <= ignore_index < x.shape[1] and target.dtype == np.int64:
+        # As unsigned numbers, those below zero are the greatest.
+        if np.maximum.reduce(target.view(np.uint64), axis=None) < x.shape[1]:
+            rows = len(x)
+            classes = target.reshape(rows)
+            return x, classes, None, ((slice(0, rows), (np.arange(rows), classes)),)
     cells, kept = _cells(x.shape, target, ignore_index)
-    scores, classes = _as_classes(x), cells[1]
-    where: list[tuple[slice, Any]]
-    if scores.shape[2] == 1:
-        scores, classes = scores[:, :, 0], classes[:, 0]
-        where = [(block, (np.arange(block.stop - block.start), classes[block])) for block in blocks(*scores.shape)]
-    else:
-        size = scores.shape[1] * scores.shape[2]
-        where = [(block, (cells[0][: block.stop - block.start], classes[block], cells[2])) for block in blocks(len(scores), size)]
-    return scores, classes, kept, where
+    scores, classes = _as_matrix(x), cells[1]
+    if scores.ndim == 2:
+        classes = classes[:, 0]
+        return scores, classes, kept, [(b, (np.arange(b.stop - b.start), classes[b])) for b in blocks(*scores.shape)]
+    size = scores.shape[1] * scores.shape[2]
+    return scores, classes, kept, [(b, (cells[0][: b.stop - b.start], classes[b], cells[2])) for b in blocks(len(scores), size)]
 
 
-def _class_costs(x: Array, target: Array, ignore_index: int) -> tuple[Array, Totals | None]:
+def _class_costs(x: Array, target: Array, ignore_index: int) -> tuple[Array, Samples | None]:
     """The negative log-probability of each sample's class, a block of samples at a time; 0 for ignored samples.
 
-    Also each sample's greatest score and sum of exponentials; None where there are no scores.
+    Also what was found on the way; None where there are no scores.
     """
     if not x.size:
         return -_pick_class(x, target, ignore_index), None
     scores, classes, kept, where = _by_blocks(x, target, ignore_index)
-    costs, tops, totals = (np.empty(classes.shape, x.dtype) for _ in range(3))
-    for block, at in where:
-        tops[block], totals[block], picked = _exponentials(scores[block], at)
-        np.subtract(np.log(totals[block]), picked, out=costs[block])
+    if len(where) == 1:
+        tops, totals, picked = _exponentials(scores, where[0][1])
+        costs = np.log(totals)
+        costs -= picked
+    else:
+        costs, tops, totals = (np.empty(classes.shape, x.dtype) for _ in range(3))
+        for block, at in where:
+            tops[block], totals[block], picked = _exponentials(scores[block], at)
+            np.subtract(np.log(totals[block]), picked, out=costs[block])
     costs = costs.reshape(target.shape)
     if kept is not None:
         costs[~kept.reshape(target.shape)] = 0
-    return costs, (tops, totals)
+    return costs, (tops, totals, kept)
 
 
-def _class_slopes(x: Array, target: Array, scale: Array, ignore_index: int, totals: Totals | None) -> Array:
+def _class_slopes(x: Array, target: Array, scale: Array, ignore_index: int, samples: Samples | None) -> Array:
     """``scale * (softmax(x) - 1 at the target)``, a block of samples at a time; ``scale`` is zero for ignored samples.
 
-    ``totals`` are those that ``_class_costs`` gave, or None.
+    ``scale`` has the target's shape, or none where it is the same for all. ``samples`` is what ``_class_costs`` found, or None.
     """
     result = np.empty(x.shape, x.dtype)
     if not x.size:
         return result
     scores, classes, _, where = _by_blocks(x, target, ignore_index)
-    out, scale = result.reshape(scores.shape), scale.reshape(classes.shape)
+    out = result.reshape(scores.shape)
+    scale = scale.reshape(classes.shape) if scale.shape else scale
     for block, at in where:
-        part, factor = out[block], scale[block]
-        top, total = _exponentials(scores[block], at)[:2] if totals is None else (totals[0][block], totals[1][block])
+        part, factor = out[block], scale[block] if scale.shape else scale
+        top, total = _exponentials(scores[block], at)[:2] if samples is None else (samples[0][block], samples[1][block])
         np.subtract(scores[block], top[:, None], out=part)
         np.exp(part, out=part)
         part *= (factor / total)[:, None]
@@ -397,20 +414,25 @@ def _cross_entropy(
     return _shaped(_weighted(losses, weights, reduction), self, reduction)
 
 
-def _of_classes(self: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str) -> tuple[Any, Totals | None]:
+def _of_classes(self: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str) -> tuple[Any, Samples | None]:
     """The loss for target classes, and what ``_class_costs`` says of the samples."""
-    costs, totals = _class_costs(wide(self), target, ignore_index)
+    costs, samples = _class_costs(wide(self), target, ignore_index)
+    if weight is None and samples is not None and samples[2] is None:  # every sample counts, as one
+        if reduction != "none":
+            total = np.add.reduce(costs, axis=None)
+            return total if reduction == "sum" else total / costs.size, samples
+        return _shaped(costs, self, reduction), samples
     weights = _class_weights(target, costs, weight, ignore_index)
-    return _shaped(_weighted(costs * weights, weights, reduction), self, reduction), totals
+    return _shaped(_weighted(costs * weights, weights, reduction), self, reduction), samples
 
 
-@keeping("cross_entropy", "totals")
+@keeping("cross_entropy", "samples")
 def _cross_entropy_keeping(
     self: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str, label_smoothing: float
-) -> tuple[Any, tuple[Totals | None]]:
+) -> tuple[Any, tuple[Samples | None]]:
     if self.shape != target.shape and not label_smoothing:
-        loss, totals = _of_classes(self, target, weight, ignore_index, reduction)
-        return loss, (totals,)
+        loss, samples = _of_classes(self, target, weight, ignore_index, reduction)
+        return loss, (samples,)
     return _cross_entropy(self, target, weight, ignore_index, reduction, label_smoothing), (None,)
 
 
@@ -430,12 +452,15 @@ def _cross_entropy_gradient(
     self: Any,
     target: Any,
     weight: Any,
-    totals: Any,
+    samples: Samples | None,
     ignore_index: int,
     reduction: str,
     label_smoothing: float,
     needs: tuple[bool, bool, bool],
 ) -> Any:
+    if samples is not None and samples[2] is None and weight is None and self.dtype != np.float16:
+        scale = g / target.size if reduction == "mean" else g
+        return _class_slopes(self, target, np.asarray(scale), ignore_index, samples), None, None
     if self.shape == target.shape:
         return _probability_gradient(g, self, target, weight, reduction, label_smoothing, needs)
     axis = _class_axis(self.ndim)
@@ -443,7 +468,7 @@ def _cross_entropy_gradient(
     scale = _sample_scale(g, target, weights, reduction)
     if not label_smoothing:
         if scale.__class__ is np.ndarray and self.dtype != np.float16:
-            return _class_slopes(self, target, scale, ignore_index, totals), None, None
+            return _class_slopes(self, target, scale, ignore_index, samples), None, None
         goal = F._spread_class(scale, target, shape=self.shape, ignore_index=ignore_index)
         return F.softmax(self, dim=axis) * _at_classes(scale, self, axis) - goal, None, None
     # Smoothing gives every class of a sample that counts a share of the sample's unweighted gradient.
