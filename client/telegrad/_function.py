@@ -21,7 +21,7 @@ from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, Tele
 from telegrad.contract.scope import current_scope
 from telegrad.contract.session import BaseSession, current_session
 from telegrad.contract.tensor.base import TensorBase
-from telegrad.contract.transforms.trees import build, flatten
+from telegrad.contract.transforms.trees import build, flatten, of_call
 from telegrad.contract.transforms.wrapper import Wrapped, running
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_CONTAINERS: Final = (tuple, list, dict)
 
 _STATIC: Final = (bool, int, float, complex, str, bytes, type(None), DType, np.generic, np.dtype, slice, range, type(...))
 
@@ -124,8 +126,10 @@ class Entry:
                     return None
             if had_gradient is not None and programs.has_gradient(x) is not had_gradient:
                 return None
-            if signature[1] & tracing.LEAF and _functions(programs.hooks(x)) != hooks:
-                return None
+            if signature[1] & tracing.LEAF:
+                registered = programs.hooks(x)
+                if (registered is not None or hooks is not None) and _functions(registered) != hooks:
+                    return None
             bound.append(x)
         if len({id(x) for x in bound}) < len(bound) or any(arguments[i] is not found[j] for i, j in self.same):
             return None
@@ -352,7 +356,11 @@ class Function(Generic[P, R]):
         return session
 
     def _take_apart(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-        leaves, structure = flatten((args, kwargs))
+        plain = not kwargs
+        for x in args:
+            if isinstance(x, _CONTAINERS):
+                plain = False
+        leaves, structure = (list(args), of_call(len(args))) if plain else flatten((args, kwargs))
         tensors: list[Any] = []
         numbers: dict[int, int] = {}
         session = self.session_of(leaves)

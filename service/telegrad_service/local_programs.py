@@ -23,6 +23,7 @@ from telegrad_service.session.values import describe
 from telegrad_service.session.watch import Watch
 
 _WITHOUT: Final = 2**62
+_MOST_SIGNATURES: Final = 1024
 
 UNLIMITED: Final = Limits(
     max_commands=_WITHOUT,
@@ -45,12 +46,21 @@ class LocalPrograms(Programs):
         """Run programs on tensors of ``engine``."""
         self._session = Session("local", UNLIMITED, engine=engine)
         self._made: dict[str, Program] = {}
+        # Asked for every tensor before every run; the same object again is compared at once.
+        self._signatures: dict[tuple[tuple[int, ...], np.dtype[Any], int], tuple[Spec, int]] = {}
         self._watches: dict[str, Watch] = {}
 
     def signature(self, tensor: Any) -> tuple[Spec, int]:
         """See ``Programs.signature``."""
         if tensor.base is None:
-            return spec_of(tensor), RECORDED if tensor.node is not None else LEAF if tensor.tracks else 0
+            array, kind = tensor.array, RECORDED if tensor.node is not None else LEAF if tensor.tracks else 0
+            key = array.shape, array.dtype, kind
+            found = self._signatures.get(key)
+            if found is None:
+                if len(self._signatures) >= _MOST_SIGNATURES:
+                    self._signatures.clear()
+                found = self._signatures[key] = spec_of(tensor), kind
+            return found
         return spec_of(tensor), VIEW | (0 if not tensor.requires_grad else LEAF if tensor.is_leaf else RECORDED)
 
     def node_name(self, tensor: Any) -> str:

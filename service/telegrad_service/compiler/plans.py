@@ -64,7 +64,10 @@ def key_of(program: str, bound: Mapping[str, Tensor], outputs: Sequence[str]) ->
 def _apart(array: Any, owners: dict[int, Any]) -> bool:
     """Whether an array lies apart from those before it."""
     owner = array if array.base is None else owner_of(array)
-    before = owners.setdefault(id(owner), [])
+    before = owners.get(id(owner))
+    if before is None:
+        owners[id(owner)] = [array]
+        return True
     if any(np.may_share_memory(array, other) for other in before):
         return False
     before.append(array)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
@@ -27,20 +28,23 @@ class Structure:
         parts: a Structure, or ``LEAF``, for every item.
     """
 
-    __slots__ = ("keys", "kind", "parts")
+    __slots__ = ("_hash", "keys", "kind", "parts")
 
     def __init__(self, kind: type[Any], keys: tuple[Any, ...] | None, parts: tuple[Any, ...]) -> None:
         self.kind = kind
         self.keys = keys
         self.parts = parts
+        self._hash = hash((kind, keys, parts))
 
     def __eq__(self, other: object) -> bool:
+        if other is self:
+            return True
         if not isinstance(other, Structure) or self.kind is not other.kind or len(self.parts) != len(other.parts):
             return False
         return self.keys == other.keys and self.parts == other.parts
 
     def __hash__(self) -> int:
-        return hash((self.kind, self.keys, self.parts))
+        return self._hash
 
     def __repr__(self) -> str:
         if self.keys is not None:
@@ -65,6 +69,12 @@ def _take_apart(tree: Any, leaves: list[Any]) -> Any:
         return Structure(type(items), None, tuple([_take_apart(v, leaves) for v in items]))
     leaves.append(tree)
     return LEAF
+
+
+@functools.lru_cache(maxsize=64)
+def of_call(count: int) -> Structure:
+    """The structure of ``(args, kwargs)`` where ``count`` things that are no containers are given by position."""
+    return Structure(tuple, None, (Structure(tuple, None, (LEAF,) * count), Structure(dict, (), ())))
 
 
 def build(structure: Any, leaves: Sequence[Any]) -> Any:
