@@ -328,12 +328,11 @@ def _as_matrix(x: Array) -> Array:
 
 def _by_blocks(x: Array, target: Array, ignore_index: int) -> tuple[Array, Array, Array | None, Sequence[tuple[slice, Any]]]:
     """Scores and target classes as [N, C] and [N], or [N, C, rest] and [N, rest]; which samples count; slices with their index."""
-    if x.ndim == 2 and x.size <= BLOCK and not 0 <= ignore_index < x.shape[1] and target.dtype == np.int64:
-        # As unsigned numbers, those below zero are the greatest.
-        if np.maximum.reduce(target.view(np.uint64), axis=None) < x.shape[1]:
-            rows = len(x)
-            classes = target.reshape(rows)
-            return x, classes, None, ((slice(0, rows), (np.arange(rows), classes)),)
+    plain = x.ndim == 2 and x.size <= BLOCK and not 0 <= ignore_index < x.shape[1] and target.dtype == np.int64
+    if plain and np.maximum.reduce(target.view(np.uint64), axis=None) < x.shape[1]:  # as unsigned, numbers below 0 are the greatest
+        rows = len(x)
+        classes = target.reshape(rows)
+        return x, classes, None, ((slice(0, rows), (np.arange(rows), classes)),)
     cells, kept = _cells(x.shape, target, ignore_index)
     scores, classes = _as_matrix(x), cells[1]
     if scores.ndim == 2:
