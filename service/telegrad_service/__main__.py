@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 from telegrad._version import __version__
 from telegrad.contract.errors import ArgumentValueError, TelegradError
-from telegrad_service.access.keys import Key, KeyStore
+from telegrad_service.access.keys import QUOTA_NAMES, Key, KeyStore
 from telegrad_service.access.principal import SCOPES
 from telegrad_service.settings import SETTINGS, Setting, load, of_environment
 
@@ -25,6 +26,9 @@ that its line names; options win. Unless keys are asked for (--keys-file), the s
 _KEYS = """\
 Make, list and revoke the API keys of a service. They stand in the file that `telegrad serve --keys-file` names, as hashes: a key
 itself is shown once, when it is made."""
+_QUOTA = f"""\
+Show the quotas that a tenant has of its own, and change those that are named; the others are as the settings of the server say. The
+names: {", ".join(QUOTA_NAMES)}."""
 _DAY_SECONDS = 86400.0
 
 
@@ -57,7 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     revoke = actions.add_parser("revoke", help="make a key useless at once", allow_abbrev=False)
     revoke.add_argument("id", help="the key's id, as `telegrad keys list` shows it")
     listing = actions.add_parser("list", help="show all keys, but for the keys themselves", allow_abbrev=False)
-    for action in (create, revoke, listing):
+    quota = actions.add_parser("quota", help="show or change what a tenant may have", description=_QUOTA, allow_abbrev=False)
+    quota.add_argument("--tenant", required=True, help="whose quotas")
+    quota.add_argument("changes", nargs="*", metavar="NAME=NUMBER", help="0 bounds nothing; NAME= takes it back to the setting")
+    for action in (create, revoke, listing, quota):
         action.add_argument(
             "--keys-file", default=None, metavar="FILE", help=f"the file of keys [{SETTINGS['keys_file'].variable}]"
         )
@@ -90,6 +97,7 @@ def _keys(given: dict[str, Any]) -> int:
         print("telegrad keys: name the file: --keys-file FILE, or TELEGRAD_KEYS_FILE", file=sys.stderr)
         return 2
     try:
+        changes = _changes(given.get("changes", ()))
         store = KeyStore(Path(file), create=given["action"] == "create")
         with contextlib.closing(store):
             if given["action"] == "create":
@@ -101,12 +109,27 @@ def _keys(given: dict[str, Any]) -> int:
             elif given["action"] == "revoke":
                 store.revoke(given["id"])
                 print(f"key {given['id']} is revoked", file=sys.stderr)
+            elif given["action"] == "quota":
+                own = store.set_quotas(given["tenant"], changes) if changes else store.quotas(given["tenant"])
+                for name in QUOTA_NAMES:
+                    print(f"{name} {own.get(name, 'as the server says')}")
             else:
                 _print_keys(store.list())
     except TelegradError as error:
         print(f"telegrad keys: {error.detail}", file=sys.stderr)
         return 1
     return 0
+
+
+def _changes(words: Sequence[str]) -> dict[str, int | None]:
+    """``NAME=NUMBER`` and ``NAME=`` as numbers and None. Raises ArgumentValueError."""
+    changes: dict[str, int | None] = {}
+    for word in words:
+        name, equals, number = word.partition("=")
+        if not equals or not (number == "" or re.fullmatch("[0-9]{1,19}", number)):
+            raise ArgumentValueError(f"a change is NAME=NUMBER, or NAME= to take it back; the names are {', '.join(QUOTA_NAMES)}")
+        changes[name] = int(number) if number else None
+    return changes
 
 
 def _print_keys(keys: Sequence[Key]) -> None:

@@ -1,7 +1,7 @@
 """What an operator may set: environment variables and command-line options, read once into frozen settings.
 
 Every setting is one field below; its environment variable is ``TELEGRAD_`` and the name in capitals, its option ``--`` and the name
-with dashes. Units stand in the names. The fields of ``Limits`` are settings of the same kind.
+with dashes. Units stand in the names. The fields of ``Limits`` and ``Quotas`` are settings of the same kind.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
 from telegrad.contract.errors import ArgumentValueError
-from telegrad.contract.limits import Limits
+from telegrad.contract.limits import Limits, Quotas
 
 PREFIX: Final = "TELEGRAD_"
 LOG_LEVELS: Final = ("critical", "error", "warning", "info", "debug")
@@ -73,6 +73,7 @@ class Settings:
         tune_process: whether to raise the garbage collector's threshold and to have glibc keep freed memory; local sessions heed
             the environment variable too.
         limits: of a session and of the requests to it.
+        quotas: of a tenant, where its keys have none of their own.
     """
 
     host: str = "127.0.0.1"
@@ -107,6 +108,7 @@ class Settings:
     cors_origins: str = ""
     tune_process: bool = True
     limits: Limits = field(default_factory=Limits)
+    quotas: Quotas = field(default_factory=Quotas)
 
     @property
     def asks_for_keys(self) -> bool:
@@ -209,6 +211,8 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "workers": _whole(1, 1),
     "cors_origins": _origins,
     "compute_threads": _whole(1, 1024),
+    **{f.name: _whole(0, 2**53) for f in fields(Quotas)},
+    "rate_window_seconds": _whole(1, 86_400),
     "max_json_depth": _whole(8, 500),  # Python's own parser recurses: 500 levels are safe
 }
 _BY_TYPE: Final[dict[type, Callable[[str], Any]]] = {bool: _boolean, int: _whole(1, 2**62), float: _seconds, str: str}
@@ -220,14 +224,15 @@ def _settings_of(cls: type[Any]) -> list[Setting]:
     return [
         Setting(f.name, value, meanings[f.name], _PARSERS.get(f.name) or _BY_TYPE[type(value)])
         for f in fields(cls)
-        if not isinstance(value := getattr(defaults, f.name), Limits)
+        if not isinstance(value := getattr(defaults, f.name), (Limits, Quotas))
     ]
 
 
-SETTINGS: Final[dict[str, Setting]] = {s.name: s for s in [*_settings_of(Settings), *_settings_of(Limits)]}
-"""Every setting by name, those of ``Limits`` included."""
+SETTINGS: Final[dict[str, Setting]] = {s.name: s for s in [*_settings_of(Settings), *_settings_of(Limits), *_settings_of(Quotas)]}
+"""Every setting by name, those of ``Limits`` and ``Quotas`` included."""
 
 _LIMIT_NAMES: Final = frozenset(f.name for f in fields(Limits))
+_QUOTA_NAMES: Final = frozenset(f.name for f in fields(Quotas))
 
 
 def load(options: Mapping[str, str | None] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -250,7 +255,8 @@ def load(options: Mapping[str, str | None] | None = None, environment: Mapping[s
         except ArgumentValueError as error:
             wrong.append(f"{source} {error.detail}")
     limits = Limits(**{n: values.pop(n) for n in list(values) if n in _LIMIT_NAMES})
-    settings = Settings(**values, limits=limits)
+    quotas = Quotas(**{n: values.pop(n) for n in list(values) if n in _QUOTA_NAMES})
+    settings = Settings(**values, limits=limits, quotas=quotas)
     if settings.host not in LOOPBACK and not settings.allow_remote and not settings.asks_for_keys:
         wrong.append(
             f"{SETTINGS['host'].variable} (--host) is not a loopback address, and no keys are asked for: whoever reaches the port "

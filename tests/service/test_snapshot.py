@@ -89,7 +89,16 @@ def test_every_attribute_of_a_session_is_known():
         "run_times",
     }
     assert set(vars(Session("s"))) == stored | made_anew
-    assert set(vars(Session("s").quota)) == {"_held", "_limits", "_alive", "_metered", "_scratch"}  # the last two: of one run
+    assert set(vars(Session("s").quota)) == {
+        "_held",
+        "_limits",
+        "_alive",
+        "_metered",
+        "_scratch",
+        "_tensors",
+        "account",
+        "allowance",
+    }
 
 
 @pytest.mark.parametrize("sample", parameters(random.Random(7).sample(SAMPLES, 400)))

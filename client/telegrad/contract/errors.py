@@ -23,7 +23,9 @@ TelegradError
 ├── NumericalError                   (RuntimeError)     no result: a singular matrix, for example
 ├── LimitError                       (MemoryError)      a quota would be exceeded; nothing was allocated
 │   ├── PayloadTooLargeError         a body over its limit
-│   └── DeadlineError                (TimeoutError)     a request that took too long
+│   ├── DeadlineError                (TimeoutError)     a request that took too long
+│   └── QuotaError                   a tenant would have more than it may: 429
+│       └── RateLimitError           a tenant does more in a stretch of time than it may
 ├── SessionError
 │   ├── SessionMismatchError         (RuntimeError)     tensors of different sessions in one call
 │   ├── SessionClosedError           (RuntimeError)     the session was closed
@@ -228,6 +230,18 @@ class DeadlineError(LimitError, TimeoutError):
     """A request that took longer than it may; the runs of a program that were done by then stand."""
 
     code, title = "deadline", "Deadline exceeded"
+
+
+class QuotaError(LimitError):
+    """A tenant would hold more than its quota, all its sessions together; ``extra`` has ``used``, ``requested``, ``permitted``."""
+
+    code, status, title = "quota", 429, "Quota exceeded"
+
+
+class RateLimitError(QuotaError):
+    """A tenant asks for more in ``extra["window_seconds"]`` than it may; ``extra["retry_after_seconds"]`` says when it fits."""
+
+    code, title = "rate-limit", "Too much at once"
 
 
 class SessionError(TelegradError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
-from telegrad.contract.errors import LimitError
+from telegrad.contract.errors import LimitError, QuotaError, RateLimitError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,89 @@ class Limits:
     max_programs: int = 1000
     idle_seconds: float = 3600.0
     max_sessions: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """What one tenant may hold in all its sessions together, and how much it may do in a stretch of time; 0 bounds nothing.
+
+    Attributes:
+        tenant_sessions: sessions of a tenant.
+        tenant_bytes: memory of all values that its sessions hold, those saved in graphs included.
+        tenant_tensors: names of tensors in all its sessions.
+        tenant_requests_per_second: requests of a tenant, on average over rate_window_seconds, as the four that follow.
+        tenant_sessions_per_second: sessions that it opens.
+        tenant_body_bytes_per_second: bytes of request bodies, as they are sent.
+        tenant_tensors_per_second: tensors that its commands make, as foreseen.
+        tenant_flops_per_second: predicted arithmetic of its commands.
+        rate_window_seconds: the stretch of time that rates are averaged over: how much may come at once.
+    """
+
+    tenant_sessions: int = 0
+    tenant_bytes: int = 0
+    tenant_tensors: int = 0
+    tenant_requests_per_second: int = 0
+    tenant_sessions_per_second: int = 0
+    tenant_body_bytes_per_second: int = 0
+    tenant_tensors_per_second: int = 0
+    tenant_flops_per_second: int = 0
+    rate_window_seconds: int = 10
+
+
+HELD_RETRY_SECONDS: Final = 60
+"""What a tenant holds it may hold for long: longer than clients wait by themselves."""
+
+
+def over_quota(setting: str, used: int, requested: int, permitted: int, *, unit: str, hint: str) -> QuotaError:
+    """The error of a quota of what is held, with its numbers in the message and in the problem's members."""
+    return QuotaError(
+        f"the tenant has {used:,} {unit} in all its sessions and would need {requested:,} more, permitted are {permitted:,} "
+        f"({setting}); {hint}",
+        extra={
+            "limit": setting,
+            "used": used,
+            "requested": requested,
+            "predicted": used + requested,
+            "permitted": permitted,
+            "retry_after_seconds": HELD_RETRY_SECONDS,
+        },
+    )
+
+
+def over_rate(
+    setting: str, used: int, requested: int, permitted: int, *, window_seconds: int, retry_seconds: int
+) -> RateLimitError:
+    """The error of a rate: ``used`` and ``permitted`` are of the last ``window_seconds``."""
+    unit = setting.removeprefix("tenant_").removesuffix("_per_second").replace("_", " ")
+    return RateLimitError(
+        f"the tenant had {used:,} {unit} in the last {window_seconds:,} s and asks for {requested:,} more, permitted are "
+        f"{permitted:,} ({setting}); this fits again in about {retry_seconds:,} s, or ask for less at once",
+        extra={
+            "limit": setting,
+            "used": used,
+            "requested": requested,
+            "predicted": used + requested,
+            "permitted": permitted,
+            "window_seconds": window_seconds,
+            "retry_after_seconds": retry_seconds,
+        },
+    )
+
+
+def quota_headers(extra: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What the answer to a refused request says beside its problem: Retry-After, and the fields of the IETF's draft on rate limits.
+
+    Source: draft-ietf-httpapi-ratelimit-headers-10. A policy is named after its setting; one of what is held has no window.
+    """
+    limit, permitted = extra["limit"], extra["permitted"]
+    left, seconds = max(0, permitted - extra["used"]), extra["retry_after_seconds"]
+    window = f";w={extra['window_seconds']}" if "window_seconds" in extra else ""
+    reset = f";t={seconds}" if window else ""
+    return (
+        ("Retry-After", str(seconds)),
+        ("RateLimit-Policy", f'"{limit}";q={permitted}{window}'),
+        ("RateLimit", f'"{limit}";r={left}{reset}'),
+    )
 
 
 def refuse(what: str, predicted: int, permitted: int, setting: str, *, unit: str = "bytes", hint: str = "") -> LimitError:

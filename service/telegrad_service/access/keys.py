@@ -7,18 +7,21 @@ plain SHA-256 serves; the slow hashes that passwords need would only slow every 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import hmac
+import json
 import re
 import secrets
 import sqlite3
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from telegrad.contract.errors import ArgumentValueError, ConfigurationError, NotFoundError
+from telegrad.contract.limits import Quotas
 from telegrad_service.access.principal import Principal, check_scopes, check_tenant
 
 SECRET_BYTES: Final = 32
@@ -38,8 +41,12 @@ CREATE TABLE IF NOT EXISTS keys (
     expires REAL,
     revoked REAL
 ) STRICT"""
+_QUOTA_SCHEMA: Final = "CREATE TABLE IF NOT EXISTS quotas (tenant TEXT PRIMARY KEY, own TEXT NOT NULL) STRICT"
 _BUSY_SECONDS: Final = 5.0
 _MAX_NOTE: Final = 200
+
+QUOTA_NAMES: Final = tuple(f.name for f in dataclasses.fields(Quotas))
+_MOST: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +89,11 @@ class KeyStore:
             self._database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             with self._changing():
                 self._database.execute(_SCHEMA)
+                self._database.execute(_QUOTA_SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(f"the key file at {path} cannot be used: {error}") from error
         self._known: dict[str, tuple[Key, bytes]] = {}
+        self._quotas: dict[str, dict[str, int]] = {}
         self._read_at = float("-inf")
         self._data_version = -1
 
@@ -134,13 +143,7 @@ class KeyStore:
 
     def find(self, text: str) -> Principal | None:
         """Who showed that key; None if it opens nothing."""
-        now = time.monotonic()
-        if now - self._read_at > FRESH_SECONDS:
-            (version,) = self._database.execute("PRAGMA data_version").fetchone()
-            if version != self._data_version or self._read_at == float("-inf"):
-                self._data_version = version
-                self._known = self._read()
-            self._read_at = now
+        self._refresh()
         shape = _KEY.fullmatch(text)
         # An unknown id takes as long as a known one.
         key, expected = self._known.get(shape.group(1), (None, _NOBODY)) if shape else (None, _NOBODY)
@@ -148,6 +151,46 @@ class KeyStore:
         if key is None or not same or not key.is_valid(time.time()):
             return None
         return Principal(key.tenant, key.scopes, key.id)
+
+    def quotas(self, tenant: str) -> dict[str, int]:
+        """The quotas that a tenant has of its own, by the names of their settings; 0 bounds nothing."""
+        self._refresh()
+        return self._quotas.get(tenant, {})
+
+    def set_quotas(self, tenant: str, changes: Mapping[str, int | None]) -> dict[str, int]:
+        """Give a tenant quotas of its own, or take them back (None); a running server hears of it within ``FRESH_SECONDS``.
+
+        Returns:
+            all that it has now.
+
+        Raises ArgumentValueError.
+        """
+        check_tenant(tenant)
+        if not set(changes) <= set(QUOTA_NAMES):
+            raise ArgumentValueError(f"quotas are some of {', '.join(QUOTA_NAMES)}")
+        if any(value is not None and not 0 <= value <= _MOST for value in changes.values()):
+            raise ArgumentValueError(f"a quota is a whole number from 0, which bounds nothing, to {_MOST:,}")
+        if changes.get("rate_window_seconds", 1) == 0:
+            raise ArgumentValueError("rate_window_seconds is at least 1")
+        with self._changing():
+            own = {**self._read_quotas().get(tenant, {}), **changes}
+            own = {name: value for name, value in own.items() if value is not None}
+            self._database.execute("INSERT OR REPLACE INTO quotas VALUES (?, ?)", (tenant, json.dumps(own)))
+        self._read_at = float("-inf")
+        return self.quotas(tenant)
+
+    def _refresh(self) -> None:
+        """Hear of what other processes changed, now and then."""
+        now = time.monotonic()
+        if now - self._read_at > FRESH_SECONDS:
+            (version,) = self._database.execute("PRAGMA data_version").fetchone()
+            if version != self._data_version or self._read_at == float("-inf"):
+                self._data_version = version
+                self._known, self._quotas = self._read(), self._read_quotas()
+            self._read_at = now
+
+    def _read_quotas(self) -> dict[str, dict[str, int]]:
+        return {tenant: json.loads(own) for tenant, own in self._database.execute("SELECT tenant, own FROM quotas")}
 
     def _read(self) -> dict[str, tuple[Key, bytes]]:
         rows = self._database.execute("SELECT id, tenant, scopes, note, created, expires, revoked, hash FROM keys")

@@ -69,6 +69,7 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
     app.state.host = place
     app.state.settings = settings
     access = app.state.access = Access(settings)
+    place.ledger.quotas_of = access.quotas_of
     app.state.stop_by = None  # the moment, on the monotonic clock, that a stopping server has until
     app.state.unfinished = 0
     for endpoint in ENDPOINTS:

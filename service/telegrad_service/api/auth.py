@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Final
 
 from starlette.datastructures import Headers
 
 from telegrad.contract.errors import ForbiddenError, UnauthenticatedError
+from telegrad.contract.limits import Quotas
 from telegrad_service.access.keys import KeyStore
 from telegrad_service.access.principal import ANYBODY, Principal
 from telegrad_service.access.tokens import TokenReader
@@ -37,6 +39,13 @@ class Access:
             if settings.jwt_key_file
             else None
         )
+
+        self._quotas = settings.quotas
+
+    def quotas_of(self, tenant: str) -> Quotas:
+        """What a tenant may have: as the key file says, as the settings say otherwise."""
+        own = self._keys.quotas(tenant) if self._keys is not None else None
+        return dataclasses.replace(self._quotas, **own) if own else self._quotas
 
     @property
     def is_open(self) -> bool:

@@ -16,6 +16,7 @@ from telegrad.contract.errors import RequestError
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import check_sizes
 from telegrad_service.api import negotiation
+from telegrad_service.api.endpoint import PRINCIPAL_KEY
 from telegrad_service.hosts.base import Host
 from telegrad_service.hosts.npy import NpyReader
 
@@ -71,8 +72,16 @@ async def pieces(request: Request, max_body_bytes: int) -> AsyncIterator[bytes]:
     decompressor.finish()
 
 
+def _spend(request: Request, nbytes: int) -> None:
+    """Count bytes of a body for whoever sends it. Raises RateLimitError, before any are read where their number was declared."""
+    host: Host = request.app.state.host
+    host.ledger.spend(request.scope[PRINCIPAL_KEY].tenant, "body_bytes", nbytes)
+
+
 async def _as_sent(request: Request, max_body_bytes: int) -> AsyncIterator[bytes]:
     declared = _declared(request, max_body_bytes)
+    if declared:
+        _spend(request, declared)
     total = 0
     more = True
     while more:
@@ -84,6 +93,8 @@ async def _as_sent(request: Request, max_body_bytes: int) -> AsyncIterator[bytes
         total += len(piece)
         codec.check_body_bytes(total, max_body_bytes)
         if piece:
+            if declared is None:
+                _spend(request, len(piece))
             yield piece
     if declared is not None and total != declared:
         raise RequestError("the body has another length than Content-Length says")

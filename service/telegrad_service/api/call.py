@@ -18,21 +18,12 @@ from telegrad.contract.errors import NotFoundError
 from telegrad.contract.limits import Limits
 from telegrad_service.access.principal import Principal
 from telegrad_service.api import bodies, negotiation, repeats
-from telegrad_service.api.endpoint import Endpoint
+from telegrad_service.api.endpoint import REQUEST_ID_KEY, Endpoint
 from telegrad_service.hosts.base import Answer, Array, Host, Work
 from telegrad_service.hosts.streams import StalledError, Stream
 from telegrad_service.session.watch import Watch
 
 log = logging.getLogger("telegrad.service")
-
-REQUEST_ID_KEY: Final = "telegrad.request_id"
-"""Where the middleware leaves the request's id in the ASGI scope."""
-
-ENDPOINT_KEY: Final = "telegrad.endpoint"
-"""Where the row that answers is left there, for whoever looks at requests from outside."""
-
-PRINCIPAL_KEY: Final = "telegrad.principal"
-"""Where it is left who asked, once that is known."""
 
 _PIECE_BYTES: Final = 2**20
 _REFERENCE: Final = re.compile(REFERENCE_PATTERN)

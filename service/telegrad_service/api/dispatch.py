@@ -16,9 +16,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from telegrad.contract.errors import TelegradError
 from telegrad_service.api.auth import Access
-from telegrad_service.api.call import ENDPOINT_KEY, PRINCIPAL_KEY, Call
+from telegrad_service.api.call import Call
 from telegrad_service.api.compressing import Compressing, is_wanted
-from telegrad_service.api.endpoint import Endpoint
+from telegrad_service.api.endpoint import ENDPOINT_KEY, PRINCIPAL_KEY, Endpoint
 from telegrad_service.api.errors import error_response
 from telegrad_service.api.routes import ENDPOINTS
 from telegrad_service.hosts.base import Host
@@ -62,7 +62,12 @@ async def answer(endpoint: Endpoint, request: Request) -> Response:
     host: Host = request.app.state.host
     if host.state == "starting":
         await host.start()
-    return await endpoint.handler(Call(request, endpoint, principal))
+    if endpoint.audience == "keys":
+        host.ledger.spend(principal.tenant, "requests", 1)
+    response = await endpoint.handler(Call(request, endpoint, principal))
+    if endpoint.audience == "keys" and response.status_code != 429:
+        response.raw_headers += host.ledger.headers(principal.tenant)
+    return response
 
 
 class Shortcut:

@@ -47,11 +47,14 @@ _PROBLEMS: Final = {
     413: "The body is larger than max_body_bytes; the problem has both numbers",
     415: "The body's Content-Type or Content-Encoding is not read here",
     422: "An argument was not accepted, or a limit would be exceeded, and nothing was done; or a run took too long",
+    429: "The tenant would hold or do more than its quotas permit; nothing was done, and the problem has the numbers",
     500: "A fault of telegrad's own",
     501: "The op is computed by an optional library that the server lacks; GET /v1/ops says which ops need one",
     503: "The server starts, stops, or is at its capacity; try again after Retry-After",
     507: "The journal cannot be written, because the disk is full, say; what was asked for is not done",
 }
+
+_HEADERS: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After", "RateLimit-Policy", "RateLimit"), 503: ("Retry-After",)}
 
 # Not HTTPStatus's phrases: Python has changed some.
 _NAMES: Final = {
@@ -64,6 +67,7 @@ _NAMES: Final = {
     413: "ContentTooLarge",
     415: "UnsupportedMediaType",
     422: "UnprocessableContent",
+    429: "TooManyRequests",
     500: "InternalServerError",
     501: "NotImplemented",
     503: "ServiceUnavailable",
@@ -144,6 +148,14 @@ def complete(frame: dict[str, Any]) -> dict[str, Any]:
                 "schema": {"type": "string"},
             },
             "Retry-After": {"description": "seconds to wait before trying again", "schema": {"type": "string"}},
+            "RateLimit-Policy": {
+                "description": "quota and window in seconds of each policy (draft-ietf-httpapi-ratelimit-headers)",
+                "schema": {"type": "string"},
+            },
+            "RateLimit": {
+                "description": "what is left of each, and in how many seconds there is more",
+                "schema": {"type": "string"},
+            },
             "WWW-Authenticate": {"description": "how to show a key (RFC 6750)", "schema": {"type": "string"}},
         },
         "responses": {_problem_name(status): _problem_response(status, meaning) for status, meaning in _PROBLEMS.items()},
@@ -152,8 +164,7 @@ def complete(frame: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problem_response(status: int, meaning: str) -> dict[str, Any]:
-    named = {401: "WWW-Authenticate", 503: "Retry-After"}.get(status)
-    further = {} if named is None else {named: {"$ref": f"#/components/headers/{named}"}}
+    further = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS.get(status, ())}
     return {
         "description": meaning,
         "headers": {**_REQUEST_ID, **further},

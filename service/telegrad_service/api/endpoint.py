@@ -26,6 +26,15 @@ REQUIRED: Final = object()
 
 MAX_PAGE: Final = 1000
 
+REQUEST_ID_KEY: Final = "telegrad.request_id"
+"""Where the middleware leaves the request's id in the ASGI scope."""
+
+ENDPOINT_KEY: Final = "telegrad.endpoint"
+"""Where the row that answers is left there, for whoever looks at requests from outside."""
+
+PRINCIPAL_KEY: Final = "telegrad.principal"
+"""Where it is left who asked, once that is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -116,6 +125,8 @@ class Endpoint:
         found = {400, 422, 500, *self.errors}  # any query string may be malformed or name something unknown
         if self.audience != "all":
             found |= {401, 403}
+        if self.audience == "keys":
+            found.add(429)
         if self.offers:
             found.add(406)
         if self.bodies:

@@ -24,13 +24,15 @@ from telegrad.contract.errors import (
     NotAcceptableError,
     NotFoundError,
     PayloadTooLargeError,
+    QuotaError,
     RequestError,
     TelegradError,
     UnavailableError,
     UnsupportedMediaTypeError,
 )
+from telegrad.contract.limits import quota_headers
 from telegrad_service.api.auth import CHALLENGE
-from telegrad_service.api.call import REQUEST_ID_KEY
+from telegrad_service.api.endpoint import REQUEST_ID_KEY
 
 log = logging.getLogger("telegrad.service")
 
@@ -53,6 +55,8 @@ def problem_response(error: TelegradError, request_id: str, headers: Mapping[str
         extra["www-authenticate"] = CHALLENGE
     if error.status == 503 or isinstance(error, KeyInProgressError):
         extra["retry-after"] = str(error.extra.get("retry_after_seconds", RETRY_AFTER_SECONDS))
+    if isinstance(error, QuotaError):
+        extra.update(quota_headers(error.extra))
     body = codec.dump_json({**error.problem(), "request_id": request_id})
     return Response(body, error.status, extra, media_type=codec.PROBLEM_MEDIA_TYPE)
 

@@ -16,7 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from telegrad.contract import codec
 from telegrad.contract.errors import TelegradError
-from telegrad_service.api.call import REQUEST_ID_KEY, AnswerResponse, Call
+from telegrad_service.api.call import AnswerResponse, Call
+from telegrad_service.api.endpoint import REQUEST_ID_KEY
 from telegrad_service.api.errors import fault
 from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.session.watch import News, Watch

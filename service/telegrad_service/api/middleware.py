@@ -15,8 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from telegrad.contract.errors import NotFoundError, UnavailableError
 from telegrad_service.access.principal import ANYBODY, Principal
 from telegrad_service.api.bodies import DisconnectedError
-from telegrad_service.api.call import ENDPOINT_KEY, PRINCIPAL_KEY, REQUEST_ID_KEY
-from telegrad_service.api.endpoint import Endpoint
+from telegrad_service.api.endpoint import ENDPOINT_KEY, PRINCIPAL_KEY, REQUEST_ID_KEY, Endpoint
 from telegrad_service.api.errors import internal_problem, problem_response
 from telegrad_service.api.observe import NO_ROUTE, Done, Observer
 

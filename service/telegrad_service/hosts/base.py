@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from telegrad.contract.codec import JSON_MEDIA_TYPE
 from telegrad.contract.limits import Limits
+from telegrad_service.hosts.ledger import Ledger
 from telegrad_service.hosts.streams import Stream
+from telegrad_service.session.account import Allowance
 from telegrad_service.session.watch import Watch
 
 Array = npt.NDArray[Any]
@@ -34,6 +36,7 @@ class Work:
         client, number: who numbers this request, and its number; 0 where it has none.
         key: its Idempotency-Key; empty where it has none.
         turn: tells it from all other requests, where the session outlives its process.
+        allowance: what the session may hold meanwhile; None: all that its limits permit.
     """
 
     verb: str
@@ -46,6 +49,7 @@ class Work:
     number: int = 0
     key: str = ""
     turn: str = ""
+    allowance: Allowance | None = None
 
     @property
     def repeats(self) -> tuple[str, int, str] | None:
@@ -131,6 +135,7 @@ class Host(ABC):
 
     limits: Limits
     state: State
+    ledger: Ledger
     trouble: str | None = None
     """Why changes of sessions cannot be kept for the moment, where they are to be."""
 

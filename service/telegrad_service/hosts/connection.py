@@ -11,6 +11,7 @@ from telegrad.contract.errors import TelegradError
 from telegrad_service.hosts import frames, shared
 from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.streams import Stream
+from telegrad_service.session.account import Allowance, Need, Report
 from telegrad_service.session.watch import News, Watch
 
 _SCRATCH_BYTES: Final = 64 * 1024
@@ -41,6 +42,9 @@ class Connection(asyncio.BufferedProtocol):
         self._filled = 0
         self._answer: asyncio.Future[Answer | TelegradError | frames.Fault] | None = None
         self._hear: Callable[[News], object] | None = None
+        self._grant: Callable[[Need], Allowance] | None = None
+        self.report: Report | None = None
+        """What the session said with its last answer that it holds."""
         self._transport: asyncio.WriteTransport | None = None
         self._room = asyncio.Event()
         self._room.set()
@@ -58,17 +62,22 @@ class Connection(asyncio.BufferedProtocol):
             await self._stream.done.wait()
 
     async def ask(
-        self, work: Work, watch: Watch | None = None, hear: Callable[[News], object] | None = None
+        self,
+        work: Work,
+        watch: Watch | None = None,
+        hear: Callable[[News], object] | None = None,
+        grant: Callable[[Need], Allowance] | None = None,
     ) -> Answer | TelegradError | frames.Fault:
         """Send a request, on an ``idle`` connection, and wait for what comes of it.
 
-        Passes on the wish to stop that ``watch`` has, and lets ``hear`` hear the news meanwhile. Raises WorkerGone.
+        Passes on the wish to stop that ``watch`` has, and lets ``hear`` hear the news meanwhile; ``grant`` gives it more
+        than it was allowed, or raises. Raises WorkerGone.
         """
         transport = self._transport
         if transport is None or self.closed:
             raise WorkerGone
         answer: asyncio.Future[Answer | TelegradError | frames.Fault] = asyncio.get_running_loop().create_future()
-        self._answer, self._hear = answer, hear
+        self._answer, self._hear, self._grant, self.report = answer, hear, grant, None
         for piece in self._begin(transport, work):
             view = memoryview(piece)
             for start in range(0, len(view), _PIECE_BYTES):
@@ -158,6 +167,12 @@ class Connection(asyncio.BufferedProtocol):
                     self._hear(news)
                 del self._pending[:begin]
                 continue
+            need = frames.read_ask(header)
+            if need is not None:
+                self._answer_ask(need)
+                del self._pending[:begin]
+                continue
+            self.report = frames.read_report(header)
             if body_bytes > _STREAM_BYTES:
                 self._begin_stream(header, body_bytes, memoryview(self._pending)[begin:])
                 return
@@ -168,6 +183,14 @@ class Connection(asyncio.BufferedProtocol):
             self._filled = rest
             self._pending = bytearray()
             self._finish_if_whole()
+
+    def _answer_ask(self, need: Need) -> None:
+        assert self._transport is not None  # noqa: S101 - what it sends has just arrived
+        try:
+            pieces = frames.grant_frame(Allowance() if self._grant is None else self._grant(need))
+        except TelegradError as error:
+            pieces = frames.error_frame(error)
+        self._transport.writelines(pieces)
 
     def _begin_stream(self, header: bytes, nbytes: int, first: memoryview) -> None:
         """The answer has begun, and is given out before it is here."""

@@ -25,6 +25,8 @@ from telegrad.contract.errors import (
     InternalError,
     JournalUnreachableError,
     LimitError,
+    QuotaError,
+    RateLimitError,
     RunCancelledError,
     SessionDamagedError,
     StorageError,
@@ -38,6 +40,7 @@ from telegrad_service.hosts.once import Once, answer_of, fingerprint, is_final, 
 from telegrad_service.journal.base import Kept, open_journal
 from telegrad_service.journal.log import FORMAT_VERSION, Entry, Log
 from telegrad_service.session import snapshot
+from telegrad_service.session.account import Account, Report
 from telegrad_service.session.haste import Haste, TooLongError
 from telegrad_service.session.session import Session
 from telegrad_service.session.watch import Watch
@@ -57,6 +60,9 @@ _SNAPSHOT_SHARE: Final = 8
 
 _SNAPSHOT_BYTES: Final = 64 * 2**20
 """A journal that has grown by so much, and by more than the last snapshot has, gets a new one."""
+
+_QUOTAS: Final = (QuotaError.code, RateLimitError.code)
+"""What a tenant has and does elsewhere decides about these, so that doing it again may end otherwise."""
 
 _FAULT: Final = "telegrad failed by a fault of its own; the server's log tells more under this request_id"
 
@@ -119,7 +125,9 @@ class DurableSession:
         inexact: why the values may differ from those before the last restart; None where they cannot.
     """
 
-    def __init__(self, kept: Kept, limits: Limits, keeping: Keeping, *, drop: Drop | None = None) -> None:
+    def __init__(
+        self, kept: Kept, limits: Limits, keeping: Keeping, *, drop: Drop | None = None, account: Account | None = None
+    ) -> None:
         """Open the session, or bring it back: it has its state when this returns.
 
         Args:
@@ -127,12 +135,14 @@ class DurableSession:
             limits: from now on.
             keeping: how it is kept.
             drop: a request to leave out for good.
+            account: whom it asks for more than a request is allowed; what is done again was allowed before.
 
         Raises StorageError, and SessionDamagedError where the journal cannot be read at all.
         """
         self._id, self._kept = kept.id, kept
         self._limits, self._keeping = limits, keeping
         self._journal = open_journal(keeping.journal_url) if keeping.is_durable else None
+        self._account = account
         self._log: Log | None = None
         self._refused: Drop | None = None
         try:
@@ -140,6 +150,7 @@ class DurableSession:
         except TelegradError:
             self._let_go()
             raise
+        self.session.quota.account = account
 
     def _open(self, drop: Drop | None = None) -> None:
         """From the journal, if there is one."""
@@ -150,7 +161,7 @@ class DurableSession:
         self._replay_seconds = 0.0
         self._snapshot_seconds = 0.0
         self._snapshot_bytes = 0
-        self._unsaved = self._fleeting = False
+        self._unsaved = self._fleeting = self._over_quota = False
         if self._journal is None:
             return
         self._log = Log(self._journal.open(self._kept))
@@ -298,11 +309,12 @@ class DurableSession:
         if waits:
             journal.begin_commit()
         begun = time.perf_counter()
+        self._over_quota = False
         try:
             answer = verbs.do(self.session, work, watch)
-            self._fleeting = _is_fleeting(_problem_in(answer))
+            self._judge(_problem_in(answer))
         except TelegradError as error:
-            self._fleeting = _is_fleeting(error.problem())
+            self._judge(error.problem())
             raise
         finally:
             self._replay_seconds += time.perf_counter() - begun
@@ -312,7 +324,18 @@ class DurableSession:
                 except StorageError:
                     self._refused = Drop(work.turn)  # a connection that broke does not tell whether it is there
                     raise
+            if self._over_quota:
+                journal.add({"kind": "dropped", "of": journal.last, "overdue": False})
+                if waits:
+                    journal.commit()
         return answer
+
+    def _judge(self, problem: dict[str, Any] | None) -> None:
+        """What ended a request might not end it when it is done again."""
+        if problem is not None and str(problem["type"]).rpartition(":")[2] in _QUOTAS and not _stands(problem):
+            self._over_quota = True  # nothing was done: it is left out
+        else:
+            self._fleeting = _is_fleeting(problem)
 
     def _write(self, journal: Log, work: Work, mark: str | Work) -> None:
         """Add a request to what is committed next."""
@@ -340,6 +363,10 @@ class DurableSession:
         if buffers or literals:
             head["blobs"] = [*[row[3] for row in buffers], *literals]
         journal.add(head, body)
+
+    def report(self) -> Report | None:
+        """What the session holds, for whoever gave the last request its allowance."""
+        return self.session.quota.report()
 
     @property
     def is_restless(self) -> bool:
@@ -406,6 +433,7 @@ class DurableSession:
         """A commit failed after its request was done: the session is as the journal has it."""
         journal.close()
         self._open(self._refused)
+        self.session.quota.account = self._account
 
     def _bring_back(self, journal: Log, entries: list[Entry]) -> None:
         dropped = {entry.head["of"]: entry.head["overdue"] for entry in entries if entry.head["kind"] == "dropped"}
@@ -476,12 +504,17 @@ def _problem_in(answer: Answer) -> dict[str, Any] | None:
     return found
 
 
+def _stands(problem: dict[str, Any]) -> bool:
+    """Whether a part of what was asked for was done."""
+    return bool(problem.get("applied") or problem.get("run"))
+
+
 def _is_fleeting(problem: dict[str, Any] | None) -> bool:
     """Whether doing it again might end otherwise: the clock, somebody's wish, or the machine's memory ended it."""
     if problem is None:
         return False
     code = str(problem["type"]).rpartition(":")[2]
-    return code in (DeadlineError.code, RunCancelledError.code) or (code == LimitError.code and "limit" not in problem)
+    return code in (DeadlineError.code, RunCancelledError.code, *_QUOTAS) or (code == LimitError.code and "limit" not in problem)
 
 
 # Long literals in JSON bodies, kept under their hash -----------------------------------------------------------------------------

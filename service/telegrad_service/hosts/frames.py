@@ -13,17 +13,18 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from telegrad.contract import codec, errors
-from telegrad.contract.errors import InternalError, LimitError, TelegradError
+from telegrad.contract.errors import InternalError, LimitError, TelegradError, UnavailableError
 from telegrad_service.hosts import shared
 from telegrad_service.hosts.base import Answer, Array, Work
 from telegrad_service.hosts.streams import Stream
+from telegrad_service.session.account import Allowance, Need, Report
 from telegrad_service.session.watch import News
 
 Piece: TypeAlias = "bytes | memoryview"
@@ -70,20 +71,27 @@ def work_frame(work: Work, beside: Sequence[str] = ()) -> list[Piece]:
         "beside": list(beside),
         "once": [work.client, work.number, work.key, work.turn],
     }
+    if work.allowance is not None:
+        header["allowance"] = work.allowance
     return frame(header, parts)
 
 
-def answer_frame(answer: Answer) -> list[Piece]:
-    """An answer as a frame."""
+def answer_frame(answer: Answer, report: Report | None = None) -> list[Piece]:
+    """An answer as a frame, with what the session holds now."""
     header: dict[str, Any] = {"status": answer.status, "media_type": answer.media_type, "created": answer.created}
     if answer.headers:
         header["headers"] = answer.headers
+    if report is not None:
+        header["report"] = report
     return frame(header, answer.pieces)
 
 
-def error_frame(error: TelegradError) -> list[Piece]:
-    """An error that the request itself raised, as a frame."""
-    return frame({"problem": error.problem()})
+def error_frame(error: TelegradError, report: Report | None = None) -> list[Piece]:
+    """An error that the request itself raised, as a frame, with what the session holds now."""
+    header: dict[str, Any] = {"problem": error.problem()}
+    if report is not None:
+        header["report"] = report
+    return frame(header)
 
 
 def fault_frame(text: str) -> list[Piece]:
@@ -99,6 +107,42 @@ def stop_frame(reason: str) -> list[Piece]:
 def news_frame(news: News) -> list[Piece]:
     """How far the request under way is."""
     return frame({"news": news})
+
+
+def ask_frame(need: Need) -> list[Piece]:
+    """A request under way needs more than it was allowed; ``grant_frame`` or ``error_frame`` answers."""
+    return frame({"ask": need})
+
+
+def read_ask(header: bytes) -> Need | None:
+    """What a frame asks for; None for any other."""
+    return Need(*json.loads(header)["ask"]) if header.startswith(b'{"ask":') else None
+
+
+def grant_frame(allowance: Allowance) -> list[Piece]:
+    """What the request under way may have from now on."""
+    return frame({"grant": allowance})
+
+
+def read_report(header: bytes) -> Report | None:
+    """What the session says that it holds, in the frame of an answer."""
+    report = json.loads(header).get("report") if b'"report":' in header else None
+    return None if report is None else Report(*report)
+
+
+def receive_grant(connection: socket.socket, stopped: Callable[[str], object]) -> Allowance:
+    """Wait for the answer to ``ask_frame``; a wish to stop that comes meanwhile is passed on. Raises what it was refused with."""
+    while True:
+        received = _receive_header(connection)
+        if received is None:
+            raise UnavailableError("the server is gone")
+        header = received[0]
+        if "stop" in header:
+            stopped(str(header["stop"]))
+        elif "problem" in header:
+            raise errors.from_problem(header["problem"])
+        else:
+            return Allowance(*header["grant"])
 
 
 def read_news(header: bytes) -> News | None:
@@ -221,6 +265,18 @@ def _receive_rest(
     for view in (memoryview(body), *sent):
         if not _fill(connection, view):
             return None
+    allowance = Allowance(*header["allowance"]) if "allowance" in header else None
+    client, number, key, turn = header["once"]
     return Work(
-        header["verb"], bytes(body), header["arguments"], buffers, header["media_type"], header["request_id"], *header["once"]
+        header["verb"],
+        bytes(body),
+        header["arguments"],
+        buffers,
+        header["media_type"],
+        header["request_id"],
+        client,
+        number,
+        key,
+        turn,
+        allowance,
     )

@@ -13,7 +13,9 @@ from telegrad_service import process
 from telegrad_service.hosts import verbs
 from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.durable import DurableSession, Keeping
+from telegrad_service.hosts.ledger import Ledger
 from telegrad_service.hosts.queueing import Place, QueueingHost
+from telegrad_service.session.account import Allowance, Need, Report
 from telegrad_service.session.haste import Haste, TooLongError
 from telegrad_service.session.watch import Watch
 
@@ -21,6 +23,18 @@ T = TypeVar("T")
 
 _SHORT_BODY_BYTES: Final = 4096
 """A longer request takes too long to be decoded on the event loop."""
+
+
+class _NearAccount:
+    """A session's account in its own process."""
+
+    def __init__(self, ledger: Ledger, session_id: str) -> None:
+        self._ledger = ledger
+        self._session_id = session_id
+
+    def ask(self, need: Need) -> Allowance:
+        """See ``Account.ask``."""
+        return self._ledger.ask(self._session_id, need)
 
 
 class InlineHost(QueueingHost[DurableSession]):
@@ -47,12 +61,16 @@ class InlineHost(QueueingHost[DurableSession]):
         return unfinished
 
     async def _settle(self, place: Place[DurableSession]) -> DurableSession:
-        return await self._compute(lambda: DurableSession(place.kept, self.limits, self._keeping))
+        return await self._compute(
+            lambda: DurableSession(place.kept, self.limits, self._keeping, account=_NearAccount(self.ledger, place.id))
+        )
 
     def _at_once(self, resident: DurableSession, work: Work, watch: Watch | None) -> Answer | None:
         # A journal waits for the disk.
         if work.verb not in verbs.SHORT_VERBS or len(work.body) > _SHORT_BODY_BYTES or work.buffers or self._keeping.is_durable:
             return None
+        if work.allowance is not None:
+            return None  # it may have to count what it holds
         try:
             return Context().run(_do_in_haste, resident, work, watch).owned()
         except TooLongError as error:
@@ -67,6 +85,9 @@ class InlineHost(QueueingHost[DurableSession]):
         _, paused = self._paused.pop(id(work), (work, None))
         # The session goes on while the answer is sent, so the answer needs memory of its own.
         return await self._compute(lambda: resident.do(work, watch, paused=paused).owned())
+
+    def _report(self, resident: DurableSession) -> Report | None:
+        return resident.report()
 
     async def _rest(self, resident: DurableSession) -> None:
         await self._compute(resident.rest)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from telegrad.contract import codec
-from telegrad.contract.errors import KeyReusedError, SequenceError, StorageError, TelegradError, UnavailableError
+from telegrad.contract.errors import KeyReusedError, QuotaError, SequenceError, StorageError, TelegradError, UnavailableError
 from telegrad_service.hosts.base import Answer, Array, Work
 
 REPLAYED: Final = ("Idempotency-Replayed", "true")
@@ -99,6 +99,8 @@ def answer_of(error: TelegradError, request_id: str) -> Answer:
 
 def is_final(error: TelegradError) -> bool:
     """Whether the request was done, as far as it will ever be; otherwise a repeat is done anew."""
+    if isinstance(error, QuotaError):
+        return bool(error.extra.get("applied") or error.extra.get("run"))  # a part of it stands
     return not isinstance(error, (StorageError, UnavailableError))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections import OrderedDict
@@ -33,6 +34,7 @@ from telegrad_service.hosts.connection import Connection, WorkerGone
 from telegrad_service.hosts.durable import ANY, Drop, Keeping
 from telegrad_service.hosts.nursery import CAN_FORK, Forking, Nursery, Spawning
 from telegrad_service.hosts.queueing import Place, QueueingHost
+from telegrad_service.session.account import Report
 from telegrad_service.session.watch import News, Watch
 
 log = logging.getLogger("telegrad.service")
@@ -152,7 +154,7 @@ class ProcessHost(QueueingHost[Worker]):
                 watch.tell(news)
 
         try:
-            found = await resident.connection.ask(work, watch, hear)
+            found = await resident.connection.ask(work, watch, hear, functools.partial(self.ledger.ask, resident.session_id))
         except WorkerGone:
             raise self._lose(resident, work) from None
         finally:
@@ -168,6 +170,9 @@ class ProcessHost(QueueingHost[Worker]):
             raise found
         log.error("request %s failed by a fault of telegrad's own in its session's process\n%s", work.request_id, found.text)
         raise InternalError("telegrad failed by a fault of its own; the server's log tells more under this request_id")
+
+    def _report(self, resident: Worker) -> Report | None:
+        return resident.connection.report
 
     async def _vacate(self, resident: Worker) -> None:
         await resident.connection.idle()
@@ -222,7 +227,7 @@ class ProcessHost(QueueingHost[Worker]):
         if self._keeping.is_durable:
             return self._send_to_sleep(worker, work)
         reason = "a request took too long and was ended" if worker.overdue else "its process ended unexpectedly"
-        place = self._places.pop(worker.session_id, None)
+        place = self._remove(worker.session_id)
         if place is not None:
             self._remember(place, f"the session was lost: {reason}. Open a new one")
             place.gone, place.resident = True, None

@@ -25,7 +25,9 @@ from telegrad.contract.errors import (
 from telegrad.contract.limits import Limits, refuse
 from telegrad_service.hosts.base import Answer, Census, Host, Resident, Work
 from telegrad_service.hosts.durable import Drop, Keeping
+from telegrad_service.hosts.ledger import Ledger
 from telegrad_service.journal.base import Journal, Kept, open_journal
+from telegrad_service.session.account import Allowance, Report
 from telegrad_service.session.watch import Watch
 
 log = logging.getLogger("telegrad.service")
@@ -113,6 +115,7 @@ class QueueingHost(Host, Generic[R]):
     def __init__(self, limits: Limits, *, max_waiting_requests: int, keeping: Keeping | None = None) -> None:
         """Prepare a host whose sessions have these limits, and are kept so (None: nowhere)."""
         self.limits = limits
+        self.ledger = Ledger(limits)
         self._keeping = keeping or Keeping()
         self._journal: Journal | None = None
         self._secret = secrets.token_bytes(ID_BYTES)
@@ -151,6 +154,10 @@ class QueueingHost(Host, Generic[R]):
     async def _rest(self, resident: R) -> None:
         """After an answer has left; it is the session's turn. For hosts whose sessions do not see to it themselves."""
 
+    @abstractmethod
+    def _report(self, resident: R) -> Report | None:
+        """What the session said that it holds when it had done its last work; None where it did not."""
+
     def _is_restless(self, resident: R) -> bool:  # noqa: ARG002 - see above
         """Whether ``_rest`` has something to do."""
         return False
@@ -170,6 +177,7 @@ class QueueingHost(Host, Generic[R]):
             for kept in journal.sessions():
                 self._count += 1
                 self._places[kept.id] = Place(self._count, kept)
+                self.ledger.know(kept.id, kept.tenant)
             self._background.append(asyncio.create_task(self._watch_journal(journal)))
         self._background.append(asyncio.create_task(self._reap()))
         self.state = "ready"
@@ -218,13 +226,14 @@ class QueueingHost(Host, Generic[R]):
                 unit="sessions",
                 hint="delete sessions that are no longer needed",
             )
+        self.ledger.open(session_id, tenant)
         self._count += 1
         place: Place[R] = Place(self._count, Kept(session_id, time.time(), tenant))
         self._places[place.id] = place
         try:
             return await self._queue(place, work)
         except BaseException:
-            if self._places.pop(place.id, None) is not None:
+            if self._remove(place.id) is not None:
                 place.gone = True
                 self._follow(self._free(place))
             raise
@@ -244,6 +253,9 @@ class QueueingHost(Host, Generic[R]):
         """See ``Host.do``."""
         place = self._find(session_id)
         self._check_ready()
+        for other in self.ledger.uncounted(place.tenant):
+            if other != session_id:
+                await self._count_again(other)
         if self._waiting >= self._max_waiting:
             raise UnavailableError(
                 f"{self._waiting:,} requests wait for their turn already, permitted are {self._max_waiting:,} "
@@ -275,6 +287,9 @@ class QueueingHost(Host, Generic[R]):
     def _try_at_once(self, place: Place[R], resident: R, work: Work, watch: Watch | None) -> Answer | None:
         """Nobody is before this work: do it without making a task that waits for its turn, if the host can."""
         found = None
+        allowance = self.ledger.begin(place.id)
+        if allowance is not None:
+            return None  # it may have to ask, and to count: a thread's work
         try:
             found = self._at_once(resident, work, watch)
         except TelegradError:
@@ -293,7 +308,7 @@ class QueueingHost(Host, Generic[R]):
     async def close(self, session_id: str) -> None:
         """See ``Host.close``."""
         place = self._find(session_id)
-        del self._places[session_id]
+        self._remove(session_id)
         place.gone = True
         for watch in place.watches.values():
             watch.stop("deleted")
@@ -393,7 +408,10 @@ class QueueingHost(Host, Generic[R]):
                 if watch is not None:  # one that came again is on its own now
                     watch.origin = None
                     place.watches.setdefault(watch.id, watch)
-                return await self._perform(place.resident, work, watch)
+                allowance = self.ledger.begin(place.id)
+                if allowance is None:
+                    return await self._perform(place.resident, work, watch)
+                return await self._within(allowance, place, place.resident, work, watch)
         finally:
             _forget_watch(place, watch)
             place.keys.discard(work.key)
@@ -402,6 +420,37 @@ class QueueingHost(Host, Generic[R]):
             place.used = time.monotonic()
             if place.resident is not None and not place.gone and self._is_restless(place.resident):
                 self._follow(self._settle_down(place))
+
+    async def _within(self, allowance: Allowance, place: Place[R], resident: R, work: Work, watch: Watch | None) -> Answer:
+        """Do the work with what its tenant has left, and note what the session holds then."""
+        report = None
+        try:
+            answer = await self._perform(resident, dataclasses.replace(work, allowance=allowance), watch)
+            report = self._report(resident)
+        except TelegradError:
+            report = self._report(resident)
+            raise
+        finally:
+            self.ledger.end(place.id, report)
+        return answer
+
+    async def _count_again(self, session_id: str) -> None:
+        """Let a session count what it holds; one that slept sleeps on."""
+        place = self._places.get(session_id)
+        if place is None or place.pending:
+            return
+        slept = place.resident is None
+        try:
+            await self._queue(place, Work("summary"))
+        except TelegradError:
+            self.ledger.holds_nothing(session_id)  # it cannot be brought back
+        if slept:
+            await self._hibernate(place)
+
+    def _remove(self, session_id: str) -> Place[R] | None:
+        """The session is none any more; its place, if it had one."""
+        self.ledger.forget(session_id)
+        return self._places.pop(session_id, None)
 
     async def _settle_down(self, place: Place[R]) -> None:
         async with place.lock:

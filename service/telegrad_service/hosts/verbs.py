@@ -31,10 +31,11 @@ from telegrad.contract.errors import (
     LimitError,
     NotAcceptableError,
     NotFoundError,
+    QuotaError,
     RequestError,
     TelegradError,
 )
-from telegrad.contract.limits import refuse
+from telegrad.contract.limits import quota_headers, refuse
 from telegrad_service.engine import picture
 from telegrad_service.engine.summary import summarise
 from telegrad_service.hosts.base import Answer, Array, Work
@@ -61,6 +62,7 @@ def do(session: Session, work: Work, watch: Watch | None = None, haste: Haste | 
     Raises TelegradError, and nothing has changed but for what a batch or the runs of a program say that stands. With ``haste``,
     raises TooLongError where it is not over at once: ``go_on`` with the same arguments and the error finishes it.
     """
+    session.quota.allowance = work.allowance
     return _guarded(lambda: VERBS[work.verb](session, work), session, watch, haste)
 
 
@@ -298,6 +300,9 @@ def _batch(session: Session, work: Work) -> Answer:
 
 
 def _batch_answer(done: BatchAnswer, work: Work) -> Answer:
+    if isinstance(done.failed, QuotaError) and not done.applied:
+        done.failed.extra.update(applied=0, failed=0)
+        raise done.failed  # nothing was done, and later it may be
     if done.failed is not None:
         return _failed(done.applied, done.results, done.failed, work)
     message = {"applied": done.applied, "results": done.results}
@@ -350,7 +355,8 @@ def _failed(applied: int, results: list[dict[str, Any]], error: TelegradError, w
     """The problem of the command that failed, with what stands. Written here: the results before it may be large."""
     kept = [r for r in results if "buffer" not in r]
     problem = {**error.problem(), "applied": applied, "failed": applied, "results": kept, "request_id": work.request_id}
-    return Answer((codec.dump_json(problem),), codec.PROBLEM_MEDIA_TYPE, error.status)
+    headers = quota_headers(error.extra) if isinstance(error, QuotaError) else ()
+    return Answer((codec.dump_json(problem),), codec.PROBLEM_MEDIA_TYPE, error.status, headers=headers)
 
 
 def _check_buffers(commands: Sequence[Command]) -> None:

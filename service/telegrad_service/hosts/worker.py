@@ -25,6 +25,7 @@ from telegrad_service.hosts import frames
 from telegrad_service.hosts.base import Work
 from telegrad_service.hosts.durable import Drop, DurableSession, Keeping
 from telegrad_service.journal.base import Kept
+from telegrad_service.session.account import Allowance, Need
 from telegrad_service.session.watch import Watch
 
 SPARE_BYTES: Final = 512 * 2**20
@@ -76,6 +77,7 @@ def serve(connection: socket.socket, home: Home) -> None:
     """Do what comes over the connection until it closes."""
     bound_memory(home.limits)
     session: DurableSession | None = None
+    account = _FarAccount(connection)
     while True:
         try:
             work = frames.receive_work(connection)
@@ -88,12 +90,13 @@ def serve(connection: socket.socket, home: Home) -> None:
             return
         try:
             # Only now: what goes wrong with bringing it back is told whoever asks.
-            session = session or DurableSession(home.kept, home.limits, home.keeping, drop=home.drop)
+            session = session or DurableSession(home.kept, home.limits, home.keeping, drop=home.drop, account=account)
         except TelegradError as error:
             frames.send(connection, frames.error_frame(error))
             continue
         # A context of its own: a mode that one request sets must not be the next one's.
-        pieces = Context().run(_do, session, work, _FarWatch(connection))
+        account.watch = _FarWatch(connection)
+        pieces = Context().run(_do, session, work, account.watch)
         del work
         frames.send(connection, pieces)
         del pieces
@@ -119,11 +122,25 @@ class _FarWatch(Watch):
         return self.stopped
 
 
+class _FarAccount:
+    """The account at the server's end of the connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.watch = Watch("")
+
+    def ask(self, need: Need) -> Allowance:
+        """See ``Account.ask``."""
+        frames.send(self._connection, frames.ask_frame(need))
+        return frames.receive_grant(self._connection, self.watch.stop)
+
+
 def _do(session: DurableSession, work: Work, watch: Watch) -> list[frames.Piece]:
     try:
-        return frames.answer_frame(session.do(work, watch))
+        answer = session.do(work, watch)
+        return frames.answer_frame(answer, session.report())
     except TelegradError as error:
-        return frames.error_frame(error)
+        return frames.error_frame(error, session.report())
     except Exception:  # noqa: BLE001 - the server logs it under the request's id, and answers with a problem
         return frames.fault_frame(traceback.format_exc())
 

@@ -9,15 +9,21 @@ from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import Op
 from telegrad_service.engine.tensor import Call, Engine, Tensor, foresee
 from telegrad_service.session import usage
+from telegrad_service.session.account import UNBOUNDED, Account, Allowance, Need, Report
 
 
 class Quota:
     """What one session holds, as an upper bound that every command raises; counted exactly when it nears a limit."""
 
-    def __init__(self, limits: Limits, alive: Callable[[], Iterable[Tensor]]) -> None:
-        """Begin with nothing held; ``alive`` gives every tensor that has a name, for an exact count."""
+    def __init__(self, limits: Limits, alive: Callable[[], Iterable[Tensor]], tensors: Callable[[], int] = lambda: 0) -> None:
+        """Begin with nothing held; ``alive`` gives every tensor that has a name, ``tensors`` the number of names."""
         self._limits = limits
         self._alive = alive
+        self._tensors = tensors
+        self.account: Account | None = None
+        """Who is asked for more than the allowance of a request."""
+        self.allowance: Allowance | None = None
+        """What the tenant lets the session hold in the request that is done now; None: all that the limits do."""
         self._held = usage.Held(0, 0)
         self._metered = usage.Held(0, 0)
         self._scratch = 0
@@ -25,6 +31,31 @@ class Quota:
     def limit(self, limits: Limits) -> None:
         """Have other limits from now on."""
         self._limits = limits
+
+    def report(self) -> Report | None:
+        """What is held now, for whoever gave the allowance; counted if that was asked."""
+        if self.allowance is None:
+            return None
+        if self.allowance.exact:
+            self._held = usage.count(self._alive())
+        return Report(self._held.nbytes, self._tensors(), self.allowance.exact)
+
+    def admit_names(self, count: int) -> None:
+        """Refuse so many more names, where the tenant may not have them."""
+        names = self._tensors()
+        if self.allowance is not None and self.account is not None and names + count > self.allowance.tensors:
+            held = usage.count(self._alive())
+            self.allowance = self.account.ask(Need(held.nbytes, names, held.nbytes, names + count))
+
+    def _allow(self, nbytes: int) -> None:
+        """Refuse to hold so many bytes more, where the tenant may not."""
+        allowance = self.allowance
+        if allowance is None or self.account is None or self._held.nbytes + nbytes <= allowance.nbytes:
+            return
+        self._held = usage.count(self._alive())
+        if self._held.nbytes + nbytes > allowance.nbytes:
+            names = self._tensors()
+            self.allowance = self.account.ask(Need(self._held.nbytes, names, self._held.nbytes + nbytes, names))
 
     def foresee(self, home: Engine, op: Op, inputs: tuple[Any, ...], parameters: Mapping[str, Any], *, in_place: bool) -> Call:
         """Check the call and run the op's rule: raise its errors and admit its cost."""
@@ -83,6 +114,10 @@ class Quota:
                     unit="nodes",
                     hint="release results that are no longer needed, or use no_grad",
                 )
+        if self.allowance is not None:
+            self._held = held
+            self._allow(total + scratch)
+            held = self._held
         self._scratch = max(self._scratch, scratch)
         self._add(held, total, nodes)
 
@@ -105,9 +140,10 @@ class Quota:
         """Whether so much could be admitted without coming near a limit."""
         limits = self._limits
         held = self._held
-        if held.nbytes + nbytes > limits.max_session_bytes or held.nodes + nodes > limits.max_nodes:
+        most = min(limits.max_session_bytes, UNBOUNDED if self.allowance is None else self.allowance.nbytes)
+        if held.nbytes + nbytes > most or held.nodes + nodes > limits.max_nodes:
             held = self._held = usage.count(self._alive())
-        return held.nbytes + nbytes <= limits.max_session_bytes and held.nodes + nodes <= limits.max_nodes
+        return held.nbytes + nbytes <= most and held.nodes + nodes <= limits.max_nodes
 
     def left(self, nbytes: int, nodes: int) -> None:
         """Add what a compiled run left behind."""

@@ -74,7 +74,7 @@ class Session:
         """Who follows the request that is done now."""
         self.local: Names = {}
         self.collecting: runs.Collecting | None = None
-        self.quota = Quota(self.limits, self._alive)
+        self.quota = Quota(self.limits, self._alive, lambda: len(self.names))
         self.compiled = Compiled(self)
 
     def tensor(self, data: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
@@ -234,6 +234,7 @@ class Session:
                 unit="tensors",
                 hint="release tensors that are no longer needed",
             )
+        self.quota.admit_names(names)
 
     def new_name(self, context: Context | None = None) -> str:
         """A name that no tensor has: ``t1``, ``t2``, ..."""
