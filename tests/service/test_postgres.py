@@ -253,7 +253,7 @@ def lose_the_answer_of_the_next_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     real, commit = PostgresStore._ask, PostgresStore.commit
     lost: list[bool] = []
 
-    def losing(self: PostgresStore) -> None:
+    def losing(self: PostgresStore, *what: Any) -> None:
         def ask(store: PostgresStore, question: Any) -> Any:
             def once(connection: Any) -> Any:
                 found = question(connection)
@@ -267,7 +267,7 @@ def lose_the_answer_of_the_next_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 
         with monkeypatch.context() as patch:
             patch.setattr(PostgresStore, "_ask", ask)
-            commit(self)
+            commit(self, *what)
 
     monkeypatch.setattr(PostgresStore, "commit", losing)
 

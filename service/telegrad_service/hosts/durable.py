@@ -339,7 +339,9 @@ class DurableSession:
 
     def _write(self, journal: Log, work: Work, mark: str | Work) -> None:
         """Add a request to what is committed next."""
-        buffers = [[name, a.dtype.str, list(a.shape), journal.keep(codec.array_bytes(a))] for name, a in work.buffers.items()]
+        # The arrays become the session's own, which it may write to while they are on their way to the disk.
+        copies = {name: bytes(codec.array_bytes(array)) for name, array in work.buffers.items()}
+        buffers = [[name, a.dtype.str, list(a.shape), journal.keep(copies[name])] for name, a in work.buffers.items()]
         body, literals = _slim(work.body, journal.keep, self._limits.max_json_depth)
         head: dict[str, Any] = {
             "kind": "work",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from telegrad.contract.errors import ArgumentValueError
@@ -57,40 +57,28 @@ class Store(ABC):
         """The highest number that is known to have been committed, even where the group itself is not there; 0 for none."""
 
     @abstractmethod
-    def has(self, digest: str) -> bool:
-        """Whether the blob is there, added or committed."""
+    def blobs(self) -> dict[str, tuple[int, int]]:
+        """Every blob by its SHA-256: the number of the group that it came with, and its bytes."""
 
     @abstractmethod
     def blob(self, digest: str) -> bytes | None:
         """The blob of that SHA-256; None where it is not there."""
 
     @abstractmethod
-    def add_blob(self, digest: str, data: bytes | memoryview, number: int) -> None:
-        """Take the blob into the next commit; it is used by group ``number``. The memory may change as soon as this returns."""
+    def commit(self, group: Group, blobs: Mapping[str, bytes | memoryview]) -> None:
+        """Put a group and the blobs that it brings on the disk: when this returns, they survive the end of process and machine.
 
-    @abstractmethod
-    def use_blob(self, digest: str, number: int) -> None:
-        """Note that group ``number`` uses the blob, too."""
-
-    @abstractmethod
-    def add(self, group: Group) -> None:
-        """Take the group into the next commit."""
-
-    @abstractmethod
-    def commit(self) -> None:
-        """Put what was added on the disk: when this returns, it survives the end of process and machine. Raises StorageError, and
-        then none of it is there.
+        A group takes the place of another of its number, whose commit failed though it arrived. Raises StorageError, and then none
+        of it is there, or all of it though nobody could say so.
         """
 
     @abstractmethod
-    def compact(self, number: int, anchor: bytes, needed: Sequence[str], spare_bytes: int) -> None:
-        """Forget all groups before ``number``, whose checksum before is ``anchor``, and all blobs but those that are needed and, up
-        to ``spare_bytes``, those used last.
-        """
+    def compact(self, number: int, anchor: bytes, dropped: Sequence[str]) -> None:
+        """Forget all groups before ``number``, whose checksum before is ``anchor``, and the blobs that are ``dropped``."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of files and connections; what was not committed is forgotten."""
+        """Let go of files and connections."""
 
 
 class Journal(ABC):

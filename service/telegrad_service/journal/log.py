@@ -4,7 +4,8 @@ Groups form a chain: the checksum of each covers the one before, so that no grou
 without notice. Format version 1:
 
 - a group's payload is entries, each 4 bytes of length (little-endian) and so many bytes, deflated, with the entry before as the
-  dictionary (none after a snapshot): the requests of a training loop differ in a few names, and take a few hundred bytes each;
+  dictionary (none for a snapshot, and after one): the requests of a training loop differ in a few names, and take a few hundred
+  bytes each;
 - an entry, inflated, is 4 bytes of length, a JSON object, and the bytes of a request's body;
 - the member ``blobs`` of the object lists the SHA-256 of all blobs that the entry needs;
 - the checksum is BLAKE2b, 16 bytes, of the checksum before, the number (8 bytes, little-endian) and the payload.
@@ -12,12 +13,11 @@ without notice. Format version 1:
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import struct
 import zlib
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
@@ -27,10 +27,15 @@ from telegrad_service.journal.base import Group, Store
 FORMAT_VERSION: Final = 1
 
 SPARE_BYTES: Final = 64 * 2**20
-"""Blobs that no entry needs any more are kept up to so many bytes: the next epoch uploads the same data again."""
+"""Blobs that no entry needs any more are kept up to so many bytes."""
 
 _LENGTH: Final = struct.Struct("<I")
 _NUMBER: Final = struct.Struct("<Q")
+_NO_DICTIONARY: Final = b"\0"
+"""Stands for none: zlib has no way to say so."""
+_DICTIONARY_ID: Final = slice(2, 6)
+"""Where a deflated entry has its dictionary's Adler-32 (RFC 1950)."""
+_NONE_ID: Final = zlib.adler32(_NO_DICTIONARY).to_bytes(4, "big")
 _LEVEL: Final = 1
 """Of compression: with the entry before as the dictionary, higher levels find no more."""
 
@@ -73,10 +78,20 @@ def pack(entry: Entry, before: bytes) -> tuple[bytes, bytes]:
     """The entry as it is stored after ``before``, and as it is a dictionary to the next one."""
     text = json.dumps(entry.head, separators=(",", ":")).encode()
     plain = _LENGTH.pack(len(text)) + text + entry.body
-    # A dictionary of zeros stands for none: zlib has no way to say so.
-    deflate = zlib.compressobj(_LEVEL, zdict=before or b"\0")
+    deflate = zlib.compressobj(_LEVEL, zdict=before or _NO_DICTIONARY)
     packed = deflate.compress(plain) + deflate.flush()
     return _LENGTH.pack(len(packed)) + packed, plain
+
+
+def pack_all(entries: Sequence[Entry], before: bytes) -> tuple[bytes, bytes]:
+    """The payload of a group, and what is the dictionary to the next one."""
+    packed: list[bytes] = []
+    for entry in entries:
+        piece, before = pack(entry, b"" if entry.head["kind"] == "snapshot" else before)
+        packed.append(piece)
+        if entry.head["kind"] == "snapshot":
+            before = b""
+    return b"".join(packed), before
 
 
 def unpack(payload: bytes, before: bytes) -> tuple[list[Entry], bytes]:
@@ -87,8 +102,10 @@ def unpack(payload: bytes, before: bytes) -> tuple[list[Entry], bytes]:
         while at < len(payload):
             (size,) = _LENGTH.unpack_from(payload, at)
             at += _LENGTH.size
-            inflate = zlib.decompressobj(zdict=before or b"\0")
-            before = inflate.decompress(payload[at : at + size])
+            packed = payload[at : at + size]
+            # Each says which dictionary it needs: a snapshot none, whatever stands before it.
+            inflate = zlib.decompressobj(zdict=_NO_DICTIONARY if packed[_DICTIONARY_ID] == _NONE_ID else before)
+            before = inflate.decompress(packed)
             at += size
             (length,) = _LENGTH.unpack_from(before)
             head = json.loads(before[_LENGTH.size : _LENGTH.size + length])
@@ -118,11 +135,12 @@ class Log:
     def __init__(self, store: Store) -> None:
         """Over ``store``; ``read`` it before anything is added."""
         self._store = store
-        self._pending: list[bytes] = []
+        self._pending: list[Entry] = []
+        self._new: dict[str, bytes | memoryview] = {}
+        self._known: dict[str, tuple[int, int]] = {}  # the group that used it last, and its bytes
         self._dictionary = b""
         self._group = 0
         self._checksum = b""
-        self._before = 0, b""
         self._commit: Future[None] | None = None
         self.durable = self.last = 0
         self.nbytes = 0
@@ -138,6 +156,7 @@ class Log:
         groups: list[Group] = []
         unreadable: str | None = None
         try:
+            self._known = store.blobs()
             groups.extend(store.groups())
         except SessionDamagedError as error:
             unreadable = error.detail
@@ -173,7 +192,9 @@ class Log:
             entries, dictionary = unpack(group.payload, dictionary)
         except ValueError:
             return f"group {group.number} cannot be read", [], dictionary
-        missing = [d for e in entries for d in e.head.get("blobs", ()) if not self._store.has(d)]
+        used = [name for e in entries for name in e.head.get("blobs", ())]
+        missing = [name for name in used if name not in self._known]
+        self._known |= {name: (group.number, self._known[name][1]) for name in used if name in self._known}
         return (f"group {group.number} misses a blob" if missing else None), entries, dictionary
 
     def blob(self, name: str) -> bytes:
@@ -184,55 +205,48 @@ class Log:
         return data
 
     def keep(self, data: bytes | memoryview) -> str:
-        """Take a blob into the next commit, unless it is there; its name. The memory may change as soon as this returns."""
+        """Take a blob into the next commit, unless it is there; its name. The memory must not change before that commit."""
         name = digest(data)
-        self._before = self._group, self._checksum
-        with self._noting_failure():
-            if self._store.has(name):
-                self._store.use_blob(name, self._group + 1)
-            else:
-                self._store.add_blob(name, data, self._group + 1)
-                self.nbytes += len(data)
+        if name in self._known:
+            self._known[name] = self._group + 1, len(data)
+        else:
+            self._new[name] = data
         return name
 
     def add(self, head: dict[str, Any], body: bytes = b"") -> int:
         """Take an entry into the next commit; its number."""
         self.last += 1
-        packed, self._dictionary = pack(Entry({**head, "number": self.last}, body), self._dictionary)
-        self._pending.append(packed)
-        self.nbytes += len(packed)
+        self._pending.append(Entry({**head, "number": self.last}, body))
         return self.last
 
     def begin_commit(self) -> None:
         """Begin to put everything that was added on the disk; go on meanwhile, but add nothing before ``finish_commit``."""
-        if not self._pending:
-            return
-        payload = b"".join(self._pending)
-        self._pending.clear()
-        self._before = self._group, self._checksum
-        self._group += 1
-        self._checksum = checksum(self._checksum, self._group, payload)
-        with self._noting_failure():
-            self._store.add(Group(self._group, payload, self._checksum))
-        self._commit = _committer.submit(self._store.commit)
+        if self._pending:
+            self._commit = _committer.submit(self._write, self._pending, self._new)
+            self._pending, self._new = [], {}
+
+    def _write(self, entries: Sequence[Entry], blobs: Mapping[str, bytes | memoryview]) -> None:
+        """In a thread, while nobody else touches this log."""
+        payload, dictionary = pack_all(entries, self._dictionary)
+        number = self._group + 1
+        group = Group(number, payload, checksum(self._checksum, number, payload))
+        self._store.commit(group, blobs)
+        self._group, self._checksum, self._dictionary = number, group.checksum, dictionary
+        sizes = {name: len(data) for name, data in blobs.items()}
+        self._known |= {name: (number, size) for name, size in sizes.items()}
+        self.nbytes += len(payload) + sum(sizes.values())
 
     def finish_commit(self) -> None:
         """Wait until all that ``begin_commit`` began with is on the disk. Raises StorageError, and then ``failed`` is set."""
         commit, self._commit = self._commit, None
         if commit is None:
             return
-        with self._noting_failure():
-            commit.result()
-        self.durable = self.last - len(self._pending)
-
-    @contextlib.contextmanager
-    def _noting_failure(self) -> Generator[None]:
         try:
-            yield
+            commit.result()
         except StorageError:
             self.failed = True
-            self._group, self._checksum = self._before  # the group is not there
             raise
+        self.durable = self.last - len(self._pending)
 
     def commit(self) -> None:
         """Both at once."""
@@ -250,12 +264,24 @@ class Log:
         names = [self.keep(piece) for piece in pieces]
         self._pending.clear()  # the snapshot has all of it
         before = self._checksum
-        self._dictionary = b""
         self.add({**head, "kind": "snapshot", "pieces": names, "blobs": [*names, *needed]})
-        self._dictionary = b""
         self.commit()
-        self._store.compact(self._group, before, [*names, *needed], SPARE_BYTES)
+        dropped = self._superfluous({*names, *needed})
+        self._store.compact(self._group, before, dropped)
+        for name in dropped:
+            del self._known[name]
         self.nbytes = 0
+
+    def _superfluous(self, needed: Collection[str]) -> list[str]:
+        """Blobs that no entry needs, but for those used last: the next epoch uploads the same data again."""
+        dropped: list[str] = []
+        spare_bytes = SPARE_BYTES
+        for name, (_, size) in sorted(self._known.items(), key=lambda item: -item[1][0]):
+            if name not in needed:
+                spare_bytes -= size
+                if spare_bytes < 0:
+                    dropped.append(name)
+        return dropped
 
     def close(self) -> None:
         """Let go of the store; what was not committed is forgotten."""

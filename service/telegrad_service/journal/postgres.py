@@ -19,7 +19,7 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 try:
@@ -86,11 +86,10 @@ ON CONFLICT (id) DO UPDATE SET owner = EXCLUDED.owner RETURNING promised, anchor
 
 _ADD_BLOB: Final = """
 INSERT INTO telegrad_blobs VALUES (%(id)s, %(digest)s, %(number)s, %(size)s, %(data)b)
-ON CONFLICT (session, digest) DO UPDATE SET used = EXCLUDED.used"""
+ON CONFLICT DO NOTHING"""
 
 _ADD_GROUP: Final = """
-WITH mine AS (UPDATE telegrad_sessions SET promised = %(number)s WHERE id = %(id)s AND owner = %(owner)b RETURNING id),
-touched AS (UPDATE telegrad_blobs SET used = %(number)s FROM mine WHERE session = mine.id AND digest = ANY(%(used)s))
+WITH mine AS (UPDATE telegrad_sessions SET promised = %(number)s WHERE id = %(id)s AND owner = %(owner)b RETURNING id)
 INSERT INTO telegrad_groups SELECT id, %(number)s, %(payload)b, %(checksum)b FROM mine
 ON CONFLICT (session, number) DO UPDATE SET payload = EXCLUDED.payload, checksum = EXCLUDED.checksum"""
 
@@ -176,7 +175,7 @@ def _translated() -> Generator[None]:
 
 
 class PostgresStore(Store):
-    """See ``Store``. What is added is held until the commit, which takes one exchange with the database, two with new blobs."""
+    """See ``Store``. A commit without blobs is one exchange with the database."""
 
     def __init__(self, address: str, session: Kept) -> None:
         """Own the session, made if need be. Raises StorageError."""
@@ -186,23 +185,17 @@ class PostgresStore(Store):
         self._owner = secrets.token_bytes(16)
         self._promised: int
         self._anchor: bytes
-        self._group: Group | None = None
-        self._new: dict[str, tuple[int, bytes]] = {}
-        self._used: dict[str, int] = {}
         row = {**session._asdict(), "owner": self._owner}
 
         def own(connection: Connection) -> tuple[Any, ...]:
             _prepare(connection)
             return _one(connection, _OWN, row)
 
-        query = "SELECT digest, used, size FROM telegrad_blobs WHERE session = %s"
         try:
             self._promised, self._anchor = self._ask(own)
-            rows: Any = self._ask(lambda connection: connection.execute(query, (self._id,)).fetchall())
         except BaseException:
             self.close()
             raise
-        self._known: dict[str, tuple[int, int]] = {digest: (used, size) for digest, used, size in rows}
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
         """Ask the database, over a new connection and again where the old one is lost."""
@@ -232,74 +225,41 @@ class PostgresStore(Store):
         """See ``Store``."""
         return self._promised
 
-    def has(self, digest: str) -> bool:
+    def blobs(self) -> dict[str, tuple[int, int]]:
         """See ``Store``."""
-        return digest in self._known or digest in self._new
+        query = "SELECT digest, used, size FROM telegrad_blobs WHERE session = %s"
+        rows = self._ask(lambda connection: connection.execute(query, (self._id,)).fetchall())
+        return {digest: (used, size) for digest, used, size in rows}
 
     def blob(self, digest: str) -> bytes | None:
         """See ``Store``."""
-        if digest in self._new:
-            return self._new[digest][1]
         query = "SELECT data FROM telegrad_blobs WHERE session = %s AND digest = %s"
         row = self._ask(lambda connection: connection.execute(query, (self._id, digest), binary=True).fetchone())
         return None if row is None else bytes(row[0])
 
-    def add_blob(self, digest: str, data: bytes | memoryview, number: int) -> None:
+    def commit(self, group: Group, blobs: Mapping[str, bytes | memoryview]) -> None:
         """See ``Store``."""
-        self._new[digest] = number, bytes(data)
-
-    def use_blob(self, digest: str, number: int) -> None:
-        """See ``Store``."""
-        if digest in self._known:
-            self._used[digest] = number
-
-    def add(self, group: Group) -> None:
-        """See ``Store``."""
-        self._group = group
-
-    def commit(self) -> None:
-        """See ``Store``."""
-        group, new, used = self._group, self._new, self._used
-        if group is None:
-            return
-        self.forget()
-        row = {"id": self._id, "owner": self._owner, **group._asdict(), "used": list(used)}
-        rows = [{"id": self._id, "digest": d, "number": n, "size": len(data), "data": data} for d, (n, data) in new.items()]
+        row = {"id": self._id, "owner": self._owner, **group._asdict()}
 
         def write(connection: Connection) -> None:
-            with connection.transaction() if rows else contextlib.nullcontext():
-                for blob in rows:
+            with connection.transaction() if blobs else contextlib.nullcontext():
+                for digest, data in blobs.items():
+                    blob = {"id": self._id, "digest": digest, "number": group.number, "size": len(data), "data": data}
                     connection.execute(_ADD_BLOB, blob)
                 if not connection.execute(_ADD_GROUP, row).rowcount:
                     raise StorageError(_TAKEN)
 
         self._ask(write)
         self._promised = group.number
-        self._known |= {digest: (number, len(data)) for digest, (number, data) in new.items()}
-        self._known |= {digest: (number, self._known[digest][1]) for digest, number in used.items()}
 
-    def compact(self, number: int, anchor: bytes, needed: Sequence[str], spare_bytes: int) -> None:
+    def compact(self, number: int, anchor: bytes, dropped: Sequence[str]) -> None:
         """See ``Store``."""
-        dropped: list[str] = []
-        keep = set(needed)
-        for digest, (_, size) in sorted(self._known.items(), key=lambda item: -item[1][0]):
-            if digest not in keep:
-                spare_bytes -= size
-                if spare_bytes < 0:
-                    dropped.append(digest)
-        row = {"id": self._id, "owner": self._owner, "number": number, "anchor": anchor, "dropped": dropped}
+        row = {"id": self._id, "owner": self._owner, "number": number, "anchor": anchor, "dropped": list(dropped)}
         self._ask(lambda connection: connection.execute(_COMPACT, row))
         self._anchor = anchor
-        for digest in dropped:
-            del self._known[digest]
-
-    def forget(self) -> None:
-        """Undo what was added since the last commit."""
-        self._group, self._new, self._used = None, {}, {}
 
     def close(self) -> None:
         """See ``Store``."""
-        self.forget()
         if self._connection is not None:
             self._connection.close()
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import sqlite3
 import struct
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -64,7 +64,6 @@ class SqliteStore(Store):
                 raise
         # Plain numbers in a file that nobody syncs: a hint, which a process that is killed cannot lose.
         self._mark = os.open(path.with_name(path.name + ".mark"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._added = self.promised()
 
     def groups(self) -> Iterator[Group]:
         """See ``Store``."""
@@ -83,10 +82,10 @@ class SqliteStore(Store):
         data = os.pread(self._mark, _MARK.size, 0)
         return int(_MARK.unpack(data)[0]) if len(data) == _MARK.size else 0
 
-    def has(self, digest: str) -> bool:
+    def blobs(self) -> dict[str, tuple[int, int]]:
         """See ``Store``."""
         with _translated():
-            return self._database.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone() is not None
+            return {digest: (used, size) for digest, used, size in self._database.execute("SELECT digest, used, size FROM blobs")}
 
     def blob(self, digest: str) -> bytes | None:
         """See ``Store``."""
@@ -94,67 +93,35 @@ class SqliteStore(Store):
             row = self._database.execute("SELECT data FROM blobs WHERE digest = ?", (digest,)).fetchone()
         return None if row is None else bytes(row[0])
 
-    def add_blob(self, digest: str, data: bytes | memoryview, number: int) -> None:
+    def commit(self, group: Group, blobs: Mapping[str, bytes | memoryview]) -> None:
         """See ``Store``."""
-        self._change("INSERT INTO blobs VALUES (?, ?, ?, ?)", (digest, number, len(data), data))
+        with _translated(), self._transaction() if blobs else contextlib.nullcontext():
+            for digest, data in blobs.items():
+                self._database.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)", (digest, group.number, len(data), data))
+            self._database.execute("INSERT OR REPLACE INTO groups VALUES (?, ?, ?)", group)
+        os.pwrite(self._mark, _MARK.pack(group.number), 0)
 
-    def use_blob(self, digest: str, number: int) -> None:
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                with contextlib.suppress(sqlite3.DatabaseError):
+                    self._database.execute("ROLLBACK")
+            raise
+
+    def compact(self, number: int, anchor: bytes, dropped: Sequence[str]) -> None:
         """See ``Store``."""
-        self._change("UPDATE blobs SET used = ? WHERE digest = ?", (number, digest))
-
-    def add(self, group: Group) -> None:
-        """See ``Store``."""
-        self._change("INSERT INTO groups VALUES (?, ?, ?)", group)
-        self._added = group.number
-
-    def _change(self, statement: str, values: Sequence[object]) -> None:
-        with _translated():
-            if not self._database.in_transaction:
-                self._database.execute("BEGIN IMMEDIATE")
-            try:
-                self._database.execute(statement, values)
-            except sqlite3.DatabaseError:
-                self.forget()
-                raise
-
-    def forget(self) -> None:
-        """Undo what was added since the last commit."""
-        if self._database.in_transaction:
-            with contextlib.suppress(sqlite3.DatabaseError):
-                self._database.execute("ROLLBACK")
-
-    def commit(self) -> None:
-        """See ``Store``."""
-        if not self._database.in_transaction:
-            return
-        with _translated():
-            try:
-                self._database.execute("COMMIT")
-            except sqlite3.DatabaseError:
-                self.forget()
-                raise
-        os.pwrite(self._mark, _MARK.pack(self._added), 0)
-
-    def compact(self, number: int, anchor: bytes, needed: Sequence[str], spare_bytes: int) -> None:
-        """See ``Store``."""
-        keep = set(needed)
-        dropped: list[tuple[str]] = []
-        with _translated():
-            for digest, size in self._database.execute("SELECT digest, size FROM blobs ORDER BY used DESC"):
-                if digest in keep:
-                    continue
-                spare_bytes -= size
-                if spare_bytes < 0:
-                    dropped.append((digest,))
-        self._change("DELETE FROM groups WHERE number < ?", (number,))
-        self._change("INSERT OR REPLACE INTO meta VALUES ('anchor', ?)", (anchor,))
-        for row in dropped:
-            self._change("DELETE FROM blobs WHERE digest = ?", row)
-        self.commit()
+        with _translated(), self._transaction():
+            self._database.execute("DELETE FROM groups WHERE number < ?", (number,))
+            self._database.execute("INSERT OR REPLACE INTO meta VALUES ('anchor', ?)", (anchor,))
+            self._database.executemany("DELETE FROM blobs WHERE digest = ?", [(digest,) for digest in dropped])
 
     def close(self) -> None:
         """See ``Store``."""
-        self.forget()
         with contextlib.suppress(sqlite3.DatabaseError):
             self._database.close()
         if self._mark >= 0:
