@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import telegrad
-from telegrad_service.engine.graph import Walk
 from telegrad_service.engine.hooks import any_hooks
+from telegrad_service.engine.walk import Walk
 from tests.parity.scripts.hooks import LOCAL_SCRIPTS, leaf, noting
 from tests.parity.transcripts import disagreements, transcript
 from tests.references.sides import HAS_TORCH, torch_side

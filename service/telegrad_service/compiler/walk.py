@@ -12,9 +12,11 @@ import numpy as np
 from telegrad_service.compiler.ir import CALL, Result
 from telegrad_service.compiler.passes import in_order
 from telegrad_service.compiler.recorder import Recorder, add_into
-from telegrad_service.engine.graph import Node, Walk, sum_to_shape
+from telegrad_service.engine.graph import Node
 from telegrad_service.engine.parts import Part
+from telegrad_service.engine.sums import sum_to_shape
 from telegrad_service.engine.table import Array
+from telegrad_service.engine.walk import Walk
 
 
 def _full(part: Part) -> Array:

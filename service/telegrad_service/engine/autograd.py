@@ -20,9 +20,10 @@ from telegrad.contract.hooks import Hooks
 from telegrad.contract.modes import enable_grad, set_grad_enabled
 from telegrad.contract.tensor.shape import stack
 from telegrad_service.engine.batched_walk import BatchedWalk
-from telegrad_service.engine.graph import Walk, may_steal
 from telegrad_service.engine.hooks import HookedWalk, any_hooks
+from telegrad_service.engine.ownership import may_steal
 from telegrad_service.engine.tensor import Engine, Tensor, spec_of
+from telegrad_service.engine.walk import Walk
 
 
 def backward(

@@ -17,8 +17,9 @@ from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms import batching
 from telegrad.contract.transforms.batched import ELEMENTWISE, Batched, VmapLevel, values_of
 from telegrad.contract.transforms.wrapper import entered
-from telegrad_service.engine.graph import Node, Walk, tensors_of_saved
+from telegrad_service.engine.graph import Node, tensors_of_saved
 from telegrad_service.engine.parts import Part
+from telegrad_service.engine.walk import Walk
 
 _ = batching  # importing it fills the rules
 

@@ -20,7 +20,9 @@ from telegrad.contract.nodes import delivery_order, edge_positions
 from telegrad.contract.schedule import LEAF, Schedule, enter_walk, leave_walk
 from telegrad.contract.watching import is_anomaly_check_nan_enabled, is_anomaly_enabled, warn_of_anomaly, warn_user
 from telegrad_service.engine import quiet
-from telegrad_service.engine.graph import AccumulateGrad, Node, Walk, may_steal, tensors_of_saved
+from telegrad_service.engine.graph import AccumulateGrad, Node, tensors_of_saved
+from telegrad_service.engine.ownership import may_steal
+from telegrad_service.engine.walk import Walk
 
 if TYPE_CHECKING:
     from telegrad_service.engine.tensor import Engine, Tensor

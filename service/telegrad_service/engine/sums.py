@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, Final, cast
 
 import numpy as np
 
+from telegrad_service.engine.parts import unfit
 from telegrad_service.engine.table import Array
 
 BLOCK: Final = 512
@@ -51,3 +53,21 @@ def _ones(count: int, dtype: np.dtype[Any]) -> Array:
     made = np.ones(count, dtype)
     made.setflags(write=False)
     return made
+
+
+def sum_to_shape(array: Array, shape: tuple[int, ...]) -> Array:
+    """Sum ``array`` over the dimensions along which ``shape`` was broadcast to it."""
+    lead = array.ndim - len(shape)
+    if lead < 0:
+        if array.size == 1 and all(n == 1 for n in shape):
+            return array.reshape(shape)
+        raise unfit(list(array.shape), list(shape))
+    if lead and array.flags.c_contiguous and array.dtype.kind == "f" and array.dtype.itemsize >= 4 and array.shape[lead:] == shape:
+        rows = math.prod(array.shape[:lead])  # the gradient of a bias
+        if rows and array.size > rows:
+            return of_columns(array.reshape(rows, array.size // rows)).reshape(shape)
+    if any(n not in (1, size) for n, size in zip(shape, array.shape[lead:], strict=True)):
+        raise unfit(list(array.shape), list(shape))
+    axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and array.shape[lead + i] != 1)
+    summed = array.sum(axis=axes, keepdims=True) if axes else array
+    return np.asarray(summed).reshape(shape)

@@ -17,8 +17,8 @@ from telegrad.contract.errors import ShapeError
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.shape import Chain
 from telegrad_service.engine.formulas import F
-from telegrad_service.engine.graph import sum_to_shape
 from telegrad_service.engine.parts import Part
+from telegrad_service.engine.sums import sum_to_shape
 from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
 from telegrad_service.engine.views import put, take
 
