@@ -167,7 +167,7 @@ class AsyncTensor(Handle):
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set ``requires_grad`` of a leaf in place, and return the tensor."""
-        _autograd.set_requires_grad(self, requires_grad)
+        _autograd.set_requires_grad(self, requires_grad, may_have_history=True)
         return self
 
     async def _is_leaf(self) -> bool:

@@ -7,7 +7,6 @@ Shared by both kinds of session.
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +16,7 @@ from telegrad._queue import Reply
 from telegrad.contract import checks, dtypes
 from telegrad.contract.commands import Apply, Backward, Create, Grad, Seed, Set, decode_fields
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, LeafError, SessionError, SessionMismatchError
+from telegrad.contract.nodes import STALE_NODE
 from telegrad.contract.ops import Spec, returns_tuple
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected_grad, refuse_backward, running
@@ -56,7 +56,7 @@ def create(home: Recorder, array: Any, requires_grad: bool) -> Any:
     made = home.tensor_class(home, home.name(), Spec(array.shape, dtype), None)
     made.mark_inference()
     if requires_grad:
-        _start_requiring(made)
+        made.start_requiring()
     command = Create(made._name, buffer=made._name, requires_grad=requires_grad, inference=made.is_inference())
     home.record(command, array=array, depth=3)
     return made
@@ -415,20 +415,15 @@ def keep_present(results: Sequence[Any], present: Sequence[bool]) -> tuple[Any, 
 # requires_grad, grad, retain_grad --------------------------------------------------------------------------------------------
 
 
-def _start_requiring(tensor: Any) -> None:
-    tensor.start_requiring()
-    tensor._home.leaves[tensor._name] = weakref.ref(tensor)
-
-
-def set_requires_grad(tensor: Any, value: bool) -> None:
-    """Record ``requires_grad`` of a leaf."""
+def set_requires_grad(tensor: Any, value: bool, *, may_have_history: bool = False) -> None:
+    """Record ``requires_grad`` of a leaf. ``may_have_history`` lets a non-leaf require grad, which it does anyhow."""
     if type(value) is not bool:
         raise ArgumentTypeError(f"requires_grad must be a bool, not {type(value).__name__}")
     home = tensor._home
     name = name_of(home, tensor, "tensor")
     history = tensor.history()
     if isinstance(history, (Node, Described)):
-        if value:
+        if value and may_have_history:
             return
         raise LeafError(checks.GRAD_OF_NON_LEAF)
     dtype = tensor.known_dtype()
@@ -439,10 +434,9 @@ def set_requires_grad(tensor: Any, value: bool) -> None:
         if (history is not None) == value:
             return
         if value:
-            _start_requiring(tensor)
+            tensor.start_requiring()
         else:
-            tensor.leaf()
-            tensor._node = None
+            tensor.stop_requiring()
     home.record(Set(name, requires_grad=value), touches=(tensor,), depth=4)
 
 
@@ -554,6 +548,11 @@ def retain_grad(tensor: Any) -> None:
 
 def described_node(tensor: Any, description: dict[str, Any]) -> Node | Described | None:
     """The ``grad_fn`` of a tensor whose description has just been read."""
+    if description["grad_fn"] == STALE_NODE:
+        raise LeafError(
+            f"{STALE_NODE}: a view was created in no_grad mode, or with others at once, and its base or another view of its base "
+            "has been modified inplace; make the view again"
+        )
     history = tensor.history()
     if isinstance(history, Described) or (isinstance(history, Node) and history.exact):
         return history

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,22 +27,38 @@ class Extra:
         index: which output of the op that made it.
         dtype: the element type, where the shape is unknown.
         base: for a view, the handle whose memory it shares and whose history writes go through.
-        base_generation: the base's ``generation`` that the view's history was known at.
+        base_generation: the base's ``generation`` that the view's history was known at; for a view that does not follow its base,
+            how often the memory was written to then.
+        follows: for a view, whether its history becomes that of its base when the base is changed in place; see the engine's
+            ``Tensor.recorded``.
         generation: how often the history was replaced by in-place changes.
         leaf: the state of ``grad``.
         value: the values as last read.
         writes: the recorder's ``writes`` that ``value`` was read at.
-        asks: another client may change it, so that nothing is known of it.
+        asks: another client may change it, or it is a view that does not follow its base, so that nothing is known of it.
         inference: whether it was made in inference mode.
     """
 
-    __slots__ = ("asks", "base", "base_generation", "dtype", "generation", "index", "inference", "leaf", "value", "writes")
+    __slots__ = (
+        "asks",
+        "base",
+        "base_generation",
+        "dtype",
+        "follows",
+        "generation",
+        "index",
+        "inference",
+        "leaf",
+        "value",
+        "writes",
+    )
 
     def __init__(self) -> None:
         self.index = 0
         self.dtype: DType | None = None
         self.base: Handle | None = None
         self.base_generation = 0
+        self.follows = True
         self.generation = 0
         self.leaf: Leaf | None = None
         self.value: Any = None
@@ -100,6 +117,9 @@ class Handle(TensorOps):
             return self._spec.dtype
         return None if self._extra is None else self._extra.dtype
 
+    def _joins_one(self, first: int, last: int) -> bool:
+        return self._spec is not None and super()._joins_one(first, last)
+
     def known_shape(self) -> Shape | None:
         """The sizes, or None."""
         return None if self._spec is None else self._spec.shape
@@ -111,10 +131,21 @@ class Handle(TensorOps):
             if extra.asks:
                 return UNKNOWN
             base = extra.base
-            if base is not None and extra.base_generation != base.extra().generation:
-                extra.base_generation = base.extra().generation
-                self._node = UNKNOWN
+            if base is not None:
+                if extra.follows and extra.base_generation != base.extra().generation:
+                    extra.base_generation = base.extra().generation
+                    self._node = UNKNOWN
+                stale = not extra.follows and extra.base_generation != self._writes()
+                if (stale or self._node is None) and base.history() is not None:
+                    # Refused once its memory was written to; and without a history it requires grad, but accumulates none.
+                    extra.asks = True
+                    return UNKNOWN
         return self._node
+
+    def _writes(self) -> int:
+        """How often the memory was written to, as far as this client knows."""
+        home = self._home
+        return home.written.get(home.roots.get(self._name, self._name), 0)
 
     def is_inference(self) -> bool:
         """Whether the tensor was made in ``inference_mode``, or is a view of one that was."""
@@ -138,8 +169,8 @@ class Handle(TensorOps):
                 extra.leaf = Leaf(self._home, self._spec, UNKNOWN if unsure else None)
         return extra.leaf
 
-    def link_view(self, source: Handle, *, keeps_history: bool) -> None:
-        """Be a view of ``source``; without ``keeps_history`` (detach) of its memory only."""
+    def link_view(self, source: Handle, *, keeps_history: bool, follows: bool = True) -> None:
+        """Be a view of ``source``; without ``keeps_history`` (detach) of its memory only. For ``follows`` see ``Extra``."""
         home = self._home
         home.roots[self._name] = home.roots.get(source._name, source._name)
         if source.is_inference():
@@ -147,7 +178,8 @@ class Handle(TensorOps):
         if keeps_history:
             extra = self.extra()
             extra.base = source if source._extra is None or source._extra.base is None else source._extra.base
-            extra.base_generation = extra.base.extra().generation
+            extra.follows = follows and (extra.base is source or source.extra().follows)
+            extra.base_generation = extra.base.extra().generation if extra.follows else self._writes()
 
     def forget(self) -> None:
         """Know nothing of the history and the gradient any more: a command that would have changed them was not done."""
@@ -216,10 +248,23 @@ class Handle(TensorOps):
 
     # Setting -----------------------------------------------------------------------------------------------------------------
 
+    def stop_requiring(self) -> None:
+        """Know the handle as a leaf that requires no grad. Graphs that lead here accumulate nothing any more: they keep the state
+        that the handle had.
+        """
+        before = self.leaf()
+        if type(before) is Leaf:  # a trace has states of its own
+            after = self.extra().leaf = Leaf(self._home, self._spec, before.gradient)
+            after.settle(before.gradient, before.epoch, recorded=before.recorded)
+            if getattr(before, "hooks", None) is not None:
+                after.hooks = before.hooks
+        self._node = None
+
     def start_requiring(self) -> None:
         """Know the handle as a leaf that requires grad."""
         if not isinstance(self._node, Leaf):
             self._node = self.leaf()
+        self._home.leaves[self._name] = weakref.ref(self)
 
     def retain(self) -> None:
         """Know that backward keeps the gradient here."""

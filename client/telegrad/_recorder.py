@@ -366,7 +366,9 @@ class Recorder:
             if grad is None and not row.view:
                 output.mark_inference()
             if row.view:
-                output.link_view(inputs[0], keeps_history=row.name not in ("detach", "data"))
+                output.link_view(
+                    inputs[0], keeps_history=row.name not in ("detach", "data", "view.dtype"), follows=plan.single and bool(grad)
+                )
             made.append(output)
         self.put((op, names, parameters, tuple([m._name for m in made]), grad, current_scope(), *users_place(2)))
         return made[0] if plan.single else tuple(made)

@@ -93,6 +93,11 @@ class Tensor(Handle, AbstractTensor):
     def requires_grad(self, value: bool) -> None:
         _autograd.set_requires_grad(self, value)
 
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set ``requires_grad`` of a leaf in place, and return the tensor. Nothing where a non-leaf is to require grad: it does."""
+        _autograd.set_requires_grad(self, requires_grad, may_have_history=True)
+        return self
+
     @property
     def is_leaf(self) -> bool:
         """Whether no recorded op made this tensor."""

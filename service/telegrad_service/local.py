@@ -13,7 +13,6 @@ from telegrad.contract.session import BaseSession, one_or_many
 from telegrad.contract.summary import Summary
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, adopted, redirected_grad, refuse_backward, running, settled
-from telegrad.contract.watching import warn_of_cycle
 from telegrad_service import process, settings
 from telegrad_service.engine import autograd, custom
 from telegrad_service.engine.picture import MAX_PICTURE_NODES, describe_graph, draw
@@ -69,14 +68,13 @@ class LocalSession(BaseSession):
         """Accumulate gradients; see ``telegrad.autograd.backward``."""
         if running():
             refuse_backward()
-        if create_graph:
-            warn_of_cycle()
         autograd.backward(
             settled(one_or_many(tensors, "tensors"), all_of_them=True),
             None if grad_tensors is None else settled(one_or_many(grad_tensors, "grad_tensors"), all_of_them=True),
             retain_graph=retain_graph,
             create_graph=create_graph,
             inputs=None if inputs is None else settled(one_or_many(inputs, "inputs"), all_of_them=True),
+            warn=True,
         )
 
     def grad(

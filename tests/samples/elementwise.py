@@ -59,7 +59,7 @@ SAMPLES: list[Sample] = [
     Sample("Tensor.__itruediv__", (rand(2), 2.0), op="div"),
     Sample("true_divide", (rand(2), 2), op="div"),
     Sample("divide", (rand(2), 2), {"rounding_mode": "trunc"}, op="div", second=False),
-    Sample("floor_divide", (rand(2, 3), 0.7), op="floor_divide", torch=False, note="PyTorch promises a derivative and has none"),
+    Sample("floor_divide", (rand(2, 3), 0.7), op="floor_divide", gradient=False),
     Sample("floor_divide", (ints(9), ints(9, low=1, seed=1)), op="floor_divide", gradient=False),
     Sample("Tensor.__floordiv__", (ints(9), -3), op="floor_divide", gradient=False),
     Sample("Tensor.__rfloordiv__", (ints(9, low=1), 7), op="floor_divide", gradient=False),

@@ -122,6 +122,7 @@ def add(name: str, path: str, function: Callable[..., Any], *, makes: bool = Fal
         rule=lambda given, complete: foreseen(COMPOSITIONS[name], given, complete),
         differentiable=tuple(s.name for s in inputs),
         nondifferentiable_reason="" if inputs else "it has no tensor input",
+        refuses=False,
         view=False,
         inplace=False,
         random=False,

@@ -105,6 +105,7 @@ def custom_op(name: str) -> Op:
         rule=_no_rule,
         differentiable=("inputs",),
         nondifferentiable_reason="",
+        refuses=False,
         view=False,
         inplace=False,
         random=False,

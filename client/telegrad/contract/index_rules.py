@@ -174,7 +174,7 @@ def index_select(inputs: Inputs, p: Parameters) -> Outcome:
     count = _vector("index_select", idx)
     if not x.shape:
         if count != 1:
-            raise IndexBoundsError(f"index_select(): Index to scalar can have only 1 value, got {count} value(s)")
+            raise ShapeError(f"index_select(): Index to scalar can have only 1 value, got {count} value(s)")
         return _like(x, ())
     return _like(x, (*x.shape[:dim], count, *x.shape[dim + 1 :]))
 

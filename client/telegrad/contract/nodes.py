@@ -10,6 +10,9 @@ from typing import Any, Final, NamedTuple
 
 from telegrad.contract.ops import Op
 
+STALE_NODE: Final = "Invalid"
+"""Stands for the node of a view that cannot say how it was made, since its base was changed, as where PyTorch prints a tensor."""
+
 _BY_RANK: Final = ("DotBackward0", "MvBackward0", "MmBackward0", "BmmBackward0")
 
 _NUMBERS_HAVE_EDGES: Final = frozenset({"add", "sub", "mul", "div", "where"})

@@ -143,6 +143,7 @@ class Op:
     rule: Rule
     differentiable: tuple[str, ...]
     nondifferentiable_reason: str
+    refuses: bool
     view: bool
     inplace: bool
     random: bool
@@ -199,6 +200,7 @@ def op(
     outputs: tuple[str, ...] = ("result",),
     differentiable: tuple[str, ...] | None = None,
     reason: str = "",
+    refuses: bool = False,
     view: bool = False,
     inplace: bool = False,
     random: bool = False,
@@ -216,6 +218,8 @@ def op(
         outputs: names of the results; more than one makes the op return a tuple.
         differentiable: the inputs that gradients flow to; None means every tensor input.
         reason: required when ``differentiable`` is empty: why it has no derivative.
+        refuses: it has no derivative, but is recorded as if it had one, and a gradient that arrives is refused: PyTorch's way with
+            some ops, which keeps a missing derivative from passing for a zero. Needs a ``reason`` too.
         view: the result shares the first input's memory.
         inplace: there is an in-place form: the same op with the result written into the first input.
         random: draws from the session's generator.
@@ -233,7 +237,7 @@ def op(
         unknown = set(flows) - {s.name for s in inputs}
         if unknown:
             raise ValueError(f"op {op_name}: {unknown} are not inputs")
-        if not flows and not reason:
+        if (not flows or refuses) and not reason:
             raise ValueError(f"op {op_name} has no derivative and gives no reason")
         doc = inspect.getdoc(function)
         if not doc:
@@ -250,6 +254,7 @@ def op(
             rule=rule,
             differentiable=flows,
             nondifferentiable_reason=reason,
+            refuses=refuses,
             view=view,
             inplace=inplace,
             random=random,
@@ -276,7 +281,7 @@ def find(name: str) -> Op:
 
 
 def _node_name(name: str) -> str:
-    if "Backward" in name or name == "CopySlices":  # the one node that PyTorch names without the suffix
+    if "Backward" in name or name in ("CopySlices", "NotImplemented"):  # PyTorch names these without the suffix
         return name
     return "".join(part[:1].upper() + part[1:] for part in name.split("_")) + "Backward0"
 

@@ -56,7 +56,7 @@ def row(op: Op) -> dict[str, Any]:
             for p in op.parameters.values()
         ],
         "outputs": list(op.outputs),
-        "differentiable": list(op.differentiable),
+        "differentiable": [] if op.refuses else list(op.differentiable),
         "nondifferentiable_reason": op.nondifferentiable_reason or None,
         "view": op.view,
         "in_place": f"{op.name}_" if op.inplace else None,

@@ -105,9 +105,9 @@ def _section(op: Op) -> Iterator[str]:
         yield ""
         return
     entry = ENTRIES[op.name]
-    for names, formula in entry.formulas.items():
+    for names, formula in () if op.refuses else entry.formulas.items():
         yield f"- Formula for {', '.join(names)}: `{_formula(formula)}`"
-    if not op.differentiable:
+    if op.refuses or not op.differentiable:
         yield f"- No gradient: {op.nondifferentiable_reason}"
     traits = [word for word, holds in (("a view of its input", op.view), ("draws random numbers", op.random)) if holds]
     if traits:
@@ -136,7 +136,7 @@ def page() -> str:
     load()
     ops = sorted(catalogue.public_ops().values(), key=lambda op: (op.family, op.name))
     own = [op for op in ops if op.name not in COMPOSITIONS]
-    lines = [_HEAD.format(count=len(own), differentiable=sum(bool(op.differentiable) for op in own))]
+    lines = [_HEAD.format(count=len(own), differentiable=sum(bool(op.differentiable and not op.refuses) for op in own))]
     for family, members in itertools.groupby(ops, key=lambda op: op.family):
         lines += [f"## {family.capitalize().replace('_', ' ')}", ""]
         for op in members:

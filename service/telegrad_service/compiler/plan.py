@@ -57,8 +57,8 @@ class State:
     def view(self, base: Tensor, array: Any, view: Any) -> Tensor:
         """A new tensor that is a view of ``base``; ``view`` is its path, and whether history was recorded then."""
         made = Tensor(self.home, array)
-        made.base, made.generation, made.version = base, base.generation, base.shared_version()
-        made.path, made.recorded = view
+        path, recorded = view
+        made.tie(base, path, recorded=recorded)
         return made
 
 
@@ -198,7 +198,8 @@ def _alone(recorder: Recorder, tensor: Tensor) -> Symbol:
 def _view(recorder: Recorder, tensor: Tensor) -> Symbol:
     """What stands for a view without history."""
     base: Any = tensor.base
-    if tensor.node is not None or tensor.tracks or base.node is not None or base.tracks or tensor.generation != base.generation:
+    known_at = base.generation if tensor.recorded else base.shared_version()[0]
+    if tensor.node is not None or tensor.tracks or base.node is not None or base.tracks or tensor.generation != known_at:
         recorder.fail("an output that is a view with a history")
     under = recorder.symbol_of(base) or _alone(recorder, base)
     under.value.storage.escapes = True

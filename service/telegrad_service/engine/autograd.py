@@ -19,6 +19,7 @@ from telegrad.contract.errors import (
 from telegrad.contract.hooks import Hooks
 from telegrad.contract.modes import enable_grad, set_grad_enabled
 from telegrad.contract.tensor.shape import stack
+from telegrad.contract.watching import warn_of_cycle
 from telegrad_service.engine.batched_walk import BatchedWalk
 from telegrad_service.engine.hooks import HookedWalk, any_hooks
 from telegrad_service.engine.ownership import may_steal
@@ -35,11 +36,12 @@ def backward(
     inputs: Sequence[Tensor] | None = None,
     hooks: Mapping[int, Hooks] | None = None,
     anomaly: str | None = None,
+    warn: bool = False,
 ) -> int:
     """Accumulate gradients into the leaves, or into ``inputs`` only; see ``telegrad.autograd.backward``.
 
     ``hooks`` are called in place of those that are registered; they are found by the identity of a node or leaf. For ``anomaly``
-    see ``HookedWalk``.
+    see ``HookedWalk``. With ``warn``, the caller is the user's process, where warnings go.
 
     Returns the bytes of the gradients that it made, those that it added to existing ones not counted.
     """
@@ -55,6 +57,8 @@ def backward(
         for tensor in inputs:
             tensor.retain_grad()  # what PyTorch does with those that are no leaves
     keep = create_graph if retain_graph is None else retain_graph
+    if create_graph and warn:
+        warn_of_cycle()
     walk = _new_walk(roots[0].home, keep, create_graph, inputs, hooks, anomaly)
     _walk(walk, roots, cotangents, accumulate=True)
     return walk.made_bytes
@@ -90,12 +94,14 @@ def grad(
     else:
         found = _gradients(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, hooks, anomaly)
     if materialize_grads:
-        return tuple(_zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True))
+        return tuple(_zeros_like(x, create_graph) if g is None else g for x, g in zip(inputs, found, strict=True))
     return tuple(found)
 
 
-def _zeros_like(tensor: Tensor) -> Tensor:
-    return tensor.home.wrap(np.zeros(tensor.array.shape, tensor.array.dtype))
+def _zeros_like(tensor: Tensor, requires_grad: bool) -> Tensor:
+    made = tensor.home.wrap(np.zeros(tensor.array.shape, tensor.array.dtype))
+    made.tracks = requires_grad
+    return made
 
 
 def _gradients(
@@ -190,7 +196,7 @@ def _cotangents(tensors: Sequence[Tensor], given: Sequence[Any] | None, create_g
         if len(tensors) == 1 and not create_graph and tensors[0].__class__ is Tensor:
             root = tensors[0]
             one = _ONES.get(root.array.dtype)
-            if one is not None and not root.array.shape and root.requires_grad:  # a loss
+            if one is not None and not root.array.shape and root.tracks:  # a loss
                 return tensors, [one.copy()]
         given = (None,) * len(tensors)
     checks.check_vectors(len(tensors), given)
@@ -208,7 +214,7 @@ def _cotangents(tensors: Sequence[Tensor], given: Sequence[Any] | None, create_g
             checks.check_vector(index, spec_of(tensor), spec_of(vector))
             found.append(vector if create_graph else vector.array)
     for index, tensor in enumerate(tensors):
-        if not tensor.requires_grad:
+        if tensor.current_node() is None and not tensor.tracks:
             raise checks.root_without_grad(index)
     return tensors, found
 

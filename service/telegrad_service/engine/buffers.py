@@ -23,6 +23,27 @@ def owner_of(array: Array) -> Array:
     return array
 
 
+def overlap(a: Array, b: Array) -> str:
+    """How two arrays share memory: ``"full"`` where they are the same elements in the same order, ``"part"`` where they surely
+    share some otherwise, else ``""``: PyTorch's test, which does not look into arrays with gaps or elements used twice.
+    """
+    if not a.size or not b.size or not np.may_share_memory(a, b) or not (_dense(a) and _dense(b)):
+        return ""
+    same = a.ctypes.data == b.ctypes.data and a.shape == b.shape and a.strides == b.strides
+    return "full" if same else "part"
+
+
+def _dense(array: Array) -> bool:
+    """Whether each place between an array's first and last element is one of its elements, once."""
+    expected = array.itemsize
+    for step, n in sorted(zip(array.strides, array.shape, strict=True)):
+        if n > 1:
+            if step != expected:
+                return False
+            expected *= n
+    return True
+
+
 def arrays_in(saved: Any) -> Iterator[Array]:
     """Every array in nested tuples."""
     if isinstance(saved, np.ndarray):

@@ -116,10 +116,10 @@ def attach(
         if dirty[index]:
             _rebase(home, tensor, node, index, len(outputs))
         else:
-            if id(tensor) in taken or tensor.requires_grad:
+            if id(tensor) in taken or tensor.tracks:
                 tensor = made[index] = apply(home, "view", (tensor,), {"shape": tensor.array.shape}, track=False)
             if tensor.base is not None:
-                tensor.recorded = False  # it is a view in memory; its gradient is the node's
+                tensor.unfollow()  # its gradient is the node's
             tensor.node, tensor.output_index, tensor.tracks = node, index, True
             taken.add(id(tensor))
     return made
@@ -215,7 +215,7 @@ def enclose(home: Engine, block: Block, outputs: Sequence[Tensor | None]) -> tup
         made.version = tensor.shared_version()
         base = tensor.base
         if base is not None and (base.node is None or base.node.number < block.number):
-            made.base, made.path, made.recorded, made.generation = base, tensor.path, False, base.generation
+            made.tie(base, tensor.path, recorded=False)
         fresh.append(made)
     while todo:
         node = todo.pop()

@@ -27,6 +27,7 @@ from typing import Any, Final, TypeAlias, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
+from telegrad.contract.errors import DerivativeMissingError
 from telegrad.contract.ops import OPS, Op
 
 importlib.import_module("telegrad.contract.tensor")  # fills the op table
@@ -66,7 +67,7 @@ class Entry:
         self.keeping: Kernel | None = None
         self.kept: tuple[str, ...] = ()
         self.in_place: Kernel | None = None
-        self.formulas: dict[tuple[str, ...], Formula] = {}
+        self.formulas: dict[tuple[str, ...], Formula] = {(name,): _refusal(op) for name in op.differentiable} if op.refuses else {}
         self.plans: dict[int, Plan] = {}
 
     def plan(self, mask: int, count: int) -> Plan:
@@ -84,6 +85,15 @@ def plan_key(mask: int, count: int) -> int:
 
 
 ENTRIES: Final[dict[str, Entry]] = {}
+
+
+def _refusal(op: Op) -> Formula:
+    """The formula of an op that has no derivative and does not let that pass for a zero."""
+
+    def refuse(g: Any) -> Any:  # noqa: ARG001 - whatever arrives
+        raise DerivativeMissingError(f"derivative for {op.name} is not implemented: {op.nondifferentiable_reason}")
+
+    return refuse
 
 
 def _missing(name: str) -> Kernel:

@@ -25,7 +25,7 @@ from telegrad.contract.session import BaseSession
 from telegrad.contract.tensor.tensor import GraphNode
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, running
-from telegrad_service.engine import quiet
+from telegrad_service.engine import quiet, views
 from telegrad_service.engine.forms import Form, form_of
 from telegrad_service.engine.graph import INFERENCE, AccumulateGrad, Node, Version, mark_inference
 from telegrad_service.engine.hooks import hooks_for, register
@@ -95,10 +95,10 @@ class Tensor(AbstractTensor):
         version: the storage's write counter, shared with views; made when first needed.
         base: for a view, the tensor whose storage it shares and whose history writes go through.
         path: for a view, the view ops that lead from the base to it; ``chain()`` gives them in order.
-        recorded: for a view, whether history was recorded when it was made; writes through one that was not are
-            refused.
+        recorded: for a view, whether it follows its base's history: made while history was recorded, alone, and not by a custom
+            function. One that does not is refused once its memory was written to, as in PyTorch.
         generation: how often history was replaced by writes: the base's own count, or the count a view's node was made
-            at.
+            at. For a view that does not follow its base, the write counter that it was made at.
         hooks: of a leaf, what users registered on it and on its accumulation.
     """
 
@@ -154,16 +154,17 @@ class Tensor(AbstractTensor):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients are computed for this tensor."""
-        return self.tracks if self.base is None else self.tracks or self.current_node() is not None
+        """Whether gradients are computed for this tensor; as in PyTorch, any view of a tensor that requires grad does too."""
+        base = self.base
+        if base is None:
+            return self.tracks
+        return self.tracks or (base.tracks and self.array.dtype.kind in _FLOATING)
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         if type(value) is not bool:
             raise ArgumentTypeError(f"requires_grad must be a bool, not {type(value).__name__}")
         if self.current_node() is not None:
-            if value:
-                return
             raise LeafError(checks.GRAD_OF_NON_LEAF)
         if value:
             checks.check_can_require_grad(self.dtype)
@@ -183,7 +184,7 @@ class Tensor(AbstractTensor):
     @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated so far, or None. Warns where there will never be one: of a non-leaf that retains none."""
-        if self._grad is None and (self.node is not None or self.base is not None) and not (self.is_leaf or self.retains_grad):
+        if self._grad is None and (self.node is not None or self.base is not None) and not self._may_get_gradients():
             watching.warn_of_no_grad()
         return self._grad
 
@@ -199,6 +200,12 @@ class Tensor(AbstractTensor):
         self._same_home(value)
         checks.check_assigned_grad(spec_of(self), spec_of(value))
         self._grad = value
+
+    def _may_get_gradients(self) -> bool:
+        try:
+            return self.is_leaf or self.retains_grad
+        except AutogradError:  # a view that cannot follow its base: not known, and no reason to refuse a look at ``grad``
+            return True
 
     @property
     def kept_gradient(self) -> Tensor | None:
@@ -252,6 +259,10 @@ class Tensor(AbstractTensor):
 
     def _check_turnable(self, name: str) -> None:
         checks.check_turnable(name, self.requires_grad, self.is_leaf, self.base is not None, is_grad_enabled())
+
+    def _was_turned(self) -> None:
+        if not running():
+            self.was_written()
 
     def _cut_history(self) -> None:
         if self.base is not None:
@@ -311,7 +322,13 @@ class Tensor(AbstractTensor):
     def current_node(self) -> Node | None:
         """The node that made this tensor; for a view whose base was written since, a new one that leads to the base's history."""
         base = self.base
-        if base is None or base.generation == self.generation or not self.recorded:
+        if base is None:
+            return self.node
+        if not self.recorded:
+            if self.generation != self.version[0] and (self.node is not None or base.tracks):  # type: ignore[index]  # views have one
+                raise views.stale(self.node, self.output_index, self.chain(), "its base or another view of its base has been")
+            return self.node
+        if base.generation == self.generation:
             return self.node
         fresh: Tensor = base
         try:
@@ -329,6 +346,18 @@ class Tensor(AbstractTensor):
         self.take_history(fresh)
         self.generation = base.generation
         return self.node
+
+    def tie(self, base: Tensor, path: Path, *, recorded: bool) -> None:
+        """Become a view of ``base``, whose memory this tensor has."""
+        version = self.version = base.shared_version()
+        self.base, self.path, self.recorded = base, path, recorded or version is INFERENCE
+        self.generation = base.generation if self.recorded else version[0]
+
+    def unfollow(self) -> None:
+        """Stay a view in memory only: the history is this tensor's own."""
+        if self.version is not INFERENCE:
+            self.recorded = False
+            self.generation = self.shared_version()[0]
 
     def chain(self) -> Chain:
         """For a view, the view ops that lead from the base to it, in order."""
@@ -364,6 +393,8 @@ class Tensor(AbstractTensor):
             in_place: add an array to the very Tensor that ``grad`` is, as PyTorch does for leaves; otherwise make a new
                 one.
         """
+        if not self.tracks:
+            return 0  # a leaf that requires none any more, or a view without history: PyTorch accumulates nothing there
         before = self._grad
         if before is not None:
             there, arrives = before.array, gradient.array if isinstance(gradient, Tensor) else gradient
@@ -371,7 +402,11 @@ class Tensor(AbstractTensor):
                 raise unfit(f"{arrives.dtype} {list(arrives.shape)}", f"{there.dtype} {list(there.shape)}")
         if isinstance(gradient, Tensor):
             # A copy, so that grad never is the vector that the walk began with, or another leaf's grad.
-            self._grad = cast(Tensor, gradient._apply("clone", gradient)) if before is None else before + gradient
+            if before is None:
+                empty = Tensor(self.home, np.empty_like(gradient.array))
+                self._grad = cast(Tensor, empty._apply("copy", empty, gradient))
+            else:
+                self._grad = before + gradient
         elif before is None:
             # A copy in the order of the elements, whatever the product that made it left: view() needs it so.
             self._grad = Tensor(self.home, gradient if may_keep and gradient.flags.c_contiguous else np.array(gradient, order="C"))
@@ -700,7 +735,7 @@ def _link_views(
     name = entry.op.name
     base = source if source.base is None else source.base
     before = None if base is source else source.path
-    recorded = is_grad_enabled() and (base is source or source.recorded)
+    recorded = single and is_grad_enabled() and (base is source or source.recorded)
     for index, t in enumerate(tensors):
         mine = t.array.base
         if mine is not owner and mine is not array:
@@ -710,13 +745,10 @@ def _link_views(
         if name == "data":
             t.version = INFERENCE if source.version is INFERENCE else None
             continue  # nobody notices what is written there
-        t.version = source.shared_version()
-        if name == "detach":
+        if name in ("detach", "view.dtype"):  # history does not go this way
+            t.version = source.shared_version()
             continue
-        t.base = base
-        t.path = (before, (name, parameters, None if single else index))
-        t.recorded = recorded
-        t.generation = base.generation
+        t.tie(base, (before, (name, parameters, None if single else index)), recorded=recorded)
 
 
 _NAMES: Final[dict[str, Any]] = {"Tensor": Tensor, "as_array": as_array, "of_type": _of_type, "link_views": _link_views}

@@ -8,9 +8,43 @@ from typing import Any
 
 import numpy as np
 
+from telegrad.contract.errors import AutogradError, LeafError
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.shape import Chain
 from telegrad_service.engine.table import ENTRIES, Array
+
+_BOTH_INSIDE = (
+    " Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view "
+    "and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if you "
+    "want the inplace to be tracked)."
+)
+_OUT_OF_PLACE = (
+    " This view is the output of a function that returns multiple views. Such functions do not allow the output views to be "
+    "modified inplace. You should replace the inplace operation by an out-of-place one."
+)
+_CUSTOM = (
+    " This view was created inside a custom Function (or because an input was returned as-is) and the autograd logic to handle "
+    "view+inplace would override the custom backward associated with the custom Function, leading to incorrect gradients. This "
+    "behavior is forbidden. You can fix this by cloning the output of the custom Function."
+)
+
+
+def stale(node: Any, output: int, chain: Chain, modified: str) -> AutogradError:
+    """A view that does not follow its base was written to, or its base was: PyTorch's words for it.
+
+    Args:
+        node: what made the view; None where nothing was recorded.
+        output: which output of it.
+        chain: how the view was made.
+        modified: the tensor that is written to, and a verb.
+    """
+    several = any(index is not None for _, _, index in chain)
+    if node is None:
+        why = _OUT_OF_PLACE if several else _BOTH_INSIDE
+        return LeafError(f"A view was created in no_grad mode and {modified} modified inplace with grad mode enabled.{why}")
+    name = node.name().removesuffix("0").removesuffix("Backward")
+    return LeafError(f"Output {output} of {name} is a view and {modified} modified inplace.{_OUT_OF_PLACE if several else _CUSTOM}")
+
 
 _ALWAYS_POSSIBLE = {"view": "reshape", "view_as_complex": "_as_complex"}
 """A chain is applied to arrays whose memory is laid out otherwise than the base's, where only the op that may copy works."""

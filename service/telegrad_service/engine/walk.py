@@ -59,7 +59,8 @@ class Walk:
         for position, tensor in enumerate(wanted):
             node = tensor.current_node()
             if node is None:
-                self.wanted_leaves.setdefault(id(tensor), []).append(position)
+                if tensor.tracks:  # gradients end at no view without history
+                    self.wanted_leaves.setdefault(id(tensor), []).append(position)
             else:
                 self.wanted_outputs.setdefault((node.number, tensor.output_index), []).append(position)
 

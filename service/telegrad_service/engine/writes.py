@@ -10,7 +10,7 @@ from telegrad.contract import checks
 from telegrad.contract.errors import AutogradError, LeafError, UnknownOpError
 from telegrad.contract.modes import is_grad_enabled
 from telegrad_service.engine import quiet
-from telegrad_service.engine.buffers import owner_of
+from telegrad_service.engine.buffers import overlap, owner_of
 from telegrad_service.engine.graph import Node
 from telegrad_service.engine.hooks import any_hooks, hooks_of
 from telegrad_service.engine.table import ENTRIES
@@ -28,6 +28,7 @@ from telegrad_service.engine.tensor import (
     mask_of,
     spec_of,
 )
+from telegrad_service.engine.views import stale
 
 
 def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str, Any], *, entry: Any = None) -> Tensor:
@@ -61,6 +62,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
         call = foresee(home, op, inputs, parameters)
     if call.outcome is not None:
         checks.check_in_place_result(call.outcome.outputs[0], spec_of(target))
+    _check_overlap(target, op.name, inputs)
     records = tracking and needed
     if entry.in_place is not None and not records and not (tracking and target.requires_grad):
         token = quiet.enter()
@@ -84,6 +86,27 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
     return target
 
 
+_WITHOUT_SOURCE_OF_ITS_OWN = frozenset(
+    {"index_add", "index_copy", "index_put", "index_reduce", "scatter", "scatter_add", "scatter_reduce"}
+)
+"""Ops that may not even read the very tensor that they write into."""
+
+
+def _check_overlap(target: Tensor, name: str, inputs: tuple[Any, ...]) -> None:
+    """Refuse to write into a part of what is read, whose outcome would depend on an order; as PyTorch does."""
+    version = target.version
+    if version is None:
+        return  # the memory is this tensor's alone
+    for x in inputs[1:]:
+        if x.__class__ is Tensor and x.version is version:
+            found = overlap(target.array, x.array)
+            if found == "part" or (found and name in _WITHOUT_SOURCE_OF_ITS_OWN):
+                raise AutogradError(
+                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
+                    "location. Please clone() the tensor before performing the operation."
+                )
+
+
 def _not_writeable(array: np.ndarray[Any, Any]) -> AutogradError:
     if not owner_of(array).flags.writeable:
         return AutogradError("a data set is kept as it is and cannot be written to; clone() it before performing the operation")
@@ -97,34 +120,8 @@ def _check_in_place_history(target: Tensor) -> None:
     """Refuse a recorded write into a leaf, or through a view that cannot pass history on; PyTorch's rules and order."""
     base = target.base
     if base is not None:
-        several = (
-            "This view is the output of a function that returns multiple views. Such functions do not allow the output "
-            "views to be modified inplace. You should replace the inplace operation by an out-of-place one."
-        )
-        if any(output is not None for _, _, output in target.chain()):
-            node = target.current_node()
-            if node is None:
-                raise LeafError(f"A view is being modified inplace with grad mode enabled. {several}")
-            name = node.name().removesuffix("Backward0")
-            raise LeafError(f"Output {target.output_index} of {name} is a view and is being modified inplace. {several}")
-        if not target.recorded and target.node is not None:
-            name = target.node.name().removesuffix("Backward")
-            raise AutogradError(
-                f"Output {target.output_index} of {name} is a view and is being modified inplace. This view was created inside a "
-                "custom Function (or because an input was returned as-is) and the autograd logic to handle view+inplace would "
-                "override the custom backward associated with the custom Function, leading to incorrect gradients. This behavior "
-                "is forbidden. You can fix this by cloning the output of the custom Function."
-            )
         if not target.recorded:
-            raise LeafError(
-                "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that "
-                "this "
-                "use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the "
-                "view "
-                "and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or "
-                "both "
-                "outside (if you want the inplace to be tracked)."
-            )
+            raise stale(target.node, target.output_index, target.chain(), "is being")
         if target.requires_grad and base.is_leaf:
             raise LeafError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     if target.requires_grad and target.is_leaf:

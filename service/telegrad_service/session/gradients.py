@@ -106,7 +106,7 @@ def attach(session: Session, command: Attach, context: Context) -> None:
         raise ArgumentValueError("attach needs an output with a gradient, and 'constants' names outputs by position")
     if not any(t.requires_grad for t in inputs):
         raise AutogradError("attach needs an input that requires grad")
-    if len({id(t) for t in made}) < len(made) or any(t.requires_grad or t is x for t in made for x in inputs):
+    if len({id(t) for t in made}) < len(made) or any(t.tracks or t.node is not None or t is x for t in made for x in inputs):
         raise AutogradError("the outputs of attach must be different tensors that require no grad and are no inputs")
     if any(not t.dtype.is_differentiable for t in made):
         raise AutogradError("the outputs of attach must be floating point or complex, but for those in 'constants'")

@@ -13,6 +13,7 @@ from telegrad.contract.dtypes import as_dtype, from_numpy
 from telegrad.contract.errors import ArgumentValueError, AutogradError, NotFoundError, ShapeError, TelegradError
 from telegrad.contract.kinds import TensorSlot
 from telegrad.contract.limits import refuse
+from telegrad.contract.nodes import STALE_NODE
 from telegrad_service.engine.tensor import Tensor
 from telegrad_service.session.context import Context, inference
 
@@ -131,7 +132,7 @@ def set_(session: Session, command: Set, context: Context) -> None:
     # The steps that can be refused come first; each refuses before it changes anything.
     before = tensor.tracks
     if command.requires_grad is not None:
-        tensor.requires_grad = command.requires_grad
+        tensor.requires_grad_(command.requires_grad)
     try:
         if gradient is not ABSENT:
             tensor.grad = gradient
@@ -179,16 +180,23 @@ def _part(array: np.ndarray[Any, Any], index: tuple[Any, ...]) -> np.ndarray[Any
 
 def describe(name: str, tensor: Tensor) -> dict[str, Any]:
     """What is known of a tensor without its values."""
-    node = tensor.current_node()
+    try:
+        node = tensor.current_node()
+    except AutogradError:  # a view whose base was changed in a way that the view cannot follow
+        made_by: str | None = STALE_NODE
+        retains = False
+    else:
+        made_by = None if node is None else node.name()
+        retains = tensor.retains_grad
     return {
         "id": name,
         "shape": list(tensor.array.shape),
         "dtype": from_numpy(tensor.array.dtype).name,
         "requires_grad": tensor.requires_grad,
-        "is_leaf": node is None,
-        "grad_fn": None if node is None else node.name(),
+        "is_leaf": made_by is None,
+        "grad_fn": made_by,
         "has_grad": tensor.kept_gradient is not None,
-        "retains_grad": tensor.retains_grad,
+        "retains_grad": retains,
         "version": None if tensor.is_inference() else tensor._version,
         "is_inference": tensor.is_inference(),
         "nbytes": tensor.array.nbytes,

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tests.parity.scripts.table import script
-from tests.parity.transcripts import attempt
+from tests.parity.transcripts import Failure, attempt
 
 # Indexing and shapes -----------------------------------------------------------------------------------------------------
 
@@ -157,3 +157,63 @@ def results_that_are_used_as_control_flow(tg: Any) -> Any:
         steps += 1
     y.backward()
     return steps, y, x.grad
+
+
+@script
+def views_made_without_recording(tg: Any) -> Any:
+    x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    with tg.no_grad():
+        view, part = x.view(-1), x[1:]
+    before = view.requires_grad, view.is_leaf, view.grad_fn, part.requires_grad
+    (view * 2).sum().backward()
+    refused = attempt(lambda: view.add_(1)), attempt(lambda: (view.backward(tg.ones(3)), view.tolist()))
+    with tg.no_grad():
+        x.mul_(2)
+    after = view.tolist(), isinstance(attempt(lambda: view.grad_fn), Failure), attempt((part * 2).sum)
+    return before, view.grad, x.grad, refused, after
+
+
+@script
+def writes_under_views_of_several(tg: Any) -> Any:
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    y = x * 1
+    first, _ = y.unbind()
+    left, _ = y.split(1, dim=1)
+    row = y[0]
+    direct = attempt(lambda: first.mul_(2))
+    y.mul_(2)
+    return direct, attempt(lambda: first * 2), attempt(left.sum), row * 2, first.tolist()
+
+
+@script
+def a_leaf_that_requires_grad_no_more(tg: Any) -> Any:
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    y = (x * 2).sum()
+    x.requires_grad_(False)
+    y.backward()
+    none = x.grad
+    x.requires_grad_()
+    (x * 3).sum().backward()
+    z = x * 1
+    return none, x.grad, z.requires_grad_() is z, attempt(lambda: setattr(z, "requires_grad", True))
+
+
+@script
+def writes_into_what_is_read(tg: Any) -> Any:
+    x = tg.arange(6.0).view(2, 3)
+    whole = x.add_(x)
+    part = attempt(lambda: tg.arange(4.0).view(2, 2).copy_(x.flatten()[1:5].view(2, 2)).tolist())
+    shifted = attempt(lambda: x.view(-1)[1:].add_(x.view(-1)[:-1]).tolist())
+    return whole, part, shifted
+
+
+@script
+def steps_have_no_derivative(tg: Any) -> Any:
+    x = tg.tensor([1.0, 2.5], requires_grad=True)
+    y = x // 2
+
+    def backward(root: Any) -> Any:
+        root.sum().backward()
+        return x.grad
+
+    return y, attempt(lambda: backward(x * y)), attempt(lambda: backward(tg.unique(x)))

@@ -162,6 +162,9 @@ class OtherNames(TensorBase):
         """Refuse to change the shape in place where history or a base would have to follow."""
         raise AutogradError("the shape of a tensor of a running transform cannot be changed in place")
 
+    def _was_turned(self) -> None:
+        """Count a change of the shape in place, where a counter is at hand."""
+
     def type(self, dtype: DTypeLike) -> Self:
         """``to(dtype)``."""
         return _any(self).to(dtype)
@@ -192,6 +195,7 @@ def _turned(name: str, x: Any, turn: Callable[[Any], Any]) -> Any:
     """The tensor with the same memory seen otherwise."""
     x._check_turnable(name)
     x.data = turn(x.data)
+    x._was_turned()
     return x
 
 

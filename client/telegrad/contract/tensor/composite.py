@@ -232,8 +232,12 @@ def _at_least(name: str, tensors: tuple[Any, ...], ones: dict[int, Shape]) -> An
         shape = ones.get(len(x.shape))
         if shape is None:
             return x
-        sizes = iter(x.shape)
-        return x.reshape(tuple(next(sizes) if n == -1 else n for n in shape))
+        if -1 not in shape:
+            return x.reshape(shape)
+        for dim, n in enumerate(shape):
+            if n == 1:
+                x = x.unsqueeze(dim)
+        return x
     several = tensors[0] if len(tensors) == 1 else tensors
     if isinstance(several, (tuple, list)) and not several:
         return ()

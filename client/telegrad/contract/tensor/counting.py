@@ -137,7 +137,7 @@ class CountingOps(TensorBase):
         found = self._apply("unique", self, sorted=flag(sorted, "sorted"), dim=None if dim is None else integer(dim, "dim"))
         return _asked_for(found, flag(return_inverse, "return_inverse"), flag(return_counts, "return_counts"))
 
-    @op(rules.unique, name="unique", outputs=("output", "inverse", "counts"), differentiable=(), reason=CHOICE)
+    @op(rules.unique, name="unique", outputs=("output", "inverse", "counts"), refuses=True, reason=CHOICE, node="Unique2")
     def _unique(self, *, sorted: bool = True, dim: int | None = None) -> tuple[Self, Self, Self]:
         """The distinct elements or slices in ascending order, at which of them each element is, and how often each occurs.
 
@@ -155,7 +155,7 @@ class CountingOps(TensorBase):
         found = self._apply("unique_consecutive", self, dim=None if dim is None else integer(dim, "dim"))
         return _asked_for(found, flag(return_inverse, "return_inverse"), flag(return_counts, "return_counts"))
 
-    @op(rules.unique, name="unique_consecutive", outputs=("output", "inverse", "counts"), differentiable=(), reason=CHOICE)
+    @op(rules.unique, name="unique_consecutive", outputs=("output", "inverse", "counts"), refuses=True, reason=CHOICE)
     def _unique_consecutive(self, *, dim: int | None = None) -> tuple[Self, Self, Self]:
         """The elements or slices that differ from the one before, at which of them each element is, and how often each repeats.
 

@@ -14,6 +14,8 @@ from telegrad.contract.shapes import elementwise, number_type, require_different
 from telegrad.contract.tensor.base import TensorBase
 
 ROUNDING_MODES = ("trunc", "floor")
+
+_STEPS = "it is piecewise constant, and PyTorch has no derivative of it"
 _any_numbers = elementwise()
 _to_float = elementwise(to_float=True)
 
@@ -67,11 +69,11 @@ def _division(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
 
 def _power(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     dtype = result_type(inputs)
-    if dtype is dtypes.bool_:
+    exponent = inputs[1]
+    if dtype is dtypes.bool_ and type(exponent) is not bool:
         raise UnsupportedDTypeError(
             '"pow" not implemented for bool; convert the tensor first, for example with .to(telegrad.int64)'
         )
-    exponent = inputs[1]
     if dtype.category == 1 and not isinstance(exponent, Spec) and exponent < 0:
         raise DTypeError("Integers to negative integer powers are not allowed.")
     if not isinstance(exponent, Spec):
@@ -213,9 +215,9 @@ class ElementwiseOps(TensorBase):
             return self._apply("div", self, other)
         return self._apply("div", self, other, rounding_mode=rounding_mode)
 
-    @op(_whole_division, differentiable=(), reason="it is piecewise constant", inplace=True, reflected=True)
+    @op(_whole_division, refuses=True, reason=_STEPS, inplace=True, reflected=True, node="NotImplemented")
     def floor_divide(self, other: Self | Number) -> Self:
-        """Quotient rounded downwards, as Python's ``//``. Has no derivative, as in PyTorch.
+        """Quotient rounded downwards, as Python's ``//``. Has no derivative, as in PyTorch: backward refuses to pass it.
 
         Shapes: [...], [...] -> broadcast. Raises: NumericalError for an integer division by zero.
         """
@@ -327,9 +329,9 @@ class ElementwiseOps(TensorBase):
         """
         return self._apply("copysign", self, other)
 
-    @op(_step, differentiable=(), reason="it is piecewise constant", inplace=True)
+    @op(_step, refuses=True, reason=_STEPS, inplace=True, node="NotImplemented")
     def heaviside(self, values: Self) -> Self:
-        """0 where negative, 1 where positive, ``values`` where zero. Has no derivative, as in PyTorch.
+        """0 where negative, 1 where positive, ``values`` where zero. Has no derivative, as in PyTorch: backward refuses to pass it.
 
         Shapes: [...], [...] -> broadcast. Raises: DTypeError for two types, and for complex numbers.
         """

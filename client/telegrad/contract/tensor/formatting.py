@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from telegrad.contract import dtypes
-from telegrad.contract.errors import LimitError
+from telegrad.contract.errors import AutogradError, LimitError
+from telegrad.contract.nodes import STALE_NODE
 from telegrad.contract.ops import Shape
 
 if TYPE_CHECKING:
@@ -45,6 +46,18 @@ _PREFIX: Final = "tensor("
 Style = Callable[[Any], str]
 
 
+def _node_of(tensor: Tensor) -> GraphNode | str | None:
+    """The node that made a tensor; ``STALE_NODE`` for a view whose base was changed in a way that it cannot follow."""
+    try:
+        return tensor.grad_fn
+    except AutogradError:
+        return STALE_NODE
+
+
+def _name_of(node: GraphNode | str) -> str:
+    return node if isinstance(node, str) else node.name()
+
+
 def repr_tensor(tensor: Tensor) -> str:
     """The tensor as PyTorch prints it: values, then size, type and history where values do not show them."""
     suffixes: list[str] = []
@@ -53,9 +66,9 @@ def repr_tensor(tensor: Tensor) -> str:
         suffixes.append(f"size={tensor.shape}")
     if tensor.dtype is not dtypes.DEFAULT_DTYPE and (empty or tensor.dtype not in _SILENT_TYPES):
         suffixes.append(f"dtype={tensor.dtype!r}")
-    node = tensor.grad_fn
+    node = _node_of(tensor)
     if node is not None:
-        suffixes.append(f"grad_fn=<{node.name()}>")
+        suffixes.append(f"grad_fn=<{_name_of(node)}>")
     elif tensor.requires_grad:
         suffixes.append("requires_grad=True")
     text = _PREFIX + format_values(_read(tensor), len(_PREFIX))
@@ -164,15 +177,15 @@ def html_tensor(tensor: Tensor) -> str:
     facts = [("shape", " × ".join(str(n) for n in tensor.shape) or "scalar"), ("dtype", tensor.dtype.name)]
     if tensor.requires_grad:
         facts.append(("requires_grad", "True"))
-    node = tensor.grad_fn
+    node = _node_of(tensor)
     if node is not None:
-        facts.append(("grad_fn", node.name()))
+        facts.append(("grad_fn", _name_of(node)))
     row = " ".join(f'<span style="opacity:.6">{html.escape(name)}</span> <b>{html.escape(value)}</b>' for name, value in facts)
     values = html.escape(format_values(_read(tensor)))
     from telegrad.contract.transforms.wrapper import Wrapped  # it needs this module
 
     # What a transform wraps around a tensor has no graph of its own that a session could show.
-    picture = "" if node is None or isinstance(tensor, Wrapped) else _picture(node, lambda: _drawn(tensor))
+    picture = "" if node is None or isinstance(node, str) or isinstance(tensor, Wrapped) else _picture(node, lambda: _drawn(tensor))
     return f'<div style="{_CARD}"><div>{row}</div><pre style="margin:4px 0 0">{values}</pre>{picture}</div>'
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from telegrad.contract import dtypes
+from telegrad.contract import dtypes, notices
 from telegrad.contract import index_rules as rules
 from telegrad.contract.dtypes import DType, Number
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DimensionError, ShapeError
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from telegrad.contract.session import BaseSession
 
 INTEGERS_ONLY = "its result is made of positions"
+
+
+_WHOLE = (..., slice(None))
+"""Items of an index that leave everything as it is: a write goes to the tensor itself, and not through a view."""
 
 
 class Sorted(NamedTuple):
@@ -78,7 +82,7 @@ class IndexOps(TensorBase):
                 value = given.to(self.dtype)  # one value for a whole mask is masked_fill, which converts
             self._apply("index_put_", self, value, *tensors, index=items, accumulate=False)
             return
-        view = self._getitem(index=items)
+        view = self if all(item in _WHOLE for item in items) else self._getitem(index=items)
         if number:
             self._apply("fill_", view, value)
             return
@@ -87,6 +91,7 @@ class IndexOps(TensorBase):
         extra = len(shape) - len(view.shape)
         if extra > 0 and all(n == 1 for n in shape[:extra]):
             value = self._apply("reshape", value, shape=shape[extra:])
+        notices.discards_imaginary(value, self.dtype)
         self._apply("copy_", view, value)
 
     @op(rules.select_first, name="getitem.int", view=True, node="Select")

@@ -5,13 +5,16 @@ The signature repeats the op's (a test compares them); shape, type, leaf and vie
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from telegrad.contract import notices
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import DTypeError
 from telegrad.contract.shapes import integer, real_number
 from telegrad.contract.tensor.base import TensorBase
+
+if TYPE_CHECKING:
+    from telegrad.contract.session import BaseSession
 
 
 class InPlaceOps(TensorBase):
@@ -22,6 +25,11 @@ class InPlaceOps(TensorBase):
     @property
     def dtype(self) -> DType:
         """Element type."""
+        raise NotImplementedError
+
+    @property
+    def session(self) -> BaseSession:
+        """The session that the tensor lives in."""
         raise NotImplementedError
 
     # elementwise -------------------------------------------------------------------------------------------------------------
@@ -397,7 +405,10 @@ class InPlaceOps(TensorBase):
         return self._apply("fill_", self, 0)
 
     def copy_(self, src: Self) -> Self:
-        """``copy`` in place."""
+        """``copy`` in place; a Python number too, as a tensor of it."""
+        given: Any = src
+        if isinstance(given, (bool, int, float, complex)):
+            return self._apply("copy_", self, self.session.tensor(given))
         if isinstance(src, TensorBase):  # pyright: ignore[reportUnnecessaryIsInstance]
             notices.discards_imaginary(src, self.dtype)
         return self._apply("copy_", self, src)

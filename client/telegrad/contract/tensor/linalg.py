@@ -10,7 +10,7 @@ from telegrad.contract.dtypes import Number, float16, int64, to_real
 from telegrad.contract.einsum import LETTERS, parse, plan, spell
 from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Shape, Spec, op
-from telegrad.contract.shapes import broadcast, dimensions, ints, result_type
+from telegrad.contract.shapes import broadcast, dimensions, elementwise, ints, result_type
 from telegrad.contract.tensor.base import TensorBase
 
 T = TypeVar("T", bound=TensorBase)
@@ -94,10 +94,9 @@ def _outer_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome
 
 def _inner_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
     a, b = inputs
-    same_type("inner", a, b)
     if not a.shape or not b.shape:
-        shape = a.shape + b.shape
-        return Outcome((Spec(shape, a.dtype),), math.prod(shape))
+        return elementwise()(inputs, parameters)
+    same_type("inner", a, b)
     if a.shape[-1] != b.shape[-1]:
         raise ShapeError(
             f"inner() the last dimension must match on both input tensors but got shapes {list(a.shape)} and {list(b.shape)}"

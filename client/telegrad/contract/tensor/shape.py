@@ -70,11 +70,19 @@ class ShapeOps(TensorBase):
 
     @op(rules.flatten, view=True, node="View")
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Self:
-        """Dimensions ``start_dim`` to ``end_dim``, both included, joined into one.
+        """Dimensions ``start_dim`` to ``end_dim``, both included, joined into one; a single one leaves the tensor itself.
 
         Shapes: [..., a, ..., b, ...] -> [..., a * ... * b, ...]; 0-d -> [1]. Gradient: g, reshaped.
         """
-        return self._apply("flatten", self, start_dim=integer(start_dim, "start_dim"), end_dim=integer(end_dim, "end_dim"))
+        first, last = integer(start_dim, "start_dim"), integer(end_dim, "end_dim")
+        if self._joins_one(first, last):
+            return self
+        return self._apply("flatten", self, start_dim=first, end_dim=last)
+
+    def _joins_one(self, first: int, last: int) -> bool:
+        """Whether two numbers of dimensions mean the same one; False where the shape is not known."""
+        rank = len(self.shape)
+        return -rank <= first < rank and -rank <= last < rank and first % rank == last % rank
 
     def ravel(self) -> Self:
         """``flatten`` under numpy's name."""

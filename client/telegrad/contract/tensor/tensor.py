@@ -178,8 +178,9 @@ class Tensor(TensorOps):
         self.session.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph, inputs=inputs)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Set ``requires_grad`` of a leaf in place, and return the tensor."""
-        self.requires_grad = requires_grad
+        """Set ``requires_grad`` of a leaf in place, and return the tensor. Nothing where a non-leaf is to require grad: it does."""
+        if requires_grad is not True or self.is_leaf:
+            self.requires_grad = requires_grad
         return self
 
     # Python's and numpy's protocols ------------------------------------------------------------------------------------------

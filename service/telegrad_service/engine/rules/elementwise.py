@@ -160,7 +160,10 @@ def _whole_power(self: Any, exponent: Any) -> Any:
 
 @kernel("pow", ufunc=_power)
 def _pow(self: Any, exponent: Any) -> Any:
-    return _whole_power(self, exponent) if np.result_type(self, exponent).kind in "iu" else _power(self, exponent)
+    kind = np.result_type(self, exponent).kind
+    if kind == "b":  # the exponent is True or False itself
+        return np.logical_or(self, not exponent)
+    return _whole_power(self, exponent) if kind in "iu" else _power(self, exponent)
 
 
 def _is_number(x: Any) -> bool:
