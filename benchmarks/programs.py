@@ -93,14 +93,44 @@ def gradient_call() -> Ratio:
     )
 
 
+STEPS = 100
+
+
+def in_a_row(step: Callable[[], Any], flush: Callable[[], None]) -> Callable[[], None]:
+    """So many steps whose losses nobody reads until the last one is done."""
+
+    def run() -> None:
+        losses = [step() for _ in range(STEPS)]
+        flush()
+        losses[-1].item()
+
+    return run
+
+
 def main() -> None:
-    """Print the table."""
-    with server("-m", "telegrad_service", "serve", "--port", "PORT", path="/healthz") as url, telegrad.connect(url) as remote:
+    """Print the table.
+
+    A loss read after each step costs a round trip each time; steps in a row are recorded while the ones before them run.
+    """
+    # One process, both cores for its products, nothing kept on a disk: what is compared is the step.
+    serve = ("-m", "telegrad_service", "serve", "--port", "PORT", "--isolation", "inline", "--durability", "none")
+    with server(*serve, path="/healthz") as url, telegrad.connect(url) as remote:
         rows = [recording(remote), gradient_call()]
         local = telegrad.local()
         for name, sizes in (("digits classifier 64-64-10", (64, 64, 10)), ("784-256-128-10", (784, 256, 128, 10))):
             eager, floor = Perceptron(local, sizes).eager, "the eager step in this process"
             rows.append(compare(f"{name}: remote program", Perceptron(remote, sizes).compiled(), eager, against=floor, seconds=3))
+            far, near = Perceptron(remote, sizes), Perceptron(local, sizes)
+            program = telegrad.function(far.step)
+            rows.append(
+                compare(
+                    f"{name}: remote program, {STEPS} steps in a row",
+                    in_a_row(lambda: program(far.x, far.t), remote.flush),  # noqa: B023 - called before the next round
+                    in_a_row(lambda: near.step(near.x, near.t), local.flush),  # noqa: B023
+                    against="as many eager steps in this process",
+                    seconds=3,
+                )
+            )
             rows.append(compare(f"{name}: local program", Perceptron(local, sizes).compiled(), eager, against=floor, seconds=2))
     show("Traced functions", rows)
 

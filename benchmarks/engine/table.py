@@ -48,6 +48,9 @@ ENGINES = {
 COMPILED = "telegrad-compiled"
 """The same script under ``telegrad.function``: a step is one run of a compiled program. In a table of its own."""
 
+TORCH_COMPILED = "torch-compiled"
+"""The same script under ``torch.compile``, which needs a C++ compiler and half a minute for each workload."""
+
 
 @dataclass
 class Worker:

@@ -53,6 +53,9 @@ def step_of(engine: str, workload: str) -> Any:
     from benchmarks.engine.workloads import WORKLOADS
 
     make = WORKLOADS[workload].make
+    if engine == "torch-compiled":
+        torch = _torch()
+        return torch.compile(make["tape"](torch))
     if engine.startswith("torch"):
         return make["fused" if engine == "torch-fused" else "tape"](_torch())
     if engine == "telegrad-compiled":
