@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,6 +40,24 @@ def engine() -> Iterator[Telegrad]:
     with telegrad.local() as opened:
         opened.manual_seed(0)
         yield Telegrad(opened)
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Takes a figure that a test has measured; all of them are printed at the end, whichever process ran the test."""
+    return lambda figure: request.node.user_properties.append(("figure", figure))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures."""
+    reports = [r for r in terminalreporter.getreports("passed") if any(name == "figure" for name, _ in r.user_properties)]
+    if reports:
+        terminalreporter.section("figures")
+    for report in reports:
+        terminalreporter.write_line(report.nodeid)
+        for name, figure in report.user_properties:
+            if name == "figure":
+                terminalreporter.write_line(f"    {figure}")
 
 
 @pytest.fixture(autouse=True)
