@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import telegrad
+from telegrad.contract.tensor.arrays import OPERATORS
+from tests.places import open_session
 
 SCALARS: tuple[Any, ...] = (np.float32(2.5), np.float64(2.5), np.float16(2.5), np.int64(3), np.uint8(3))
 
@@ -38,12 +40,12 @@ def test_numpy_scalars_are_parameters_and_written_values_too() -> None:
     assert np.float32(7) in x
 
 
-def test_an_array_is_no_operand_and_the_error_says_what_to_do() -> None:
+def test_an_array_on_the_left_is_no_operand_and_the_error_says_what_to_do() -> None:
     x = telegrad.tensor([1.0, 2.0])
 
-    for operate in (operator.add, operator.eq):
+    for operate in (operator.add, operator.mul):
         with pytest.raises(TypeError, match=r"make the array a tensor first, with telegrad\.tensor\(array\)"):
-            operate(x, np.array([1.0, 2.0]))
+            operate(np.array([1.0, 2.0]), x)
 
 
 def test_a_0d_tensor_is_formatted_as_its_number() -> None:
@@ -156,3 +158,39 @@ def test_sizes_are_given_in_one_way() -> None:
     for call in (lambda: telegrad.zeros(2, size=(2,)), lambda: telegrad.ones(4).view(2, 2, size=(2, 2)), telegrad.zeros):
         with pytest.raises(TypeError, match="size"):
             call()
+
+
+@pytest.mark.parametrize("place", ["local", "asgi"])
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("kind", ["int64", "float32", "float64"])
+def test_an_array_on_the_right_counts_as_numpy_counts_both(name: str, kind: str, place: str) -> None:
+    array = np.array([1, 3], kind)
+    with open_session(place) as session:
+        x = session.tensor([3, 4])
+        if name in ("and_", "or_", "xor", "lshift", "rshift") and kind != "int64":
+            with pytest.raises(NotImplementedError):
+                OPERATORS[name](x, array)
+            return
+
+        found = OPERATORS[name](x, array)
+
+        wanted = OPERATORS[name](np.array([3, 4]), array)
+        assert isinstance(found, telegrad.Tensor)
+        assert (found.numpy().dtype, found.tolist()) == (wanted.dtype, wanted.tolist())
+
+
+def test_arrays_meet_no_gradients_and_are_refused_on_the_left() -> None:
+    x = telegrad.tensor([3.0, 4.0], requires_grad=True)
+    array = np.array([1.0, 3.0])
+
+    with pytest.raises(RuntimeError, match=r"Can't call numpy\(\) on Tensor that requires grad"):
+        x + array
+    with pytest.raises(TypeError):
+        array + x.detach()
+    with telegrad.no_grad():
+        assert (x + array).tolist() == [4.0, 7.0]
+    assert (array / x.detach()).tolist() == pytest.approx([1 / 3, 3 / 4])
+    changed = before = x.detach()
+    changed += array
+    assert changed is not before
+    assert changed.dtype is telegrad.float64

@@ -95,6 +95,8 @@ def _convolution(count: int) -> Callable[[_Call], str]:
 
 def _pad(call: _Call) -> str:
     mode, pad = call.parameters.get("mode", "constant"), call.parameters.get("pad", ())
+    if mode == "circular":
+        return "CopySlices"
     stem = {"reflect": "ReflectionPad", "replicate": "ReplicationPad"}.get(mode)
     return "ConstantPadNdBackward0" if stem is None else f"{stem}{len(pad) // 2}DBackward0"
 
@@ -131,6 +133,8 @@ _NAMES: Final[dict[str, Callable[[_Call], str]]] = {
     "clamp_max": _by_tensor("ClampMax", 1),
     "clamp_min": _by_tensor("ClampMin", 1),
     "combinations": _always("StackBackward0"),
+    "corrcoef": _by_rank({0: "DivBackward0", 2: "ClampBackward1"}),
+    "cov": _always("SqueezeBackward0"),
     **{f"conv{n}d": _convolution(n) for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": _convolution(n) for n in (1, 2, 3)},
     "div": _div,
@@ -138,6 +142,7 @@ _NAMES: Final[dict[str, Callable[[_Call], str]]] = {
     "fmod": _by_tensor("Fmod", 1),
     "getitem": _getitem,
     "grid_sample": _by_rank({4: "GridSampler2DBackward0", 5: "GridSampler3DBackward0"}),
+    "imag": _always("SelectBackward0"),
     "index_fill": _by_tensor("IndexFill", 2),
     "interpolate": _interpolate,
     "l1_loss": _l1_loss,
@@ -145,6 +150,8 @@ _NAMES: Final[dict[str, Callable[[_Call], str]]] = {
     "linear": _linear,
     "masked_fill": _by_tensor("MaskedFill", 2),
     "matmul": _matmul,
+    "max_pool1d": _always("SqueezeBackward1"),
+    "max_unpool1d": _always("SqueezeBackward1"),
     "mean": _by_dim("Mean"),
     "nanquantile": _always("SqueezeBackward4"),
     "ndtr": _always("MulBackward1"),
@@ -153,10 +160,12 @@ _NAMES: Final[dict[str, Callable[[_Call], str]]] = {
     "prod": _by_dim("Prod"),
     "quantile": _always("SqueezeBackward4"),
     "rsub": lambda call: f"RsubBackward{0 if 1 in call.positions else 1}",
+    "real": _always("SelectBackward0"),
     "remainder": _by_tensor("Remainder", 1),
     "round": _round,
     "squeeze": _squeeze,
     "sum": _by_dim("Sum"),
+    "sum_to_size": _always("SumBackward1"),
 }
 
 

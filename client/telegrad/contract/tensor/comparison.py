@@ -14,6 +14,7 @@ from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, 
 from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Shape, Spec, op
 from telegrad.contract.shapes import broadcast, elementwise, real_number, result_type
+from telegrad.contract.tensor.arrays import ARRAY, with_array
 from telegrad.contract.tensor.base import TensorBase
 
 T = TypeVar("T", bound=TensorBase)
@@ -417,9 +418,13 @@ class ComparisonOps(TensorBase):
     # Operators ---------------------------------------------------------------------------------------------------------------
 
     def __eq__(self, other: object) -> Self:  # type: ignore[override]
+        if other.__class__ is ARRAY:
+            return with_array("eq", self, other)
         return self._apply("eq", self, other) if _comparable(other) else _NOT_COMPARABLE
 
     def __ne__(self, other: object) -> Self:  # type: ignore[override]
+        if other.__class__ is ARRAY:
+            return with_array("ne", self, other)
         return self._apply("ne", self, other) if _comparable(other) else _NOT_COMPARABLE
 
     def __lt__(self, other: Self | Number) -> Self:
@@ -438,27 +443,40 @@ class ComparisonOps(TensorBase):
         return id(self)
 
     def __and__(self, other: Self | Number) -> Self:
+        if other.__class__ is ARRAY:
+            return with_array("and_", self, other)
         return self._apply("bitwise_and", self, other)
 
-    __rand__ = __and__
+    def __rand__(self, other: Self | Number) -> Self:
+        return self._apply("bitwise_and", self, other)
 
     def __or__(self, other: Self | Number) -> Self:
+        if other.__class__ is ARRAY:
+            return with_array("or_", self, other)
         return self._apply("bitwise_or", self, other)
 
-    __ror__ = __or__
+    def __ror__(self, other: Self | Number) -> Self:
+        return self._apply("bitwise_or", self, other)
 
     def __xor__(self, other: Self | Number) -> Self:
+        if other.__class__ is ARRAY:
+            return with_array("xor", self, other)
         return self._apply("bitwise_xor", self, other)
 
-    __rxor__ = __xor__
+    def __rxor__(self, other: Self | Number) -> Self:
+        return self._apply("bitwise_xor", self, other)
 
     def __lshift__(self, other: Self | Number) -> Self:
+        if other.__class__ is ARRAY:
+            return with_array("lshift", self, other)
         return self._apply("bitwise_left_shift", self, other)
 
     def __rlshift__(self, other: Number) -> Self:
         return self._apply("bitwise_left_shift", other, self)
 
     def __rshift__(self, other: Self | Number) -> Self:
+        if other.__class__ is ARRAY:
+            return with_array("rshift", self, other)
         return self._apply("bitwise_right_shift", self, other)
 
     def __rrshift__(self, other: Number) -> Self:

@@ -11,6 +11,7 @@ from telegrad.contract.einsum import LETTERS, parse, plan, spell
 from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Shape, Spec, op
 from telegrad.contract.shapes import broadcast, dimensions, elementwise, ints, result_type
+from telegrad.contract.tensor.arrays import ARRAY, with_array
 from telegrad.contract.tensor.base import TensorBase
 
 T = TypeVar("T", bound=TensorBase)
@@ -207,6 +208,8 @@ class LinalgOps(TensorBase):
         return self._apply("matmul", self, other)
 
     def __matmul__(self, other: Self) -> Self:
+        if other.__class__ is ARRAY:
+            return with_array("matmul", self, other)
         if not isinstance(other, TensorBase):  # pyright: ignore[reportUnnecessaryIsInstance]
             return NotImplemented
         return self._apply("matmul", self, other)

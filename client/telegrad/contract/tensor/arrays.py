@@ -1,0 +1,48 @@
+"""A numpy array on the right of an operator, where PyTorch takes one: ``tensor + array``.
+
+PyTorch leaves it to numpy, which sees both as arrays and promotes by its own rules; the result is a tensor without history. So
+an array meets no tensor that requires grad, and on the left of one it is refused but by ``/`` and ``==``: make a tensor of it.
+``<`` and its like take none.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from telegrad.contract.dtypes import as_dtype
+from telegrad.contract.errors import AutogradError
+from telegrad.contract.modes import is_grad_enabled
+
+ARRAY: Final[Any] = np.ndarray
+"""What operators look for."""
+
+OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    name: getattr(operator, name)
+    for name in (
+        *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"),
+        *("and_", "or_", "xor", "lshift", "rshift", "eq", "ne"),
+    )
+}
+"""The operators that take an array on their right."""
+
+
+def with_array(name: str, x: Any, array: Any) -> Any:
+    """``operator.name(x, array)``. Raises AutogradError for a tensor that requires grad, outside of ``no_grad``."""
+    if is_grad_enabled() and x.requires_grad:
+        raise AutogradError(
+            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead; or make a tensor of the array "
+            "to have the gradient"
+        )
+    kind = np.result_type(x.dtype.numpy, array.dtype)
+    if name == "truediv" and kind.kind in "biu":
+        kind = np.dtype(np.float64)
+    other = x.session.tensor(array)
+    if kind != x.dtype.numpy:
+        x = x.to(as_dtype(kind))
+    if kind != array.dtype:
+        other = other.to(as_dtype(kind))
+    return OPERATORS[name](x, other)
