@@ -253,6 +253,69 @@ def test_sessions_a_second_are_bounded(serve):
     assert set(codes) == {201, 429}
 
 
+@pytest.mark.parametrize("as_batch", [False, True])
+def test_predicted_arithmetic_is_bounded_before_it_is_done(serve, as_batch):
+    client = serve(tenant_flops_per_second=10**6, rate_window_seconds=10)
+    at = session(client)
+    client.post(f"{at}/ops", json={"op": "ones", "parameters": {"size": [100, 100]}, "outputs": ["m"]})
+    product = {"op": "matmul", "inputs": ["m", "m"], "outputs": ["p"]}  # 2 million operations
+
+    def multiply() -> Any:
+        if as_batch:
+            commands = [{"command": "apply", **product}, {"command": "release", "tensors": ["p"]}]
+            return client.post(f"{at}/batch", json={"commands": commands})
+        answer = client.post(f"{at}/ops", json=product)
+        client.delete(f"{at}/tensors/p")
+        return answer
+
+    answers = [multiply() for _ in range(7)]
+    assert [a.status_code for a in answers[:4]] == [200] * 4
+    problem = assert_refused(answers[-1], "tenant_flops_per_second", code="rate-limit")
+    assert problem["permitted"] == 10**7
+    assert client.get(at).json()["tensors"] == 1
+    many = [{"command": "apply", **product, "outputs": [f"q{i}"]} for i in range(6)]  # more than ever fits
+    large = client.post(f"{at}/batch", json={"commands": many})
+    assert assert_problem(large, status=422, code="limit")["limit"] == "tenant_flops_per_second"
+    assert client.get(at).json()["tensors"] == 1
+
+
+def test_runs_of_a_program_count_each(serve):
+    client = serve(tenant_flops_per_second=10**6, rate_window_seconds=10)
+    at = session(client)
+    client.post(f"{at}/ops", json={"op": "ones", "parameters": {"size": [100, 100]}, "outputs": ["m"]})
+    commands = [{"command": "apply", "op": "matmul", "inputs": ["m", "m"], "outputs": ["p"]}]
+    program = client.post(f"{at}/programs", json={"commands": commands, "inputs": ["m"]}).json()["id"]
+    run = f"{at}/programs/{program}/run"
+
+    assert client.post(run, json={"inputs": {"m": "m"}, "times": 4}).status_code == 200
+    assert_refused(client.post(run, json={"inputs": {"m": "m"}, "times": 4}), "tenant_flops_per_second", code="rate-limit")
+
+
+def test_tensors_a_second_are_bounded(serve):
+    client = serve(tenant_tensors_per_second=1, rate_window_seconds=10)
+    at = session(client)
+    commands = [{"command": "create", "id": f"x{i}", "data": 1.0} for i in range(8)]
+    assert client.post(f"{at}/batch", json={"commands": commands}).status_code == 200
+
+    again = [{"command": "release", "tensors": [c["id"] for c in commands]}, *commands]
+    assert_refused(client.post(f"{at}/batch", json={"commands": again}), "tenant_tensors_per_second", code="rate-limit")
+    assert client.get(at).json()["tensors"] == 8
+
+
+def test_a_batch_beyond_the_quota_is_refused_whole(serve):
+    client = serve(tenant_bytes=32 * MEBI)
+    first, second = session(client), session(client)
+    assert zeros(client, first, "a", 10).status_code == 200
+    commands = [
+        {"command": "apply", "op": "zeros", "parameters": {"size": [2 * MEBI]}, "outputs": [f"z{i}"]} for i in range(3)
+    ]  # 24 MiB
+
+    problem = assert_refused(client.post(f"{second}/batch", json={"commands": commands}), "tenant_bytes")
+    assert (problem["used"], problem["requested"]) == (10 * MEBI, 24 * MEBI)
+    assert client.get(second).json()["tensors"] == 0
+    assert client.post(f"{second}/batch", json={"commands": commands[:2]}).status_code == 200
+
+
 # Settings ---------------------------------------------------------------------------------------------------------------------
 
 

@@ -226,7 +226,8 @@ class Ledger:
                 max(before[0], min(need.nbytes + _CHUNK_BYTES, most_bytes)) if quotas.tenant_bytes else UNBOUNDED,
                 max(before[1], min(need.tensors + _CHUNK_TENSORS, most_tensors)) if quotas.tenant_tensors else UNBOUNDED,
             )
-            return Allowance(*share.granted, exact=self._is_near(share.tenant, quotas), rated=True)
+            rated = bool(quotas.tenant_flops_per_second or quotas.tenant_tensors_per_second)
+            return Allowance(*share.granted, exact=self._is_near(share.tenant, quotas), rated=rated)
 
     def _free(self, tenant: str, quotas: Quotas) -> tuple[int, int]:
         """What no session of the tenant has."""

@@ -301,7 +301,8 @@ def _batch(session: Session, work: Work) -> Answer:
 
 def _batch_answer(done: BatchAnswer, work: Work) -> Answer:
     if isinstance(done.failed, QuotaError) and not done.applied:
-        done.failed.extra.update(applied=0, failed=0)
+        done.failed.extra.setdefault("applied", 0)
+        done.failed.extra.setdefault("failed", 0)
         raise done.failed  # nothing was done, and later it may be
     if done.failed is not None:
         return _failed(done.applied, done.results, done.failed, work)
@@ -354,7 +355,8 @@ def _run(session: Session, work: Work) -> Answer:
 def _failed(applied: int, results: list[dict[str, Any]], error: TelegradError, work: Work) -> Answer:
     """The problem of the command that failed, with what stands. Written here: the results before it may be large."""
     kept = [r for r in results if "buffer" not in r]
-    problem = {**error.problem(), "applied": applied, "failed": applied, "results": kept, "request_id": work.request_id}
+    places = {"applied": applied, "failed": error.extra.get("failed", applied)}  # refused whole: the one that would not fit
+    problem = {**error.problem(), **places, "results": kept, "request_id": work.request_id}
     headers = quota_headers(error.extra) if isinstance(error, QuotaError) else ()
     return Answer((codec.dump_json(problem),), codec.PROBLEM_MEDIA_TYPE, error.status, headers=headers)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import Op
 from telegrad_service.engine.tensor import Call, Engine, Tensor, foresee
 from telegrad_service.session import usage
 from telegrad_service.session.account import UNBOUNDED, Account, Allowance, Need, Report
+
+if TYPE_CHECKING:
+    from telegrad_service.session.foresight import Totals
 
 
 class Quota:
@@ -31,6 +34,31 @@ class Quota:
     def limit(self, limits: Limits) -> None:
         """Have other limits from now on."""
         self._limits = limits
+
+    @property
+    def held(self) -> usage.Held:
+        """An upper bound of what is held."""
+        return self._held
+
+    @property
+    def is_rated(self) -> bool:
+        """Whether somebody counts what requests do."""
+        return self.allowance is not None and self.allowance.rated
+
+    def expect(self, totals: Totals) -> None:
+        """Ask for what a request will need, where that is more than its allowance, or is counted. Raises QuotaError and others."""
+        allowance, names = self.allowance, self._tensors()
+        if allowance is None or self.account is None:
+            return
+        fits = names + totals.peak_names <= allowance.tensors and self._held.nbytes + totals.peak_bytes <= allowance.nbytes
+        if not fits:
+            self._held = usage.count(self._alive())
+            fits = names + totals.peak_names <= allowance.tensors and self._held.nbytes + totals.peak_bytes <= allowance.nbytes
+        if not fits or allowance.rated:
+            held = self._held.nbytes
+            self.allowance = self.account.ask(
+                Need(held, names, held + totals.peak_bytes, names + totals.peak_names, totals.flops, totals.made)
+            )
 
     def report(self) -> Report | None:
         """What is held now, for whoever gave the allowance; counted if that was asked."""

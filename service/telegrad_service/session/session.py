@@ -25,6 +25,7 @@ from telegrad_service.engine.tensor import Engine, Tensor
 from telegrad_service.session import gradients, operations, running, runs, usage, values
 from telegrad_service.session.compiled import Compiled, Ran
 from telegrad_service.session.context import GRAD_SUFFIX, Context, Names
+from telegrad_service.session.foresight import Foresight
 from telegrad_service.session.haste import Haste, RunTimes, TooLongError
 from telegrad_service.session.programs import Program
 from telegrad_service.session.quota import Quota
@@ -74,8 +75,9 @@ class Session:
         """Who follows the request that is done now."""
         self.local: Names = {}
         self.collecting: runs.Collecting | None = None
-        self.quota = Quota(self.limits, self._alive, lambda: len(self.names))
+        self.quota = Quota(self.limits, self.alive, lambda: len(self.names))
         self.compiled = Compiled(self)
+        self.foresight = Foresight(self)
 
     def tensor(self, data: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
         """Data as a tensor without a name: what functions made of ops ask of the session of their tensors."""
@@ -99,15 +101,29 @@ class Session:
         """
         context = Context(self.names, buffers or {}, {}, settled=True)
         self.answer_bytes = 0
+        if isinstance(command, (Backward, Grad, Run)) or self.quota.is_rated:
+            self._foresee([command], context)
         return self.do(command, context), context.out
 
+    def _foresee(self, commands: Sequence[Command], context: Context) -> None:
+        """Refuse what cannot fit, or what the tenant may not have, before any of it is done. Raises LimitError, QuotaError."""
+        self.quota.expect(self.foresight.of(commands, context))
+
     def batch(self, commands: Sequence[Command], buffers: Mapping[str, np.ndarray[Any, Any]] | None = None) -> BatchAnswer:
-        """Do commands in order until one fails; what came before it stands.
+        """Do commands in order until one fails; what came before it stands. What cannot fit as a whole is refused as a whole: then
+        ``failed`` of the error's ``extra`` names the command that would not.
 
         The arrays in the answer may be the session's own: they show what it holds until its next command.
         """
         context = Context(self.names, buffers or {}, {})
         self.answer_bytes = 0
+        try:
+            self._foresee(commands, context)
+        except TelegradError as error:
+            return BatchAnswer(0, [], error, {})
+        except TooLongError as error:
+            error.rest = functools.partial(self.batch, commands, buffers)
+            raise
         return self._go_on(commands, context, [], 0)
 
     def _go_on(self, commands: Sequence[Command], context: Context, results: list[dict[str, Any]], begin: int) -> BatchAnswer:
@@ -130,6 +146,7 @@ class Session:
         """Have other limits from now on."""
         self.limits = limits
         self.quota.limit(limits)
+        self.foresight.forget()
 
     def do(self, command: Command, context: Context) -> dict[str, Any] | None:
         """Do one command in a scope of names."""
@@ -245,7 +262,7 @@ class Session:
             if name not in taken:
                 return name
 
-    def _alive(self) -> list[Tensor]:
+    def alive(self) -> list[Tensor]:
         """Every tensor that has a name, in the session or in the program that runs."""
         stacks = () if self.collecting is None else self.collecting.tensors
         return [*self.names.values(), *self.local.values(), *stacks]
@@ -268,7 +285,7 @@ class Session:
 
     def summary(self) -> dict[str, Any]:
         """Identity and exact usage of the session."""
-        held = usage.count(self._alive())
+        held = usage.count(self.alive())
         return {
             "id": self.id,
             "created": self.created,

@@ -20,8 +20,11 @@ class Held(NamedTuple):
     nodes: int
 
 
-def count(tensors: Iterable[Tensor]) -> Held:
-    """Walk everything reachable from ``tensors``: values, gradients, and what their graphs saved; each buffer counts once."""
+def count(tensors: Iterable[Tensor], *, with_graphs: bool = True, with_gradients: bool = True) -> Held:
+    """Walk everything reachable from ``tensors``: values, gradients, and what their graphs saved; each buffer counts once.
+
+    Without ``with_graphs`` nothing that graphs lead to, without ``with_gradients`` no accumulated gradient.
+    """
     buffers: dict[int, int] = {}
     seen: set[int] = set()
     nodes = 0
@@ -33,7 +36,8 @@ def count(tensors: Iterable[Tensor]) -> Held:
         seen.add(id(item))
         if isinstance(item, Tensor):
             _add(buffers, item.array)
-            todo.extend(x for x in (item.node, item.base, item.kept_gradient) if x is not None)
+            node, gradient = item.node if with_graphs else None, item.kept_gradient if with_gradients else None
+            todo.extend(x for x in (node, item.base, gradient) if x is not None)
             continue
         nodes += 1
         todo.extend(item.edges)
