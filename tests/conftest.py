@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 import telegrad
 from telegrad.contract.session import current_session
-from tests.places import PLACES, open_session
+from tests.places import PLACES, open_session, stop_all
 from tests.references.sides import Telegrad
 
 # A slow machine must not fail a test by its clock; CI must fail twice alike.
@@ -46,6 +46,11 @@ def engine() -> Iterator[Telegrad]:
 def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Takes a figure that a test has measured; all of them are printed at the end, whichever process ran the test."""
     return lambda figure: request.node.user_properties.append(("figure", figure))
+
+
+def pytest_sessionfinish() -> None:
+    """Stop the application and the server that tests shared."""
+    stop_all()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

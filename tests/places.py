@@ -1,12 +1,13 @@
 """The three places where a script can run, each behind ``open_session``: local, in-process ASGI, and HTTP over loopback.
 
-The application and the server are started once a test process, with the first session that needs them, and stopped at its end.
+The application and the server are started once a test process, with the first session that needs them, and stopped at its end:
+by ``stop_all``, while threads can still be started.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
+import contextlib
 import functools
 import subprocess
 import sys
@@ -19,6 +20,11 @@ import httpx2
 import telegrad
 
 STARTUP_SECONDS: Final = 60
+
+_started: Final = contextlib.ExitStack()
+
+stop_all: Final = _started.close
+"""Stop what was started."""
 
 
 class InProcess(httpx2.BaseTransport):
@@ -39,22 +45,30 @@ class InProcess(httpx2.BaseTransport):
         return httpx2.Response(answer.status_code, headers=answer.headers, content=body, request=request)
 
 
+def start(app: Any) -> tuple[Any, asyncio.AbstractEventLoop]:
+    """An application that is up, and a running loop to call it on; it goes down with ``stop_all``."""
+    life = app.router.lifespan_context(app)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="asgi-application", daemon=True)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(life.__aenter__(), loop).result()
+
+    def stop() -> None:
+        asyncio.run_coroutine_threadsafe(life.__aexit__(None, None, None), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+    _started.callback(stop)
+    return app, loop
+
+
 @functools.cache
 def application() -> tuple[Any, asyncio.AbstractEventLoop]:
     """The service, and a running loop to call it on."""
     from telegrad_service.api.app import create_app
 
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="asgi-application", daemon=True)
-    thread.start()
-
-    def stop() -> None:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-    atexit.register(stop)
-    return create_app(), loop
+    return start(create_app())
 
 
 @functools.cache
@@ -68,7 +82,7 @@ def server_url() -> str:
         process.terminate()
         process.wait()
 
-    atexit.register(stop)
+    _started.callback(stop)
     said: list[str] = []
     listening = threading.Event()
 

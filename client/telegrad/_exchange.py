@@ -86,9 +86,9 @@ class Exchange:
         found = member(summary, "id")
         if not isinstance(found, str):
             raise TransportError("the answer describes no session: is that address a telegrad server?")
-        permitted = member(member(summary, "limits"), "max_commands")
-        if type(permitted) is int and permitted > 0:
-            self._max_commands = permitted
+        limits = member(summary, "limits")
+        self._max_commands = _permitted(limits, "max_commands", self._max_commands)
+        self.recorder.most_runs = _permitted(limits, "max_run_times", self.recorder.most_runs)
         self.id = found
 
     def close(self) -> Procedure[None]:
@@ -422,6 +422,12 @@ class Exchange:
                     continue
             kept.append(entry)
         self.recorder.put_back(kept)
+
+
+def _permitted(limits: object, name: str, otherwise: int) -> int:
+    """A limit that the server has told of."""
+    found = member(limits, name)
+    return found if type(found) is int and found > 0 else otherwise
 
 
 def _refusal(response: Response) -> TelegradError:

@@ -129,6 +129,7 @@ class Recorder:
         retaining: whether any tensor was ever told to retain its gradient.
         grad_epoch: counts events after which no gradient is known to be absent or the same.
         name: makes a new name.
+        most_runs: how often one request may run a program, by what the server says.
         shared: other clients may change this session's tensors, so that no value is kept.
         block: while a checkpoint runs its block: by history and output, the tensors that its ops were given.
         drawn: counts random ops.
@@ -165,6 +166,7 @@ class Recorder:
         self.grad_epoch = 0
         self.retaining = False
         self.shared = False
+        self.most_runs = _defaults.RUN_TIMES
         self.block: dict[tuple[int, int], Handle] | None = None
         self.drawn = 0
         self.written: dict[str, int] = {}

@@ -48,10 +48,22 @@ def repeat(function: Function[..., Any], times: int, args: tuple[Any, ...], kwar
     if function.is_inlined():
         return _inlined(function, [args] * times, kwargs)
     session = function.session_of(flatten((args, kwargs))[0])
-    most = _defaults.RUN_TIMES
-    pieces = (_Piece(min(most, times - begin), [], None) for begin in range(0, times, most))
-    work = _Steps(function, session, times, settings, lambda _rows: (args, kwargs)).run(pieces)
+    work = _Steps(function, session, times, settings, lambda _rows: (args, kwargs)).run(_repeats(times, session))
     return _drive(session, work)
+
+
+def _most(session: Any) -> int:
+    """Calls in one request, at most."""
+    most: int = session._programs.most_runs
+    return min(_defaults.RUN_TIMES, most)
+
+
+def _repeats(times: int, session: Any) -> Iterator[_Piece]:
+    """So many calls without rows, as many at once as a request may ask for."""
+    while times:
+        count = min(times, _most(session))
+        times -= count
+        yield _Piece(count, [], None)
 
 
 def map_over(
@@ -254,7 +266,7 @@ class _Taker:
         self._sources = sources
         self._session = session
         row_bytes = sum(s.host_bytes for s in sources)
-        self._count = max(1, _defaults.UPLOAD_BYTES // row_bytes) if row_bytes else _defaults.RUN_TIMES
+        self._count = _most(session) if not row_bytes else min(_most(session), max(1, _defaults.UPLOAD_BYTES // row_bytes))
         self._done = 0
         self.more = True
 

@@ -366,6 +366,11 @@ class RecordedPrograms(Programs):
     def __init__(self, home: Recorder) -> None:
         self._home = home
 
+    @property
+    def most_runs(self) -> int:
+        """See ``Programs.most_runs``: what the server permits."""
+        return self._home.most_runs
+
     def signature(self, tensor: Any) -> tuple[Spec, int]:
         """See ``Programs.signature``; asks the server for what is not known here."""
         spec = tensor._spec

@@ -15,10 +15,13 @@ import telegrad
 import telegrad.nn.functional as F
 from telegrad import _defaults
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DeadlineError, RunCancelledError, ShapeError
+from telegrad.contract.limits import Limits
 from telegrad.contract.transforms.trees import flatten
+from telegrad_service.api.app import create_app
+from telegrad_service.settings import Settings
 from tests.functions.steps import STEPS
 from tests.functions.test_parity import seen
-from tests.places import open_session, server_url
+from tests.places import InProcess, open_session, server_url, start
 
 X = np.random.default_rng(0).normal(size=(12, 4, 3)).astype(np.float32)
 T = np.random.default_rng(1).normal(size=(12, 4)).astype(np.float32)
@@ -406,6 +409,22 @@ def test_a_program_that_the_server_forgot_is_sent_again():
 
         assert count.repeat(2).tolist() == [3, 4]
         assert n.item() == 4
+
+
+def test_a_server_that_permits_few_runs_at_once_is_asked_several_times():
+    few = start(create_app(Settings(limits=Limits(max_run_times=3))))
+    with telegrad.connect("http://telegrad.test", transport=InProcess(*few)) as session:
+        n = session.tensor(0)
+
+        def count(by: Any) -> Any:
+            with telegrad.no_grad():
+                n.add_(by)
+            return n.clone()
+
+        counting_on = telegrad.function(count)
+
+        assert counting_on.repeat(8, session.tensor(1)).tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+        assert counting_on.map(session.tensor([10, 10, 10, 10])).tolist() == [18, 28, 38, 48]
 
 
 def test_inside_of_another_trace_it_is_part_of_it(session):

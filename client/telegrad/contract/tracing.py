@@ -9,6 +9,7 @@ no trace runs, the classes are what they were, and pay nothing.
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import ContextVar
@@ -59,6 +60,11 @@ class Rehearsal:
 
 class Programs:
     """What a session does for traced functions; ``session._programs``."""
+
+    @property
+    def most_runs(self) -> int:
+        """How often one request may run a program, at most."""
+        return sys.maxsize
 
     def signature(self, tensor: Any) -> tuple[Spec, int]:
         """What a trace depends on: the tensor's shape and type, and of its history a sum of ``LEAF``, ``RECORDED``, ``VIEW``."""
