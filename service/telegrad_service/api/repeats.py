@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, Final, NamedTuple
 
@@ -33,11 +34,24 @@ class Repeatable(NamedTuple):
 NOTHING: Final = Repeatable()
 
 
+@functools.lru_cache(maxsize=1024)
+def _client(value: bytes) -> str:
+    """A client's name; empty for what is none."""
+    text = value.decode("latin-1").strip()
+    return text if _CLIENT.match(text) else ""
+
+
 def read(headers: Headers) -> Repeatable:
     """What the headers say. Raises RequestError."""
-    found = [(name, value) for name, value in headers if name in _NAMES]
+    found = [item for item in headers if item[0] in _NAMES]
     if not found:
         return NOTHING
+    if len(found) == 2:  # as the SDK sends them, for each of its batches
+        (first, value), (second, digits) = found
+        if first == b"telegrad-client" and second == b"telegrad-batch" and digits.isdigit() and len(digits) < 19:
+            name, place = _client(value), int(digits)
+            if name and place and not digits.startswith(b"0"):
+                return Repeatable(name, place)
     key, client, number = (header(found, name).strip() for name in _NAMES_IN_ORDER)
     if key and (client or number):
         raise RequestError("a request has an Idempotency-Key or Telegrad-Client and Telegrad-Batch, not both")

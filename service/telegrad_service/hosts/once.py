@@ -7,8 +7,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -33,8 +32,7 @@ _SHORT_BYTES: Final = 4096
 _ROW_BYTES: Final = 8 * 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """What came of a request.
 
     Attributes:
