@@ -12,21 +12,29 @@ from telegrad._retries import member
 from telegrad._transport import Request
 from telegrad.contract import codec
 from telegrad.contract.commands import Apply, Create, Grad, Read, Release
-from telegrad.contract.errors import TransportError
+from telegrad.contract.errors import SequenceError, TransportError
 
 
 class Numbers:
     """By these the server knows a batch again: a name drawn for this client, and 1, 2, 3, ..."""
 
-    __slots__ = ("_client", "_number")
+    __slots__ = ("_client", "_number", "_was_given_back")
 
     def __init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        """Begin anew, as another client."""
         self._client = secrets.token_urlsafe(16)
         self._number = 0
+        self._was_given_back = False
+
+    def give_back(self) -> None:
+        """The last batch was refused as a whole. Whether that used its number depends on who refused it: the next one will tell."""
+        self._number -= 1
+        self._was_given_back = True
+
+    def is_used(self, refusal: SequenceError) -> bool:
+        """Whether a batch was refused because its number, which was given back, had been used; then the next number is its own."""
+        found = self._was_given_back and refusal.extra.get("taken") is True
+        self._was_given_back = False
+        return found
 
     def next(self) -> dict[str, str]:
         """The headers of the next batch."""

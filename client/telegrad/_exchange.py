@@ -21,11 +21,14 @@ from telegrad._transport import NotSent, Procedure, Request, Response
 from telegrad.contract import codec
 from telegrad.contract.commands import Backward, Create, Read, Release, Run, encode_command
 from telegrad.contract.errors import (
+    AccessError,
     ArgumentTypeError,
     ArgumentValueError,
     DeadlineError,
     KeyInProgressError,
     NotFoundError,
+    QuotaError,
+    RateLimitError,
     RunCancelledError,
     SequenceError,
     SessionLostError,
@@ -271,7 +274,7 @@ class Exchange:
                     hand_out(sent.entries, parse(response), response.arrays)
                     self._sent = None
                     continue
-                refusal = _refusal(response)
+                refusal = _refusal(response, sent.request)
             except BaseException as error:
                 self._keep_all(entries, error)
                 if isinstance(error, NotSent):
@@ -282,13 +285,12 @@ class Exchange:
             batch = sent.entries
             if type(failed) is not int or not 0 <= failed < len(batch):
                 # Not a command but the request as a whole was refused.
-                if isinstance(refusal, SequenceError) and sent.request.attempts == 1 and refusal.extra.get("expected") == 1:
-                    # The server has forgotten this client, among very many; as it was never asked for this, no harm is done.
-                    self._numbers.renew()
+                if isinstance(refusal, SequenceError) and self._numbers.is_used(refusal):
                     sent.request.headers = self._numbers.next()
                     continue
                 self._sent = None
-                self._numbers.renew()  # whether that number was used depends on who refused
+                if sent.is_numbered:
+                    self._numbers.give_back()
                 self._give_up([*batch, *entries], taint, refusal := _of_session(refusal))
                 raise refusal
             self._sent = None
@@ -330,7 +332,7 @@ class Exchange:
             request = Request("POST", f"{self._path(self._opened())}/programs", body, repeatable=True, headers=new_key())
             response = yield from send(request, self.retries)
             if response.status >= 400:
-                return program.id, _refusal(response)
+                return program.id, _refusal(response, request)
             del recorder.unstored[program.id]
             recorder.stored.add(program.id)
         return None
@@ -430,16 +432,24 @@ def _permitted(limits: object, name: str, otherwise: int) -> int:
     return found if type(found) is int and found > 0 else otherwise
 
 
-def _refusal(response: Response) -> TelegradError:
+def _refusal(response: Response, request: Request) -> TelegradError:
     """What an answer tells of that came for good. Raises the error of one after which the request is to be sent again."""
     error = error_of(response)
-    if response.status in NOT_DONE or isinstance(error, (TransportError, KeyInProgressError)):
+    if isinstance(error, QuotaError) and not isinstance(error, RateLimitError):
+        return error  # time alone does not heal it
+    unknown = isinstance(error, AccessError) and request.attempts > 1  # an attempt before may have been done
+    if response.status in NOT_DONE or unknown or isinstance(error, (TransportError, KeyInProgressError)):
         raise error
     return error
 
 
 def _of_session(refusal: TelegradError) -> TelegradError:
     """Why a batch as a whole was refused: where its session is not there, what that means."""
+    if isinstance(refusal, SequenceError):
+        refusal.add_note(
+            "this client sent what was next by its own count: the server has lost work that it had acknowledged, or does not know "
+            "this client any more among very many. Look at what the session holds before you go on"
+        )
     if not isinstance(refusal, NotFoundError) or isinstance(refusal, SessionLostError):
         return refusal
     return SessionLostError(

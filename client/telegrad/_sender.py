@@ -44,13 +44,15 @@ class Sender:
 
         Raises TelegradError where the batch before could not be sent; everything stays recorded.
         """
+        session = self._session()
+        if session is not None and session._exchange.trouble is not None:
+            session.flush_in_background()  # here, so that whoever records hears of it
+            session._exchange.raise_trouble()
+            return
         self._taken.clear()
         self._full.set()
         self.begin()
         self._taken.wait()
-        session = self._session()
-        if session is not None and session._recorder.queue:
-            session._exchange.raise_trouble()
 
     def _wake_up(self) -> None:
         self._full.set()

@@ -21,6 +21,7 @@ from telegrad.errors import (
     InternalError,
     SessionLostError,
     ShapeError,
+    TelegradError,
     TransportError,
     TransportTimeoutError,
     UnavailableError,
@@ -409,3 +410,41 @@ def test_importing_telegrad_loads_no_http_library() -> None:
     code = "import sys, telegrad; assert not {'httpx2', 'pydantic', 'numpy', 'asyncio'} & set(sys.modules), 1"
 
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "inside"),
+    [(413, "payload-too-large", False), (429, "quota", False), (403, "forbidden", False), (422, "deadline", True)],
+)
+def test_after_a_batch_that_was_refused_whole_the_next_is_done_wherever_it_was_refused(
+    wire: Wire, session: telegrad.RemoteSession, status: int, code: str, inside: bool
+) -> None:
+    w = telegrad.ones(2)
+    session.flush()
+    refused = answering(status, problem(status, code))
+
+    def refuse(request: httpx2.Request) -> httpx2.Response | None:
+        if inside:  # the session has used the number
+            wire.answer(httpx2.Request("POST", request.url, headers=request.headers, content=b'{"commands": []}'))
+        return refused(request)
+
+    wire.fault = times(1, refuse)
+    w += 1
+    with pytest.raises(TelegradError, match="said so"):
+        session.flush()
+
+    for step in range(3):
+        w += 2
+        assert w.tolist() == [3 + 2 * step] * 2
+
+
+def test_a_rate_that_is_exceeded_for_long_leaves_everything_recorded(wire: Wire, session: telegrad.RemoteSession) -> None:
+    w = telegrad.ones(2)
+    w += 1
+    wire.fault = answering(429, problem(429, "rate-limit"), **{"retry-after": "100"})
+
+    with pytest.raises(TelegradError, match="said so"):
+        session.flush()
+    wire.fault = None
+
+    assert w.tolist() == [2, 2]

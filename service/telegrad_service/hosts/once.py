@@ -153,7 +153,9 @@ class Once:
             if work.number <= last
             else "requests before this one have not arrived"
         )
-        raise SequenceError(f"{what}: the client's next number is {last + 1}", extra={"expected": last + 1})
+        raise SequenceError(
+            f"{what}: the client's next number is {last + 1}", extra={"expected": last + 1, "taken": done is not None}
+        )
 
     def remember(self, work: Work, mark: str | Work, answer: Answer, now: float) -> None:
         """Keep what came of a request. The answer must be ``owned``: it must not change any more."""
