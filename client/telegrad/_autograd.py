@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from telegrad._handle import Handle
-from telegrad._history import PRESENT, UNKNOWN, Described, Leaf, Node, Reach
+from telegrad._history import PRESENT, UNKNOWN, Described, End, Leaf, Node, Reach
 from telegrad._queue import Reply
 from telegrad.contract import checks, dtypes
 from telegrad.contract.commands import Apply, Backward, Create, Grad, Seed, Set, decode_fields
@@ -236,6 +236,8 @@ def _reached(leaf: Leaf, before: int, epoch: int, create_graph: bool) -> None:
 
     None becomes a new tensor, and so does any sum that has history; else the sum goes into the old tensor.
     """
+    if isinstance(leaf, End):
+        return
     gradient = leaf.at(before)
     # An expanded tensor that was assigned cannot be written to: the sum may be a new one.
     expanded = isinstance(gradient, Handle) and gradient._extra is not None and gradient._extra.base is not None
@@ -376,6 +378,8 @@ def reaches_others(roots: Sequence[Any], leaves: Sequence[Any]) -> bool:
 def _is_reached(tensor: Any, reach: Reach) -> bool | None:
     """Whether the walk meets the tensor; None if only the server knows."""
     history = tensor.history()
+    if isinstance(history, End):
+        return False
     if isinstance(history, Leaf):
         return True if id(history) in reach.leaves else False if reach.certain else None
     if isinstance(history, Node):

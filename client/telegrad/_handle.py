@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from telegrad._history import UNKNOWN, Described, Leaf, Node
+from telegrad._history import UNKNOWN, Described, End, Leaf, Node
 from telegrad.contract import checks, dtypes
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import AutogradError
@@ -135,11 +135,20 @@ class Handle(TensorOps):
                 if extra.follows and extra.base_generation != base.extra().generation:
                     extra.base_generation = base.extra().generation
                     self._node = UNKNOWN
-                stale = not extra.follows and extra.base_generation != self._writes()
-                if (stale or self._node is None) and base.history() is not None:
-                    # Refused once its memory was written to; and without a history it requires grad, but accumulates none.
-                    extra.asks = True
-                    return UNKNOWN
+                elif self._node is None or not extra.follows:
+                    return self._next_to_base(extra, base)
+        return self._node
+
+    def _next_to_base(self, extra: Extra, base: Handle) -> Any:
+        """The history of a view that has none of its own, or does not follow its base's."""
+        stale = not extra.follows and extra.base_generation != self._writes()
+        if stale or self._node is None:
+            history, dtype = base.history(), self.known_dtype()
+            if history is not None and (stale or history is UNKNOWN or dtype is None):
+                extra.asks = True  # once the memory was written to, such a view is refused
+                return UNKNOWN
+            if history is not None and dtype is not None and dtype.is_differentiable:
+                self._node = End(self._home, self._spec)
         return self._node
 
     def _writes(self) -> int:

@@ -95,6 +95,12 @@ class Leaf:
         self.gradient, self.epoch, self.recorded = gradient, epoch, recorded
 
 
+class End(Leaf):
+    """A view without a history, of a tensor that requires grad: it requires grad with its base, and accumulates nothing."""
+
+    __slots__ = ()
+
+
 class Node:
     """The shadow of one recorded op; what ``grad_fn`` is on the client.
 
