@@ -44,6 +44,8 @@ class Settings:
         log_level: critical, error, warning, info or debug.
         log_format: text, or json for one JSON object a line.
         access_log: whether to log a line for each request: its id, route, status, time, bytes, session and tenant.
+        tracing: whether each request is a trace of OpenTelemetry, or part of its caller's: where traces go says the process's own
+            set-up, `opentelemetry-instrument telegrad serve`, say.
         workers: server processes that accept connections. Sessions belong to the one that made them, so there is exactly one.
         isolation: process gives each session a process of its own, which cannot slow, crash or read another's; inline keeps all
             sessions in the server's process.
@@ -89,6 +91,7 @@ class Settings:
     log_level: str = "info"
     log_format: str = "text"
     access_log: bool = False
+    tracing: bool = False
     workers: int = 1
     isolation: str = "process"
     request_seconds: float = 300.0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from telegrad.contract.errors import ConfigurationError, UnavailableError
 from telegrad_service.access.keys import KeyStore
-from telegrad_service.api.app import create_app
+from telegrad_service.api.app import create_app, keeping_of
 from telegrad_service.api.observe import JsonFormatter, TextFormatter
+from telegrad_service.hosts.process import ProcessHost
 from telegrad_service.settings import Settings
 
 
@@ -134,3 +138,136 @@ def test_a_fault_is_a_line_of_json_with_its_traceback():
     assert line["message"] == "request r1 failed"
     assert "ZeroDivisionError" in line["traceback"]
     assert line["time"].endswith("Z")
+
+
+# What sessions did -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["inline", "process"])
+def durable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TestClient]:
+    settings = Settings(access_log=True, data_dir=str(tmp_path / "data"))
+    host = None
+    if request.param == "process":
+        host = ProcessHost(settings.limits, max_waiting_requests=10, request_seconds=60, keeping=keeping_of(settings))
+    with TestClient(create_app(settings, host), raise_server_exceptions=False) as opened:
+        yield opened
+
+
+COMMANDS = [
+    {"command": "create", "id": "x", "data": [1.0, 2.0], "requires_grad": True},
+    {"command": "apply", "op": "mul", "inputs": ["x", "x"], "outputs": ["y"]},
+    {"command": "apply", "op": "sum", "inputs": ["y"], "outputs": ["s"]},
+    {"command": "backward", "tensors": ["s"]},
+]
+
+
+def test_commands_are_counted_by_kind_with_the_times_of_session_and_journal(durable, caplog):
+    caplog.set_level(logging.INFO)
+    at = durable.post("/v1/sessions").headers["location"]
+    durable.post(f"{at}/batch", json={"commands": COMMANDS})
+    durable.post(f"{at}/batch", json={"commands": [*COMMANDS[1:3], {"command": "read", "tensor": "no"}]})  # one name is taken
+    durable.post(f"{at}/ops", json={"op": "neg", "inputs": ["x"]})
+    durable.get("/healthz")
+
+    seen = metrics(durable)
+    assert seen["telegrad_commands_total", "create"] == 1
+    assert seen["telegrad_commands_total", "apply"] == 3
+    assert seen["telegrad_commands_total", "backward"] == 1
+    assert seen["telegrad_commands_total", "grad"] == 0
+    assert seen["telegrad_session_seconds_count",] == seen["telegrad_wait_seconds_count",] == 4
+    assert seen["telegrad_journal_seconds_count",] >= 2
+    assert seen["telegrad_journal_lag",] >= 0
+    assert 0 < seen["telegrad_session_seconds_sum",] < 60
+    told = [line for line in lines(caplog) if line["route"].endswith("/batch")]
+    assert [line["commands"] for line in told] == [4, 0]
+    assert all(0 < line["session_seconds"] <= line["seconds"] for line in told)
+    assert all(line["journal_seconds"] <= line["session_seconds"] for line in told)
+    assert "commands" not in next(line for line in lines(caplog) if line["route"] == "/healthz")
+
+
+def test_waiting_for_a_turn_is_seen(caplog):
+    caplog.set_level(logging.INFO)
+    heavy = [
+        {"command": "apply", "op": "ones", "parameters": {"size": [700, 700]}, "outputs": ["m"]},
+        *[{"command": "apply", "op": "matmul", "inputs": ["m", "m"], "outputs": [f"p{i}"]} for i in range(30)],
+    ]
+    with TestClient(create_app(Settings(access_log=True))) as client:
+        at = client.post("/v1/sessions").headers["location"]
+        threads = [
+            threading.Thread(target=client.post, args=(f"{at}/batch",), kwargs={"json": {"commands": heavy}}) for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    waits = sorted(line["wait_seconds"] for line in lines(caplog) if line["route"].endswith("/batch"))
+    assert waits[0] < waits[1]
+
+
+# Traces ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_requests_are_spans_that_continue_their_callers_traces(monkeypatch):
+    trace = pytest.importorskip("opentelemetry.sdk.trace")
+    from opentelemetry import trace as api
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    spans = InMemorySpanExporter()
+    provider = trace.TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    monkeypatch.setattr(api, "get_tracer", provider.get_tracer)
+    caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with TestClient(create_app(Settings(tracing=True))) as client:
+        at = client.post("/v1/sessions").headers["location"]
+        client.post(f"{at}/batch", json={"commands": COMMANDS}, headers={"traceparent": caller})
+        client.get("/nowhere")
+
+    found = {span.name: span for span in spans.get_finished_spans() if span.context.trace_id == int(caller[3:35], 16)}
+    assert set(found) == {"POST /v1/sessions/{session}/batch", "wait for the session", "session"}
+    whole, inside = found["POST /v1/sessions/{session}/batch"], found["session"]
+    assert whole.parent.span_id == int(caller[36:52], 16)
+    assert inside.parent.span_id == whole.context.span_id
+    assert whole.start_time <= inside.start_time < inside.end_time <= whole.end_time
+    assert whole.attributes["http.response.status_code"] == 200
+    assert inside.attributes["telegrad.commands.apply"] == 2
+    assert at.rsplit("/", 1)[-1] not in str([dict(s.attributes) for s in spans.get_finished_spans()])
+    provider.shutdown()
+
+
+def test_tracing_without_its_library_is_refused_at_start(monkeypatch):
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
+    with pytest.raises(ConfigurationError, match="otel"):
+        create_app(Settings(tracing=True))
+
+
+# Readiness ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_can_make_no_processes_is_not_ready_until_it_can(monkeypatch):
+    settings = Settings()
+    host = ProcessHost(settings.limits, max_waiting_requests=10, request_seconds=60)
+    with TestClient(create_app(settings, host), raise_server_exceptions=False) as client:
+        assert client.get("/readyz").status_code == 200
+
+        async def fail(*_: Any) -> Any:
+            raise UnavailableError("no process")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(host._nursery, "make", fail)
+            assert client.post("/v1/sessions").status_code == 503
+            unready = client.get("/readyz")
+        assert unready.status_code == 503
+        assert "no process for a session" in unready.json()["detail"]
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/v1/sessions").status_code == 201
+
+
+def test_a_draining_server_is_not_ready_and_its_metrics_say_so(client):
+    assert client.get("/readyz").json() == {"status": "ready"}
+    client.app.state.host.drain()
+    unready = client.get("/readyz")
+    assert (unready.status_code, "draining" in unready.json()["detail"]) == (503, True)
+    assert unready.headers["retry-after"]
+    assert metrics(client)["telegrad_ready",] == 0

@@ -102,7 +102,7 @@ async def ended(pid: int) -> None:
     raise AssertionError(f"process {pid} is still there")
 
 
-LONG = [op("matmul", "big", "big", to=f"product{i}") for i in range(200)]
+LONG = [op("matmul", "big", "big", to=f"product{i}") for i in range(100)]
 
 
 async def begin_long(host: ProcessHost, session: str) -> asyncio.Future[Any]:

@@ -84,6 +84,7 @@ def test_every_attribute_of_a_session_is_known():
         "answer_bytes",
         "local",
         "compiled",
+        "done",
         "foresight",
         "haste",
         "collecting",

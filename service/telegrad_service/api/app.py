@@ -23,6 +23,7 @@ from telegrad_service.api.endpoint import Endpoint
 from telegrad_service.api.middleware import Frame
 from telegrad_service.api.observe import Observer
 from telegrad_service.api.routes import ENDPOINTS
+from telegrad_service.api.tracing import Tracing
 from telegrad_service.hosts.base import Host
 from telegrad_service.hosts.durable import Keeping
 from telegrad_service.hosts.inline import InlineHost
@@ -90,7 +91,13 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
     observer = app.state.observer = Observer(place, access_log=settings.access_log)
     if settings.origins:
         cors.install(app, settings.origins)
-    app.add_middleware(Frame, methods_of=dispatch.methods_of, observer=observer, has_preflights=bool(settings.origins))
+    app.add_middleware(
+        Frame,
+        methods_of=dispatch.methods_of,
+        observer=observer,
+        has_preflights=bool(settings.origins),
+        tracing=Tracing() if settings.tracing else None,
+    )
 
     def openapi() -> dict[str, Any]:
         frame = get_openapi(title=app.title, version=app.version, routes=app.routes)

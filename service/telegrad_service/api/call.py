@@ -18,8 +18,8 @@ from telegrad.contract.errors import NotFoundError
 from telegrad.contract.limits import Limits
 from telegrad_service.access.principal import Principal
 from telegrad_service.api import bodies, negotiation, repeats
-from telegrad_service.api.endpoint import REQUEST_ID_KEY, Endpoint
-from telegrad_service.hosts.base import Answer, Array, Host, Work
+from telegrad_service.api.endpoint import DID_KEY, REQUEST_ID_KEY, Endpoint
+from telegrad_service.hosts.base import Answer, Array, Did, Host, Work
 from telegrad_service.hosts.streams import StalledError, Stream
 from telegrad_service.session.watch import Watch
 
@@ -116,6 +116,7 @@ class Call:
             client=once.client,
             number=once.number,
             key=once.key,
+            did=scope.setdefault(DID_KEY, Did()),
         )
 
     async def do(

@@ -32,6 +32,9 @@ REQUEST_ID_KEY: Final = "telegrad.request_id"
 ENDPOINT_KEY: Final = "telegrad.endpoint"
 """Where the row that answers is left there, for whoever looks at requests from outside."""
 
+DID_KEY: Final = "telegrad.did"
+"""Where it is left how the session did it."""
+
 PRINCIPAL_KEY: Final = "telegrad.principal"
 """Where it is left who asked, once that is known."""
 

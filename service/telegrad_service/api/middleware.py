@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from telegrad.contract.errors import NotFoundError, UnavailableError
 from telegrad_service.access.principal import ANYBODY, Principal
 from telegrad_service.api.bodies import DisconnectedError
-from telegrad_service.api.endpoint import ENDPOINT_KEY, PRINCIPAL_KEY, REQUEST_ID_KEY, Endpoint
+from telegrad_service.api.endpoint import DID_KEY, ENDPOINT_KEY, PRINCIPAL_KEY, REQUEST_ID_KEY, Endpoint
 from telegrad_service.api.errors import internal_problem, problem_response
 from telegrad_service.api.observe import NO_ROUTE, Done, Observer
+from telegrad_service.api.tracing import Tracing
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -37,7 +38,13 @@ class Frame:
     """The outermost layer. A client's own X-Request-Id is kept where it is plain; any other request gets one."""
 
     def __init__(
-        self, app: ASGIApp, methods_of: Callable[[str], list[str]], observer: Observer, *, has_preflights: bool = False
+        self,
+        app: ASGIApp,
+        methods_of: Callable[[str], list[str]],
+        observer: Observer,
+        *,
+        has_preflights: bool = False,
+        tracing: Tracing | None = None,
     ) -> None:
         """Surround ``app``.
 
@@ -45,12 +52,14 @@ class Frame:
             app: what answers.
             methods_of: gives the methods of a path, none where there is no such page.
             observer: is told of every request.
+            tracing: is told of every request, too.
             has_preflights: whether ``app`` answers the questions of browsers whether a page of another origin may.
         """
         self.app = app
         self.methods_of = methods_of
         self.observer = observer
         self.has_preflights = has_preflights
+        self.tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -108,7 +117,10 @@ class Frame:
                 raise  # the answer is cut off; the server closes the connection
         finally:
             self.observer.in_progress.dec()
-            self.observer.note(_done(scope, method, status, time.perf_counter() - begun, received, sent))
+            done = _done(scope, method, status, time.perf_counter() - begun, received, sent)
+            self.observer.note(done)
+            if self.tracing is not None:
+                self.tracing.note(done, scope["headers"])
 
     def _options(self, path: str, request_id: str) -> Response:
         methods = self.methods_of(path)
@@ -135,6 +147,7 @@ def _done(scope: Scope, method: str, status: int, seconds: float, received: int,
         seconds,
         received,
         sent,
+        scope.get(DID_KEY),
     )
 
 

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.registry import Collector
 
 from telegrad._version import __version__
-from telegrad_service.hosts.base import Host
+from telegrad.contract.commands import COMMANDS
+from telegrad_service.hosts.base import Did, Host
 
 log = logging.getLogger("telegrad.access")
 
@@ -37,6 +38,7 @@ class Done(NamedTuple):
         status: of the answer; 499 where the client went away before it began.
         seconds: from its head to the last byte of the answer.
         received_bytes, sent_bytes: of the bodies.
+        did: how its session did it; None where none was asked.
     """
 
     request_id: str
@@ -49,6 +51,7 @@ class Done(NamedTuple):
     seconds: float
     received_bytes: int
     sent_bytes: int
+    did: Did | None = None
 
 
 class _Places(Collector):
@@ -64,6 +67,11 @@ class _Places(Collector):
         yield GaugeMetricFamily("telegrad_sessions", "Sessions that are open", value=seen.sessions)
         yield GaugeMetricFamily("telegrad_workers", "Processes of sessions that are alive", value=seen.workers)
         yield GaugeMetricFamily("telegrad_requests_waiting", "Requests that wait for their session's turn", value=seen.waiting)
+        yield GaugeMetricFamily(
+            "telegrad_journal_lag",
+            "Changes that were answered before they were known to be on the disk, as of each last answer",
+            value=seen.lag,
+        )
         yield CounterMetricFamily("telegrad_sessions_lost", "Sessions whose process ended while it was needed", value=seen.lost)
         yield GaugeMetricFamily("telegrad_ready", "1 while the server takes work", value=float(self._host.state == "ready"))
 
@@ -85,6 +93,23 @@ class Observer:
             registry=registry,
             buckets=_SECONDS,
         )
+        self._wait = Histogram(
+            "telegrad_wait_seconds",
+            "From a request's arrival at its session to its turn",
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._session = Histogram(
+            "telegrad_session_seconds", "That a session took for a request", registry=registry, buckets=_SECONDS
+        )
+        self._journal = Histogram(
+            "telegrad_journal_seconds",
+            "For which a request waited for its journal when it was done",
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._commands = Counter("telegrad_commands", "Commands that were done, by kind", ("command",), registry=registry)
+        self._kinds = {kind: self._commands.labels(kind) for kind in COMMANDS}
         self._received = Counter("telegrad_received_bytes", "Bytes of request bodies", registry=registry)
         self._sent = Counter("telegrad_sent_bytes", "Bytes of answers' bodies", registry=registry)
         self.in_progress = Gauge("telegrad_requests_in_progress", "Requests that have begun and not ended", registry=registry)
@@ -97,9 +122,20 @@ class Observer:
         self._seconds.labels(done.route).observe(done.seconds)
         self._received.inc(done.received_bytes)
         self._sent.inc(done.sent_bytes)
+        did = done.did
+        if did is not None:
+            self._wait.observe(did.wait_seconds)
+            self._session.observe(did.session_seconds)
+            if did.journal_seconds:
+                self._journal.observe(did.journal_seconds)
+            for kind, count in did.commands.items():
+                self._kinds[kind].inc(count)
         if self._log:
-            fields = {k: v for k, v in done._asdict().items() if v != ""}
+            fields = {k: v for k, v in done._asdict().items() if v not in ("", None) and k != "did"}
             fields["seconds"] = round(done.seconds, 6)
+            if did is not None:
+                fields["commands"] = sum(did.commands.values())
+                fields |= {name: round(getattr(did, name), 6) for name in ("wait_seconds", "session_seconds", "journal_seconds")}
             log.info("%s %s %d in %.4f s", done.method, done.route, done.status, done.seconds, extra={_EXTRA: fields})
 
     def text(self) -> bytes:

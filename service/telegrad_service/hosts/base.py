@@ -22,6 +22,23 @@ Array = npt.NDArray[Any]
 State = Literal["starting", "ready", "draining", "stopped"]
 
 
+@dataclass(slots=True)
+class Did:
+    """How a request went, for whoever looks from outside; filled in where it is done.
+
+    Attributes:
+        commands: how many of each kind.
+        wait_seconds: until its turn came, the session's coming back included.
+        session_seconds: that its session took.
+        journal_seconds: of these, waiting for the journal.
+    """
+
+    commands: Mapping[str, int] = field(default_factory=dict[str, int])
+    wait_seconds: float = 0.0
+    session_seconds: float = 0.0
+    journal_seconds: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One request to a session, as data that could cross to another process.
@@ -37,6 +54,7 @@ class Work:
         key: its Idempotency-Key; empty where it has none.
         turn: tells it from all other requests, where the session outlives its process.
         allowance: what the session may hold meanwhile; None: all that its limits permit.
+        did: takes how it went; stays in the server's process.
     """
 
     verb: str
@@ -50,6 +68,7 @@ class Work:
     key: str = ""
     turn: str = ""
     allowance: Allowance | None = None
+    did: Did | None = field(default=None, compare=False)
 
     @property
     def repeats(self) -> tuple[str, int, str] | None:
@@ -122,12 +141,14 @@ class Census(NamedTuple):
         workers: processes of sessions that are alive.
         waiting: requests that wait for their session's turn.
         lost: sessions, since the start, whose process ended while it was needed.
+        lag: changes that were answered and were not known to be on the disk then, of all sessions.
     """
 
     sessions: int
     workers: int
     waiting: int
     lost: int
+    lag: int = 0
 
 
 class Host(ABC):
@@ -138,6 +159,10 @@ class Host(ABC):
     ledger: Ledger
     trouble: str | None = None
     """Why changes of sessions cannot be kept for the moment, where they are to be."""
+
+    async def hindrance(self) -> str | None:
+        """Why no work would succeed now although the host is ready, as far as it knows."""
+        return self.trouble
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Memory for an array that will be part of some work. Raises MemoryError."""

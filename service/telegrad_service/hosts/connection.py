@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
-from typing import Final, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, cast
 
 from telegrad.contract.errors import TelegradError
 from telegrad_service.hosts import frames, shared
@@ -37,7 +37,7 @@ class Connection(asyncio.BufferedProtocol):
         self._stream: Stream | None = None
         self._scratch = bytearray(_SCRATCH_BYTES)
         self._pending = bytearray()
-        self._header: bytes | None = None
+        self._header: dict[str, Any] | None = None
         self._body = bytearray()
         self._filled = 0
         self._answer: asyncio.Future[Answer | TelegradError | frames.Fault] | None = None
@@ -45,6 +45,8 @@ class Connection(asyncio.BufferedProtocol):
         self._grant: Callable[[Need], Allowance] | None = None
         self.report: Report | None = None
         """What the session said with its last answer that it holds."""
+        self.done: tuple[Mapping[str, int], float] = ({}, 0.0)
+        """What it said that it did: commands by kind, and the seconds for which it waited for its journal."""
         self._transport: asyncio.WriteTransport | None = None
         self._room = asyncio.Event()
         self._room.set()
@@ -78,6 +80,7 @@ class Connection(asyncio.BufferedProtocol):
             raise WorkerGone
         answer: asyncio.Future[Answer | TelegradError | frames.Fault] = asyncio.get_running_loop().create_future()
         self._answer, self._hear, self._grant, self.report = answer, hear, grant, None
+        self.done = ({}, 0.0)
         for piece in self._begin(transport, work):
             view = memoryview(piece)
             for start in range(0, len(view), _PIECE_BYTES):
@@ -172,11 +175,12 @@ class Connection(asyncio.BufferedProtocol):
                 self._answer_ask(need)
                 del self._pending[:begin]
                 continue
-            self.report = frames.read_report(header)
+            answer = frames.read_header(header)
+            self.report, self.done = frames.report_in(answer), frames.done_in(answer)
             if body_bytes > _STREAM_BYTES:
-                self._begin_stream(header, body_bytes, memoryview(self._pending)[begin:])
+                self._begin_stream(answer, body_bytes, memoryview(self._pending)[begin:])
                 return
-            self._header = header
+            self._header = answer
             self._body = bytearray(body_bytes)
             rest = len(self._pending) - begin
             self._body[:rest] = memoryview(self._pending)[begin:]
@@ -192,7 +196,7 @@ class Connection(asyncio.BufferedProtocol):
             pieces = frames.error_frame(error)
         self._transport.writelines(pieces)
 
-    def _begin_stream(self, header: bytes, nbytes: int, first: memoryview) -> None:
+    def _begin_stream(self, header: dict[str, Any], nbytes: int, first: memoryview) -> None:
         """The answer has begun, and is given out before it is here."""
         transport = cast("asyncio.ReadTransport", self._transport)
         stream = self._stream = Stream(nbytes, transport.pause_reading, transport.resume_reading, self._stall_seconds)

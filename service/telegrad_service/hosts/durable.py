@@ -123,6 +123,7 @@ class DurableSession:
         session: as it is now.
         damage: why it can only be looked at; None where it is whole.
         inexact: why the values may differ from those before the last restart; None where they cannot.
+        journal_seconds: for which the last change waited for its journal when it was done.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class DurableSession:
         self._limits, self._keeping = limits, keeping
         self._journal = open_journal(keeping.journal_url) if keeping.is_durable else None
         self._account = account
+        self.journal_seconds = 0.0
         self._log: Log | None = None
         self._refused: Drop | None = None
         try:
@@ -318,9 +320,12 @@ class DurableSession:
             raise
         finally:
             self._replay_seconds += time.perf_counter() - begun
+            self.journal_seconds = 0.0
             if waits:
                 try:
+                    waiting = time.perf_counter()
                     journal.finish_commit()
+                    self.journal_seconds = time.perf_counter() - waiting
                 except StorageError:
                     self._refused = Drop(work.turn)  # a connection that broke does not tell whether it is there
                     raise

@@ -76,13 +76,15 @@ def work_frame(work: Work, beside: Sequence[str] = ()) -> list[Piece]:
     return frame(header, parts)
 
 
-def answer_frame(answer: Answer, report: Report | None = None) -> list[Piece]:
-    """An answer as a frame, with what the session holds now."""
+def answer_frame(answer: Answer, report: Report | None = None, done: tuple[Mapping[str, int], float] | None = None) -> list[Piece]:
+    """An answer as a frame, with what the session holds now, and what it did: commands by kind, and seconds of its journal."""
     header: dict[str, Any] = {"status": answer.status, "media_type": answer.media_type, "created": answer.created}
     if answer.headers:
         header["headers"] = answer.headers
     if report is not None:
         header["report"] = report
+    if done is not None:
+        header["done"] = done
     return frame(header, answer.pieces)
 
 
@@ -124,10 +126,22 @@ def grant_frame(allowance: Allowance) -> list[Piece]:
     return frame({"grant": allowance})
 
 
-def read_report(header: bytes) -> Report | None:
-    """What the session says that it holds, in the frame of an answer."""
-    report = json.loads(header).get("report") if b'"report":' in header else None
+def read_header(header: bytes) -> dict[str, Any]:
+    """The header of a frame with an answer."""
+    found: dict[str, Any] = json.loads(header)
+    return found
+
+
+def report_in(header: Mapping[str, Any]) -> Report | None:
+    """What the session says that it holds."""
+    report = header.get("report")
     return None if report is None else Report(*report)
+
+
+def done_in(header: Mapping[str, Any]) -> tuple[Mapping[str, int], float]:
+    """What the session says that it did: commands by kind, and the seconds for which it waited for its journal."""
+    commands, seconds = header.get("done") or ({}, 0.0)
+    return commands, float(seconds)
 
 
 def receive_grant(connection: socket.socket, stopped: Callable[[str], object]) -> Allowance:
@@ -154,10 +168,9 @@ def read_news(header: bytes) -> News | None:
 
 
 def read_answer(
-    header: bytes, body: bytearray, stream: Stream | None = None, stream_bytes: int = 0
+    value: Mapping[str, Any], body: bytearray, stream: Stream | None = None, stream_bytes: int = 0
 ) -> Answer | TelegradError | Fault:
-    """What a frame from the session's process says."""
-    value: dict[str, Any] = json.loads(header)
+    """What a frame from the session's process says; ``value`` is its header."""
     if "fault" in value:
         return Fault(str(value["fault"]))
     if "problem" in value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from typing import Final, TypeVar
@@ -85,6 +85,9 @@ class InlineHost(QueueingHost[DurableSession]):
         _, paused = self._paused.pop(id(work), (work, None))
         # The session goes on while the answer is sent, so the answer needs memory of its own.
         return await self._compute(lambda: resident.do(work, watch, paused=paused).owned())
+
+    def _done(self, resident: DurableSession) -> tuple[Mapping[str, int], float]:
+        return resident.session.done, resident.journal_seconds
 
     def _report(self, resident: DurableSession) -> Report | None:
         return resident.report()

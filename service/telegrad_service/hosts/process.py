@@ -12,7 +12,7 @@ import functools
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -34,6 +34,7 @@ from telegrad_service.hosts.connection import Connection, WorkerGone
 from telegrad_service.hosts.durable import ANY, Drop, Keeping
 from telegrad_service.hosts.nursery import CAN_FORK, Forking, Nursery, Spawning
 from telegrad_service.hosts.queueing import Place, QueueingHost
+from telegrad_service.journal.base import Kept
 from telegrad_service.session.account import Report
 from telegrad_service.session.watch import News, Watch
 
@@ -107,6 +108,7 @@ class ProcessHost(QueueingHost[Worker]):
         nursery = Forking if fork else Spawning
         self._nursery: Nursery = nursery(limits, self._keeping, tune=tune, ended=self._ended)
         self._workers: dict[int, Worker] = {}
+        self._barren: str | None = None
         self._one_ended = asyncio.Event()
         self._lost: OrderedDict[str, _Lost] = OrderedDict()
         self._lost_count = 0
@@ -129,9 +131,25 @@ class ProcessHost(QueueingHost[Worker]):
         """See ``Host.census``."""
         return super().census()._replace(workers=len(self._workers), lost=self._lost_count)
 
+    async def hindrance(self) -> str | None:
+        """See ``Host.hindrance``. Where the last process could not be made, another is tried, which ends at once."""
+        if self._barren is not None:
+            try:
+                _, end = await self._nursery.make(Kept("", 0.0))
+                end.close()
+                self._barren = None
+            except (TelegradError, OSError):
+                return self._barren
+        return await super().hindrance()
+
     async def _settle(self, place: Place[Worker]) -> Worker:
         drop = Drop(ANY) if place.deaths >= _MOST_DEATHS else place.drop
-        pid, end = await self._nursery.make(place.kept, drop)
+        try:
+            pid, end = await self._nursery.make(place.kept, drop)
+        except (TelegradError, OSError):
+            self._barren = "no process for a session could be made; the server's log says why"
+            raise
+        self._barren = None
         place.drop = None
         worker = Worker(place.id, pid, await Connection.over(end, self._request_seconds))
         self._workers[pid] = worker
@@ -170,6 +188,9 @@ class ProcessHost(QueueingHost[Worker]):
             raise found
         log.error("request %s failed by a fault of telegrad's own in its session's process\n%s", work.request_id, found.text)
         raise InternalError("telegrad failed by a fault of its own; the server's log tells more under this request_id")
+
+    def _done(self, resident: Worker) -> tuple[Mapping[str, int], float]:
+        return resident.connection.done
 
     def _report(self, resident: Worker) -> Report | None:
         return resident.connection.report

@@ -67,10 +67,25 @@ class Place(Generic[R]):
         keys: the Idempotency-Keys of those.
         drop: a request that ended its process.
         deaths: how many processes ended, one after the other, before the session was back.
+        lag: how many changes were not on the disk yet when it last answered.
         fatal: the last request that may be sent again and ended a process, and how many it ended.
     """
 
-    __slots__ = ("deaths", "drop", "fatal", "gone", "kept", "keys", "lock", "number", "pending", "resident", "used", "watches")
+    __slots__ = (
+        "deaths",
+        "drop",
+        "fatal",
+        "gone",
+        "kept",
+        "keys",
+        "lag",
+        "lock",
+        "number",
+        "pending",
+        "resident",
+        "used",
+        "watches",
+    )
 
     def __init__(self, number: int, kept: Kept) -> None:
         self.kept = kept
@@ -84,6 +99,7 @@ class Place(Generic[R]):
         self.keys: set[str] = set()
         self.drop: Drop | None = None
         self.deaths = 0
+        self.lag = 0
         self.fatal: tuple[tuple[str, int, str] | None, int] = (None, 0)
 
     def note_fatal(self, work: Work) -> int:
@@ -153,6 +169,10 @@ class QueueingHost(Host, Generic[R]):
 
     async def _rest(self, resident: R) -> None:
         """After an answer has left; it is the session's turn. For hosts whose sessions do not see to it themselves."""
+
+    @abstractmethod
+    def _done(self, resident: R) -> tuple[Mapping[str, int], float]:
+        """The commands that the last request of a session did, by kind, and the seconds for which it waited for its journal."""
 
     @abstractmethod
     def _report(self, resident: R) -> Report | None:
@@ -290,6 +310,7 @@ class QueueingHost(Host, Generic[R]):
         allowance = self.ledger.begin(place.id)
         if allowance is not None:
             return None  # it may have to ask, and to count: a thread's work
+        begun = time.perf_counter()
         try:
             found = self._at_once(resident, work, watch)
         except TelegradError:
@@ -297,6 +318,9 @@ class QueueingHost(Host, Generic[R]):
             raise
         finally:
             place.used = time.monotonic()
+            if work.did is not None:
+                work.did.session_seconds = time.perf_counter() - begun
+                work.did.commands = self._done(resident)[0]
         if found is not None:
             _forget_watch(place, watch)
         return found
@@ -319,7 +343,7 @@ class QueueingHost(Host, Generic[R]):
 
     def census(self) -> Census:
         """See ``Host.census``."""
-        return Census(len(self._places), 0, self._waiting, 0)
+        return Census(len(self._places), 0, self._waiting, 0, sum(place.lag for place in self._places.values()))
 
     def list(self, tenant: str, after: int, limit: int) -> tuple[list[Resident], int | None]:
         """See ``Host.list``."""
@@ -397,6 +421,7 @@ class QueueingHost(Host, Generic[R]):
 
     async def _turn(self, place: Place[R], work: Work, watch: Watch | None) -> Answer:
         waiting = True
+        queued = time.perf_counter()
         try:
             async with place.lock:
                 self._waiting -= 1
@@ -408,10 +433,7 @@ class QueueingHost(Host, Generic[R]):
                 if watch is not None:  # one that came again is on its own now
                     watch.origin = None
                     place.watches.setdefault(watch.id, watch)
-                allowance = self.ledger.begin(place.id)
-                if allowance is None:
-                    return await self._perform(place.resident, work, watch)
-                return await self._within(allowance, place, place.resident, work, watch)
+                return await self._have_done(place, place.resident, work, watch, queued)
         finally:
             _forget_watch(place, watch)
             place.keys.discard(work.key)
@@ -420,6 +442,23 @@ class QueueingHost(Host, Generic[R]):
             place.used = time.monotonic()
             if place.resident is not None and not place.gone and self._is_restless(place.resident):
                 self._follow(self._settle_down(place))
+
+    async def _have_done(self, place: Place[R], resident: R, work: Work, watch: Watch | None, queued: float) -> Answer:
+        """Do the work, which came at ``queued``, and note how it went."""
+        begun = time.perf_counter()
+        try:
+            allowance = self.ledger.begin(place.id)
+            if allowance is None:
+                answer = await self._perform(resident, work, watch)
+            else:
+                answer = await self._within(allowance, place, resident, work, watch)
+        finally:
+            if work.did is not None:
+                work.did.wait_seconds = begun - queued
+                work.did.session_seconds = time.perf_counter() - begun
+                work.did.commands, work.did.journal_seconds = self._done(resident)
+        place.lag = _lag(answer)
+        return answer
 
     async def _within(self, allowance: Allowance, place: Place[R], resident: R, work: Work, watch: Watch | None) -> Answer:
         """Do the work with what its tenant has left, and note what the session holds then."""
@@ -489,6 +528,12 @@ class QueueingHost(Host, Generic[R]):
                     await self.close(place.id)
                 elif place.resident is not None:
                     await self._hibernate(place)
+
+
+def _lag(answer: Answer) -> int:
+    """How far the disk was behind the session when it answered."""
+    numbers = dict(answer.headers)
+    return int(numbers["Telegrad-Seq"]) - int(numbers["Telegrad-Durable-Seq"]) if "Telegrad-Durable-Seq" in numbers else 0
 
 
 def _forget_watch(place: Place[Any], watch: Watch | None) -> None:

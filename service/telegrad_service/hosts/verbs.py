@@ -63,6 +63,7 @@ def do(session: Session, work: Work, watch: Watch | None = None, haste: Haste | 
     raises TooLongError where it is not over at once: ``go_on`` with the same arguments and the error finishes it.
     """
     session.quota.allowance = work.allowance
+    session.done = {}
     return _guarded(lambda: VERBS[work.verb](session, work), session, watch, haste)
 
 

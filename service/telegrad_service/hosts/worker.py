@@ -138,7 +138,7 @@ class _FarAccount:
 def _do(session: DurableSession, work: Work, watch: Watch) -> list[frames.Piece]:
     try:
         answer = session.do(work, watch)
-        return frames.answer_frame(answer, session.report())
+        return frames.answer_frame(answer, session.report(), (session.session.done, round(session.journal_seconds, 6)))
     except TelegradError as error:
         return frames.error_frame(error, session.report())
     except Exception:  # noqa: BLE001 - the server logs it under the request's id, and answers with a problem

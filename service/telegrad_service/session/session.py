@@ -71,6 +71,8 @@ class Session:
         self.run_times = RunTimes()
         self._auto = 0
         self.answer_bytes = 0
+        self.done: dict[str, int] = {}
+        """How many commands of each kind the last request did."""
         self.watch: Watch | None = None
         """Who follows the request that is done now."""
         self.local: Names = {}
@@ -103,7 +105,9 @@ class Session:
         self.answer_bytes = 0
         if isinstance(command, (Backward, Grad, Run)) or self.quota.is_rated:
             self._foresee([command], context)
-        return self.do(command, context), context.out
+        result = self.do(command, context)
+        self.done = {command.command: 1}
+        return result, context.out
 
     def _foresee(self, commands: Sequence[Command], context: Context) -> None:
         """Refuse what cannot fit, or what the tenant may not have, before any of it is done. Raises LimitError, QuotaError."""
@@ -134,12 +138,14 @@ class Session:
             try:
                 result = self.do(commands[index], context)
             except TelegradError as error:
+                self.done = _counted(commands[:index])
                 return BatchAnswer(index, results, error, context.out)
             except TooLongError as error:
                 error.rest = functools.partial(self._go_on, commands, context, results, index)
                 raise
             if result is not None:
                 results.append({"index": index, **result})
+        self.done = _counted(commands)
         return BatchAnswer(len(commands), results, None, context.out)
 
     def limit(self, limits: Limits) -> None:
@@ -322,6 +328,14 @@ class Session:
         self.names.clear()
         self.programs.clear()
         self.compiled.plans.clear()
+
+
+def _counted(commands: Sequence[Command]) -> dict[str, int]:
+    """How many there are of each kind."""
+    found: dict[str, int] = {}
+    for command in commands:
+        found[command.command] = found.get(command.command, 0) + 1
+    return found
 
 
 _HANDLERS: Final[Mapping[type, Callable[[Session, Any, Context], dict[str, Any] | None]]] = {

@@ -19,8 +19,9 @@ async def _health(_call: Call) -> Response:
 async def _ready(call: Call) -> Response:
     if call.host.state != "ready":
         raise UnavailableError(f"the server is {call.host.state}")
-    if call.host.trouble is not None:
-        raise UnavailableError(call.host.trouble)
+    hindrance = await call.host.hindrance()
+    if hindrance is not None:
+        raise UnavailableError(hindrance)
     return json_response({"status": "ready"})
 
 
