@@ -1,4 +1,4 @@
-"""Sessions and tensors on a server, for ``async`` code: what ``telegrad.connect_async(url)`` gives.
+"""Sessions on a server, for ``async`` code: what ``telegrad.connect_async(url)`` gives.
 
 Ops are plain calls, as in a ``RemoteSession``; the same names are awaited where the server may have to be asked:
 ``await x.item()``, ``await x.grad``, ``await session.flush()``.
@@ -11,289 +11,31 @@ import contextlib
 import functools
 import os
 import weakref
-from collections.abc import Awaitable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-import numpy.typing as npt
-
 from telegrad import _autograd, _defaults
+from telegrad._async_tensor import AsyncTensor
 from telegrad._exchange import Exchange
-from telegrad._handle import Handle
-from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Reply
 from telegrad._recorder import Recorder
 from telegrad._retries import Retries
 from telegrad._transport import AsyncTransport, NotSent, Procedure, run_async
 from telegrad.contract import tracing
 from telegrad.contract.datasets import content_name
-from telegrad.contract.dtypes import DType, DTypeLike, as_dtype
-from telegrad.contract.errors import ArgumentTypeError, AutogradError, NotFoundError, SessionError, ShapeError, TelegradError
+from telegrad.contract.dtypes import DTypeLike, as_dtype
+from telegrad.contract.errors import NotFoundError, SessionError, TelegradError
 from telegrad.contract.literal import array_of
-from telegrad.contract.modes import is_grad_enabled
-from telegrad.contract.ops import Shape
 from telegrad.contract.session import BaseSession, make_current, one_or_many, reset_current
 from telegrad.contract.summary import Summary
 from telegrad.contract.tensor.creation import CreationOps
-from telegrad.contract.tensor.tensor import GraphNode
 
 if TYPE_CHECKING:
-    from telegrad.contract.codec import Array
     from telegrad.contract.tracing import Programs
 
 R = TypeVar("R")
-
-
-class AsyncTensor(Handle):
-    """A tensor on a server. Ops are plain calls that record; reads are awaited. Otherwise as ``Tensor``."""
-
-    __slots__ = ()
-
-    @property
-    def session(self) -> AsyncSession:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The session that the tensor lives in."""
-        return cast(AsyncSession, self._home.session)
-
-    # Known without asking, or an error that says how to ask -------------------------------------------------------------------
-
-    @property
-    def shape(self) -> Shape:
-        """Sizes of the dimensions. Raises SessionError where they depend on values that were not asked for yet."""
-        if self._spec is None:
-            self.resolve_shape()
-        return cast(Any, self._spec).shape  # type: ignore[no-any-return]
-
-    @property
-    def dtype(self) -> DType:
-        """Element type. Raises SessionError where it depends on a shape that was not asked for yet."""
-        found = self.known_dtype()
-        if found is None:
-            self.resolve_shape()
-        return cast(DType, found)
-
-    def resolve_shape(self) -> None:
-        """Refuse: a plain call cannot ask the server."""
-        raise SessionError("this tensor's shape depends on values that only the server has; `await tensor.describe()` asks for it")
-
-    def resolve_history(self) -> dict[str, Any]:
-        """Refuse: a plain call cannot ask the server."""
-        raise SessionError("how this tensor was made is known to the server only; `await tensor.describe()` asks for it")
-
-    def _value(self) -> npt.NDArray[Any]:
-        """Refuse: what needs values at once, as ``allclose`` does, cannot be a plain call here."""
-        raise SessionError("a plain call cannot ask the server for values; await them first, for example with `await x.numpy()`")
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes an element."""
-        return self.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return self.numel() * self.dtype.itemsize
-
-    def element_size(self) -> int:
-        """Bytes an element."""
-        return self.dtype.itemsize
-
-    def nelement(self) -> int:
-        """Number of elements."""
-        return self.numel()
-
-    def dim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    def numel(self) -> int:
-        """Number of elements."""
-        count = 1
-        for n in self.shape:
-            count *= n
-        return count
-
-    def size(self, dim: int | None = None) -> Any:
-        """All sizes as a tuple, or the size of one dimension."""
-        if dim is None:
-            return self.shape
-        from telegrad.contract.shapes import dimension
-
-        return self.shape[dimension(dim, self.ndim)]
-
-    def ndimension(self) -> int:
-        """``dim()`` under its older name."""
-        return len(self.shape)
-
-    def is_signed(self) -> bool:
-        """Whether the element type has negative numbers."""
-        return self.dtype.is_signed
-
-    def is_floating_point(self) -> bool:
-        """Whether the element type is a real floating-point type."""
-        return self.dtype.is_floating_point
-
-    def is_complex(self) -> bool:
-        """Whether the element type is complex."""
-        return self.dtype.is_complex
-
-    # Awaited -----------------------------------------------------------------------------------------------------------------
-
-    async def describe(self) -> dict[str, Any]:
-        """What the server says of the tensor, without its values: shape, dtype, requires_grad, is_leaf, grad_fn, version, ..."""
-        description: dict[str, Any] = (await self.session.ask(self._name, "description"))["tensor"]
-        self.learn(description)
-        return description
-
-    async def _requires_grad(self) -> bool:
-        known = self.history()
-        return bool((await self.describe())["requires_grad"]) if known is UNKNOWN else known is not None
-
-    @property
-    def requires_grad(self) -> Awaitable[bool]:
-        """``await x.requires_grad``: whether gradients are computed for this tensor. Assigned as it is: ``x.requires_grad =
-        True``.
-        """
-        return self._requires_grad()
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        _autograd.set_requires_grad(self, value)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Set ``requires_grad`` of a leaf in place, and return the tensor."""
-        _autograd.set_requires_grad(self, requires_grad, may_have_history=True)
-        return self
-
-    async def _is_leaf(self) -> bool:
-        known = self.history()
-        if known is UNKNOWN:
-            return bool((await self.describe())["is_leaf"])
-        return known is None or isinstance(known, Leaf)
-
-    @property
-    def is_leaf(self) -> Awaitable[bool]:
-        """``await x.is_leaf``: whether no recorded op made this tensor."""
-        return self._is_leaf()
-
-    async def _grad_fn(self) -> GraphNode | None:
-        known = self.history()
-        if known is UNKNOWN or (isinstance(known, Node) and not known.exact):
-            return _autograd.described_node(self, await self.describe())
-        return None if isinstance(known, Leaf) else known
-
-    @property
-    def grad_fn(self) -> Awaitable[GraphNode | None]:
-        """``await x.grad_fn``: the node that made this tensor."""
-        return self._grad_fn()
-
-    async def _grad(self) -> AsyncTensor | None:
-        found = _autograd.known_grad(self)
-        if found is UNKNOWN:
-            questions = _autograd.ask_grads(self._home, self)
-            for _, reply in questions:
-                await self.session.wait_for(reply)
-            _autograd.learn_grads(self._home, questions)
-            found = _autograd.known_grad(self, resolved=True)
-        _autograd.warn_if_never_there(self, found)
-        return cast("AsyncTensor | None", found)
-
-    @property
-    def grad(self) -> Awaitable[AsyncTensor | None]:
-        """``await x.grad``: the gradient accumulated so far, or None. Assigned as it is: ``x.grad = None``."""
-        return self._grad()
-
-    @grad.setter
-    def grad(self, value: AsyncTensor | None) -> None:
-        _autograd.set_grad(self, value)
-
-    async def _retains_grad(self) -> bool:
-        return self.history() is not None and bool((await self.describe())["retains_grad"])
-
-    @property
-    def retains_grad(self) -> Awaitable[bool]:
-        """``await x.retains_grad``: whether ``retain_grad()`` was called on this non-leaf."""
-        return self._retains_grad()
-
-    def retain_grad(self) -> None:
-        """Keep the gradient of this non-leaf in ``grad`` when backward passes it."""
-        _autograd.retain_grad(self)
-
-    def backward(
-        self,
-        gradient: AsyncTensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: AsyncTensor | Sequence[AsyncTensor] | None = None,
-    ) -> None:
-        """Accumulate the gradients of this tensor into the ``grad`` of the leaves that it depends on; see ``Tensor.backward``."""
-        self.session.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph, inputs=inputs)
-
-    async def _read(self) -> npt.NDArray[Any]:
-        home, extra = self._home, self.extra()
-        if extra.value is None or extra.writes != home.writes or home.shared:
-            writes = home.writes
-            reply = await self.session.wait_for(home.read(self._name, "value"))
-            array = cast("Array", reply.array)
-            self.learn(reply.take()["tensor"])
-            extra.value, extra.writes = array, writes
-        return cast("npt.NDArray[Any]", extra.value)
-
-    async def numpy(self) -> npt.NDArray[Any]:
-        """The values as a read-only numpy array: a copy of what the server has."""
-        if is_grad_enabled() and await self._requires_grad():
-            raise AutogradError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        return await self._read()
-
-    async def is_nonzero(self) -> bool:
-        """Whether the one element is not zero. Raises ShapeError for none or several."""
-        value = await self._read()
-        if value.size != 1:
-            what = "no values" if value.size == 0 else "more than one value"
-            raise ShapeError(f"Boolean value of Tensor with {what} is ambiguous; use any() or all()")
-        return bool(value.item())
-
-    async def item(self) -> Any:
-        """The value of a one-element tensor as a Python number. Raises ShapeError for any other number of elements."""
-        value = await self._read()
-        if value.size != 1:
-            raise ShapeError(f"a Tensor with {value.size} elements cannot be converted to Scalar")
-        return value.item()
-
-    async def tolist(self) -> Any:
-        """The values as nested lists of Python numbers (a plain number for a 0-d tensor)."""
-        return (await self._read()).tolist()
-
-    # Python's protocols ------------------------------------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise ArgumentTypeError("len() of a 0-d tensor")
-        return self.shape[0]
-
-    def __iter__(self) -> Any:
-        if not self.shape:
-            raise ArgumentTypeError("iteration over a 0-d tensor")
-        return iter(self.unbind(0))
-
-    def __bool__(self) -> bool:
-        raise SessionError("a plain call cannot ask the server for the value; write `if await tensor.item():`")
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    # numpy must leave `array + tensor` to our reflected operators instead of looping over elements.
-    __array_ufunc__ = None
-
-    def __repr__(self) -> str:
-        shape = "unknown" if self._spec is None else list(self._spec.shape)
-        dtype = self.known_dtype()
-        return f"<AsyncTensor {self._name}, shape {shape}, dtype {'unknown' if dtype is None else dtype.name}>"
 
 
 class AsyncSession(CreationOps[AsyncTensor]):

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from telegrad._autograd import name_of
+from telegrad._foresight import Foresight
 from telegrad._history import UNKNOWN, CustomNode, Node, Reach, next_number
-from telegrad._recorder import Foresight
 from telegrad.contract.commands import Attach, Set
 from telegrad.contract.custom import Backward, custom_op
 from telegrad.contract.errors import AutogradError

@@ -13,9 +13,10 @@ from urllib.parse import quote, urlencode
 
 from telegrad import _defaults
 from telegrad._batch import Numbers, Sent, cut, hand_out, new_key, request_of, unread
+from telegrad._capture import dependent
 from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Entry, Recorded, Taint, outputs_of, place
-from telegrad._recorder import Recorder, dependent
+from telegrad._recorder import Recorder
 from telegrad._retries import NOT_DONE, Retries, error_of, member, parse, problem_of, send
 from telegrad._transport import NotSent, Procedure, Request, Response
 from telegrad.contract import codec

@@ -18,7 +18,8 @@ from telegrad.contract.ops import Op, Spec
 from telegrad.contract.tensor.formatting import html_node
 
 if TYPE_CHECKING:
-    from telegrad._recorder import Foresight, Recorder
+    from telegrad._foresight import Foresight
+    from telegrad._recorder import Recorder
     from telegrad.contract.custom import Backward
 
 next_number: Final = itertools.count().__next__

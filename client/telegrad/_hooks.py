@@ -13,9 +13,9 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from telegrad._capture import Capture
 from telegrad._history import UNKNOWN, AccumulateGrad, CustomNode, Leaf, Node, Reach
 from telegrad._queue import Entry, Recorded, commands_of
-from telegrad._recorder import Capture
 from telegrad.contract import checks, modes
 from telegrad.contract.callbacks import Callback, Place
 from telegrad.contract.checks import GRAPH_FREED

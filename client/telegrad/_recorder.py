@@ -17,19 +17,19 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from telegrad import _defaults
+from telegrad._capture import Capture, dependent
+from telegrad._foresight import Foresight, add_parameters
 from telegrad._handle import inference_extra
 from telegrad._history import UNKNOWN, Leaf, Node
+from telegrad._places import known_files, users_frame, users_place
 from telegrad._queue import Recorded, Reply, outputs_of
 from telegrad.contract import checks, watching
 from telegrad.contract.commands import Command, Read, Release
 from telegrad.contract.errors import (
     AutogradError,
-    DependentError,
     SessionClosedError,
     SessionError,
     TelegradError,
@@ -37,7 +37,7 @@ from telegrad.contract.errors import (
 )
 from telegrad.contract.hooks import Alive
 from telegrad.contract.modes import inferring, is_grad_enabled, is_inference_mode_enabled
-from telegrad.contract.ops import OPS, Op, Spec, UnknownShape, find, returns_tuple
+from telegrad.contract.ops import OPS, Op, UnknownShape, find
 from telegrad.contract.scope import active, current_scope
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, running
 
@@ -45,69 +45,6 @@ if TYPE_CHECKING:
     from telegrad._handle import Handle
     from telegrad._traced import Traced
     from telegrad.contract.tracing import Many
-
-_OURS: Final = str(Path(__file__).parent) + os.sep
-_files: dict[str, bool] = {}
-"""Which source files are telegrad's own, so that errors name the line of the user's file that called it."""
-
-
-def users_frame(frame: FrameType) -> FrameType:
-    """The innermost frame outside telegrad, from ``frame`` on."""
-    while True:
-        filename = frame.f_code.co_filename
-        ours = _files.get(filename)
-        if ours is None:
-            ours = _files[filename] = filename.startswith(_OURS)
-        outer = frame.f_back
-        if not ours or outer is None:
-            return frame
-        frame = outer
-
-
-def users_place(depth: int) -> tuple[CodeType, int]:
-    """Code object and instruction of the user's call; the line is worked out only when an error needs it."""
-    frame = users_frame(sys._getframe(depth))
-    return frame.f_code, frame.f_lasti
-
-
-class Foresight:
-    """What is known of an op's call from shapes, types and parameters alone; remembered per such call.
-
-    Attributes:
-        row: the op.
-        outputs: the Spec of each; None where the shape depends on values, or on an input whose shape does.
-        types: the element type of each output; None where unknown.
-        positions: of tensor inputs that gradients flow to.
-        in_place: whether the result goes into the first input.
-        single: whether the op returns a tensor and not a tuple.
-        simple: of the usual kind: one new tensor of known shape, no view.
-        spec: of the output of a simple op.
-        rank: number of dimensions of the first output; -1 where unknown.
-        alive: see ``Recorder.hooked``.
-    """
-
-    __slots__ = ("alive", "in_place", "outputs", "positions", "rank", "row", "simple", "single", "spec", "types")
-
-    def __init__(
-        self,
-        row: Op,
-        outputs: tuple[Spec | None, ...],
-        types: tuple[Any, ...],
-        positions: tuple[int, ...],
-        in_place: bool,
-        alive: Alive,
-    ) -> None:
-        self.alive = alive
-        self.row = row
-        self.outputs = outputs
-        self.types = types
-        self.in_place = in_place
-        self.single = not returns_tuple(row)
-        self.spec = outputs[0] if outputs else None
-        self.rank = -1 if self.spec is None else len(self.spec.shape)
-        self.simple = self.single and self.spec is not None and not row.view and not in_place
-        no_gradient = bool(types) and all(t is not None and not t.is_differentiable for t in types)
-        self.positions = () if no_gradient else positions
 
 
 class Recorder:
@@ -223,7 +160,7 @@ class Recorder:
         name = made._name = self.name()
         made._extra = None if grad is not None else inference_extra()
         frame = sys._getframe(3)  # apply, _apply, the op's method, its caller
-        if _files.get(frame.f_code.co_filename, True):
+        if known_files.get(frame.f_code.co_filename, True):
             frame = users_frame(frame)
         queue = self.sink
         queue.append((op, names, parameters, (name,), grad, current_scope() if active else None, frame.f_code, frame.f_lasti))
@@ -261,7 +198,7 @@ class Recorder:
                 key.append(x.__class__)
                 key.append(x)
         if parameters:
-            known = known and _add_parameters(key, parameters)
+            known = known and add_parameters(key, parameters)
         signature: Any = tuple(key)
         if known:
             try:
@@ -554,65 +491,9 @@ class Recorder:
         self.queue.extendleft(reversed(entries))
 
 
-def dependent(cause: TelegradError) -> DependentError:
-    """The error of using what depends on a failed command."""
-    notes = getattr(cause, "__notes__", ())
-    where = f" ({notes[0]})" if notes else ""
-    error = DependentError(f"this needs the result of a command that failed earlier: {type(cause).__name__}: {cause.detail}{where}")
-    error.__cause__ = cause
-    return error
-
-
-class Capture:
-    """While a hook runs: what it records is kept apart, and what it asks the server is refused.
-
-    Attributes:
-        thread: the thread that the hook runs in.
-        refusal: the error of a question, even if the hook has swallowed it.
-    """
-
-    def __init__(self, home: Recorder) -> None:
-        self._home = home
-        self._outer = (home.sink, home.capturing)
-        self.thread = threading.get_ident()
-        self.refusal: AutogradError | None = None
-
-    def begin(self) -> None:
-        """Record here."""
-        self._home.sink, self._home.capturing = deque(), self
-
-    def end(self) -> list[Any]:
-        """Record where it was recorded before; what was recorded here."""
-        entries = list(self._home.sink)
-        self._home.sink, self._home.capturing = self._outer
-        return entries
-
-    def refuse(self) -> AutogradError:
-        """The error of asking for what is not known yet."""
-        self.refusal = AutogradError(
-            "a hook, or a custom function, is called while its backward is recorded, before the server computes anything: "
-            "gradients have no values there. Compute with the gradient, keep it and read it after the backward; for Python code "
-            "that depends on values, use telegrad.local(), which calls hooks as it goes"
-        )
-        return self.refusal
-
-
 def _refuse_packing() -> None:
     if watching.current_packing() is not None:
         raise AutogradError(
             "saved_tensors_hooks packs tensors of this process; what a remote op saves stays on its server. Use telegrad.local() "
             "within, or leave the context before you record"
         )
-
-
-def _add_parameters(key: list[Any], parameters: dict[str, Any]) -> bool:
-    """Add parameters to a rule's key; False where equal keys would not mean equal calls (True == 1) or where none can be made."""
-    for name, value in parameters.items():
-        if value.__class__ is tuple:
-            for item in value:
-                if item.__class__ is not int:
-                    return False
-        key.append(name)
-        key.append(value.__class__)
-        key.append(value)
-    return True

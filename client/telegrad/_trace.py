@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from telegrad._current import local
 from telegrad._history import PRESENT, Leaf, Outside, next_number
+from telegrad._places import users_frame
 from telegrad._queue import Entry, Recorded, Reply, commands_of, place
-from telegrad._recorder import users_frame
 from telegrad._twins import AsyncTraceSession, OutsideLeaf, TraceRecorder, TraceSession
 from telegrad.contract import codec, tracing
 from telegrad.contract.commands import Command, Create

@@ -1,0 +1,55 @@
+"""What cannot be asked of a server: while a hook runs, and of what a failed command would have made."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from telegrad.contract.errors import AutogradError, DependentError, TelegradError
+
+if TYPE_CHECKING:
+    from telegrad._recorder import Recorder
+
+
+def dependent(cause: TelegradError) -> DependentError:
+    """The error of using what depends on a failed command."""
+    notes = getattr(cause, "__notes__", ())
+    where = f" ({notes[0]})" if notes else ""
+    error = DependentError(f"this needs the result of a command that failed earlier: {type(cause).__name__}: {cause.detail}{where}")
+    error.__cause__ = cause
+    return error
+
+
+class Capture:
+    """While a hook runs: what it records is kept apart, and what it asks the server is refused.
+
+    Attributes:
+        thread: the thread that the hook runs in.
+        refusal: the error of a question, even if the hook has swallowed it.
+    """
+
+    def __init__(self, home: Recorder) -> None:
+        self._home = home
+        self._outer = (home.sink, home.capturing)
+        self.thread = threading.get_ident()
+        self.refusal: AutogradError | None = None
+
+    def begin(self) -> None:
+        """Record here."""
+        self._home.sink, self._home.capturing = deque(), self
+
+    def end(self) -> list[Any]:
+        """Record where it was recorded before; what was recorded here."""
+        entries = list(self._home.sink)
+        self._home.sink, self._home.capturing = self._outer
+        return entries
+
+    def refuse(self) -> AutogradError:
+        """The error of asking for what is not known yet."""
+        self.refusal = AutogradError(
+            "a hook, or a custom function, is called while its backward is recorded, before the server computes anything: "
+            "gradients have no values there. Compute with the gradient, keep it and read it after the backward; for Python code "
+            "that depends on values, use telegrad.local(), which calls hooks as it goes"
+        )
+        return self.refusal
