@@ -31,9 +31,10 @@ from telegrad_service.compiler.ir import (
 )
 from telegrad_service.compiler.tracing import StandIn, take_apart
 from telegrad_service.engine.buffers import owner_of
+from telegrad_service.engine.calls import Call
 from telegrad_service.engine.parts import Part
 from telegrad_service.engine.table import Array, Entry
-from telegrad_service.engine.tensor import Call, Engine, Tensor
+from telegrad_service.engine.tensor import Engine, Tensor
 
 
 class Recorder:

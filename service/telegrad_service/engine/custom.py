@@ -14,9 +14,10 @@ from telegrad.contract.custom import Backward, check_gradient, custom_op
 from telegrad.contract.errors import ArgumentValueError, AutogradError, LeafError, SessionMismatchError
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
+from telegrad_service.engine.calls import apply
 from telegrad_service.engine.graph import CustomNode, Node, sequence
 from telegrad_service.engine.table import Entry, Plan
-from telegrad_service.engine.tensor import Engine, Tensor, apply
+from telegrad_service.engine.tensor import Engine, Tensor
 from telegrad_service.engine.watch import note_lines
 from telegrad_service.engine.writes import replace_history
 

@@ -11,23 +11,11 @@ from telegrad.contract.errors import AutogradError, LeafError, UnknownOpError
 from telegrad.contract.modes import is_grad_enabled
 from telegrad_service.engine import quiet
 from telegrad_service.engine.buffers import overlap, owner_of
+from telegrad_service.engine.calls import apply, as_array, check_inputs, compute, foresee, known_call, make_node, mask_of
 from telegrad_service.engine.graph import Node
 from telegrad_service.engine.hooks import any_hooks, hooks_of
 from telegrad_service.engine.table import ENTRIES
-from telegrad_service.engine.tensor import (
-    Chain,
-    Engine,
-    Tensor,
-    apply,
-    as_array,
-    check_inputs,
-    compute,
-    foresee,
-    known_call,
-    make_node,
-    mask_of,
-    spec_of,
-)
+from telegrad_service.engine.tensor import Chain, Engine, Tensor, spec_of
 from telegrad_service.engine.views import stale
 
 

@@ -18,9 +18,10 @@ from telegrad.contract.dtypes import DType, as_dtype
 from telegrad.contract.errors import LimitError, TelegradError
 from telegrad.contract.limits import refuse
 from telegrad.contract.ops import Op, Outcome
+from telegrad_service.engine.calls import foresee
 from telegrad_service.engine.graph import Node
 from telegrad_service.engine.table import ENTRIES
-from telegrad_service.engine.tensor import Tensor, foresee
+from telegrad_service.engine.tensor import Tensor
 from telegrad_service.session import usage
 from telegrad_service.session.context import GRAD_SUFFIX, Context
 from telegrad_service.session.haste import TooLongError

@@ -14,8 +14,9 @@ from typing import Any, Final
 import numpy as np
 
 from telegrad.contract.commands import Attach, Backward, Command, Grad, Read, Release, Run, Set
+from telegrad_service.engine.calls import Call
 from telegrad_service.engine.graph import Node
-from telegrad_service.engine.tensor import Call, Tensor
+from telegrad_service.engine.tensor import Tensor
 
 _SECONDS: Final = 0.0005
 """After so long the next command is a thread's. With one command that was judged short beyond it, about a millisecond."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from telegrad.contract import compositions, modes
 from telegrad.contract.commands import Apply, Seed
 from telegrad.contract.errors import ArgumentValueError
+from telegrad_service.engine.calls import compute
 from telegrad_service.engine.table import ENTRIES
-from telegrad_service.engine.tensor import compute
 from telegrad_service.engine.writes import apply_in_place
 from telegrad_service.session.context import Context, inference, within
 

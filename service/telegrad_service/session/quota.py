@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import Op
-from telegrad_service.engine.tensor import Call, Engine, Tensor, foresee
+from telegrad_service.engine.calls import Call, foresee
+from telegrad_service.engine.tensor import Engine, Tensor
 from telegrad_service.session import usage
 from telegrad_service.session.account import UNBOUNDED, Account, Allowance, Need, Report
 

@@ -11,7 +11,8 @@ import numpy as np
 from telegrad.contract.commands import Run
 from telegrad.contract.errors import ArgumentValueError, TelegradError
 from telegrad.contract.ops import Spec
-from telegrad_service.engine.tensor import Tensor, apply, spec_of
+from telegrad_service.engine.calls import apply
+from telegrad_service.engine.tensor import Tensor, spec_of
 from telegrad_service.session import runs
 from telegrad_service.session.compiled import Ran
 from telegrad_service.session.context import GRAD_SUFFIX, Context

@@ -20,4 +20,5 @@ def load() -> None:
     for family in FAMILIES:
         importlib.import_module(f"{__name__}.{family}")
     importlib.import_module("telegrad_service.engine.formulas").F.fill()
+    importlib.import_module("telegrad_service.engine.calls").install()
     importlib.import_module("telegrad_service.engine.fast").install()
