@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -414,6 +416,58 @@ def test_a_database_that_may_not_grow_refuses_and_recovers(sqlite_home):
         sqlite_home.batch(large)
     assert sqlite_home.batch(SQUARE)["applied"] == 1
     assert set(sqlite_home.killed().session.names) == {"x", "y"}
+
+
+LARGE = {"commands": [{"command": "create", "id": "large", "buffer": "b"}]}
+
+
+def upload(home: Home, nbytes: int) -> None:
+    home.session.do(Work("batch", json.dumps(LARGE).encode(), buffers={"b": np.random.default_rng(0).normal(size=nbytes // 8)}))
+
+
+def test_a_file_system_that_is_full_refuses_the_request_and_recovers(tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("no small file system can be mounted here; the next test fills a file")
+    try:
+        home = Home(f"sqlite:///{small}")
+        home.session.do(Work("open"))
+        home.batch(CREATE, SQUARE, SUM)
+        (small / "stranger").write_bytes(bytes(2**20))
+        for _ in range(2):
+            with pytest.raises(StorageError, match="full") as caught:
+                upload(home, 4 * 2**20)
+            assert (caught.value.status, caught.value.code) == (507, "storage")
+        assert home.batch(BACKWARD, READ)["results"][0]["data"] == [2.0, 4.0, 6.0]
+        (small / "stranger").write_bytes(bytes(shutil.disk_usage(small).free + 2**20 - 10_000))
+        journal = SqliteJournal(small)
+        with pytest.raises(StorageError, match="full"):  # what /readyz says
+            journal.check()
+        (small / "stranger").unlink()
+        journal.check()
+        assert home.batch(READ)["applied"] == 1
+        assert set(home.killed().session.names) == {"x", "y", "loss"}
+        home.session.close()
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_file_that_may_not_grow_refuses_the_request_and_recovers(sqlite_home):
+    resource = pytest.importorskip("resource")
+    sqlite_home.batch(CREATE, SQUARE, SUM)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+    try:
+        with pytest.raises(StorageError, match="cannot be used") as caught:
+            upload(sqlite_home, 4 * 2**20)
+        assert caught.value.status == 507
+        assert sqlite_home.batch(BACKWARD, READ)["results"][0]["data"] == [2.0, 4.0, 6.0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    upload(sqlite_home, 4 * 2**20)
+    assert set(sqlite_home.killed().session.names) == {"x", "y", "loss", "large"}
 
 
 def test_what_was_answered_stays_when_the_disk_is_full_after_the_answer(home, store, monkeypatch):
