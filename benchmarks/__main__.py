@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-NAMES = ("start", "ops", "roundtrip", "wire", "programs", "runs", "isolation", "durability", "compiled", "engine")
+NAMES = ("start", "ops", "roundtrip", "wire", "programs", "runs", "isolation", "durability", "load", "compiled", "engine")
 
 
 def main(arguments: list[str]) -> int:

@@ -204,7 +204,7 @@ def test_memory_that_cannot_be_mapped_is_a_limit():
         socket.send_fds(ours, [first], [descriptor])
         os.close(descriptor)
         with pytest.raises(LimitError, match="not enough memory"):
-            frames.receive_work(theirs)
+            frames.receive_work(frames.Incoming(theirs))
 
 
 # Answers that are passed on while they arrive

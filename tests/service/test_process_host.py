@@ -27,7 +27,7 @@ from telegrad.contract.errors import (
     UnavailableError,
 )
 from telegrad.contract.limits import Limits
-from telegrad_service.hosts import frames, warm
+from telegrad_service.hosts import frames, shared, warm
 from telegrad_service.hosts.base import Work
 from telegrad_service.hosts.process import ProcessHost
 from telegrad_service.session.watch import News, Watch
@@ -387,7 +387,7 @@ def test_frames_of_any_size_arrive_whole(size):
 
         async def both() -> Work | None:
             sending = asyncio.to_thread(frames.send, ours, frames.work_frame(sent))
-            receiving = asyncio.to_thread(frames.receive_work, theirs)
+            receiving = asyncio.to_thread(frames.receive_work, frames.Incoming(theirs))
             return (await asyncio.gather(sending, receiving))[1]
 
         got = asyncio.run(both())
@@ -447,5 +447,56 @@ def test_a_wish_to_stop_that_comes_when_all_is_done_is_for_nobody():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         frames.send(ours, [*frames.stop_frame("late"), *frames.work_frame(Work("summary"))])
-        assert frames.receive_work(theirs) == Work("summary")
-        assert frames.receive_stop(theirs) is None
+        incoming = frames.Incoming(theirs)
+        assert frames.receive_work(incoming) == Work("summary")
+        assert frames.receive_stop(incoming) is None
+
+
+def test_a_wish_to_stop_that_came_together_with_the_request_is_heard():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pieces = [*frames.work_frame(Work("summary", b"12")), *frames.stop_frame("enough"), *frames.work_frame(Work("seed"))]
+        ours.sendall(b"".join(pieces))
+        incoming = frames.Incoming(theirs)
+        assert frames.receive_work(incoming) == Work("summary", b"12")
+        assert frames.receive_stop(incoming) == "enough"
+        assert frames.receive_work(incoming) == Work("seed")
+        assert frames.receive_stop(incoming) is None
+
+
+@pytest.mark.skipif(not hasattr(socket, "send_fds"), reason="descriptors go over sockets on Unix only")
+def test_descriptors_of_a_request_that_came_together_with_something_before_it_are_its_own():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        array = shared.allocate((shared.LARGE_BYTES // 8,), np.dtype(np.float64))
+        array[:] = 3.0
+        descriptor = shared.descriptor_of(array)
+        if descriptor is None:
+            pytest.skip("arrays do not go as descriptors here")
+        ours.sendall(b"".join(frames.stop_frame("too late")))
+        work = Work("batch", b"{}", buffers={"b": array})
+        socket.send_fds(ours, [b"".join(frames.work_frame(work, ["b"]))], [descriptor])
+        found = frames.receive_work(frames.Incoming(theirs))
+        assert found is not None
+        assert found.buffers["b"].tobytes() == array.tobytes()
+
+
+def test_a_process_that_ends_before_anybody_knows_of_it_is_not_waited_for(monkeypatch):
+    async def scenario(host: ProcessHost) -> None:
+        real = host._nursery.make
+
+        async def make(*given: Any) -> Any:
+            pid, end = await real(*given)
+            os.kill(pid, signal.SIGKILL)
+            await host._wait_for(lambda: not host._nursery.is_alive(pid), 10)
+            return pid, end
+
+        with monkeypatch.context() as patch:
+            patch.setattr(host._nursery, "make", make)
+            with pytest.raises((SessionLostError, UnavailableError)):
+                await opened(host)
+        assert host.census().workers == 0
+        await opened(host)
+        assert host.census().workers == 1
+
+    run(scenario)

@@ -66,6 +66,9 @@ _QUOTAS: Final = (QuotaError.code, RateLimitError.code)
 
 _FAULT: Final = "telegrad failed by a fault of its own; the server's log tells more under this request_id"
 
+_COPY_BYTES: Final = 4 * 2**20
+"""Arrays up to so many bytes are copied, so that they reach the disk while the session computes with them; larger ones before."""
+
 _LITERAL_BYTES: Final = 1024
 """Numbers in JSON that take more text than this are kept apart, under their hash."""
 
@@ -307,9 +310,12 @@ class DurableSession:
             self._save(journal)
         elif waits:
             self._keep_what_was_answered(journal)
-        self._write(journal, work, mark)
-        if waits:
+        large = sum(array.nbytes for array in work.buffers.values()) > _COPY_BYTES
+        self._write(journal, work, mark, copy=not large)
+        if waits or large:
             journal.begin_commit()
+        if large:
+            self._finish(journal, work)
         begun = time.perf_counter()
         self._over_quota = False
         try:
@@ -322,18 +328,21 @@ class DurableSession:
             self._replay_seconds += time.perf_counter() - begun
             self.journal_seconds = 0.0
             if waits:
-                try:
-                    waiting = time.perf_counter()
-                    journal.finish_commit()
-                    self.journal_seconds = time.perf_counter() - waiting
-                except StorageError:
-                    self._refused = Drop(work.turn)  # a connection that broke does not tell whether it is there
-                    raise
+                waiting = time.perf_counter()
+                self._finish(journal, work)
+                self.journal_seconds = time.perf_counter() - waiting
             if self._over_quota:
                 journal.add({"kind": "dropped", "of": journal.last, "overdue": False})
                 if waits:
                     journal.commit()
         return answer
+
+    def _finish(self, journal: Log, work: Work) -> None:
+        try:
+            journal.finish_commit()
+        except StorageError:
+            self._refused = Drop(work.turn)  # a connection that broke does not tell whether it is there
+            raise
 
     def _judge(self, problem: dict[str, Any] | None) -> None:
         """What ended a request might not end it when it is done again."""
@@ -342,10 +351,10 @@ class DurableSession:
         else:
             self._fleeting = _is_fleeting(problem)
 
-    def _write(self, journal: Log, work: Work, mark: str | Work) -> None:
-        """Add a request to what is committed next."""
+    def _write(self, journal: Log, work: Work, mark: str | Work, *, copy: bool = True) -> None:
+        """Add a request to what is committed next; without ``copy`` its arrays must not change until then."""
         # The arrays become the session's own, which it may write to while they are on their way to the disk.
-        copies = {name: bytes(codec.array_bytes(array)) for name, array in work.buffers.items()}
+        copies = {n: bytes(codec.array_bytes(a)) if copy else codec.array_bytes(a) for n, a in work.buffers.items()}
         buffers = [[name, a.dtype.str, list(a.shape), journal.keep(copies[name])] for name, a in work.buffers.items()]
         body, literals = _slim(work.body, journal.keep, self._limits.max_json_depth)
         head: dict[str, Any] = {

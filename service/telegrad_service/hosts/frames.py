@@ -29,10 +29,16 @@ from telegrad_service.session.watch import News
 
 Piece: TypeAlias = "bytes | memoryview"
 
+_encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
 HEAD: Final = struct.Struct("<IQ")
 
 _JOIN_BYTES: Final = 64 * 1024
 """Frames up to this size are sent in one call."""
+
+_SCRATCH_BYTES: Final = 16 * 1024
+_INT: Final = struct.Struct("i")
+_BESIDE_BYTES: Final = socket.CMSG_SPACE(shared.MAX_DESCRIPTORS * _INT.size) if hasattr(socket, "CMSG_SPACE") else 0
 
 _MOST_PIECES: Final = 512
 """Of one call of ``sendmsg``; the kernel takes 1,024."""
@@ -48,7 +54,7 @@ class Fault:
 def frame(header: dict[str, Any], body: Sequence[Piece] = ()) -> list[Piece]:
     """The pieces of one frame; a small one is one piece."""
     size = sum(len(p) for p in body)
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = _encode(header).encode()
     head = HEAD.pack(len(text), size) + text
     return [b"".join([head, *body])] if size <= _JOIN_BYTES else [head, *body]
 
@@ -144,10 +150,10 @@ def done_in(header: Mapping[str, Any]) -> tuple[Mapping[str, int], float]:
     return commands, float(seconds)
 
 
-def receive_grant(connection: socket.socket, stopped: Callable[[str], object]) -> Allowance:
+def receive_grant(incoming: Incoming, stopped: Callable[[str], object]) -> Allowance:
     """Wait for the answer to ``ask_frame``; a wish to stop that comes meanwhile is passed on. Raises what it was refused with."""
     while True:
-        received = _receive_header(connection)
+        received = incoming.header()
         if received is None:
             raise UnavailableError("the server is gone")
         header = received[0]
@@ -194,73 +200,103 @@ def send(connection: socket.socket, pieces: Iterable[Piece]) -> None:
             waiting[0] = waiting[0][sent:]
 
 
-def _fill(connection: socket.socket, view: memoryview) -> bool:
-    """Receive exactly as much as the view holds; False where the other side has closed."""
-    while len(view):
-        got = connection.recv_into(view)
-        if not got:
-            return False
-        view = view[got:]
-    return True
+class Incoming:
+    """What comes over a connection. A small frame is received in one call; the rest of a large one goes straight to its place.
 
-
-def _skip(connection: socket.socket, nbytes: int) -> None:
-    """Receive so many bytes, and forget them."""
-    scratch = memoryview(bytearray(_JOIN_BYTES))
-    while nbytes and (got := connection.recv_into(scratch[: min(nbytes, len(scratch))])):
-        nbytes -= got
-
-
-def _receive_header(connection: socket.socket) -> tuple[dict[str, Any], int, list[int]] | None:
-    """The header of the next frame, the bytes of its body, and the descriptors that came with it; None where the server has closed
-    the connection.
+    Attributes:
+        descriptors: that came and are not taken yet, in order.
     """
-    head = bytearray(HEAD.size)
-    descriptors: list[int] = []
-    got = 0
-    if shared.can_share(connection):
-        first, descriptors, _, _ = socket.recv_fds(connection, HEAD.size, shared.MAX_DESCRIPTORS)
-        got = len(first)
-        head[:got] = first
-        if not got:
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Receive what comes over the worker's end of a socket pair."""
+        self._connection = connection
+        self._shares = shared.can_share(connection)
+        self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        self._begin = self._end = 0
+        self.descriptors: list[int] = []
+
+    def _receive(self) -> bool:
+        """Receive what is there, when all before is used; False where the other side has closed."""
+        self._begin = self._end = 0
+        if self._shares:
+            got, beside, _, _ = self._connection.recvmsg_into([self._scratch], _BESIDE_BYTES)
+            for _, kind, data in beside:
+                if kind == socket.SCM_RIGHTS:
+                    self.descriptors += struct.unpack(f"{len(data) // _INT.size}i", data)
+        else:
+            got = self._connection.recv_into(self._scratch)
+        self._end = got
+        return got > 0
+
+    def fill(self, view: memoryview) -> bool:
+        """Receive exactly as much as the view holds; False where the other side has closed."""
+        while len(view):
+            if self._begin < self._end:
+                got = min(len(view), self._end - self._begin)
+                view[:got] = self._scratch[self._begin : self._begin + got]
+                self._begin += got
+            elif len(view) < _SCRATCH_BYTES:
+                if not self._receive():
+                    return False
+                continue
+            else:  # in the middle of a frame: descriptors come with its head
+                got = self._connection.recv_into(view)
+                if not got:
+                    return False
+            view = view[got:]
+        return True
+
+    def skip(self, nbytes: int) -> None:
+        """Receive so many bytes, and forget them."""
+        while nbytes and (self._begin < self._end or self._receive()):
+            got = min(nbytes, self._end - self._begin)
+            self._begin += got
+            nbytes -= got
+
+    def has_something(self) -> bool:
+        """Whether something has come, or the other side has closed. Does not wait."""
+        return self._begin < self._end or bool(select.select([self._connection], [], [], 0)[0])
+
+    def header(self) -> tuple[dict[str, Any], int] | None:
+        """The header of the next frame, and the bytes of its body; None where the server has closed the connection."""
+        head = bytearray(HEAD.size)
+        if not self.fill(memoryview(head)):
             return None
-    if not _fill(connection, memoryview(head)[got:]):
-        return None
-    header_bytes, body_bytes = HEAD.unpack(head)
-    text = bytearray(header_bytes)
-    return (json.loads(text), body_bytes, descriptors) if _fill(connection, memoryview(text)) else None
+        header_bytes, body_bytes = HEAD.unpack(head)
+        text = bytearray(header_bytes)
+        return (json.loads(text), body_bytes) if self.fill(memoryview(text)) else None
 
 
-def receive_stop(connection: socket.socket) -> str | None:
+def receive_stop(incoming: Incoming) -> str | None:
     """Why the request under way is to stop; None where nobody said so. Does not wait."""
-    if not select.select([connection], [], [], 0)[0]:
+    if not incoming.has_something():
         return None
     # Nothing else comes while a request is under way: a wish to stop, or the end of the server.
-    received = _receive_header(connection)
+    received = incoming.header()
     return "gone" if received is None else str(received[0]["stop"])
 
 
-def receive_work(connection: socket.socket) -> Work | None:
+def receive_work(incoming: Incoming) -> Work | None:
     """The next request; None where the server has closed the connection. Raises LimitError where there is no memory for
     it, and it has been skipped; InternalError for a frame that is none.
     """
     while True:
-        received = _receive_header(connection)
+        received = incoming.header()
         if received is None:
             return None
-        header, body_bytes, descriptors = received
+        header, body_bytes = received
         if "stop" not in header:  # one that came when there was nothing to stop any more
             break
+    count = len(header["beside"])
+    descriptors, incoming.descriptors = incoming.descriptors[:count], incoming.descriptors[count:]
     try:
-        return _receive_rest(connection, header, body_bytes, dict(zip(header["beside"], descriptors, strict=True)))
+        return _receive_rest(incoming, header, body_bytes, dict(zip(header["beside"], descriptors, strict=True)))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _receive_rest(
-    connection: socket.socket, header: dict[str, Any], body_bytes: int, descriptors: Mapping[str, int]
-) -> Work | None:
+def _receive_rest(incoming: Incoming, header: dict[str, Any], body_bytes: int, descriptors: Mapping[str, int]) -> Work | None:
     layout = [(name, np.dtype(dtype), tuple(shape), beside) for name, dtype, shape, beside in header["buffers"]]
     listed = header["body"] + sum(math.prod(shape) * dtype.itemsize for _, dtype, shape, beside in layout if not beside)
     if listed != body_bytes:
@@ -272,11 +308,11 @@ def _receive_rest(
             for name, dtype, shape, beside in layout
         }
     except MemoryError:
-        _skip(connection, body_bytes)
+        incoming.skip(body_bytes)
         raise LimitError("the session's process has not enough memory for this request; release tensors, or send less") from None
     sent = [codec.array_bytes(buffers[name]) for name, _, _, beside in layout if not beside]
     for view in (memoryview(body), *sent):
-        if not _fill(connection, view):
+        if not incoming.fill(view):
             return None
     allowance = Allowance(*header["allowance"]) if "allowance" in header else None
     client, number, key, turn = header["once"]

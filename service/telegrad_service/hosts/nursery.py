@@ -54,6 +54,10 @@ class Nursery(ABC):
         """
 
     @abstractmethod
+    def is_alive(self, pid: int) -> bool:
+        """Whether the worker's end has not been told yet."""
+
+    @abstractmethod
     def kill(self, pid: int) -> None:
         """End a worker at once, in whatever it is; nothing happens if it has ended."""
 
@@ -131,6 +135,10 @@ class Forking(Nursery):
             self._forks.pop(number, None)
         ours.setblocking(False)
         return pid, ours
+
+    def is_alive(self, pid: int) -> bool:
+        """See ``Nursery.is_alive``."""
+        return pid in self._alive
 
     def kill(self, pid: int) -> None:
         """See ``Nursery.kill``."""
@@ -242,6 +250,10 @@ class Spawning(Nursery):
         await asyncio.to_thread(process.join)
         self._workers.pop(pid, None)
         self._ended(pid, process.exitcode)
+
+    def is_alive(self, pid: int) -> bool:
+        """See ``Nursery.is_alive``."""
+        return pid in self._workers
 
     def kill(self, pid: int) -> None:
         """See ``Nursery.kill``."""

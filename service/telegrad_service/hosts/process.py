@@ -152,7 +152,8 @@ class ProcessHost(QueueingHost[Worker]):
         self._barren = None
         place.drop = None
         worker = Worker(place.id, pid, await Connection.over(end, self._request_seconds))
-        self._workers[pid] = worker
+        if self._nursery.is_alive(pid):  # its end may have been told already
+            self._workers[pid] = worker
         return worker
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

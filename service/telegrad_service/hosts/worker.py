@@ -77,10 +77,11 @@ def serve(connection: socket.socket, home: Home) -> None:
     """Do what comes over the connection until it closes."""
     bound_memory(home.limits)
     session: DurableSession | None = None
-    account = _FarAccount(connection)
+    incoming = frames.Incoming(connection)
+    account = _FarAccount(connection, incoming)
     while True:
         try:
-            work = frames.receive_work(connection)
+            work = frames.receive_work(incoming)
         except LimitError as error:
             frames.send(connection, frames.error_frame(error))
             continue
@@ -95,7 +96,7 @@ def serve(connection: socket.socket, home: Home) -> None:
             frames.send(connection, frames.error_frame(error))
             continue
         # A context of its own: a mode that one request sets must not be the next one's.
-        account.watch = _FarWatch(connection)
+        account.watch = _FarWatch(connection, incoming)
         pieces = Context().run(_do, session, work, account.watch)
         del work
         frames.send(connection, pieces)
@@ -106,11 +107,11 @@ def serve(connection: socket.socket, home: Home) -> None:
 class _FarWatch(Watch):
     """The watch of whoever is at the server's end of the connection."""
 
-    __slots__ = ("_connection", "_looked")
+    __slots__ = ("_incoming", "_looked")
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, incoming: frames.Incoming) -> None:
         super().__init__("", lambda news: frames.send(connection, frames.news_frame(news)))
-        self._connection = connection
+        self._incoming = incoming
         self._looked = 0.0
 
     def wish(self) -> str | None:
@@ -118,21 +119,21 @@ class _FarWatch(Watch):
         now = time.monotonic()
         if self.stopped is None and now - self._looked >= LOOK_SECONDS:
             self._looked = now
-            self.stopped = frames.receive_stop(self._connection)
+            self.stopped = frames.receive_stop(self._incoming)
         return self.stopped
 
 
 class _FarAccount:
     """The account at the server's end of the connection."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
+    def __init__(self, connection: socket.socket, incoming: frames.Incoming) -> None:
+        self._connection, self._incoming = connection, incoming
         self.watch = Watch("")
 
     def ask(self, need: Need) -> Allowance:
         """See ``Account.ask``."""
         frames.send(self._connection, frames.ask_frame(need))
-        return frames.receive_grant(self._connection, self.watch.stop)
+        return frames.receive_grant(self._incoming, self.watch.stop)
 
 
 def _do(session: DurableSession, work: Work, watch: Watch) -> list[frames.Piece]:

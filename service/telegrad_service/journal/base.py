@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from telegrad.contract.errors import ArgumentValueError
@@ -139,4 +140,4 @@ def shown(url: str) -> str:
         from telegrad_service.journal import postgres
 
         return postgres.shown(url)
-    return url.removeprefix("sqlite://")
+    return str(Path("/", url.removeprefix(_SQLITE)))
