@@ -29,6 +29,9 @@ log = logging.getLogger("telegrad.service")
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Request line and headers together; a longer head is refused before it is held."""
 
+MAX_HEADERS: Final = 256
+"""A head with more of them is refused, however short they are: each is looked at several times."""
+
 _REASONS: Final = {400: "Bad Request", 408: "Request Timeout"}
 
 
@@ -100,6 +103,9 @@ class Protocol(HttpToolsProtocol):
         """See httptools."""
         self._in_head = False
         self._watch_no_reading()  # the body has a watch of its own
+        if len(self.headers) > MAX_HEADERS:
+            self._refuse(RequestError("the request has too many headers"))
+            raise ValueError("too many headers")  # ends the parser's work
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
