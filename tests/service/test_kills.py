@@ -84,7 +84,7 @@ def survive(folder: Path, kills: int, tell: Callable[[str], None], *, servers: f
     begun = time.monotonic()
     server = Server(folder, "--isolation", isolation)
     try:
-        with telegrad.connect(server.url) as session:
+        with telegrad.connect(server.url, retry_seconds=600) as session:
             training = Training(session)
             killer = Killer(server, kills, LONGEST_SECONDS, servers, seed)
             rounds = 0
