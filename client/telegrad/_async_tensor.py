@@ -214,7 +214,7 @@ class AsyncTensor(Handle):
         home, extra = self._home, self.extra()
         if extra.value is None or extra.writes != home.writes or home.shared:
             writes = home.writes
-            reply = await self.session.wait_for(home.read(self._name, "value"))
+            reply = await self.session.wait_for(home.read(self._name, "value", self._spec))
             array = cast("Array", reply.array)
             self.learn(reply.take()["tensor"])
             extra.value, extra.writes = array, writes

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from telegrad import _defaults
 from telegrad._queue import Entry, Recorded, encode
 from telegrad._retries import member
 from telegrad._transport import Request
@@ -108,20 +109,38 @@ def hand_out(batch: Sequence[Entry], message: Any, arrays: Mapping[str, codec.Ar
 def cut(entries: Sequence[Entry]) -> int:
     """How many entries may go in one request.
 
-    A failure drops the values that were read before it, so no read may stand before a change and be repeated after it. A run that
-    is followed goes alone: its answer is a stream of events, and who interrupts it loses nothing else.
+    A failure drops the values that were read before it, so no read may stand before a change and be repeated after it. Large values
+    are read apart from everything that changes something. A run that is followed goes alone: its answer is a stream of events, and
+    who interrupts it loses nothing else.
     """
-    read = False
+    read = large = other = False
     for position, entry in enumerate(entries):
+        if isinstance(entry, Recorded) and isinstance(entry.command, Read):
+            large = large or entry.nbytes > _defaults.LARGE_READ_BYTES
+            if large and other:
+                return position
+            read = True
+            continue
+        if large:
+            return position
+        other = True
         if not isinstance(entry, Recorded) or isinstance(entry.command, (Create, Release, Grad, Apply)):
             continue
-        if isinstance(entry.command, Read):
-            read = True
-        elif read:
+        if read:
             return position
         elif entry.many is not None:
             return position or 1
     return len(entries)
+
+
+def first_read(entries: Sequence[Entry]) -> int | None:
+    """Where reads begin that are sent apart from what is before: at the first large one, or at the start where nothing is."""
+    if all(isinstance(e, Recorded) and isinstance(e.command, (Read, Release)) for e in entries):
+        return 0
+    for position, entry in enumerate(entries):
+        if isinstance(entry, Recorded) and entry.nbytes > _defaults.LARGE_READ_BYTES:
+            return position
+    return None
 
 
 def unread(entries: Sequence[Entry]) -> list[Entry]:

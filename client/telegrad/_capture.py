@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from telegrad.contract import watching
 from telegrad.contract.errors import AutogradError, DependentError, TelegradError
 
 if TYPE_CHECKING:
@@ -53,3 +54,12 @@ class Capture:
             "that depends on values, use telegrad.local(), which calls hooks as it goes"
         )
         return self.refusal
+
+
+def refuse_packing() -> None:
+    """Refuse to pack what an op on a server saves. Raises AutogradError."""
+    if watching.current_packing() is not None:
+        raise AutogradError(
+            "saved_tensors_hooks packs tensors of this process; what a remote op saves stays on its server. Use telegrad.local() "
+            "within, or leave the context before you record"
+        )

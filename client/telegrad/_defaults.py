@@ -41,6 +41,10 @@ FLUSH_SILENCE_SECONDS: Final = 1.0
 """A recorded batch leaves by itself when nothing was recorded for so long: somebody is thinking at a prompt. Long enough that
 no step of a busy training loop is cut in two."""
 
+LARGE_READ_BYTES: Final = 4 * 2**20
+"""A longer value is asked for in a request of its own, which changes nothing: the answer to one that does is kept by the server for
+the case that it is sent again. A round trip is nothing beside the transfer."""
+
 RELEASE_COMMANDS: Final = 64
 """After so many recorded commands, collected handles are released in the middle of the batch: bounds what the server holds for a
 step beyond what a local run holds."""

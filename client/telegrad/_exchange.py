@@ -12,7 +12,7 @@ from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from telegrad import _defaults
-from telegrad._batch import Numbers, Sent, cut, hand_out, new_key, request_of, unread
+from telegrad._batch import Numbers, Sent, cut, first_read, hand_out, new_key, request_of, unread
 from telegrad._capture import dependent
 from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Entry, Recorded, Taint, outputs_of, place
@@ -246,11 +246,12 @@ class Exchange:
             raise errors[0]
 
     def _repeatable_if_possible(self, entries: list[Entry]) -> list[Entry]:
-        """Without its releases, if all else is reads: such a batch may be sent twice, and the releases can wait."""
-        if not all(isinstance(e, Recorded) and isinstance(e.command, (Read, Release)) for e in entries):
+        """Without its last releases, if all else is reads, or large ones: they can wait, and such a batch may be sent twice."""
+        begin = first_read(entries)
+        if begin is None or not all(isinstance(e, Recorded) and isinstance(e.command, (Read, Release)) for e in entries[begin:]):
             return entries
-        reads: list[Entry] = []
-        for entry in entries:
+        reads: list[Entry] = entries[:begin]
+        for entry in entries[begin:]:
             if isinstance(entry, Recorded) and isinstance(entry.command, Release):
                 self.recorder.released.extend(entry.command.tensors)
             else:

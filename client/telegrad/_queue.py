@@ -81,9 +81,23 @@ class Recorded:
         roots: of a backward in anomaly mode, the histories that it starts at.
         program: what a run runs.
         many: of a run that is followed: how, and by which id it is stopped.
+        nbytes: of a read, how long a value is to be expected.
     """
 
-    __slots__ = ("applied", "array", "arrays", "code", "command", "instruction", "many", "program", "reply", "roots", "touches")
+    __slots__ = (
+        "applied",
+        "array",
+        "arrays",
+        "code",
+        "command",
+        "instruction",
+        "many",
+        "nbytes",
+        "program",
+        "reply",
+        "roots",
+        "touches",
+    )
 
     def __init__(
         self,
@@ -99,7 +113,9 @@ class Recorded:
         roots: Sequence[Any] = (),
         program: Traced | None = None,
         many: Many | None = None,
+        nbytes: int = 0,
     ) -> None:
+        self.nbytes = nbytes
         self.command = command
         self.code = code
         self.instruction = instruction

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from telegrad import _defaults
-from telegrad._capture import Capture, dependent
+from telegrad._capture import Capture, dependent, refuse_packing
 from telegrad._foresight import Foresight, add_parameters
 from telegrad._handle import inference_extra
 from telegrad._history import UNKNOWN, Leaf, Node
@@ -29,7 +29,6 @@ from telegrad._queue import Recorded, Reply, outputs_of
 from telegrad.contract import checks, watching
 from telegrad.contract.commands import Command, Read, Release
 from telegrad.contract.errors import (
-    AutogradError,
     SessionClosedError,
     SessionError,
     TelegradError,
@@ -44,6 +43,7 @@ from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, run
 if TYPE_CHECKING:
     from telegrad._handle import Handle
     from telegrad._traced import Traced
+    from telegrad.contract.ops import Spec
     from telegrad.contract.tracing import Many
 
 
@@ -250,7 +250,7 @@ class Recorder:
     def link(self, plan: Foresight, inputs: Sequence[Any], parameters: dict[str, Any]) -> Any:
         """The history that a recorded op gives its outputs."""
         if watching.watchers:
-            _refuse_packing()
+            refuse_packing()
         edges: list[tuple[int, Any, int]] = []
         certain = False
         for position in plan.positions:
@@ -421,12 +421,14 @@ class Recorder:
             # Not through `put`: releases alone wake nobody.
             self.queue.append(Recorded(Release(tuple(names)), *users_place(1)))
 
-    def read(self, reference: str, what: str) -> Reply:
-        """Record a read; the reply holds what comes."""
+    def read(self, reference: str, what: str, spec: Spec | None = None) -> Reply:
+        """Record a read; the reply holds what comes. ``spec`` of a value, where it is known."""
         self.refuse_in_hook()
         self.check(())
         reply = Reply()
-        self.record(Read(reference, what, "buffer" if what == "value" else "json"), reply=reply, depth=3)
+        nbytes = 0 if spec is None or self.shared else spec.nbytes
+        command = Read(reference, what, "buffer" if what == "value" else "json")
+        self.put(Recorded(command, *users_place(2), reply=reply, nbytes=nbytes))
         return reply
 
     # Being usable ------------------------------------------------------------------------------------------------------------
@@ -489,11 +491,3 @@ class Recorder:
     def put_back(self, entries: Sequence[Any]) -> None:
         """Return what was taken and not sent, in front of what was recorded since."""
         self.queue.extendleft(reversed(entries))
-
-
-def _refuse_packing() -> None:
-    if watching.current_packing() is not None:
-        raise AutogradError(
-            "saved_tensors_hooks packs tensors of this process; what a remote op saves stays on its server. Use telegrad.local() "
-            "within, or leave the context before you record"
-        )

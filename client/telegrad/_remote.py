@@ -151,7 +151,7 @@ class Tensor(Handle, AbstractTensor):
         home, extra = self._home, self.extra()
         if extra.value is None or extra.writes != home.writes or home.shared:
             writes = home.writes
-            reply = self.session.wait_for(home.read(self._name, "value"))
+            reply = self.session.wait_for(home.read(self._name, "value", self._spec))
             array = cast("Array", reply.array)
             self.learn(reply.take()["tensor"])
             extra.value, extra.writes = array, writes

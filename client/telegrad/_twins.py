@@ -20,6 +20,7 @@ from telegrad.contract.custom import Backward
 
 if TYPE_CHECKING:
     from telegrad._trace import Tracing
+    from telegrad.contract.ops import Spec
 
 _VALUES: Final = (
     "a traced function has no values to look at. For a choice between tensors use telegrad.where(condition, a, b); make a number "
@@ -96,7 +97,7 @@ class TraceRecorder(Recorder):
             raise self.tracing.escaped()
         super().check(inputs)
 
-    def read(self, reference: str, what: str) -> Reply:
+    def read(self, reference: str, what: str, spec: Spec | None = None) -> Reply:  # noqa: ARG002 - for values only
         """Refuse to read values: while a function is traced, nothing is computed. What else is asked, a rehearsal answers."""
         self.refuse_in_hook()
         self.check(())

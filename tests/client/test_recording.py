@@ -275,3 +275,23 @@ def test_a_name_given_twice_is_a_conflict_of_the_second_line(session: telegrad.R
 
     with pytest.raises(ConflictError):
         session.flush()
+
+
+def test_large_values_are_read_apart_from_what_changes_something(
+    wire: Wire, session: telegrad.RemoteSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_defaults, "LARGE_READ_BYTES", 100)
+    large, small = telegrad.zeros(64), telegrad.zeros(4)
+    large += 1
+    small += 1
+    before = wire.trips
+
+    assert large.tolist() == [1.0] * 64
+    numbered = ["telegrad-batch" in request.headers for request in wire.requests[before:]]
+    assert numbered == [True, False]
+    assert [c["command"] for c in wire.commands()] == ["read"]
+
+    small += large.sum()
+    del large
+    assert small.tolist() == [65.0] * 4
+    assert wire.trips == before + 3

@@ -30,6 +30,7 @@ _SHORT_BYTES: Final = 4096
 """A body that is kept as it is, because to hash it takes longer than to keep it."""
 
 _ROW_BYTES: Final = 8 * 4096
+_ROWS: Final = 32
 
 
 class Done(NamedTuple):
@@ -77,10 +78,13 @@ def _add_sums(found: hashlib.blake2b, array: Array) -> None:
     """
     data = np.frombuffer(codec.array_bytes(array), np.uint8)
     whole = data.nbytes - data.nbytes % _ROW_BYTES
-    if whole:
-        words = data[:whole].view(np.uint64).reshape(-1, _ROW_BYTES // 8)
-        found.update(words.sum(0).data)
-        found.update(words.sum(1).data)
+    words = data[:whole].view(np.uint64).reshape(-1, _ROW_BYTES // 8)
+    columns = np.zeros(_ROW_BYTES // 8, np.uint64)
+    for begin in range(0, len(words), _ROWS):  # small enough to be read from memory once
+        rows = words[begin : begin + _ROWS]
+        columns += rows.sum(0)
+        found.update(rows.sum(1).data)
+    found.update(columns.data)
     found.update(data[whole:].data)
 
 
