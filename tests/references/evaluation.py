@@ -116,7 +116,8 @@ def evaluate_at(
     leaves = [side.tensor(a, requires_grad=i in wanted) for i, a in enumerate(arrays)]
     if getattr(bound.sample, "random", False):
         side.seed()
-    outputs = flatten(side, bound.call(side, leaves))
+    with side.differentiable(order):
+        outputs = flatten(side, bound.call(side, leaves))
     values = tuple(side.array(o) if side.is_tensor(o) else o for o in outputs)
     requires = tuple(bool(side.is_tensor(o) and o.requires_grad) for o in outputs)
     if not order or not any(requires):

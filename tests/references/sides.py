@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -54,6 +55,10 @@ class Side(Protocol):
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call it the way this side's functions are called."""
+        ...
+
+    def differentiable(self, order: int) -> AbstractContextManager[Any]:
+        """While it is entered, what is called can be differentiated so often."""
         ...
 
 
@@ -107,6 +112,10 @@ class Telegrad:
         """Plainly: free functions find the session as the current one."""
         return function(*args, **kwargs)
 
+    def differentiable(self, order: int) -> AbstractContextManager[Any]:
+        """Nothing to do."""
+        return nullcontext()
+
 
 class Torch:
     """PyTorch, on the processor."""
@@ -150,6 +159,11 @@ class Torch:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return function(*args, **kwargs)
+
+    def differentiable(self, order: int) -> AbstractContextManager[Any]:
+        """Attention op by op where it is twice: its one node has no second derivative."""
+        attention = self.torch.nn.attention
+        return nullcontext() if order < 2 else attention.sdpa_kernel(attention.SDPBackend.MATH)
 
 
 @functools.cache

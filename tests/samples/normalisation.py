@@ -15,6 +15,8 @@ def F(name: str) -> str:  # noqa: N802 - reads as in user code
 
 
 _Q, _K, _V = rand(3, 2), rand(4, 2, seed=1), rand(4, 3, seed=2)
+_FUSED = "_scaled_dot_product_attention"
+_LIKE_HEADS = (rand(2, 2, 3, 2), rand(2, 2, 4, 2, seed=1), rand(2, 2, 4, 2, seed=2))
 _HEADS = (rand(2, 2, 3, 2), rand(2, 2, 4, 2, seed=1), rand(2, 2, 4, 3, seed=2))
 
 SAMPLES: list[Sample] = [
@@ -35,6 +37,11 @@ SAMPLES: list[Sample] = [
     Sample(F("scaled_dot_product_attention"), (_Q, _K, _V, _MASK), note="one query sees nothing"),
     Sample(F("scaled_dot_product_attention"), (*_HEADS, rand(3, 4, seed=3)), note="scores to add"),
     Sample(F("scaled_dot_product_attention"), (rand(4, 3, 2), _K[None, :, :], _V[None, :, :]), {"enable_gqa": True}),
+    Sample(F("scaled_dot_product_attention"), _LIKE_HEADS, op=_FUSED),
+    Sample(F("scaled_dot_product_attention"), _LIKE_HEADS, {"is_causal": True}, op=_FUSED),
+    Sample(F("scaled_dot_product_attention"), (*_LIKE_HEADS, _MASK), {"scale": 0.3}, op=_FUSED, note="one query sees nothing"),
+    Sample(F("scaled_dot_product_attention"), (*_LIKE_HEADS, rand(2, 1, 3, 4, seed=3)), note="scores to learn"),
+    Sample(F("scaled_dot_product_attention"), _LIKE_HEADS, {"scale": 0.3}, op=_FUSED),
     Sample(F("scaled_dot_product_attention"), (_Q, _K, _V), {"dropout_p": 1.0}, note="nothing kept"),
 ]
 

@@ -118,15 +118,15 @@ def _below_top(x: Array, out: Array) -> Array:
     return out
 
 
-def softmax(x: Array) -> Array:
-    """The exponentials of ``x`` over their sum along the last dimension."""
+def softmax(x: Array, *, out: Array | None = None) -> Array:
+    """The exponentials of ``x`` over their sum along the last dimension; into ``out``, a contiguous array: ``x`` itself, say."""
     size = x.shape[-1]
-    result = np.empty(x.shape, x.dtype)
+    result = np.empty(x.shape, x.dtype) if out is None else out
     rows = x.size // size
-    matrix, out = x.reshape(rows, size), result.reshape(rows, size)
+    matrix, target = x.reshape(rows, size), result.reshape(rows, size)
 
     def place(block: slice) -> None:
-        part = _below_top(matrix[block], out[block])
+        part = _below_top(matrix[block], target[block])
         np.exp(part, out=part)
         np.divide(part, sums.of_rows(part)[:, None], out=part)
 

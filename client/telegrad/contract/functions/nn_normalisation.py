@@ -12,6 +12,7 @@ from telegrad.contract.modes import no_grad
 from telegrad.contract.shapes import ints
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
+from telegrad.contract.transforms.wrapper import Wrapped
 
 T = TypeVar("T", bound=Tensor)
 
@@ -261,6 +262,8 @@ def scaled_dot_product_attention(
     if enable_gqa:
         heads = q.size(-3)
         k, v = _shared(k, heads), _shared(v, heads)
+    if _is_one_node(q, k, v, mask, dropout_p):
+        return q._attention(k, v, mask, is_causal=is_causal, scale=scale)  # type: ignore[no-any-return]
     factor = (1 / math.sqrt(q.shape[-1]) if q.shape[-1] else math.inf) if scale is None else scale
     scores = (q * factor) @ k.transpose(-2, -1)
     if is_causal:
@@ -275,6 +278,29 @@ def scaled_dot_product_attention(
     if dropout_p:
         weights = weights.dropout(dropout_p)
     return weights @ v  # type: ignore[no-any-return]
+
+
+def _is_one_node(q: Any, k: Any, v: Any, mask: Any, dropout_p: float) -> bool:
+    """Whether PyTorch has one node for the call, on a CPU: heads of one size, nothing dropped, no gradient for the mask."""
+    fits = len(q.shape) == 4 and q.shape[:2] == k.shape[:2] == v.shape[:2] and q.shape[3] == k.shape[3] == v.shape[3]
+    if dropout_p or not fits or k.shape[2] != v.shape[2] or 0 in (*q.shape, *k.shape) or not q.dtype.is_floating_point:
+        return False
+    return mask is None or (1 < len(mask.shape) <= 4 and not _may_require_grad(mask))
+
+
+def _may_require_grad(mask: Any) -> bool:
+    """Whether a mask requires grad, or may have a tangent; yes where only the server could tell, whom a plain call of an async
+    session cannot ask.
+    """
+    if mask.dtype is dtypes.bool_:
+        return False
+    if isinstance(mask, Wrapped):
+        return True
+    told = mask.requires_grad
+    if type(told) is bool:
+        return told
+    told.close()
+    return True
 
 
 def _check_attention(q: Any, k: Any, v: Any, mask: Any, dropout_p: float, is_causal: bool) -> None:

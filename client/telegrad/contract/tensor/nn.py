@@ -10,7 +10,7 @@ from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Rule, Spec, UnknownShape, check_bytes, op
-from telegrad.contract.shapes import dimension, elementwise, ints, real_number
+from telegrad.contract.shapes import broadcast, dimension, elementwise, ints, real_number
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.linalg import require_expandable, same_type
 
@@ -124,6 +124,31 @@ def _embedding_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Out
     return Outcome((Spec(shape, weight.dtype),), math.prod(shape))
 
 
+def _attention_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
+    name = "scaled_dot_product_attention"
+    q, k, v, mask = inputs
+    same_type(name, q, k, v)
+    if not q.dtype.is_floating_point:
+        raise UnsupportedDTypeError(f'"{name}" not implemented for {q.dtype.name}; give real floating-point tensors')
+    if min(len(q.shape), len(k.shape), len(v.shape)) < 2:
+        raise ShapeError(f"{name}: query, key and value must be at least 2 dimensional, got {[len(x.shape) for x in (q, k, v)]}")
+    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+        raise ShapeError(
+            f"{name}: query [..., L, E], key [..., S, E] and value [..., S, V] must share E and S, got shapes {list(q.shape)}, "
+            f"{list(k.shape)} and {list(v.shape)}"
+        )
+    batch = broadcast(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    scores = (*batch, q.shape[-2], k.shape[-2])
+    if mask is not None:
+        if parameters["is_causal"]:
+            raise ShapeError(f"{name}: Explicit attn_mask should not be set when is_causal=True")
+        require_expandable(mask.shape, scores)
+    size = math.prod(scores)
+    products = 2 * size * (q.shape[-1] + v.shape[-1])
+    shape = (*batch, q.shape[-2], v.shape[-1])
+    return Outcome((Spec(shape, q.dtype),), products + 15 * size, None, 2 * size * q.dtype.itemsize, 1, size * q.dtype.itemsize)
+
+
 def _embedding_gradient_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
     g = inputs[0]
     shape = (parameters["count"], g.shape[-1])
@@ -184,6 +209,25 @@ class NNOps(TensorBase):
         if padding_idx is None:
             return self._apply("embedding", self, weight)
         return self._apply("embedding", self, weight, padding_idx=padding_idx)
+
+    @op(
+        _attention_rule,
+        name="_scaled_dot_product_attention",
+        namespace=FUNCTIONAL,
+        differentiable=("self", "key", "value"),
+        node="ScaledDotProductFlashAttentionForCpuBackward0",
+    )
+    def _attention(
+        self, key: Self, value: Self, attn_mask: Self | None = None, *, is_causal: bool = False, scale: float | None = None
+    ) -> Self:
+        """What ``scaled_dot_product_attention`` is where nothing is dropped and no mask is learned, as one node.
+
+        Shapes: [..., L, E], [..., S, E], [..., S, V], broadcasts to [..., L, S] -> [..., L, V]. ``scale`` is 1 / sqrt(E) by
+        default. Gradient: with weights W, W^T g to the value; the softmax's of g value^T, times key and query, times scale.
+        Raises: ShapeError, DTypeError. Source: Vaswani et al. (2017), arXiv:1706.03762.
+        """
+        factor = None if scale is None else real_number(scale, "scale")
+        return self._apply("_scaled_dot_product_attention", self, key, value, attn_mask, is_causal=is_causal, scale=factor)
 
     @op(_embedding_gradient_rule, namespace="internal", differentiable=("self",))
     def _embedding_gradient(self, indices: Self, *, count: int, padding_idx: int | None = None) -> Self:

@@ -9,7 +9,7 @@ FAMILIES: Final = (
     *("creation", "elementwise", "transcendental", "comparison", "conversion"),
     *("reduce", "shape", "alias", "index"),
     *("counting", "scattering", "statistics"),
-    *("linalg", "decompositions", "factorisations", "systems", "nn", "losses", "classes"),
+    *("linalg", "decompositions", "factorisations", "systems", "nn", "losses", "classes", "attention"),
     *("conv", "pooling", "recurrent", "resampling", "sampling", "alignment", "fft", "parts", "stft", "special"),
     *("numbers", "draws", "signal"),
 )

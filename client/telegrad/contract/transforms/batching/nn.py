@@ -34,6 +34,17 @@ def layer_norm(call: Call) -> Any:
     return values_of(call.level, made if bias is None else do("add", made, bias))
 
 
+@rule("_scaled_dot_product_attention")
+def attention(call: Call) -> Any:
+    """Rows as more heads: dimensions in front broadcast."""
+    _ = call.outcome
+    rank = max(call.rank(i) for i, x in enumerate(call.inputs) if x is not None)
+    values = [aligned(x, rank) if batched else x for x, batched in zip(call.values, call.batched, strict=True)]
+    if not any(call.batched[:3]):
+        values[0] = aligned(call.rows(0), rank)  # a mask makes no new rows
+    return call.shaped(do("_scaled_dot_product_attention", *values, **call.parameters))
+
+
 # Windows ---------------------------------------------------------------------------------------------------------------------
 
 
