@@ -339,10 +339,19 @@ def _link_views(
         if name == "data":
             t.version = INFERENCE if source.version is INFERENCE else None
             continue  # nobody notices what is written there
-        if name in ("detach", "view.dtype"):  # history does not go this way
-            t.version = source.shared_version()
+        version = t.version = source.shared_version()
+        if name in _MEMORY_ONLY:
             continue
-        t.tie(base, (before, (name, parameters, None if single else index)), recorded=recorded)
+        # `tie`, written out: views are made by the thousand
+        t.base, t.path = base, (before, (name, parameters, None if single else index))
+        if recorded or version is INFERENCE:
+            t.recorded, t.generation = True, base.generation
+        else:
+            t.recorded, t.generation = False, version[0]
+
+
+_MEMORY_ONLY: Final = frozenset({"detach", "view.dtype"})
+"""Views that history does not go through."""
 
 
 _NAMES: Final[dict[str, Any]] = {"Tensor": Tensor, "as_array": as_array, "of_type": _of_type, "link_views": _link_views}

@@ -225,6 +225,14 @@ def matrix_norm(
     return sums.amax(at, keepdim) if float(ord) > 0 else sums.amin(at, keepdim)  # type: ignore[no-any-return]
 
 
+def norm_of_matrices(x: Any, order: str, dim: Sequence[int] | None, keepdim: bool, dtype: DTypeLike | None) -> Any:
+    """``x.norm(order, dim)`` for the orders of matrices, whose two dimensions are all that there are by default."""
+    axes = tuple(range(len(x.shape))) if dim is None else tuple(dim)
+    if len(axes) != 2 and (dim is not None or len(axes) > 2):
+        raise ShapeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {' '.join(map(str, axes))}")
+    return matrix_norm(x, order, axes if len(axes) == 2 else (-2, -1), keepdim, dtype=dtype)
+
+
 def _two(A: Tensor, dim: Any) -> tuple[int, ...]:
     """The two dimensions of a matrix norm that ``norm`` was asked for."""
     if dim is not None:

@@ -11,6 +11,9 @@ from telegrad.contract.ops import Outcome, Spec, check_bytes, op
 from telegrad.contract.shapes import integer
 from telegrad.contract.tensor.base import TensorBase
 
+_MOST_CATEGORIES = 2**24
+"""As many as a float32 tells apart, PyTorch's limit."""
+
 
 def _multinomial(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     x, count = inputs[0], p["num_samples"]
@@ -22,6 +25,8 @@ def _multinomial(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
         raise ShapeError(f"cannot sample n_sample <= 0 samples, got num_samples={count}")
     if x.shape[-1] == 0:
         raise ShapeError("number of categories cannot be 0: there is nothing to choose from")
+    if x.shape[-1] > _MOST_CATEGORIES:
+        raise ShapeError(f"number of categories cannot exceed 2^24, got {x.shape[-1]}")
     if not p["replacement"] and count > x.shape[-1]:
         raise ShapeError(f"cannot sample n_sample > prob_dist.size(-1) samples without replacement: {count} of {x.shape[-1]}")
     shape = (*x.shape[:-1], count)

@@ -146,12 +146,18 @@ class ReduceOps(TensorBase):
     ) -> Self:
         """Norm of the elements over ``dim`` as of one vector: (sum of abs(x) ** p) ** (1 / p).
 
-        ``p`` may be any number; "fro" and None mean 2, inf the largest, -inf the smallest magnitude, 0 the number of non-zeros.
+        ``p`` may be any number; "fro" and None mean 2, inf the largest, -inf the smallest magnitude, 0 the number of non-zeros;
+        "nuc" is the sum of the singular values of matrices, see ``telegrad.linalg.matrix_norm``.
         Shapes: [..., n, ...] -> [...]. dtype: complex gives real. Gradient: for 2, g * self / result, 0 where the result is 0.
         """
         order = float(p) if isinstance(p, (int, float, np.integer, np.floating)) and not isinstance(p, bool) else p
         if order is not None and not isinstance(order, (float, str)):
             raise ArgumentTypeError(f"norm(): argument 'p' must be a number or a str, not {type(p).__name__}")
+        if isinstance(order, str) and order != "fro":
+            from telegrad.contract.functions.linalg import norm_of_matrices  # it needs the tower
+
+            of_matrices: Self = norm_of_matrices(self, order, optional_ints(dim, "dim"), keepdim, dtype)
+            return of_matrices
         return self._apply(
             "norm",
             self,

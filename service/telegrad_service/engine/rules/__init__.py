@@ -7,7 +7,7 @@ from typing import Final
 
 FAMILIES: Final = (
     *("creation", "elementwise", "transcendental", "comparison", "conversion"),
-    *("reduce", "shape", "alias", "index"),
+    *("reduce", "running", "shape", "alias", "index", "masks"),
     *("counting", "scattering", "statistics"),
     *("linalg", "decompositions", "factorisations", "systems", "nn", "losses", "classes", "attention"),
     *("conv", "pooling", "recurrent", "resampling", "sampling", "alignment", "fft", "parts", "stft", "special"),

@@ -291,7 +291,7 @@ def _index_add(self: Array, index: Array, source: Array, dim: int, alpha: Any) -
     return _index_add_into(np.array(self), index, source, dim, alpha)
 
 
-def _as_number_of(target: Array, value: Any) -> Any:
+def as_number_of(target: Array, value: Any) -> Any:
     """A 0-d array of another type as a number of the target's. Raises DTypeError where it does not fit."""
     if not isinstance(value, np.ndarray) or value.dtype == target.dtype:
         return value
@@ -301,7 +301,7 @@ def _as_number_of(target: Array, value: Any) -> Any:
 
 
 def _index_write_into(target: Array, index: Array, values: Any, dim: int) -> Array:
-    values = fits(_as_number_of(target, values) if np.ndim(values) == 0 else values, target.dtype)
+    values = fits(as_number_of(target, values) if np.ndim(values) == 0 else values, target.dtype)
     positions = index.reshape(-1)
     into = target.reshape(1) if target.ndim == 0 else target
     check_positions("index_fill", positions, into.shape[dim], dim, IndexBoundsError)
@@ -398,74 +398,6 @@ derivative(
         shape=self_shape,
     ),
 )
-
-
-# Masks -------------------------------------------------------------------------------------------------------------------------
-
-
-def _fill_masked(target: Array, mask: Array, value: Any) -> Array:
-    np.copyto(target, np.asarray(_as_number_of(target, value)).astype(target.dtype, copy=False), where=mask)
-    return target
-
-
-@kernel("masked_fill", in_place=_fill_masked)
-def _masked_fill(self: Array, mask: Array, value: Any) -> Array:
-    return _fill_masked(np.array(np.broadcast_to(self, np.broadcast_shapes(self.shape, mask.shape))), mask, value)
-
-
-derivative(
-    "masked_fill",
-    self=lambda g, mask: F.masked_fill(g, mask, 0),
-    value=lambda g, mask: F.where(mask, g, 0),
-)
-
-
-@kernel("masked_select")
-def _masked_select(self: Array, mask: Array) -> Array:
-    shape = np.broadcast_shapes(self.shape, mask.shape)
-    return np.asarray(np.broadcast_to(self, shape)[np.broadcast_to(mask, shape)])
-
-
-def _masked_select_gradient(g: Any, self_shape: tuple[int, ...], mask: Any) -> Any:
-    return F.masked_scatter(F.zeros(g, np.broadcast_shapes(self_shape, tuple(mask.shape))), mask, g)
-
-
-derivative("masked_select", self=_masked_select_gradient)
-
-
-def _scatter_masked(target: Array, mask: Array, source: Array) -> Array:
-    where = np.broadcast_to(mask, target.shape)
-    count = int(np.count_nonzero(where))
-    if count > source.size:
-        raise ShapeError(
-            f"masked_scatter: expected the source to have at least as many elements as the mask holds, {count}, but it has "
-            f"{source.size}"
-        )
-    target[where] = source.reshape(-1)[:count]
-    return target
-
-
-@kernel("masked_scatter", in_place=_scatter_masked)
-def _masked_scatter(self: Array, mask: Array, source: Array) -> Array:
-    return _scatter_masked(np.array(np.broadcast_to(self, np.broadcast_shapes(self.shape, mask.shape))), mask, source)
-
-
-def _masked_source_gradient(g: Any, mask: Any, source_shape: tuple[int, ...]) -> Any:
-    found = F.masked_select(g, mask)
-    size = math.prod(source_shape)
-    if found.shape[0] < size:
-        found = F._getitem_gradient(found, shape=(size,), index=(slice(0, found.shape[0], 1),))
-    return F.reshape(found, shape=source_shape)
-
-
-derivative("masked_scatter", self=lambda g, mask: F.masked_fill(g, mask, 0), source=_masked_source_gradient)
-
-
-@kernel("nonzero")
-def _nonzero(self: Array) -> Array:
-    if self.ndim == 0:
-        return np.zeros((int(bool(self)), 0), np.int64)
-    return np.argwhere(self)
 
 
 # Order -------------------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Kernels and derivatives of reductions and running ops.
+"""Kernels and derivatives of reductions; those of running ops and products: ``running``.
 
 `dim` arrives as a tuple of ints, an int, or None or () for all dimensions.
 """
@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from telegrad.contract.dtypes import DType
-from telegrad.contract.tensor.base import TensorBase
 from telegrad_service.engine import sums
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
@@ -29,7 +28,7 @@ def _axis(dim: Dims, ndim: int) -> Any:
     return None if dim is None or dim == () or not ndim else dim
 
 
-def _converted(x: Array, dtype: npt.DTypeLike) -> Array:
+def converted(x: Array, dtype: npt.DTypeLike) -> Array:
     """``x`` in ``dtype`` before anything is summed, as in PyTorch; the imaginary part goes silently, as there."""
     target = np.dtype(dtype)
     if x.dtype == target:
@@ -98,7 +97,7 @@ def _sum(self: Array, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
     if self.__class__ is not np.ndarray:
         self = np.asarray(self)  # a formula's number
     if dtype is not None:
-        self = _converted(self, dtype.numpy)
+        self = converted(self, dtype.numpy)
         if self.dtype.kind == "b":
             return reduced(np.logical_or, self, dim, keepdim)
     elif self.dtype.kind in "biu":
@@ -124,7 +123,7 @@ derivative(
 @kernel("mean")
 def _mean(self: Array, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
     if dtype is not None:
-        self = _converted(self, dtype.numpy)
+        self = converted(self, dtype.numpy)
     return _mean_array(self, dim, keepdim)
 
 
@@ -209,7 +208,7 @@ derivative("logsumexp", self=_logsumexp_backward)
 @kernel("norm")
 def _norm(self: Array, p: float | str | None, dim: Dims, keepdim: bool, dtype: DType | None) -> Any:
     if dtype is not None:
-        self = _converted(self, dtype.numpy)
+        self = converted(self, dtype.numpy)
     if self.dtype.char == "e":
         return _norm(self.astype(np.float32), p, dim, keepdim, None).astype(np.float16)
     if p is None or p in ("fro", 2):
@@ -240,7 +239,7 @@ def _norm_backward(g: Any, self: Any, result: Any, self_shape: Ints, p: float | 
     if order == 2:
         return g * F.where(result == 0, 0.0, self / result)
     if math.isinf(order):
-        ties = _equal_or_nan(F.abs(self), result)
+        ties = equal_or_nan(F.abs(self), result)
         return g * F.sgn(self) * ties / F.sum(ties, dim=_all_or(dim), keepdim=_axis(dim, len(self_shape)) is not None)
     if order < 1:
         own = F.sgn(self) * F.where(self == 0, 0.0, F.pow(F.abs(self), order - 1))
@@ -260,7 +259,7 @@ def _all_or(dim: Dims) -> Ints | None:
     return (dim,) if isinstance(dim, int) else dim
 
 
-def _equal_or_nan(x: Any, value: Any) -> Any:
+def equal_or_nan(x: Any, value: Any) -> Any:
     """Where ``x`` is ``value``, NaN counting as equal to NaN."""
     return (x == value) | ((x != x) & (value != value))  # noqa: PLR0124 - only NaN differs from itself
 
@@ -271,7 +270,7 @@ kernel("min", lambda self: reduced(np.minimum, self, None, False))
 
 def shared_among_ties(g: Any, self: Any, result: Any) -> Any:
     """An even share of ``g`` for each element that is the result."""
-    ties = _equal_or_nan(self, result)
+    ties = equal_or_nan(self, result)
     return ties * (g / F.sum(ties))
 
 
@@ -320,10 +319,11 @@ kernel("min.dim", lambda self, dim, keepdim: _with_position(np.argmin, self, dim
 def at_position(g: Any, indices: Any, self_shape: Ints, dim: int, keepdim: bool) -> Any:
     """The values' gradient where they were found, zeros elsewhere."""
     g = with_reduced_dims(g[0], self_shape, dim, keepdim)
-    return _scattered(g, with_reduced_dims(indices, self_shape, dim, keepdim), self_shape, dim)
+    return scattered(g, with_reduced_dims(indices, self_shape, dim, keepdim), self_shape, dim)
 
 
-def _scattered(g: Any, indices: Any, shape: Ints, dim: int) -> Any:
+def scattered(g: Any, indices: Any, shape: Ints, dim: int) -> Any:
+    """Zeros of ``shape`` with ``g`` added where ``indices`` say, along ``dim``."""
     return F.scatter_add(F.zeros(g, shape), indices, g, dim=dim)
 
 
@@ -350,186 +350,3 @@ def _logical(ufunc: Any, x: Array, dim: Dims, keepdim: bool) -> Any:
 kernel("all", lambda self, dim, keepdim: _logical(np.logical_and, self, dim, keepdim))
 kernel("any", lambda self, dim, keepdim: _logical(np.logical_or, self, dim, keepdim))
 kernel("count_nonzero", lambda self, dim: np.count_nonzero(self, axis=_axis(dim, np.ndim(self))))
-
-
-# Running -----------------------------------------------------------------------------------------------------------------------
-
-
-def _accumulated(ufunc: Any, x: Array, dim: int, dtype: DType | None) -> Any:
-    """The running ``ufunc`` in torch's result type."""
-    x = np.asarray(x)
-    if dtype is not None:
-        x = _converted(x, dtype.numpy)
-    elif x.dtype.kind in "biu":
-        x = x.astype(np.int64)
-    if not x.ndim:
-        return x.copy()
-    if dim % x.ndim == x.ndim - 1 or math.prod(x.shape[dim % x.ndim + 1 :]) < _WIDE or not x.size:
-        return ufunc.accumulate(x, axis=dim, dtype=x.dtype)
-    # numpy runs along each column apart; whole slices one after another are several elements at once.
-    made = np.empty_like(x, order="C")
-    given, slices = np.moveaxis(x, dim, 0), np.moveaxis(made, dim, 0)
-    slices[0] = given[0]
-    for i in range(1, len(given)):
-        ufunc(slices[i - 1], given[i], out=slices[i])
-    return made
-
-
-_WIDE: Final = 256
-"""Slices of at least this many elements are run along together."""
-
-
-def _write_accumulated(ufunc: Any, target: Array, dim: int, dtype: DType | None) -> None:
-    target[...] = _accumulated(ufunc, target, dim, dtype)
-
-
-kernel(
-    "cumsum",
-    lambda self, dim, dtype: _accumulated(np.add, self, dim, dtype),
-    in_place=lambda target, dim, dtype: _write_accumulated(np.add, target, dim, dtype),
-)
-derivative("cumsum", self=lambda g, dim: F.flip(F.cumsum(F.flip(g, dims=(dim,)), dim=dim), dims=(dim,)))
-
-kernel(
-    "cumprod",
-    lambda self, dim, dtype: _accumulated(np.multiply, self, dim, dtype),
-    in_place=lambda target, dim, dtype: _write_accumulated(np.multiply, target, dim, dtype),
-)
-
-
-def shifted(x: Any, dim: int, *, first: int | None = None, last: int | None = None) -> Any:
-    """``x`` moved by one along ``dim``: up with ``first`` coming in at the start, or down with ``last`` coming in at the end."""
-    n = x.shape[dim]
-    edge = F.zeros(x, tuple([1 if i == dim % len(x.shape) else m for i, m in enumerate(x.shape)]))
-    if first is not None:
-        return F.cat(edge + first, F.narrow(x, dim=dim, start=0, length=n - 1), dim=dim)
-    return F.cat(F.narrow(x, dim=dim, start=1, length=n - 1), edge + last, dim=dim)
-
-
-def _divides(factors: Any, products: Any) -> bool:
-    """Whether products, all finite, may be divided by their factors: bare arrays without zeros.
-
-    Nor may a factor be so small that a product lost to underflow would count once divided by it.
-    """
-    if isinstance(factors, TensorBase) or factors.dtype.char not in "fdFD" or not factors.size:
-        return False
-    least = math.sqrt(np.finfo(factors.dtype).tiny)
-    return bool(np.abs(factors).min() > least and np.isfinite(np.sum(products)))
-
-
-def _cumprod_backward(g: Any, self: Any, result: Any, dim: int) -> Any:
-    """The product before each element times a recurrence from the end; without zeros, a running sum over the element.
-
-    result[k] is the product up to k, so the gradient at i is the product before i times the sum over k >= i of g[k] times the
-    product of i + 1 to k; that sum is the recurrence.
-    """
-    if not self.shape or not self.shape[dim]:
-        return g
-    if _divides(self, result):
-        sums = g * F.conjugate(result)  # one new array for all, as making one costs more than the arithmetic
-        backwards = np.flip(sums, dim)
-        np.add.accumulate(backwards, axis=dim, out=backwards)
-        return np.divide(sums, F.conjugate(self), out=sums)
-    before = shifted(F.cumprod(self, dim=dim), dim, first=1)
-    after = F.recurrence(g, F.conjugate(shifted(self, dim, last=0)), dim=dim, reverse=True)
-    return F.conjugate(before) * after
-
-
-derivative("cumprod", self=_cumprod_backward)
-
-
-@kernel("recurrence")
-def _recurrence(self: Array, factor: Array, dim: int, reverse: bool) -> Any:
-    """Doubling: after each pass an entry covers twice as many terms, so log2(n) passes over whole arrays do."""
-    if reverse:
-        # y[i] = x[i] + f[i] * y[i + 1]: the forward rule on the flipped arrays, whose factor sits one place later.
-        flipped = np.flip(factor, dim)
-        made = _forward_recurrence(np.flip(self, dim), flipped, dim)
-        return np.flip(made, dim).copy()
-    return _forward_recurrence(self, np.roll(factor, 1, dim), dim)
-
-
-def _forward_recurrence(x: Array, factor: Array, dim: int) -> Array:
-    """y[i] = x[i] + factor[i] * y[i - 1]; factor[0] is not used."""
-    sums = np.moveaxis(np.array(x, np.result_type(x, factor)), dim, 0)
-    products = np.moveaxis(np.array(factor, sums.dtype), dim, 0)
-    step = 1
-    while step < len(sums):
-        sums[step:] += products[step:] * sums[:-step]
-        products[step:] *= products[:-step]
-        step *= 2
-    return np.moveaxis(sums, 0, dim)
-
-
-@joint_derivative("recurrence", "self", "factor")
-def _recurrence_backward(g: Any, factor: Any, result: Any, dim: int, reverse: bool, needs: tuple[bool, bool]) -> tuple[Any, Any]:
-    back = F.recurrence(g, F.conjugate(factor), dim=dim, reverse=not reverse)
-    if not needs[1]:
-        return back, None
-    if reverse:
-        return back, back * F.conjugate(shifted(result, dim, last=0))
-    return back, shifted(back, dim, last=0) * F.conjugate(result)
-
-
-@kernel("prod")
-def _prod(self: Array, dim: int | None, keepdim: bool, dtype: DType | None) -> Any:
-    self = np.asarray(self)
-    if dtype is not None:
-        self = _converted(self, dtype.numpy)
-        if self.dtype.kind == "b":
-            return reduced(np.logical_and, self, dim, keepdim)
-    elif self.dtype.kind in "biu":
-        self = self.astype(np.int64)
-    if self.dtype.char == "e":
-        return reduced(np.multiply, self, dim, keepdim, np.float32).astype(self.dtype)
-    if dim is not None and self.ndim and dim % self.ndim == self.ndim - 1:
-        # numpy multiplies a row one element after another; halves by halves it is many at once.
-        while self.shape[-1] >= _LONG:
-            half = self.shape[-1] // 2
-            odd = self[..., 2 * half :]
-            self = self[..., :half] * self[..., half : 2 * half]
-            if odd.shape[-1]:
-                self[..., :1] *= odd
-    return reduced(np.multiply, self, dim, keepdim)
-
-
-_LONG: Final = 32
-"""Rows at least this long are multiplied by halves."""
-
-
-def _prod_backward(g: Any, self: Any, result: Any, self_shape: Ints, dim: int | None, keepdim: bool) -> Any:
-    """The gradient times the product before times the product after, so that zeros need no division."""
-    if not self_shape:
-        return g
-    if self.dtype == result.dtype and _divides(self, result):
-        g, result = (with_reduced_dims(x, self_shape, dim, keepdim) for x in (g, result))
-        return g * F.conjugate(result) / F.conjugate(self)
-    if dim is None:
-        flat, count = F.reshape(self, shape=(-1,)), math.prod(self_shape)
-        return F.reshape(_prod_backward(g, flat, result, (count,), 0, False), shape=self_shape)
-    if not self_shape[dim]:
-        return F.zeros(g, self_shape)
-    before = shifted(F.cumprod(self, dim=dim), dim, first=1)
-    after = F.flip(F.cumprod(F.flip(self, dims=(dim,)), dim=dim), dims=(dim,))
-    others = before * shifted(after, dim, last=1)
-    return with_reduced_dims(g, self_shape, dim, keepdim) * F.conjugate(others)
-
-
-derivative("prod", self=_prod_backward)
-
-
-def _running_extreme(ufunc: Any, x: Array, dim: int) -> tuple[Any, Any]:
-    """The running extreme and the last position that equals it."""
-    if not x.ndim:
-        return x.copy(), np.zeros((), np.int64)
-    values = ufunc.accumulate(x, axis=dim)
-    shape = [1] * x.ndim
-    shape[dim] = x.shape[dim]
-    places = np.arange(x.shape[dim], dtype=np.int64).reshape(shape)
-    return values, np.maximum.accumulate(np.where(_equal_or_nan(x, values), places, 0), axis=dim)
-
-
-kernel("cummax", lambda self, dim: _running_extreme(np.maximum, self, dim))
-kernel("cummin", lambda self, dim: _running_extreme(np.minimum, self, dim))
-derivative("cummax", self=lambda g, indices, self_shape, dim: _scattered(g[0], indices, self_shape, dim))
-derivative("cummin", self=lambda g, indices, self_shape, dim: _scattered(g[0], indices, self_shape, dim))
