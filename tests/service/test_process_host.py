@@ -24,11 +24,13 @@ from telegrad.contract.errors import (
     RunCancelledError,
     SessionLostError,
     ShapeError,
+    TelegradError,
     UnavailableError,
 )
 from telegrad.contract.limits import Limits
 from telegrad_service.hosts import frames, shared, warm
 from telegrad_service.hosts.base import Work
+from telegrad_service.hosts.durable import Keeping
 from telegrad_service.hosts.process import ProcessHost
 from telegrad_service.session.watch import News, Watch
 
@@ -208,6 +210,36 @@ def test_a_process_that_dies_costs_its_neighbours_nothing_and_is_plainly_reporte
 
     run(scenario)
     assert "ended with status -9" in caplog.text
+
+
+@needs_proc
+def test_a_request_that_ends_its_process_again_and_again_is_told_not_to_come_again(tmp_path):
+    keeping = Keeping(f"sqlite://{tmp_path}")
+    host = ProcessHost(Limits(), max_waiting_requests=10, request_seconds=60.0, keeping=keeping)
+
+    async def scenario(host: ProcessHost) -> None:
+        session = await opened(host)
+        await batch(host, session, op("ones", to="big", size=[1500, 1500], dtype="float64"))
+        fatal = Work("batch", body=json.dumps({"commands": LONG}).encode(), client="c" * 16, number=1)
+
+        async def sent() -> TelegradError:
+            asked = asyncio.ensure_future(host.do(session, fatal))
+            await asyncio.sleep(0.3)
+            os.kill(pid_of(host, session), signal.SIGKILL)
+            with pytest.raises(TelegradError) as caught:
+                await asked
+            return caught.value
+
+        found = [await sent() for _ in range(5)]
+        assert [type(error) for error in found] == [UnavailableError] * 4 + [LimitError]
+        assert found[0].extra["retry_after_seconds"] == 0
+        assert "5 times in a row" in str(found[-1])
+        after = Work(
+            "batch", body=json.dumps({"commands": [{**read("big"), "what": "description"}]}).encode(), client="c" * 16, number=1
+        )
+        assert (await host.do(session, after)).status == 200  # the number is free
+
+    run(scenario, host)
 
 
 @needs_proc

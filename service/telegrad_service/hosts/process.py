@@ -263,9 +263,10 @@ class ProcessHost(QueueingHost[Worker]):
     def _send_to_sleep(self, worker: Worker, work: Work | None) -> TelegradError:
         place = self._places.get(worker.session_id)
         times = 0
-        if place is not None and place.resident is worker:
+        # None: its end was noticed before its silence.
+        if place is not None and place.resident in (worker, None):
+            place.deaths += place.resident is worker and not worker.answered
             place.resident = None
-            place.deaths += not worker.answered
             if work is not None:
                 place.drop = Drop(work.turn, worker.overdue)
                 times = place.note_fatal(work)

@@ -101,7 +101,8 @@ ENDPOINTS: Final = (
         _PROGRAM + "/run",
         "run_program",
         "Run a program, once or many times; tensors that it changes in place carry over from run to run. As text/event-stream: "
-        "`started`, `progress` at most ten times a second, and at last `result` or `problem`; hanging up stops it between two runs",
+        "`started`, `progress` at most ten times a second, and at last `result` or `problem`; hanging up stops it, "
+        "15 seconds later where the request can be sent again by its number or key",
         _run,
         "programs",
         query=(RUN_ID,),
