@@ -93,6 +93,7 @@ class Observer:
             registry=registry,
             buckets=_SECONDS,
         )
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._wait = Histogram(
             "telegrad_wait_seconds",
             "From a request's arrival at its session to its turn",
@@ -118,8 +119,15 @@ class Observer:
 
     def note(self, done: Done) -> None:
         """Count a request, and log it."""
-        self._requests.labels(done.method, done.route, str(done.status)).inc()
-        self._seconds.labels(done.route).observe(done.seconds)
+        key = done.method, done.route, done.status
+        children = self._children.get(key)
+        if children is None:  # looking them up takes longer than counting
+            children = self._children[key] = (
+                self._requests.labels(done.method, done.route, str(done.status)),
+                self._seconds.labels(done.route),
+            )
+        children[0].inc()
+        children[1].observe(done.seconds)
         self._received.inc(done.received_bytes)
         self._sent.inc(done.sent_bytes)
         did = done.did

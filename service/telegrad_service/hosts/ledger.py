@@ -114,6 +114,7 @@ class Ledger:
         self._shares: dict[str, Share] = {}
         self._tenants: dict[str, dict[str, Share]] = {}
         self._rates: Rates | None = None
+        self._unrated: Quotas | None = None
 
     # Sessions ----------------------------------------------------------------------------------------------------------------
 
@@ -266,6 +267,8 @@ class Ledger:
         Raises RateLimitError, LimitError for what never fits, ConfigurationError where the library is missing.
         """
         quotas = self.quotas_of(tenant)
+        if quotas is self._unrated:
+            return
         per_second: int = getattr(quotas, _RATES[what])
         if not per_second:
             return
@@ -276,8 +279,11 @@ class Ledger:
     def headers(self, tenant: str) -> list[tuple[bytes, bytes]]:
         """The ``RateLimit`` fields of an answer to that tenant; none where no rates are set."""
         quotas = self.quotas_of(tenant)
+        if quotas is self._unrated:
+            return []
         set_ = [(setting, rate) for setting in _RATES.values() if (rate := getattr(quotas, setting))]
         if not set_:
+            self._unrated = quotas  # most tenants have the same ones
             return []
         window = quotas.rate_window_seconds
         policies = ", ".join(f'"{setting}";q={rate * window};w={window}' for setting, rate in set_)

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from telegrad_service.session.session import Session
 
 
+_LIGHT: Final = 16
+"""What a session holds is light where so many times as much would fit."""
+
+
 class Unforeseen(Exception):  # noqa: N818 - a signal, never shown to users
     """From here on nothing is known: the next command fails, or it is one that nobody foresees."""
 
@@ -71,6 +75,9 @@ class Forecast:
         self._gave_up = False  # something that the session holds will be free: how much, only a count can tell
         self._walked = False
         self._in_program = False
+        # To walk a graph takes a good part of what a backward takes; gradients are no more than what there is.
+        light = self._held.nbytes * _LIGHT <= session.limits.max_session_bytes
+        self._is_light = light and not session.quota.is_rated
 
     # Going through -----------------------------------------------------------------------------------------------------------
 
@@ -359,6 +366,8 @@ class Forecast:
                     at.saved = None
             elif isinstance(at, Node):
                 self._walked = self._walked or not retain
+                if self._is_light:
+                    continue
                 size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in at.layouts)
                 largest = max(largest, size)
                 self.flops += 2 * size
