@@ -10,6 +10,7 @@ from telegrad._functions.decompositions import *
 from telegrad._functions.distances import *
 from telegrad._functions.elementwise import *
 from telegrad._functions.index import *
+from telegrad._functions.inplace import *
 from telegrad._functions.linalg import *
 from telegrad._functions.nn import *
 from telegrad._functions.numbers import *

@@ -3,9 +3,70 @@
 from __future__ import annotations
 
 from telegrad.contract.functions.free import free
+from telegrad.contract.functions.nn import (
+    adaptive_avg_pool1d,
+    avg_pool1d,
+    bilinear,
+    celu,
+    channel_shuffle,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    cosine_similarity,
+    group_norm,
+    hardshrink,
+    layer_norm,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+    pairwise_distance,
+    pdist,
+    pixel_shuffle,
+    pixel_unshuffle,
+    prelu,
+    rms_norm,
+    rrelu,
+    selu,
+    threshold,
+)
 from telegrad.contract.tensor.tensor import Tensor
 
-__all__ = ["log_softmax", "relu", "relu_", "softmax"]
+__all__ = [
+    "adaptive_avg_pool1d",
+    "avg_pool1d",
+    "bilinear",
+    "celu",
+    "channel_shuffle",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "cosine_similarity",
+    "group_norm",
+    "hardshrink",
+    "layer_norm",
+    "log_softmax",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "pairwise_distance",
+    "pdist",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "prelu",
+    "relu",
+    "relu_",
+    "rms_norm",
+    "rrelu",
+    "selu",
+    "softmax",
+    "threshold",
+]
 
 log_softmax = free(Tensor.log_softmax)
 relu = free(Tensor.relu)
