@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, cast
 
 from telegrad import _defaults
@@ -17,10 +18,10 @@ from telegrad.contract.errors import TelegradError, TransportError, from_problem
 TURNED_AWAY: Final = frozenset({409, 429, 503})
 """With a Retry-After header, these say that nothing was done, or is still being done, and when to come back."""
 
-GATEWAY_FAILURES: Final = frozenset({502, 503, 504})
-"""Something between client and server failed; whether the server did the request, nobody knows."""
+GATEWAY_FAILURES: Final = frozenset({408, 425, 502, 503, 504})
+"""Something between client and server failed, or was too slow; whether the server did the request, nobody knows."""
 
-NOT_DONE: Final = frozenset({429, 502, 503, 504, 507})
+NOT_DONE: Final = GATEWAY_FAILURES | {429, 507}
 """Answers after which a request that may be sent again is as it was: still to be done, or still to be asked for."""
 
 
@@ -75,7 +76,7 @@ def send(request: Request, retries: Retries, *, first: bool = False) -> Procedur
         if isinstance(outcome, Response):
             asked = retry_after_seconds(outcome)
             turned_away = outcome.status in TURNED_AWAY and asked is not None
-            again = turned_away or (request.repeatable and outcome.status in GATEWAY_FAILURES)
+            again = turned_away or (request.repeatable and _failed_on_the_way(outcome))
         else:
             again = isinstance(outcome, NotSent) or request.repeatable
             was_sent = was_sent or not isinstance(outcome, NotSent)
@@ -95,6 +96,11 @@ def send(request: Request, retries: Retries, *, first: bool = False) -> Procedur
         attempt += 1
         waited += seconds
         yield Pause(seconds)
+
+
+def _failed_on_the_way(response: Response) -> bool:
+    """Whether an answer is not the server's own word on the request: gateways have further numbers for their failures."""
+    return response.status in GATEWAY_FAILURES or (response.status >= 500 and problem_of(response) is None)
 
 
 def _try(request: Request) -> Procedure[Response | NotSent | TransportError]:
@@ -118,14 +124,17 @@ def _is_json(response: Response) -> bool:
 
 
 def retry_after_seconds(response: Response) -> float | None:
-    """The Retry-After header in seconds; None if there is none, or one that is no number."""
+    """The Retry-After header, a number or a date, in seconds; None if there is none, or one that is neither."""
     text = response.headers.get("retry-after")
     if text is None:
         return None
     try:
         seconds = float(text)
     except ValueError:
-        return None
+        try:
+            seconds = max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        except ValueError:
+            return None
     return seconds if 0 <= seconds < float("inf") else None
 
 

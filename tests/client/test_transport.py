@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx2
@@ -128,7 +130,19 @@ CUT_OFF = answering(200, b'{"applied": 3, "res', **{"content-type": "application
 
 
 @pytest.mark.parametrize("done", [BEFORE_THE_SERVER, AFTER_IT])
-@pytest.mark.parametrize("fault", [REFUSED, CUT, SLOW, CUT_OFF, answering(502), answering(504, b"<html>")])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        REFUSED,
+        CUT,
+        SLOW,
+        CUT_OFF,
+        answering(502),
+        answering(504, b"<html>"),
+        answering(522),
+        answering(408, problem(408, "request")),
+    ],
+)
 def test_a_batch_whose_answer_was_lost_is_sent_again_and_done_once(
     wire: Wire, session: telegrad.RemoteSession, pauses: list[float], fault: Fault, done: bool
 ) -> None:
@@ -349,6 +363,16 @@ def test_no_retry_begins_after_the_total_time(wire: Wire, session: telegrad.Remo
 )
 def test_retry_after_is_read_where_it_is_a_number(text: str, seconds: float | None) -> None:
     assert retry_after_seconds(Response(503, {"retry-after": text})) == seconds
+
+
+def test_retry_after_may_be_a_date() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
+
+    found = retry_after_seconds(Response(503, {"retry-after": soon}))
+
+    assert found is not None
+    assert 17 < found <= 20
+    assert retry_after_seconds(Response(503, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})) == 0
 
 
 @pytest.mark.parametrize(
