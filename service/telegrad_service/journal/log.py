@@ -36,6 +36,9 @@ _NO_DICTIONARY: Final = b"\0"
 _DICTIONARY_ID: Final = slice(2, 6)
 """Where a deflated entry has its dictionary's Adler-32 (RFC 1950)."""
 _NONE_ID: Final = zlib.adler32(_NO_DICTIONARY).to_bytes(4, "big")
+_LOOK_AHEAD: Final = 300
+"""What zlib keeps of its window for itself."""
+_MEMORY: Final = 7
 _LEVEL: Final = 1
 """Of compression: with the entry before as the dictionary, higher levels find no more."""
 
@@ -78,7 +81,9 @@ def pack(entry: Entry, before: bytes) -> tuple[bytes, bytes]:
     """The entry as it is stored after ``before``, and as it is a dictionary to the next one."""
     text = json.dumps(entry.head, separators=(",", ":")).encode()
     plain = _LENGTH.pack(len(text)) + text + entry.body
-    deflate = zlib.compressobj(_LEVEL, zdict=before or _NO_DICTIONARY)
+    # No larger than it takes: a window of 32 KiB costs more to make than a request to deflate.
+    window = min(max((len(before) + len(plain) + _LOOK_AHEAD).bit_length(), 9), 15)
+    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, window, _MEMORY, zdict=before or _NO_DICTIONARY)
     packed = deflate.compress(plain) + deflate.flush()
     return _LENGTH.pack(len(packed)) + packed, plain
 
