@@ -204,8 +204,8 @@ def in_place_methods() -> dict[str, Callable[..., Any]]:
     }
 
 
-NO_OP_IN_PLACE = {"detach", "requires_grad", "zero"}
-"""Settings, and a form of ``fill_``."""
+NO_OP_IN_PLACE = {"detach", "fill_diagonal", "requires_grad", "zero"}
+"""Settings, and forms of ``fill_``."""
 
 
 NAMES_IN_PLACE = {
@@ -215,7 +215,7 @@ NAMES_IN_PLACE = {
 }
 """Other names of ops in place, and compositions in place."""
 
-DRAWS_IN_PLACE = {"normal", "uniform"}
+DRAWS_IN_PLACE = {"bernoulli", "cauchy", "exponential", "geometric", "log_normal", "normal", "random", "uniform"}
 """Draws into a tensor, which have other arguments than the functions of these names."""
 
 

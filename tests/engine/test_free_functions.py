@@ -62,3 +62,16 @@ def test_a_layer_is_what_it_is_in_nn_functional(name: str, shapes: Any, more: An
     found = getattr(telegrad, name)(*tensors, *more)
 
     assert found.tolist() == getattr(telegrad.nn.functional, name)(*tensors, *more).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [("elu_", (0.5,)), ("celu_", (0.5,)), ("selu_", ()), ("hardtanh_", (-0.5, 0.5)), ("threshold_", (0.1, 20.0))]
+)
+def test_an_activation_in_place_is_the_activation(name: str, more: Any) -> None:
+    functional: Any = telegrad.nn.functional
+    x = telegrad.tensor([-2.0, 0.25, 3.0])
+
+    wanted = getattr(functional, name[:-1])(x, *more)
+
+    assert getattr(functional, name)(x, *more) is x
+    assert x.tolist() == wanted.tolist()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import telegrad
@@ -53,6 +54,30 @@ CALLS: list[Callable[[Any, Any], Any]] = [
     lambda tg, x: x.cpu() is x,
     lambda tg, x: (x.is_same_size(x), x.is_same_size(x[0]), x.is_conj(), x.is_neg()),
     lambda tg, x: x.hardshrink(0.3),
+    lambda tg, x: x.fill_diagonal_(3),
+    lambda tg, x: tg.zeros(3, 5).fill_diagonal_(2),
+    lambda tg, x: tg.zeros(7, 2).fill_diagonal_(2),
+    lambda tg, x: tg.zeros(7, 2).fill_diagonal_(2, wrap=True),
+    lambda tg, x: tg.zeros(2, 5).fill_diagonal_(2, wrap=True),
+    lambda tg, x: tg.zeros(2, 2, 2).fill_diagonal_(3),
+    lambda tg, x: tg.zeros(2, 3, 2).fill_diagonal_(3),
+    lambda tg, x: x[0].fill_diagonal_(3),
+    lambda tg, x: x.narrow_copy(1, 0, 1),
+    lambda tg, x: x.prelu(tg.tensor([0.3])),
+    lambda tg, x: x.bernoulli_(tg.tensor([0.0, 1.0])),
+    lambda tg, x: x.bernoulli_(1),
+    lambda tg, x: x.bernoulli_(2),
+    lambda tg, x: x.bernoulli_(tg.tensor([0.0, 2.0])),
+    lambda tg, x: x.exponential_(-1),
+    lambda tg, x: x.long().exponential_(),
+    lambda tg, x: x.geometric_(1),
+    lambda tg, x: x.random_(3, 3),
+    lambda tg, x: x.random_(1),
+    lambda tg, x: x.random_(-4, -3),
+    lambda tg, x: x.cauchy_(0, 0),
+    lambda tg, x: x.log_normal_(0, -1),
+    lambda tg, x: x.long().cauchy_(),
+    lambda tg, x: [m.dtype for m in (x.long().bernoulli_(), x.int().geometric_(0.5), x.double().random_(5), x.bool().random_())],
     lambda tg, x: x.long().hardshrink(0.3),
 ]
 
@@ -92,3 +117,23 @@ def test_draws_in_place_fill_the_tensor_with_the_session_s_draws() -> None:
     assert 2.9 < uniform.max() < 3
     assert abs(normal.mean() - 5) < 0.2
     assert abs(normal.std() - 2) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("fill", "quantiles"),
+    [
+        (lambda x: x.exponential_(2), [0.1438, 0.3466, 0.6931]),
+        (lambda x: x.cauchy_(1, 2), [-1.0, 1.0, 3.0]),
+        (lambda x: x.log_normal_(0, 1), [0.5094, 1.0, 1.9630]),
+        (lambda x: x.geometric_(0.3), [1.0, 2.0, 4.0]),
+        (lambda x: x.random_(10, 21), [12.0, 15.0, 18.0]),
+        (lambda x: x.random_(), [2.0**51, 2.0**52, 3 * 2.0**51]),
+        (lambda x: x.bernoulli_(0.6), [0.0, 1.0, 1.0]),
+    ],
+)
+def test_draws_in_place_have_the_quantiles_of_their_distribution(fill: Callable[[Any], Any], quantiles: list[float]) -> None:
+    with telegrad.local() as session:
+        session.manual_seed(5)
+        drawn = fill(telegrad.empty(20_000, dtype=telegrad.float64)).numpy()
+
+    assert np.quantile(drawn, [0.25, 0.5, 0.75]).tolist() == pytest.approx(quantiles, rel=0.06, abs=0.06)

@@ -11,6 +11,7 @@ from telegrad.contract.functions.free import free
 from telegrad.contract.functions.nn_arguments import log_softmax, softmax, softmin, with_older_arguments
 from telegrad.contract.functions.nn_composite import (
     celu,
+    celu_,
     glu,
     hardshrink,
     hardsigmoid,
@@ -23,11 +24,13 @@ from telegrad.contract.functions.nn_composite import (
     poisson_nll_loss,
     prelu,
     selu,
+    selu_,
     soft_margin_loss,
     softshrink,
     softsign,
     tanhshrink,
     threshold,
+    threshold_,
     triplet_margin_loss,
 )
 from telegrad.contract.functions.nn_margins import (
@@ -109,6 +112,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "celu_",
     "channel_shuffle",
     "conv1d",
     "conv2d",
@@ -125,6 +129,7 @@ __all__ = [
     "dropout2d",
     "dropout3d",
     "elu",
+    "elu_",
     "embedding",
     "embedding_bag",
     "feature_alpha_dropout",
@@ -139,6 +144,7 @@ __all__ = [
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hardtanh_",
     "hinge_embedding_loss",
     "huber_loss",
     "instance_norm",
@@ -184,6 +190,7 @@ __all__ = [
     "rrelu",
     "scaled_dot_product_attention",
     "selu",
+    "selu_",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
@@ -196,6 +203,7 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "threshold_",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
     "unfold",
@@ -266,6 +274,16 @@ def elu(input: T, alpha: Number = 1.0, inplace: bool = False) -> T:
     """The element where positive, ``alpha * (exp(x) - 1)`` elsewhere; into the tensor itself if ``inplace``."""
     x = _tensor("elu", input)
     return x.elu_(alpha) if inplace else x.elu(alpha)
+
+
+def elu_(input: T, alpha: Number = 1.0) -> T:
+    """``elu`` into the tensor itself."""
+    return elu(input, alpha, inplace=True)
+
+
+def hardtanh_(input: T, min_val: float = -1.0, max_val: float = 1.0) -> T:
+    """``hardtanh`` into the tensor itself."""
+    return hardtanh(input, min_val, max_val, inplace=True)
 
 
 def silu(input: T, inplace: bool = False) -> T:

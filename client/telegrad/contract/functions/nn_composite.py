@@ -54,6 +54,21 @@ def selu(input: T, inplace: bool = False) -> T:
     return _perhaps_in_place(lambda v: v.elu(SELU_ALPHA) * SELU_SCALE, x, inplace)  # type: ignore[no-any-return]
 
 
+def celu_(input: T, alpha: float = 1.0) -> T:
+    """``celu`` into the tensor itself."""
+    return celu(input, alpha, inplace=True)
+
+
+def selu_(input: T) -> T:
+    """``selu`` into the tensor itself."""
+    return selu(input, inplace=True)
+
+
+def threshold_(input: T, threshold: float, value: float) -> T:
+    """``threshold`` into the tensor itself."""
+    return _threshold(input, threshold, value, inplace=True)
+
+
 def mish(input: T, inplace: bool = False) -> T:
     """``x * tanh(softplus(x))``. Source: Misra (2019), arXiv:1908.08681."""
     x = _tensor("mish", input, floating=True)
@@ -111,6 +126,10 @@ def threshold(input: T, threshold: float, value: float, inplace: bool = False) -
         raise UnsupportedDTypeError(f'"threshold" not implemented for {x.dtype.name}; convert it first, with .to(...)')
     check_fits(value, x.dtype)
     return _perhaps_in_place(lambda v: v.masked_fill(v <= threshold, value), x, inplace)  # type: ignore[no-any-return]
+
+
+_threshold = threshold
+"""The function, where an argument has its name."""
 
 
 def prelu(input: T, weight: T) -> T:

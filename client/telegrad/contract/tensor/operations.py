@@ -16,6 +16,7 @@ from telegrad.contract.tensor.draws import DrawOps
 from telegrad.contract.tensor.elementwise import ElementwiseOps
 from telegrad.contract.tensor.factorisations import FactorisationOps
 from telegrad.contract.tensor.fft import FFTOps
+from telegrad.contract.tensor.fills import Fills
 from telegrad.contract.tensor.index import IndexOps
 from telegrad.contract.tensor.inplace import InPlaceOps
 from telegrad.contract.tensor.linalg import LinalgOps
@@ -75,6 +76,7 @@ class TensorOps(
     SpecialOps,
     InPlaceOps,
     OtherNames,
+    Fills,
 ):
     """Every op that is a method of a tensor; the only way out is ``_apply``."""
 
