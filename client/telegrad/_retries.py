@@ -72,6 +72,7 @@ def send(request: Request, retries: Retries, *, first: bool = False) -> Procedur
         request.attempts += 1
         outcome = yield from _try(request)
         asked: float | None = None
+        seconds = 0.0
         most = retries.seconds
         if isinstance(outcome, Response):
             asked = retry_after_seconds(outcome)

@@ -7,7 +7,6 @@ A span is made when its request is over, with the times that were measured anywa
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import time
 from collections.abc import Sequence
 from typing import Any, Final

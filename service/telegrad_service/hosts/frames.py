@@ -67,7 +67,7 @@ def work_frame(work: Work, beside: Sequence[str] = ()) -> list[Piece]:
         layout.append((name, array.dtype.str, array.shape, name in beside))
         if name not in beside:
             parts.append(codec.array_bytes(array))
-    header = {
+    header: dict[str, Any] = {
         "verb": work.verb,
         "arguments": dict(work.arguments),
         "media_type": work.media_type,

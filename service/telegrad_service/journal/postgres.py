@@ -20,7 +20,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, LiteralString, TypeAlias, TypeVar
 
 try:
     import psycopg
@@ -142,7 +142,7 @@ def _prepare(connection: Connection) -> None:
         raise StorageError(f"the journal's tables are of format {version}, and this version of telegrad reads {_FORMAT}")
 
 
-def _one(connection: Connection, statement: str, values: Any = None) -> tuple[Any, ...]:
+def _one(connection: Connection, statement: LiteralString, values: Any = None) -> tuple[Any, ...]:
     row = connection.execute(statement, values, binary=True).fetchone()
     return ("",) if row is None else row
 
