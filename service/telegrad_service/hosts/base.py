@@ -110,6 +110,8 @@ class Answer(NamedTuple):
 
     def owned(self) -> Answer:
         """The same in memory of its own."""
+        if len(self.pieces) == 1 and self.pieces[0].__class__ is bytes:  # as almost always
+            return self
         return self._replace(pieces=tuple([p if isinstance(p, bytes) else _copied(p) for p in self.pieces]))
 
     async def whole(self) -> bytes:

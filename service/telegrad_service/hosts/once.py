@@ -40,21 +40,18 @@ class Done(NamedTuple):
         of: the request's fingerprint, or the request itself where it is short.
         answer: that was given; None where it is forgotten.
         at: when, in seconds since 1970.
+        nbytes: of the answer.
     """
 
     of: str | Work
     answer: Answer | None
     at: float
+    nbytes: int
 
     @property
     def fingerprint(self) -> str:
         """Of the request."""
         return self.of if isinstance(self.of, str) else fingerprint(self.of)
-
-    @property
-    def nbytes(self) -> int:
-        """Of the answer."""
-        return 0 if self.answer is None else self.answer.nbytes
 
     def again(self) -> Answer | None:
         """The answer, marked as given before."""
@@ -163,7 +160,7 @@ class Once:
 
     def remember(self, work: Work, mark: str | Work, answer: Answer, now: float) -> None:
         """Keep what came of a request. The answer must be ``owned``: it must not change any more."""
-        self._put(work.client, work.number, work.key, Done(mark, answer, now))
+        self._put(work.client, work.number, work.key, Done(mark, answer, now, answer.nbytes))
         if work.key:
             self._forget(now)
 
@@ -197,7 +194,7 @@ class Once:
                         return
                     if done is not newest and not (only_older and number == client.last):
                         self._numbered_nbytes -= done.nbytes
-                        client.done[number] = Done(done.of, None, done.at)
+                        client.done[number] = Done(done.of, None, done.at, 0)
 
     def _forget(self, now: float) -> None:
         while self._keys:
@@ -214,8 +211,9 @@ class Once:
 
     def load(self, rows: list[Any]) -> None:
         """Take over what ``as_json`` gave."""
-        for client, number, key, mark, at, answer in rows:
-            self._put(client, number, key, Done(mark, _read(answer), at))
+        for client, number, key, mark, at, written in rows:
+            answer = _read(written)
+            self._put(client, number, key, Done(mark, answer, at, 0 if answer is None else answer.nbytes))
 
 
 def _written(answer: Answer | None) -> dict[str, Any] | None:
