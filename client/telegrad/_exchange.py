@@ -296,6 +296,14 @@ class Exchange:
                 self._give_up([*batch, *entries], taint, refusal := _of_session(refusal))
                 raise refusal
             self._sent = None
+            applied = problem.get("applied", failed)
+            if applied < failed or (not applied and isinstance(refusal, QuotaError)):
+                # It does not fit, and was refused whole: what comes before the command that would not goes alone.
+                if sent.is_numbered:
+                    self._numbers.give_back()
+                self._fail(batch[failed], refusal, taint, errors)
+                entries = [*batch[:failed], *self._without_dependents([*batch[failed + 1 :], *entries], taint)]
+                continue
             done, lost = batch[:failed], batch[failed]
             hand_out(done, {"results": problem.get("results", ())}, {})
             if problem.get("program") and isinstance(lost, Recorded) and lost.program is not None:

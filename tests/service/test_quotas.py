@@ -312,6 +312,7 @@ def test_a_batch_beyond_the_quota_is_refused_whole(serve):
 
     problem = assert_refused(client.post(f"{second}/batch", json={"commands": commands}), "tenant_bytes")
     assert (problem["used"], problem["requested"]) == (10 * MEBI, 24 * MEBI)
+    assert (problem["applied"], problem["failed"]) == (0, 2)  # the first that would not fit
     assert client.get(second).json()["tensors"] == 0
     assert client.post(f"{second}/batch", json={"commands": commands[:2]}).status_code == 200
 

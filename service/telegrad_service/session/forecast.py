@@ -9,7 +9,7 @@ forecast never refuses what would have fitted, and what it lets through is admit
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from telegrad.contract import compositions
@@ -81,25 +81,31 @@ class Forecast:
 
     # Going through -----------------------------------------------------------------------------------------------------------
 
-    def through(self, commands: Sequence[Command]) -> None:
-        """Foresee commands in order, up to the first of which nothing can be foreseen. Raises LimitError for what cannot fit."""
+    def through(self, commands: Sequence[Command], enough: Callable[[], bool] | None = None) -> int:
+        """Foresee commands in order, up to the first that cannot be foreseen, or after which ``enough`` says so; which it is.
+
+        Raises LimitError for what cannot fit.
+        """
         try:
             for self._index, command in enumerate(commands):
                 self._what = command.command
                 found = _FORESEERS.get(type(command))
                 if found is not None:
                     found(self, command)
+                if enough is not None and enough():
+                    return self._index
             self.is_whole = True
         except (Unforeseen, OverflowError):
-            return
+            return self._index
         except LimitError as error:
             error.extra.update(applied=0, failed=self._index)
             raise
         except TelegradError:
-            return  # the command will say so
+            return self._index  # the command will say so
         finally:
             self._names.clear()  # what stands for memory refers to this object: no cycle is left
             self._known.clear()
+        return self._index
 
     def _find(self, reference: str) -> StandIn:
         found = self._look(reference)

@@ -25,6 +25,15 @@ _LONGEST: Final = 20_000
 Part = tuple[Any, ...]
 
 
+_FIELDS: Final = {
+    "tenant_bytes": "peak_bytes",
+    "tenant_tensors": "peak_names",
+    "tenant_flops_per_second": "flops",
+    "tenant_tensors_per_second": "made",
+}
+"""What each of a tenant's quotas counts of a forecast."""
+
+
 class Totals(NamedTuple):
     """What commands need, beyond what there is: see ``Forecast``."""
 
@@ -61,6 +70,13 @@ class Foresight:
                 self._known.clear()
             self._known[key] = totals
         return totals
+
+    def first_beyond(self, commands: Sequence[Command], context: Context, refusal: Mapping[str, Any]) -> int:
+        """Which command is the first that needs more than a tenant may have, as the members of the refusal say."""
+        field = _FIELDS[refusal["limit"]]
+        available = refusal["permitted"] - refusal.get("used", 0)
+        forecast = Forecast(self._session, context)
+        return forecast.through(commands, lambda: getattr(forecast, field) > available)
 
     def forget(self) -> None:
         """Other limits hold from now on."""

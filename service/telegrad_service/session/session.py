@@ -16,7 +16,7 @@ import numpy as np
 from telegrad.contract.commands import Apply, Attach, Backward, Command, Create, Grad, Read, Release, Run, Seed, Set
 from telegrad.contract.datasets import is_content_name
 from telegrad.contract.dtypes import DType
-from telegrad.contract.errors import ArgumentValueError, ConflictError, NotFoundError, SessionClosedError, TelegradError
+from telegrad.contract.errors import ArgumentValueError, ConflictError, LimitError, NotFoundError, SessionClosedError, TelegradError
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.literal import array_of
 from telegrad.contract.programs import PROGRAM_ID
@@ -111,7 +111,12 @@ class Session:
 
     def _foresee(self, commands: Sequence[Command], context: Context) -> None:
         """Refuse what cannot fit, or what the tenant may not have, before any of it is done. Raises LimitError, QuotaError."""
-        self.quota.expect(self.foresight.of(commands, context))
+        totals = self.foresight.of(commands, context)
+        try:
+            self.quota.expect(totals)
+        except LimitError as error:
+            error.extra.update(applied=0, failed=self.foresight.first_beyond(commands, context, error.extra))
+            raise
 
     def batch(self, commands: Sequence[Command], buffers: Mapping[str, np.ndarray[Any, Any]] | None = None) -> BatchAnswer:
         """Do commands in order until one fails; what came before it stands. What cannot fit as a whole is refused as a whole: then
