@@ -25,8 +25,8 @@ from telegrad_service.api.observe import Observer
 from telegrad_service.api.routes import ENDPOINTS
 from telegrad_service.api.tracing import Tracing
 from telegrad_service.hosts.base import Host
-from telegrad_service.hosts.durable import Keeping
 from telegrad_service.hosts.inline import InlineHost
+from telegrad_service.hosts.keeping import Keeping
 from telegrad_service.journal.base import shown
 from telegrad_service.settings import Settings
 

@@ -13,9 +13,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
@@ -36,6 +34,8 @@ from telegrad.contract.limits import Limits
 from telegrad_service.hosts import verbs
 from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.environment import differences, environment
+from telegrad_service.hosts.keeping import ANY, Drop, Keeping
+from telegrad_service.hosts.literals import slim, whole
 from telegrad_service.hosts.once import Once, answer_of, fingerprint, is_final, mark_of
 from telegrad_service.journal.base import Kept, open_journal
 from telegrad_service.journal.log import FORMAT_VERSION, Entry, Log
@@ -68,48 +68,6 @@ _FAULT: Final = "telegrad failed by a fault of its own; the server's log tells m
 
 _COPY_BYTES: Final = 4 * 2**20
 """Arrays up to so many bytes are copied, so that they reach the disk while the session computes with them; larger ones before."""
-
-_LITERAL_BYTES: Final = 1024
-"""Numbers in JSON that take more text than this are kept apart, under their hash."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keeping:
-    """How sessions are kept. Plain data, which another process can be given.
-
-    Attributes:
-        journal_url: of the journal; empty for none, whatever the durability.
-        durability: ``none``, ``step`` or ``every``.
-        snapshot_seconds: so much work since the last snapshot makes a new one due; about the time that bringing one back takes.
-        key_seconds: how long answers are kept under their Idempotency-Key.
-        retention_seconds: sessions that nobody used for so long are deleted.
-    """
-
-    journal_url: str = field(default="", repr=False)  # it may hold a password
-    durability: str = "step"
-    snapshot_seconds: float = 5.0
-    key_seconds: float = 86_400.0
-    retention_seconds: float = 30 * 86_400.0
-
-    @property
-    def is_durable(self) -> bool:
-        """Whether sessions outlive their process."""
-        return bool(self.journal_url) and self.durability != "none"
-
-
-ANY: Final = "*"
-
-
-class Drop(NamedTuple):
-    """A request that ended its process, or took too long, and was not answered: if it is the last one written, it is left out.
-
-    Attributes:
-        turn: of the request; ``ANY`` for whatever was last.
-        overdue: whether it took too long.
-    """
-
-    turn: str
-    overdue: bool = False
 
 
 class _Again(Watch):
@@ -356,7 +314,7 @@ class DurableSession:
         # The arrays become the session's own, which it may write to while they are on their way to the disk.
         copies = {n: bytes(codec.array_bytes(a)) if copy else codec.array_bytes(a) for n, a in work.buffers.items()}
         buffers = [[name, a.dtype.str, list(a.shape), journal.keep(copies[name])] for name, a in work.buffers.items()]
-        body, literals = _slim(work.body, journal.keep, self._limits.max_json_depth)
+        body, literals = slim(work.body, journal.keep, self._limits.max_json_depth)
         head: dict[str, Any] = {
             "kind": "work",
             "at": time.time(),
@@ -486,7 +444,7 @@ class DurableSession:
     def _again(self, journal: Log, entry: Entry) -> None:
         """Do a request that was done before. It fails if it failed then."""
         head = entry.head
-        body = _whole(entry.body, head.get("literals", ()), journal.blob)
+        body = whole(entry.body, head.get("literals", ()), journal.blob)
         buffers = {name: _array(dtype, shape, journal.blob(digest)) for name, dtype, shape, digest in head.get("buffers", ())}
         work = dataclasses.replace(_work(head), body=body, buffers=buffers)
         begun = time.perf_counter()
@@ -531,60 +489,6 @@ def _is_fleeting(problem: dict[str, Any] | None) -> bool:
         return False
     code = str(problem["type"]).rpartition(":")[2]
     return code in (DeadlineError.code, RunCancelledError.code, *_QUOTAS) or (code == LimitError.code and "limit" not in problem)
-
-
-# Long literals in JSON bodies, kept under their hash -----------------------------------------------------------------------------
-
-
-def _slim(body: bytes, keep: Callable[[bytes], str], max_depth: int) -> tuple[bytes, list[str]]:
-    """A body without its long literals, and their hashes; in the place of each stands its number."""
-    if len(body) <= 4 * _LITERAL_BYTES or not (b'"data"' in body or b'"base64"' in body) or b'"literal"' in body:
-        return body, []
-    literals: list[str] = []
-    try:
-        value = codec.load_json(body, max_depth=max_depth)
-    except TelegradError:  # it will be refused, now and whenever it is read again
-        return body, []
-
-    def walk(at: Any) -> None:
-        if isinstance(at, list):
-            for item in at:  # pyright: ignore[reportUnknownVariableType] - JSON
-                walk(item)
-        elif isinstance(at, dict):
-            for name, item in at.items():  # pyright: ignore[reportUnknownVariableType] - JSON
-                if name in ("data", "base64") and isinstance(item, (list, str)):
-                    text = codec.dump_json(item)
-                    if len(text) > _LITERAL_BYTES:
-                        at[name] = {"literal": len(literals)}
-                        literals.append(keep(text))
-                else:
-                    walk(item)
-
-    try:
-        walk(value)
-    except ValueError:  # a number beyond all floats, which only its own text says
-        return body, []
-    return (json.dumps(value, separators=(",", ":")).encode(), literals) if literals else (body, [])
-
-
-def _whole(body: bytes, literals: Any, blob: Callable[[str], bytes]) -> bytes:
-    """The body with its long literals in their places."""
-    if not literals:
-        return body
-
-    def put(at: Any) -> Any:
-        if isinstance(at, list):
-            return [put(item) for item in at]  # pyright: ignore[reportUnknownVariableType] - JSON
-        if isinstance(at, dict):
-            return {
-                name: json.loads(blob(literals[item["literal"]]))
-                if name in ("data", "base64") and isinstance(item, dict) and "literal" in item
-                else put(item)
-                for name, item in at.items()  # pyright: ignore[reportUnknownVariableType] - JSON
-            }
-        return at
-
-    return json.dumps(put(json.loads(body)), separators=(",", ":")).encode()
 
 
 __all__ = ["ANY", "LOOKS", "STEPS", "Drop", "DurableSession", "Keeping"]

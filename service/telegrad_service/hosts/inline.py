@@ -12,9 +12,11 @@ from telegrad.contract.limits import Limits
 from telegrad_service import process
 from telegrad_service.hosts import verbs
 from telegrad_service.hosts.base import Answer, Work
-from telegrad_service.hosts.durable import DurableSession, Keeping
+from telegrad_service.hosts.durable import DurableSession
+from telegrad_service.hosts.keeping import Keeping
 from telegrad_service.hosts.ledger import Ledger
-from telegrad_service.hosts.queueing import Place, QueueingHost
+from telegrad_service.hosts.place import Place
+from telegrad_service.hosts.queueing import QueueingHost
 from telegrad_service.session.account import Allowance, Need, Report
 from telegrad_service.session.haste import Haste, TooLongError
 from telegrad_service.session.watch import Watch

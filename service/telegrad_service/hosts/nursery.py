@@ -19,7 +19,7 @@ from typing import Any, Final
 from telegrad.contract.errors import UnavailableError
 from telegrad.contract.limits import Limits
 from telegrad_service.hosts import warm, worker
-from telegrad_service.hosts.durable import Drop, Keeping
+from telegrad_service.hosts.keeping import Drop, Keeping
 from telegrad_service.journal.base import Kept
 
 START_SECONDS: Final = 60.0

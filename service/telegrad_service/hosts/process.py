@@ -31,9 +31,10 @@ from telegrad.contract.limits import Limits
 from telegrad_service.hosts import shared
 from telegrad_service.hosts.base import Answer, Array, Census, Work
 from telegrad_service.hosts.connection import Connection, WorkerGone
-from telegrad_service.hosts.durable import ANY, Drop, Keeping
+from telegrad_service.hosts.keeping import ANY, Drop, Keeping
 from telegrad_service.hosts.nursery import CAN_FORK, Forking, Nursery, Spawning
-from telegrad_service.hosts.queueing import Place, QueueingHost
+from telegrad_service.hosts.place import Place
+from telegrad_service.hosts.queueing import QueueingHost
 from telegrad_service.journal.base import Kept
 from telegrad_service.session.account import Report
 from telegrad_service.session.watch import News, Watch

@@ -24,8 +24,9 @@ from telegrad.contract.errors import (
 )
 from telegrad.contract.limits import Limits, refuse
 from telegrad_service.hosts.base import Answer, Census, Host, Resident, Work
-from telegrad_service.hosts.durable import Drop, Keeping
+from telegrad_service.hosts.keeping import Keeping
 from telegrad_service.hosts.ledger import Ledger
+from telegrad_service.hosts.place import Place
 from telegrad_service.journal.base import Journal, Kept, open_journal
 from telegrad_service.session.account import Allowance, Report
 from telegrad_service.session.watch import Watch
@@ -34,7 +35,6 @@ log = logging.getLogger("telegrad.service")
 
 T = TypeVar("T")
 R = TypeVar("R")
-"""What a session is to its host: the session itself, or the process that has it."""
 
 ID_BYTES: Final = 16
 """Random bytes of a session id: 128 bits, so that none can be guessed."""
@@ -50,79 +50,6 @@ _PATIENCE_SECONDS: Final = 5.0
 
 _REAP_SECONDS: Final = (0.05, 30.0)
 """Shortest and longest pause between two looks for idle sessions."""
-
-
-class Place(Generic[R]):
-    """A session and its queue: an asyncio lock wakes those who wait in the order of arrival.
-
-    Attributes:
-        kept: the session's id, the moment of its making, and whose it is.
-        number: grows from session to session.
-        resident: the session as its host has it; None until its first turn.
-        lock: held by whoever has his turn.
-        pending: requests that run or wait.
-        gone: whether it was deleted.
-        used: when its last request ended, on the monotonic clock.
-        watches: of requests that run or wait and can be stopped, by id.
-        keys: the Idempotency-Keys of those.
-        drop: a request that ended its process.
-        deaths: how many processes ended, one after the other, before the session was back.
-        lag: how many changes were not on the disk yet when it last answered.
-        fatal: the last request that may be sent again and ended a process, and how many it ended.
-    """
-
-    __slots__ = (
-        "deaths",
-        "drop",
-        "fatal",
-        "gone",
-        "kept",
-        "keys",
-        "lag",
-        "lock",
-        "number",
-        "pending",
-        "resident",
-        "used",
-        "watches",
-    )
-
-    def __init__(self, number: int, kept: Kept) -> None:
-        self.kept = kept
-        self.number = number
-        self.resident: R | None = None
-        self.lock = asyncio.Lock()
-        self.pending = 0
-        self.gone = False
-        self.used = time.monotonic()
-        self.watches: dict[str, Watch] = {}
-        self.keys: set[str] = set()
-        self.drop: Drop | None = None
-        self.deaths = 0
-        self.lag = 0
-        self.fatal: tuple[tuple[str, int, str] | None, int] = (None, 0)
-
-    def note_fatal(self, work: Work) -> int:
-        """This request has ended a process: how many times in a row, where it may be sent again."""
-        request, times = self.fatal
-        again = work.repeats is not None and work.repeats == request
-        self.fatal = work.repeats, times + 1 if again else 1
-        return self.fatal[1]
-
-    @property
-    def id(self) -> str:
-        """Of the session."""
-        return self.kept.id
-
-    @property
-    def created(self) -> float:
-        """Seconds since 1970."""
-        return self.kept.created
-
-    @property
-    def tenant(self) -> str:
-        """Whose it is."""
-        return self.kept.tenant
 
 
 class QueueingHost(Host, Generic[R]):

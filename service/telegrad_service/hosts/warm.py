@@ -34,7 +34,7 @@ from typing import Any, Final, TypeAlias
 from telegrad.contract.limits import Limits
 from telegrad_service import process
 from telegrad_service.hosts import worker
-from telegrad_service.hosts.durable import Drop, Keeping
+from telegrad_service.hosts.keeping import Drop, Keeping
 from telegrad_service.journal.base import Kept, open_journal
 
 MESSAGE_BYTES: Final = 4096

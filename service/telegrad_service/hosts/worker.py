@@ -23,7 +23,8 @@ from telegrad.contract.limits import Limits
 from telegrad_service import process
 from telegrad_service.hosts import frames
 from telegrad_service.hosts.base import Work
-from telegrad_service.hosts.durable import Drop, DurableSession, Keeping
+from telegrad_service.hosts.durable import DurableSession
+from telegrad_service.hosts.keeping import Drop, Keeping
 from telegrad_service.journal.base import Kept
 from telegrad_service.session.account import Allowance, Need
 from telegrad_service.session.watch import Watch
