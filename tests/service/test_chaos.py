@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 
 import telegrad
-from telegrad import _batch
+from telegrad import _batch, _defaults
 from tests.chaos import CUTS, FAULTS, Chaos
 from tests.service.serving import Server
 from tests.training import Training, uncut
@@ -87,6 +89,24 @@ def test_without_numbers_the_proof_fails(chaos, monkeypatch):
         x += 1
         chaos.next.extend(["lose answer"])
         assert x.item() == 2.0
+
+
+def test_batches_that_are_sent_ahead_are_made_once(chaos, monkeypatch):
+    rows = np.arange(240.0).reshape(60, 4)
+    monkeypatch.setattr(_defaults, "UPLOAD_BYTES", 3 * rows[0].nbytes)
+    chaos.share = 0.3
+    with telegrad.connect(chaos.url) as session:
+        total = session.zeros(4, dtype=telegrad.float64)
+
+        @telegrad.function
+        def add(row: Any) -> Any:
+            return total.add_(row).clone()
+
+        found = add.map(rows)
+
+        assert found.tolist() == np.cumsum(rows, 0).tolist()
+        assert total.tolist() == rows.sum(0).tolist()
+    assert chaos.cuts
 
 
 def test_awaited_sessions_are_as_exact(chaos):

@@ -5,6 +5,7 @@ The figures are printed at the end; the long form is run by ``make soak``.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -160,3 +161,28 @@ def test_a_session_that_was_in_memory_only_says_so_after_a_restart(tmp_path):
             assert another.ones(2).tolist() == [1, 1]
     finally:
         server.stop()
+
+
+def test_awaited_sessions_outlive_kills_too(tmp_path):
+    async def scenario(server: Server) -> list[float]:
+        seen: list[float] = []
+        async with telegrad.connect_async(server.url) as session:
+            w = session.ones(2, requires_grad=True)
+            for step in range(12):
+                (w * step).sum().backward()
+                if step % 4 == 1:
+                    for pid in server.workers():
+                        os.kill(pid, signal.SIGKILL)
+                if step == 6:
+                    await asyncio.to_thread(server.restart, signal.SIGKILL)
+                gradient = await w.grad
+                assert gradient is not None
+                seen.append(float(await gradient.sum().item()))
+        return seen
+
+    server = Server(tmp_path)
+    try:
+        found = asyncio.run(scenario(server))
+    finally:
+        server.stop()
+    assert found == [2.0 * sum(range(step + 1)) for step in range(12)]
