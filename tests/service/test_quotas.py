@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 import time
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from telegrad.contract.errors import ArgumentValueError
+from telegrad.contract.errors import ArgumentValueError, QuotaError
 from telegrad.contract.limits import Limits, Quotas
 from telegrad_service.__main__ import main
 from telegrad_service.access.keys import KeyStore
 from telegrad_service.api.app import create_app, keeping_of
+from telegrad_service.hosts.base import Work
+from telegrad_service.hosts.inline import InlineHost
 from telegrad_service.hosts.process import ProcessHost
 from telegrad_service.settings import Settings
 from tests.service.test_errors import assert_problem
@@ -315,6 +318,34 @@ def test_a_batch_beyond_the_quota_is_refused_whole(serve):
     assert (problem["applied"], problem["failed"]) == (0, 2)  # the first that would not fit
     assert client.get(second).json()["tensors"] == 0
     assert client.post(f"{second}/batch", json={"commands": commands[:2]}).status_code == 200
+
+
+def test_one_tenant_cannot_fill_the_queue_that_all_share():
+    async def scenario() -> None:
+        host = InlineHost(Limits(), compute_threads=2, max_waiting_requests=8)
+        await host.start()
+        greedy, modest = [(await host.open(Work("open"), tenant)).created for tenant in ("greedy", "modest")]
+        free = threading.Event()
+        held = host._pool.submit(free.wait, 30), host._pool.submit(free.wait, 30)
+        waiting = [asyncio.ensure_future(host.do(greedy, Work("summary")))]
+        await asyncio.sleep(0.05)  # it has its turn, and no thread
+        waiting += [asyncio.ensure_future(host.do(greedy, Work("summary"))) for _ in range(4)]
+        await asyncio.sleep(0.05)
+
+        with pytest.raises(QuotaError, match="tenant_waiting_requests") as refused:
+            await host.do(greedy, Work("summary"))
+        assert (refused.value.extra["used"], refused.value.extra["permitted"]) == (4, 4)
+        other = asyncio.ensure_future(host.do(modest, Work("summary")))
+        await asyncio.sleep(0.05)
+        assert not other.done()
+        free.set()
+        assert {answer.status for answer in await asyncio.gather(*waiting, other)} == {200}
+        assert (await host.do(greedy, Work("summary"))).status == 200
+        assert all(h.result() for h in held)
+        assert host.census().waiting == 0
+        await host.stop(1)
+
+    asyncio.run(scenario())
 
 
 # Settings ---------------------------------------------------------------------------------------------------------------------

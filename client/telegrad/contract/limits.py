@@ -60,6 +60,8 @@ class Quotas:
         tenant_sessions: sessions of a tenant.
         tenant_bytes: memory of all values that its sessions hold, those saved in graphs included.
         tenant_tensors: names of tensors in all its sessions.
+        tenant_waiting_requests: requests of a tenant that wait for their session's turn; where keys are asked for and nothing is
+            said, half of max_waiting_requests.
         tenant_requests_per_second: requests of a tenant, on average over rate_window_seconds, as the four that follow.
         tenant_sessions_per_second: sessions that it opens.
         tenant_body_bytes_per_second: bytes of request bodies, as they are sent.
@@ -71,6 +73,7 @@ class Quotas:
     tenant_sessions: int = 0
     tenant_bytes: int = 0
     tenant_tensors: int = 0
+    tenant_waiting_requests: int = 0
     tenant_requests_per_second: int = 0
     tenant_sessions_per_second: int = 0
     tenant_body_bytes_per_second: int = 0
@@ -83,7 +86,9 @@ HELD_RETRY_SECONDS: Final = 60
 """What a tenant holds it may hold for long: longer than clients wait by themselves."""
 
 
-def over_quota(setting: str, used: int, requested: int, permitted: int, *, unit: str, hint: str) -> QuotaError:
+def over_quota(
+    setting: str, used: int, requested: int, permitted: int, *, unit: str, hint: str, retry_seconds: int = HELD_RETRY_SECONDS
+) -> QuotaError:
     """The error of a quota of what is held, with its numbers in the message and in the problem's members."""
     return QuotaError(
         f"the tenant has {used:,} {unit} in all its sessions and would need {requested:,} more, permitted are {permitted:,} "
@@ -94,7 +99,7 @@ def over_quota(setting: str, used: int, requested: int, permitted: int, *, unit:
             "requested": requested,
             "predicted": used + requested,
             "permitted": permitted,
-            "retry_after_seconds": HELD_RETRY_SECONDS,
+            "retry_after_seconds": retry_seconds,
         },
     )
 

@@ -27,6 +27,7 @@ from telegrad_service.hosts.base import Answer, Census, Host, Resident, Work
 from telegrad_service.hosts.keeping import Keeping
 from telegrad_service.hosts.ledger import Ledger
 from telegrad_service.hosts.place import Place
+from telegrad_service.hosts.waiting import Waiting
 from telegrad_service.journal.base import Journal, Kept, open_journal
 from telegrad_service.session.account import Allowance, Report
 from telegrad_service.session.watch import Watch
@@ -63,8 +64,7 @@ class QueueingHost(Host, Generic[R]):
         self._journal: Journal | None = None
         self._secret = secrets.token_bytes(ID_BYTES)
         self.state = "starting"
-        self._max_waiting = max_waiting_requests
-        self._waiting = 0
+        self._queue_of_all = Waiting(max_waiting_requests)
         self._places: dict[str, Place[R]] = {}
         self._count = 0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -203,11 +203,7 @@ class QueueingHost(Host, Generic[R]):
         for other in self.ledger.uncounted(place.tenant):
             if other != session_id:
                 await self._count_again(other)
-        if self._waiting >= self._max_waiting:
-            raise UnavailableError(
-                f"{self._waiting:,} requests wait for their turn already, permitted are {self._max_waiting:,} "
-                "(max_waiting_requests); try again later"
-            )
+        self._queue_of_all.check(place.tenant, self.ledger.quotas_of(place.tenant).tenant_waiting_requests)
         if work.key in place.keys:
             for known in place.watches.values():
                 known.returns += known.repeats is not None and known.repeats == work.repeats  # its client waits for it
@@ -270,7 +266,7 @@ class QueueingHost(Host, Generic[R]):
 
     def census(self) -> Census:
         """See ``Host.census``."""
-        return Census(len(self._places), 0, self._waiting, 0, sum(place.lag for place in self._places.values()))
+        return Census(len(self._places), 0, self._queue_of_all.total, 0, sum(place.lag for place in self._places.values()))
 
     def list(self, tenant: str, after: int, limit: int) -> tuple[list[Resident], int | None]:
         """See ``Host.list``."""
@@ -339,7 +335,7 @@ class QueueingHost(Host, Generic[R]):
     def _queue(self, place: Place[R], work: Work, watch: Watch | None = None) -> asyncio.Future[Answer]:
         # Counted here, not when the task first runs: a burst must not slip past the bound.
         place.pending += 1
-        self._waiting += 1
+        self._queue_of_all.join(place.tenant)
         if work.key:
             place.keys.add(work.key)
         if self._keeping.is_durable:
@@ -351,7 +347,7 @@ class QueueingHost(Host, Generic[R]):
         queued = time.perf_counter()
         try:
             async with place.lock:
-                self._waiting -= 1
+                self._queue_of_all.leave(place.tenant)
                 waiting = False
                 if place.gone:
                     raise self._gone(place)
@@ -364,7 +360,8 @@ class QueueingHost(Host, Generic[R]):
         finally:
             _forget_watch(place, watch)
             place.keys.discard(work.key)
-            self._waiting -= waiting
+            if waiting:
+                self._queue_of_all.leave(place.tenant)
             place.pending -= 1
             place.used = time.monotonic()
             if place.resident is not None and not place.gone and self._is_restless(place.resident):
