@@ -24,6 +24,7 @@ PAGES = [
     ROOT / "docs" / "graphs.md",
     ROOT / "docs" / "hooks.md",
     ROOT / "docs" / "custom.md",
+    ROOT / "docs" / "differences.md",
     ROOT / "docs" / "runs.md",
     ROOT / "client" / "README.md",
     ROOT / "service" / "README.md",
