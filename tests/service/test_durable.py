@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -30,7 +31,7 @@ from telegrad_service.hosts.base import Work
 from telegrad_service.hosts.durable import ANY, LOOKS, STEPS, Drop, DurableSession, Keeping
 from telegrad_service.journal import log as journal_log
 from telegrad_service.journal.base import Kept
-from telegrad_service.journal.log import Log
+from telegrad_service.journal.log import Entry, pack_all, unpack
 from telegrad_service.journal.postgres import PostgresStore
 from telegrad_service.journal.sqlite import SqliteJournal, SqliteStore
 from tests.histories import History, everything
@@ -560,15 +561,18 @@ def test_a_folder_has_one_server_at_a_time(tmp_path):
 
 
 def test_a_request_survives_being_written_down_whatever_it_is():
-    head = {"kind": "work", "number": 1}
-    store: Any = type("Nothing", (), {"atomic": True})()
-    assert Log(store).last == 0
-    from telegrad_service.journal.log import Entry, pack, unpack
-
-    before = b""
-    payload = b""
-    entries = [Entry({**head, "number": i}, os.urandom(i * 7)) for i in range(20)]
-    for entry in entries:
-        packed, before = pack(entry, before)
-        payload += packed
-    assert unpack(payload, b"")[0] == entries
+    """Sizes on both sides of every window that an entry may be deflated in, after entries of any size, and snapshots between."""
+    dice = random.Random(0)
+    sizes = [*range(0, 140, 7), *[max(0, 2**n + d) for n in range(8, 18) for d in (-400, -301, -300, -299, -40, 0, 1)]]
+    dice.shuffle(sizes)
+    kinds = ["snapshot" if dice.random() < 0.1 else "work" for _ in sizes]
+    bodies = [dice.randbytes(size // 2) + b"abc" * (size // 6) for size in sizes]
+    rows = zip(kinds, bodies, strict=True)
+    entries = [Entry({"kind": kind, "number": i}, body) for i, (kind, body) in enumerate(rows)]
+    before, read = b"", b""
+    for start in range(0, len(entries), 3):
+        group = entries[start : start + 3]
+        payload, before = pack_all(group, before)
+        found, read = unpack(payload, read)
+        assert found == group
+    assert read == before
