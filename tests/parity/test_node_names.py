@@ -36,7 +36,7 @@ def listed() -> dict[str, tuple[str, str]]:
 def names(side: Side, sample: Sample) -> list[str]:
     """The names of the nodes of a call's results."""
     bound = Bound(sample)
-    variables = variables_of(sample)
+    variables = variables_of(sample) or ()
     leaves = [side.tensor(a, requires_grad=i in variables) for i, a in enumerate(bound.arrays)]
     outputs = [o for o in flatten(side, bound.call(side, leaves)) if side.is_tensor(o) and o.grad_fn is not None]
     return [o.grad_fn.name().rpartition("::")[2] for o in outputs]

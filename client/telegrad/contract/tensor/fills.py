@@ -102,8 +102,19 @@ class Fills(TensorBase):
         return prelu(x, weight)
 
 
-_MOST = {"float16": 2**11 + 1, "float32": 2**24 + 1, "float64": 2**53 + 1, "bool": 2, "uint8": 2**8, "int8": 2**7, "int16": 2**15}
-_MOST |= {"int32": 2**31, "int64": 2**63 - 1, "uint16": 2**16, "uint32": 2**32}
+_MOST = {
+    "float16": 2**11 + 1,
+    "float32": 2**24 + 1,
+    "float64": 2**53 + 1,
+    "bool": 2,
+    "uint8": 2**8,
+    "uint16": 2**16,
+    "uint32": 2**32,
+    "int8": 2**7,
+    "int16": 2**15,
+    "int32": 2**31,
+    "int64": 2**63 - 1,
+}
 """One more than the largest whole number that ``random_`` draws, by the name of the type."""
 
 
