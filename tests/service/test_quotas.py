@@ -181,6 +181,21 @@ def test_tenants_do_not_share_and_keys_may_say_otherwise(serve, tmp_path):
     keys.close()
 
 
+def test_what_was_held_before_there_was_a_quota_counts(serve, tmp_path):
+    keys = KeyStore(tmp_path / "keys", create=True)
+    client = serve(keys=keys)
+    head = {"authorization": f"Bearer {keys.create('acme', ['read', 'write'])[1]}"}
+    first, second = session(client, headers=head), session(client, headers=head)
+    assert zeros(client, first, "x", 20, headers=head).status_code == 200
+
+    keys.set_quotas("acme", {"tenant_bytes": 24 * MEBI})
+    time.sleep(1.2)  # the server hears of it
+    problem = assert_refused(zeros(client, second, "y", 8, headers=head), "tenant_bytes")
+    assert problem["used"] == 20 * MEBI
+    assert zeros(client, second, "y", 4, headers=head).status_code == 200
+    keys.close()
+
+
 def test_what_is_held_counts_after_a_restart(serve):
     client = serve(durable=True, tenant_bytes=32 * MEBI, tenant_sessions=2, tenant_tensors=50)
     first, second = session(client), session(client)

@@ -109,7 +109,7 @@ class Ledger:
         """Begin with nobody; ``limits`` bound what is not known of a session."""
         self.quotas_of: Callable[[str], Quotas] = lambda _: Quotas()
         """A tenant's quotas, as they are now."""
-        self._limits = limits
+        self._unknown = Report(limits.max_session_bytes, limits.max_tensors, False)
         self._lock = threading.RLock()
         self._shares: dict[str, Share] = {}
         self._tenants: dict[str, dict[str, Share]] = {}
@@ -138,7 +138,8 @@ class Ledger:
     def know(self, session_id: str, tenant: str) -> None:
         """A session that is kept, and of which nothing is known before it is back."""
         with self._lock:
-            self._add(session_id, Share(tenant, self._limits.max_session_bytes, self._limits.max_tensors, exact=False))
+            nbytes, tensors, exact = self._unknown
+            self._add(session_id, Share(tenant, nbytes, tensors, exact=exact))
 
     def _add(self, session_id: str, share: Share) -> None:
         self._shares[session_id] = share
@@ -165,6 +166,7 @@ class Ledger:
         quotas = self.quotas_of(share.tenant)
         rated = bool(quotas.tenant_flops_per_second or quotas.tenant_tensors_per_second)
         if not (quotas.tenant_bytes or quotas.tenant_tensors or rated):
+            share.nbytes, share.tensors, share.exact = self._unknown  # it says nothing, and there may be a quota later
             return None
         with self._lock:
             share.granted = None
