@@ -442,51 +442,6 @@ class ComparisonOps(TensorBase):
     def __hash__(self) -> int:
         return id(self)
 
-    def __and__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return with_array("and_", self, other)
-        return self._apply("bitwise_and", self, other)
-
-    def __rand__(self, other: Self | Number) -> Self:
-        return self._apply("bitwise_and", self, other)
-
-    def __or__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return with_array("or_", self, other)
-        return self._apply("bitwise_or", self, other)
-
-    def __ror__(self, other: Self | Number) -> Self:
-        return self._apply("bitwise_or", self, other)
-
-    def __xor__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return with_array("xor", self, other)
-        return self._apply("bitwise_xor", self, other)
-
-    def __rxor__(self, other: Self | Number) -> Self:
-        return self._apply("bitwise_xor", self, other)
-
-    def __lshift__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return with_array("lshift", self, other)
-        return self._apply("bitwise_left_shift", self, other)
-
-    def __rlshift__(self, other: Number) -> Self:
-        return self._apply("bitwise_left_shift", other, self)
-
-    def __rshift__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return with_array("rshift", self, other)
-        return self._apply("bitwise_right_shift", self, other)
-
-    def __rrshift__(self, other: Number) -> Self:
-        return self._apply("bitwise_right_shift", other, self)
-
-    def __invert__(self) -> Self:
-        if self.dtype.category > 1:
-            raise ArgumentTypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
-        return self._apply("bitwise_not", self)
-
 
 def _comparable(other: object) -> bool:
     # An array is refused by name: Python would else answer with one bool.

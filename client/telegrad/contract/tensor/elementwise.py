@@ -7,11 +7,10 @@ from typing import Any, Self
 
 from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DType, Number
-from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
+from telegrad.contract.errors import DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Spec, op
 from telegrad.contract.shapes import elementwise, number_type, require_differentiable_type, result_type
-from telegrad.contract.tensor.arrays import ARRAY, with_array
 from telegrad.contract.tensor.base import TensorBase
 
 ROUNDING_MODES = ("trunc", "floor")
@@ -423,80 +422,3 @@ class ElementwiseOps(TensorBase):
     negative = neg
     absolute = abs
     fix = trunc
-
-    # Operators ---------------------------------------------------------------------------------------------------------------
-
-    def __add__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return with_array("add", self, other)
-        return self._apply("add", self, other)
-
-    def __radd__(self, other: Self | Number) -> Self:
-        return self._apply("add", self, other)
-
-    def __sub__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return with_array("sub", self, other)
-        return self._apply("sub", self, other)
-
-    def __rsub__(self, other: Self | Number) -> Self:
-        return self._apply("rsub", self, other)
-
-    def __mul__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return with_array("mul", self, other)
-        return self._apply("mul", self, other)
-
-    def __rmul__(self, other: Self | Number) -> Self:
-        return self._apply("mul", self, other)
-
-    def __truediv__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return with_array("truediv", self, other)
-        return self._apply("div", self, other)
-
-    def __rtruediv__(self, other: Self | Number) -> Self:
-        # As PyTorch does it: other values would differ in their last bit.
-        if other.__class__ is ARRAY:
-            return with_array("mul", self._apply("reciprocal", self), other)
-        return self._apply("mul", self._apply("reciprocal", self), other)
-
-    __rdiv__ = __rtruediv__
-
-    def __floordiv__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return with_array("floordiv", self, other)
-        return self._apply("floor_divide", self, other)
-
-    def __rfloordiv__(self, other: Number) -> Self:
-        return self._apply("floor_divide", other, self)
-
-    def __mod__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return with_array("mod", self, other)
-        return self._apply("remainder", self, other)
-
-    def __rmod__(self, other: Number) -> Self:
-        return self._apply("remainder", other, self)
-
-    def __divmod__(self, other: Self | Number) -> tuple[Self, Self]:
-        return self // other, self % other
-
-    def __pow__(self, exponent: Self | Number, modulo: None = None) -> Self:
-        if exponent.__class__ is ARRAY:
-            return with_array("pow", self, exponent)
-        if modulo is not None:
-            raise ArgumentTypeError("pow() of a tensor takes no modulus")
-        return self._apply("pow", self, exponent)
-
-    def __rpow__(self, base: Number) -> Self:
-        return self._apply("pow", base, self)
-
-    def __neg__(self) -> Self:
-        return self._apply("neg", self)
-
-    def __pos__(self) -> Self:
-        return self.positive()
-
-    def __abs__(self) -> Self:
-        return self._apply("abs", self)

@@ -11,7 +11,6 @@ from telegrad.contract import notices
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import DTypeError
 from telegrad.contract.shapes import integer, real_number
-from telegrad.contract.tensor.arrays import ARRAY
 from telegrad.contract.tensor.base import TensorBase
 
 if TYPE_CHECKING:
@@ -127,41 +126,6 @@ class InPlaceOps(TensorBase):
         """``square`` in place."""
         return self._apply("square_", self)
 
-    def __iadd__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return NotImplemented
-        return self._apply("add_", self, other)
-
-    def __isub__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return NotImplemented
-        return self._apply("sub_", self, other)
-
-    def __imul__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return NotImplemented
-        return self._apply("mul_", self, other)
-
-    def __itruediv__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return NotImplemented
-        return self._apply("div_", self, other)
-
-    def __ifloordiv__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return NotImplemented
-        return self._apply("floor_divide_", self, other)
-
-    def __imod__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return NotImplemented
-        return self._apply("remainder_", self, other)
-
-    def __ipow__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return NotImplemented
-        return self._apply("pow_", self, other)
-
     def copysign_(self, other: Self | Number) -> Self:
         """``copysign`` in place."""
         return self._apply("copysign_", self, other)
@@ -259,31 +223,6 @@ class InPlaceOps(TensorBase):
     def clamp_max_(self, max: Self | Number) -> Self:
         """``clamp_max`` in place."""
         return self._apply("clamp_max_", self, max)
-
-    def __iand__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return NotImplemented
-        return self._apply("bitwise_and_", self, other)
-
-    def __ior__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return NotImplemented
-        return self._apply("bitwise_or_", self, other)
-
-    def __ilshift__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return NotImplemented
-        return self._apply("bitwise_left_shift_", self, other)
-
-    def __irshift__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return NotImplemented
-        return self._apply("bitwise_right_shift_", self, other)
-
-    def __ixor__(self, other: Self | Number) -> Self:
-        if other.__class__ is ARRAY:
-            return NotImplemented
-        return self._apply("bitwise_xor_", self, other)
 
     # transcendental ----------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from telegrad.contract.tensor.losses import LossOps
 from telegrad.contract.tensor.nn import NNOps
 from telegrad.contract.tensor.numbers import NumberOps
 from telegrad.contract.tensor.numpy_names import accept_numpy_names
+from telegrad.contract.tensor.operators import Operators
 from telegrad.contract.tensor.parts import PartOps
 from telegrad.contract.tensor.quadrature import QuadratureOps
 from telegrad.contract.tensor.recurrent import RecurrentOps
@@ -77,6 +78,7 @@ class TensorOps(
     InPlaceOps,
     OtherNames,
     Fills,
+    Operators,
 ):
     """Every op that is a method of a tensor; the only way out is ``_apply``."""
 
