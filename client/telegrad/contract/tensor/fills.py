@@ -68,7 +68,7 @@ class Fills(TensorBase):
             low, high = (0, low) if low else (low, _MOST.get(x.dtype.name, 2**63 - 1))
         if low >= high:
             raise ShapeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-        return x.copy_(x.session.randint(low, high, x.shape))
+        return x.copy_(x.detach().randint_like(low, high, dtype="int64"))
 
     def fill_diagonal_(self, fill_value: Number, wrap: bool = False) -> Self:
         """Write a number where all indices are the same; with ``wrap`` again and again below, in a matrix taller than wide.
@@ -82,7 +82,9 @@ class Fills(TensorBase):
         if len(shape) > 2 and len(set(shape)) > 1:
             raise ShapeError("all dimensions of input must be of equal length")
         if len(shape) > 2:
-            x[(x.session.arange(shape[0]),) * len(shape)] = fill_value
+            while x.dim() > 1:
+                x = x.diagonal(0, 0, 1)
+            x.fill_(fill_value)
             return self
         columns = shape[1]
         for row in range(0, shape[0] if wrap and columns else min(shape), columns + 1 if columns else 1):
