@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import telegrad
-from tests.parity.random_scripts import After, Writer, first_difference, play, shortened
+from tests.parity.random_scripts import Writer
+from tests.parity.script_runs import After, first_difference, play, shortened
 from tests.places import open_session
 from tests.references.sides import HAS_TORCH, torch_side
 
