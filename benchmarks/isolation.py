@@ -5,7 +5,9 @@ against 4 under the same load.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import signal
 import statistics
 import time
 from pathlib import Path
@@ -33,7 +35,10 @@ STEP: dict[str, Any] = {
 
 
 def memory_bytes(root: int) -> int:
-    """What a process and all under it hold: shared pages are counted once, in parts (PSS). Linux only."""
+    """What a process and all under it hold: shared pages are counted once, in parts (PSS). Linux only.
+
+    They stand still meanwhile: a page that a second one maps between two looks would count one time and a half.
+    """
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -42,14 +47,23 @@ def memory_bytes(root: int) -> int:
             except OSError:
                 continue
             children.setdefault(parent, []).append(int(entry.name))
-    total, todo = 0, [root]
-    while todo:
-        pid = todo.pop()
-        todo += children.get(pid, [])
-        with contextlib.suppress(OSError):  # it may have ended meanwhile
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += 1024 * int(line.split()[1])
+    family = [root]
+    for pid in family:
+        family += children.get(pid, [])
+    total = 0
+    try:
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):  # it may have ended meanwhile
+                os.kill(pid, signal.SIGSTOP)
+        for pid in family:
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        total += 1024 * int(line.split()[1])
+    finally:
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
     return total
 
 
