@@ -149,7 +149,7 @@ class AsyncTensor(Handle):
     async def _is_leaf(self) -> bool:
         known = self.history()
         if known is UNKNOWN:
-            return bool((await self.describe())["is_leaf"])
+            return bool(_autograd.with_history(await self.describe())["is_leaf"])
         return known is None or isinstance(known, Leaf)
 
     @property
@@ -189,7 +189,7 @@ class AsyncTensor(Handle):
         _autograd.set_grad(self, value)
 
     async def _retains_grad(self) -> bool:
-        return self.history() is not None and bool((await self.describe())["retains_grad"])
+        return self.history() is not None and bool(_autograd.with_history(await self.describe())["retains_grad"])
 
     @property
     def retains_grad(self) -> Awaitable[bool]:

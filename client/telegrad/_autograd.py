@@ -16,7 +16,6 @@ from telegrad._queue import Reply
 from telegrad.contract import checks, dtypes
 from telegrad.contract.commands import Apply, Backward, Create, Grad, Seed, Set, decode_fields
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, LeafError, SessionError, SessionMismatchError
-from telegrad.contract.nodes import STALE_NODE
 from telegrad.contract.ops import Spec, returns_tuple
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected_grad, refuse_backward, running
@@ -550,13 +549,17 @@ def retain_grad(tensor: Any) -> None:
     home.record(Set(name, retain_grad=True), touches=(tensor,), depth=4)
 
 
+def with_history(description: dict[str, Any]) -> dict[str, Any]:
+    """A description that says how the tensor was made. Raises LeafError for a view that cannot."""
+    stale = description.get("stale")
+    if isinstance(stale, str):
+        raise LeafError(stale)
+    return description
+
+
 def described_node(tensor: Any, description: dict[str, Any]) -> Node | Described | None:
     """The ``grad_fn`` of a tensor whose description has just been read."""
-    if description["grad_fn"] == STALE_NODE:
-        raise LeafError(
-            f"{STALE_NODE}: a view was created in no_grad mode, or with others at once, and its base or another view of its base "
-            "has been modified inplace; make the view again"
-        )
+    description = with_history(description)
     history = tensor.history()
     if isinstance(history, Described) or (isinstance(history, Node) and history.exact):
         return history

@@ -200,7 +200,7 @@ class Handle(TensorOps):
         """Take over what the server says."""
         shape: Shape = tuple(description["shape"])
         self._spec = Spec(shape, dtypes.as_dtype(description["dtype"]))
-        if self.history() is UNKNOWN and not self.extra().asks:
+        if self.history() is UNKNOWN and not self.extra().asks and description.get("stale") is None:
             extra = self.extra()
             if description["grad_fn"] is not None:
                 self._node = Described(description["grad_fn"])

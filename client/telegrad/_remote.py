@@ -102,7 +102,11 @@ class Tensor(Handle, AbstractTensor):
     def is_leaf(self) -> bool:
         """Whether no recorded op made this tensor."""
         known = self.history()
-        return bool(self._describe()["is_leaf"]) if known is UNKNOWN else known is None or isinstance(known, Leaf)
+        return (
+            bool(_autograd.with_history(self._describe())["is_leaf"])
+            if known is UNKNOWN
+            else known is None or isinstance(known, Leaf)
+        )
 
     @property
     def grad_fn(self) -> GraphNode | None:
@@ -129,7 +133,7 @@ class Tensor(Handle, AbstractTensor):
     @property
     def retains_grad(self) -> bool:
         """Whether ``retain_grad()`` was called on this non-leaf."""
-        return self.history() is not None and bool(self._describe()["retains_grad"])
+        return self.history() is not None and bool(_autograd.with_history(self._describe())["retains_grad"])
 
     @property
     def _version(self) -> int:

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import telegrad
+from telegrad.contract.errors import LeafError
 from tests.client.wire import Wire
 
 NOTHING: Any = None
@@ -17,16 +18,25 @@ NOTHING: Any = None
 
 
 def state(x: Any) -> tuple[Any, ...]:
-    """Everything that a tensor says about its history."""
-    node = x.grad_fn
-    grad = x.grad
-    return (
-        x.requires_grad,
-        x.is_leaf,
-        None if node is None else node.name(),
-        x.retains_grad,
-        None if grad is None else (grad.tolist(), grad.requires_grad, grad.is_leaf),
-    )
+    """Everything that a tensor says about its history; of a view that cannot say how it was made, that it refuses to."""
+
+    def node() -> Any:
+        made = x.grad_fn
+        return None if made is None else made.name()
+
+    def grad() -> Any:
+        there = x.grad
+        return None if there is None else (there.tolist(), there.requires_grad, there.is_leaf)
+
+    return tuple(map(told, (lambda: x.requires_grad, lambda: x.is_leaf, node, lambda: x.retains_grad, grad)))
+
+
+def told(ask: Callable[[], Any]) -> Any:
+    """An answer, or the refusal in its place."""
+    try:
+        return ask()
+    except LeafError as refusal:
+        return type(refusal).__name__, str(refusal)
 
 
 def test_the_history_of_plain_ops_is_known_without_asking(wire: Wire, session: telegrad.RemoteSession) -> None:
@@ -178,6 +188,15 @@ ACTIONS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+def first_refusal(session: telegrad.Session, error: telegrad.TelegradError) -> tuple[str, str]:
+    """What was refused first: what was recorded before, if the server refuses that, or what was refused when it was recorded."""
+    try:
+        session.flush()
+    except telegrad.TelegradError as before:
+        error = before
+    return type(error).__name__, str(error)
+
+
 def play(session: telegrad.Session, steps: list[tuple[str, int, int]]) -> list[Any]:
     """Do the steps on a growing list of tensors; what each raised, and what every tensor says in the end."""
     with session:
@@ -193,7 +212,7 @@ def play(session: telegrad.Session, steps: list[tuple[str, int, int]]) -> list[A
                 made = ACTIONS[name](x, y)
                 session.flush()
             except telegrad.TelegradError as error:
-                seen.append((name, type(error).__name__, str(error)))
+                seen.append((name, *first_refusal(session, error)))
                 continue
             if isinstance(made, telegrad.Tensor):
                 tensors.append(made)

@@ -116,6 +116,7 @@ _DESCRIPTION: Final[dict[str, Schema]] = {
     "requires_grad": _BOOLEAN,
     "is_leaf": _BOOLEAN,
     "grad_fn": {**_nullable(_STRING), "description": "the node that made it, as PyTorch names it; null for a leaf"},
+    "stale": {**_nullable(_STRING), "description": "why a view cannot say how it was made, since its base was changed; or null"},
     "has_grad": _BOOLEAN,
     "retains_grad": _BOOLEAN,
     "version": {

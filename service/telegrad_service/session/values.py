@@ -180,9 +180,11 @@ def _part(array: np.ndarray[Any, Any], index: tuple[Any, ...]) -> np.ndarray[Any
 
 def describe(name: str, tensor: Tensor) -> dict[str, Any]:
     """What is known of a tensor without its values."""
+    stale: str | None = None
     try:
         node = tensor.current_node()
-    except AutogradError:  # a view whose base was changed in a way that the view cannot follow
+    except AutogradError as error:  # a view whose base was changed in a way that the view cannot follow
+        stale = str(error)
         made_by: str | None = STALE_NODE
         retains = False
     else:
@@ -195,6 +197,7 @@ def describe(name: str, tensor: Tensor) -> dict[str, Any]:
         "requires_grad": tensor.requires_grad,
         "is_leaf": made_by is None,
         "grad_fn": made_by,
+        "stale": stale,
         "has_grad": tensor.kept_gradient is not None,
         "retains_grad": retains,
         "version": None if tensor.is_inference() else tensor._version,
