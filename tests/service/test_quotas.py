@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import threading
 import time
@@ -229,14 +230,16 @@ def test_what_was_refused_is_not_done_when_the_session_comes_back(serve):
 
 def test_requests_a_second_are_bounded_and_the_answers_say_what_is_left(serve):
     client = serve(tenant_requests_per_second=3, rate_window_seconds=2)
-    answers = [client.get("/v1/sessions") for _ in range(8)]
+    begun = time.monotonic()
+    good = list(itertools.takewhile(lambda a: a.status_code == 200, (client.get("/v1/sessions") for _ in range(200))))
+    seconds = time.monotonic() - begun
+    refused = client.get("/v1/sessions")
 
-    good = [a for a in answers if a.status_code == 200]
-    assert 5 <= len(good) <= 7  # six, give or take where the window begins
+    assert 5 <= len(good) <= 7 + 3 * seconds  # six, give or take where the window begins, and three a second on a slow machine
     assert good[0].headers["ratelimit-policy"] == '"tenant_requests_per_second";q=6;w=2'
     left = [int(re.search(r";r=(\d+)", a.headers["ratelimit"])[1]) for a in good]
     assert left[:3] == sorted(left[:3], reverse=True)
-    problem = assert_refused(answers[-1], "tenant_requests_per_second", code="rate-limit")
+    problem = assert_refused(refused, "tenant_requests_per_second", code="rate-limit")
     assert problem["window_seconds"] == 2
 
     time.sleep(problem["retry_after_seconds"] + 0.1)

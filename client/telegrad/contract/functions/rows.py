@@ -86,6 +86,12 @@ def atleast_3d(tensors: Sequence[T]) -> tuple[T, ...]:
     return composite_methods.atleast_3d(tuple(tensors))  # type: ignore[no-any-return]
 
 
+def bernoulli_(input: T, p: T | Number | None = None) -> T:
+    """Filled with 1 with probability ``p``, 0.5 by default, else 0. See ``Tensor.bernoulli_``."""
+    probability: Any = 0.5 if p is None else p
+    return input.bernoulli_(probability)
+
+
 def broadcast_shapes(*, shapes: Sequence[Sequence[int]]) -> Shape:
     """The shape that all of ``shapes`` broadcast to, as integers."""
     return broadcast(*[nonnegative(tuple(s)) for s in shapes]) if shapes else ()
@@ -241,7 +247,7 @@ def _fill() -> None:
         add(name, name, _of_split(name))
     for name in ("std_mean", "var_mean"):
         add(name, name, _spread_and_mean(name), outputs=tuple(name.split("_")))
-    for adapter in (atleast_1d, atleast_2d, atleast_3d, gradient, meshgrid, repeat_interleave, tensor_split):
+    for adapter in (atleast_1d, atleast_2d, atleast_3d, bernoulli_, gradient, meshgrid, repeat_interleave, tensor_split):
         add(adapter.__name__, adapter.__name__, adapter)
     add("broadcast_shapes", "broadcast_shapes", broadcast_shapes)
     add("histogram", "histogram", histogram, outputs=("hist", "bin_edges"))
