@@ -11,7 +11,7 @@ PYTEST := $(PY) -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fix serve openapi conformance bench soak clean format lint types docs openapi-check coverage wheel dev reference
+.PHONY: help demo test proofs check fix serve openapi conformance bench soak clean format lint types docs openapi-check coverage wheel dev reference
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,15 +27,19 @@ test: $(VENV)/.ready-test ## run the tests
 serve: $(VENV)/.ready-demo ## start the service
 	$(PY) -m telegrad_service serve $(ARGS)
 
+proofs: $(VENV)/.ready-test ## run the short forms of the fault runs: kills, bad networks, hostile clients, full disks
+	$(PYTEST) -m 'proof and not soak' $(ARGS)
+
 # ---------------------------------------------------------------- for whoever changes something
 
-check: dev reference ## everything CI checks: format, lint, types, API drift, tests, wheel
+check: dev reference ## everything CI checks: format, lint, types, API drift, wheel, tests, proofs
 	$(MAKE) --no-print-directory format
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory types
 	$(MAKE) --no-print-directory openapi-check
 	$(MAKE) --no-print-directory wheel
 	$(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory proofs
 
 fix: dev ## repair format and lint where a tool can
 	$(PY) -m ruff check --fix .

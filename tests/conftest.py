@@ -48,6 +48,20 @@ def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return lambda figure: request.node.user_properties.append(("figure", figure))
 
 
+PROOFS = {
+    *("test_chaos", "test_crashes", "test_fuzz", "test_hostile", "test_kills", "test_long_runs", "test_postgres"),
+    *("test_random_histories", "test_random_scripts", "test_slow_clients"),
+}
+"""Modules of the short forms of long proofs; ``proof`` in pyproject.toml says who runs them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the proofs."""
+    for item in items:
+        if item.path.stem in PROOFS:
+            item.add_marker(pytest.mark.proof)
+
+
 def pytest_sessionfinish() -> None:
     """Stop the application and the server that tests shared."""
     stop_all()

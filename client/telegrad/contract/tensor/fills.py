@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import DTypeError, ShapeError
-from telegrad.contract.shapes import integer
+from telegrad.contract.shapes import integer, real_number
 from telegrad.contract.tensor.base import TensorBase
 
 
@@ -25,7 +25,7 @@ class Fills(TensorBase):
         if isinstance(p, TensorBase):
             given: Any = p
             return x.copy_(given.detach().expand(x.shape).bernoulli())
-        if not 0 <= p <= 1:
+        if not 0 <= real_number(p, "p") <= 1:
             raise ShapeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
         return x.copy_(_uniform(x) < p)
 
