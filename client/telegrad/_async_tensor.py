@@ -60,64 +60,6 @@ class AsyncTensor(Handle):
         """Refuse: what needs values at once, as ``allclose`` does, cannot be a plain call here."""
         raise SessionError("a plain call cannot ask the server for values; await them first, for example with `await x.numpy()`")
 
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes an element."""
-        return self.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return self.numel() * self.dtype.itemsize
-
-    def element_size(self) -> int:
-        """Bytes an element."""
-        return self.dtype.itemsize
-
-    def nelement(self) -> int:
-        """Number of elements."""
-        return self.numel()
-
-    def dim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    def numel(self) -> int:
-        """Number of elements."""
-        count = 1
-        for n in self.shape:
-            count *= n
-        return count
-
-    def size(self, dim: int | None = None) -> Any:
-        """All sizes as a tuple, or the size of one dimension."""
-        if dim is None:
-            return self.shape
-        from telegrad.contract.shapes import dimension
-
-        return self.shape[dimension(dim, self.ndim)]
-
-    def ndimension(self) -> int:
-        """``dim()`` under its older name."""
-        return len(self.shape)
-
-    def is_signed(self) -> bool:
-        """Whether the element type has negative numbers."""
-        return self.dtype.is_signed
-
-    def is_floating_point(self) -> bool:
-        """Whether the element type is a real floating-point type."""
-        return self.dtype.is_floating_point
-
-    def is_complex(self) -> bool:
-        """Whether the element type is complex."""
-        return self.dtype.is_complex
-
     # Awaited -----------------------------------------------------------------------------------------------------------------
 
     async def describe(self) -> dict[str, Any]:

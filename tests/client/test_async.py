@@ -211,3 +211,17 @@ def test_the_twins_take_the_same_arguments(plain: type, twin: type) -> None:
     for name in sorted(public(plain) & public(twin)):
         if not name.startswith("__") and inspect.isfunction(getattr(plain, name)):
             assert parameters(twin, name) == parameters(plain, name), name
+
+
+def test_sizes_are_those_of_a_tensor_that_is_not_awaited():
+    async def main() -> None:
+        async with open_async() as (session, _):
+            scalar, matrix = session.tensor(1.0), session.tensor([[1.0, 2.0]])
+            assert (matrix.ndim, matrix.size(1), matrix.numel(), matrix.nbytes, matrix.is_floating_point()) == (2, 2, 2, 8, True)
+            for dim in (0, -1, 1):
+                with pytest.raises(IndexError, match="tensor has no dimensions"):
+                    scalar.size(dim)
+                with telegrad.local() as local, pytest.raises(IndexError, match="tensor has no dimensions"):
+                    local.tensor(1.0).size(dim)
+
+    asyncio.run(main())

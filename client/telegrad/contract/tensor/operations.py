@@ -14,6 +14,7 @@ from telegrad.contract.tensor.creation import LikeOps
 from telegrad.contract.tensor.decompositions import DecompositionOps
 from telegrad.contract.tensor.draws import DrawOps
 from telegrad.contract.tensor.elementwise import ElementwiseOps
+from telegrad.contract.tensor.extent import Extent
 from telegrad.contract.tensor.factorisations import FactorisationOps
 from telegrad.contract.tensor.fft import FFTOps
 from telegrad.contract.tensor.fills import Fills
@@ -44,6 +45,7 @@ from telegrad.contract.tensor.transcendental import TranscendentalOps
 @accept_numpy_names
 @check_tensor_arguments
 class TensorOps(
+    Extent,
     ElementwiseOps,
     TranscendentalOps,
     ComparisonOps,

@@ -13,7 +13,6 @@ from telegrad.contract.errors import (
     ArgumentTypeError,
     ArgumentValueError,
     AutogradError,
-    DimensionError,
     DTypeError,
     ShapeError,
 )
@@ -185,69 +184,9 @@ class Tensor(TensorOps):
 
     # Python's and numpy's protocols ------------------------------------------------------------------------------------------
 
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes an element."""
-        return self.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return self.numel() * self.dtype.itemsize
-
-    def element_size(self) -> int:
-        """Bytes an element."""
-        return self.dtype.itemsize
-
-    def nelement(self) -> int:
-        """Number of elements."""
-        return self.numel()
-
-    def dim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    def numel(self) -> int:
-        """Number of elements."""
-        count = 1
-        for n in self.shape:
-            count *= n
-        return count
-
-    def size(self, dim: int | None = None) -> Any:
-        """All sizes as a tuple, or the size of one dimension. Raises DimensionError for one that there is not."""
-        if dim is None:
-            return self.shape
-        from telegrad.contract.shapes import dimension
-
-        if not self.ndim:
-            raise DimensionError(f"Dimension specified as {dim} but tensor has no dimensions")
-        return self.shape[dimension(dim, self.ndim)]
-
-    def ndimension(self) -> int:
-        """``dim()`` under its older name."""
-        return len(self.shape)
-
-    def is_signed(self) -> bool:
-        """Whether the element type has negative numbers."""
-        return self.dtype.is_signed
-
     def is_nonzero(self) -> bool:
         """Whether the one element is not zero; raises ShapeError for none or several."""
         return bool(self)
-
-    def is_floating_point(self) -> bool:
-        """Whether the element type is a real floating-point type."""
-        return self.dtype.is_floating_point
-
-    def is_complex(self) -> bool:
-        """Whether the element type is complex."""
-        return self.dtype.is_complex
 
     def item(self) -> Any:
         """The value of a one-element tensor as a Python number.
