@@ -39,6 +39,7 @@ from tests.samples import (
     special,
     statistics,
     stft,
+    strided,
     systems,
     transcendental,
 )
@@ -75,6 +76,7 @@ FAMILIES = (
     recurrent,
     resampling,
     sampling,
+    strided,
 )
 
 SAMPLES: list[Sample] = [sample for family in FAMILIES for sample in family.SAMPLES]

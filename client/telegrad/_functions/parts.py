@@ -11,6 +11,10 @@ from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = [
     "adjoint",
+    "as_strided",
+    "as_strided_",
+    "as_strided_copy",
+    "as_strided_scatter",
     "block_diag",
     "cartesian_prod",
     "combinations",
@@ -28,6 +32,10 @@ __all__ = [
 ]
 
 adjoint = free(Tensor.adjoint)
+as_strided = free(Tensor.as_strided)
+as_strided_ = free(Tensor.as_strided_)
+as_strided_copy = free(Tensor.as_strided_copy)
+as_strided_scatter = free(Tensor.as_strided_scatter)
 combinations = free(Tensor._combinations)
 conj_physical = free(Tensor.conj_physical)
 diagonal_scatter = free(Tensor.diagonal_scatter)

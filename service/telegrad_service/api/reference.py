@@ -122,7 +122,7 @@ def _section(op: Op) -> Iterator[str]:
 def _computed_in(op: Op) -> str:
     """Where an op's kernel is written or, where that is numpy's own, a formula, or the ops of its family."""
     entry = ENTRIES[op.name]
-    for function in (entry.kernel, *entry.formulas.values()):
+    for function in (entry.instead or entry.kernel, *entry.formulas.values()):
         code = getattr(inspect.unwrap(function), "__code__", None)
         if code is not None and Path(code.co_filename).resolve().is_relative_to(_REPOSITORY / "service"):
             return _path(function)

@@ -211,7 +211,7 @@ def apply(home: Engine, name: str, inputs: tuple[Any, ...], parameters: dict[str
     return compute(home, entry, inputs, full, call, track=track)
 
 
-def compute(  # noqa: PLR0912 - what may be asked of a result, in the order in which it is due
+def compute(  # noqa: C901, PLR0912 - what may be asked of a result, in the order in which it is due
     home: Engine,
     entry: Entry,
     inputs: tuple[Any, ...],
@@ -225,6 +225,8 @@ def compute(  # noqa: PLR0912 - what may be asked of a result, in the order in w
     own = entry.__class__ is Entry  # not the kernels of a run that is recorded
     if call.form is not None and track is None and own:
         return call.form(call, home, inputs)
+    if own and entry.instead is not None:
+        return entry.instead(home, inputs, track, **full)
     if call.converts:
         arrays = [as_array(x, call.compute) for x in inputs]
     else:
@@ -334,7 +336,7 @@ def _link_views(
         mine = t.array.base
         if mine is not owner and mine is not array:
             apart = (t.array is not array and mine is None) or not np.may_share_memory(t.array, array)
-            if apart and t.array.size:
+            if apart and t.array.size and name != "_strided":
                 continue  # reshape had to copy; without elements there is nothing to copy, and history matters alone
         if name == "data":
             t.version = INFERENCE if source.version is INFERENCE else None
@@ -344,10 +346,23 @@ def _link_views(
             continue
         # `tie`, written out: views are made by the thousand
         t.base, t.path = base, (before, (name, parameters, None if single else index))
+        if before is not None and name == "_strided" and base.array.dtype == array.dtype:
+            # It may show what the view that it was made from does not: it leads to the base at once.
+            t.path = None, (name, _from_base(base.array, array, parameters), None)
         if recorded or version is INFERENCE:
             t.recorded, t.generation = True, base.generation
         else:
             t.recorded, t.generation = False, version[0]
+
+
+def _from_base(base: Array, view: Array, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of ``_strided`` of a view, for its base."""
+    apart = (view.ctypes.data - base.ctypes.data) // base.itemsize
+    return {
+        **parameters,
+        "offset": parameters["offset"] + apart,
+        "layout": tuple([step // base.itemsize for step in base.strides]),
+    }
 
 
 _MEMORY_ONLY: Final = frozenset({"detach", "view.dtype"})

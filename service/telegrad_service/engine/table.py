@@ -52,11 +52,12 @@ class Entry:
             beside it, in the order of ``kept``; None where nothing is.
         kept: the names of that.
         in_place: writes the result into its first argument; None where the engine copies the kernel's result instead.
+        instead: what is done in place of a kernel, see ``instead``.
         formulas: from an input's name, or from several joined by commas, to the formula that gives their gradients.
         plans: what to save and whom to call, by ``plan_key`` of the inputs that need gradients and the number of inputs.
     """
 
-    __slots__ = ("formulas", "in_place", "keeping", "kept", "kernel", "numbers", "op", "plans", "ufunc", "ufunc_kinds")
+    __slots__ = ("formulas", "in_place", "instead", "keeping", "kept", "kernel", "numbers", "op", "plans", "ufunc", "ufunc_kinds")
 
     def __init__(self, op: Op) -> None:
         self.op = op
@@ -67,6 +68,7 @@ class Entry:
         self.keeping: Kernel | None = None
         self.kept: tuple[str, ...] = ()
         self.in_place: Kernel | None = None
+        self.instead: Kernel | None = None
         self.formulas: dict[tuple[str, ...], Formula] = {(name,): _refusal(op) for name in op.differentiable} if op.refuses else {}
         self.plans: dict[int, Plan] = {}
 
@@ -166,6 +168,20 @@ def keeping(name: str, *kept: str) -> Callable[[K], K]:
     def register(function: K) -> K:
         row = entry(name)
         row.keeping, row.kept = function, kept
+        return function
+
+    return register
+
+
+def instead(name: str) -> Callable[[K], K]:
+    """Register what op ``name`` becomes once the tensors are at hand, for an op that asks how their memory is laid out: it has no
+    kernel and no formula of its own, and leaves the nodes of the ops that it becomes.
+
+    ``instead(home, inputs, track, **parameters)`` applies those, and gives what the op gives.
+    """
+
+    def register(function: K) -> K:
+        entry(name).instead = function
         return function
 
     return register

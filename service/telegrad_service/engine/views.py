@@ -46,7 +46,7 @@ def stale(node: Any, output: int, chain: Chain, modified: str) -> AutogradError:
     return LeafError(f"Output {output} of {name} is a view and {modified} modified inplace.{_OUT_OF_PLACE if several else _CUSTOM}")
 
 
-_ALWAYS_POSSIBLE = {"view": "reshape", "view_as_complex": "_as_complex"}
+_ALWAYS_POSSIBLE = {"view": "reshape", "view_as_complex": "_as_complex", "_strided": "_strided_part"}
 """A chain is applied to arrays whose memory is laid out otherwise than the base's, where only the op that may copy works."""
 
 
@@ -71,7 +71,7 @@ def put(target: Array, source: Any, chain: Chain) -> None:
         source = source.real  # zeros in g's type, for a part that is a real or an imaginary one
     if np.may_share_memory(part, target) and part.flags.writeable:
         part[...] = source
-    elif part.size and len(chain) > 1:
+    elif part.size and len(chain) > 1 and chain[0][0] != "_strided":  # whose elements may occur twice: found by their places
         # Some step had to copy: write into what the first one gives, and that back.
         part = take(target, chain[:1])
         put(part, source, chain[1:])

@@ -37,6 +37,7 @@ from telegrad.contract.tensor.shape import ShapeOps
 from telegrad.contract.tensor.special import SpecialOps
 from telegrad.contract.tensor.statistics import StatisticsOps
 from telegrad.contract.tensor.stft import STFTOps
+from telegrad.contract.tensor.strided import StridedOps
 from telegrad.contract.tensor.systems import SystemOps
 from telegrad.contract.tensor.tensor_arguments import check_tensor_arguments
 from telegrad.contract.tensor.transcendental import TranscendentalOps
@@ -55,6 +56,7 @@ class TensorOps(
     ShapeOps,
     AliasOps,
     PartOps,
+    StridedOps,
     CompositeOps,
     IndexOps,
     QuadratureOps,

@@ -85,7 +85,7 @@ class Dual(Wrapped):
         above = base.tangent
         if above is None:
             return None
-        made = do(op, above, **parameters)
+        made = do(op, _laid_out(above, base.primal) if op == "as_strided" else above, **parameters)
         return made if output is None else made[output]
 
     @property
@@ -212,7 +212,7 @@ class Dual(Wrapped):
             above = do("zeros_like", base.primal)
         if isinstance(tangent, Wrapped):
             above = lifted(above, running()[: self.level.depth - 1])  # else there is nowhere to write it to
-        above = above.clone()
+        above = _laid_out(above, base.primal) if op == "as_strided" else above.clone()
         view = do(op, above, **parameters)
         view = view if output is None else view[output]
         if tangent is None:
@@ -343,6 +343,11 @@ class Dual(Wrapped):
         shown = repr(self.primal)
         tangent = None if self.level.over else self.tangent
         return shown if tangent is None else f"{shown.removesuffix(')')}, tangent={tangent!r})"
+
+
+def _laid_out(tangent: Any, primal: Any) -> Any:
+    """A copy of a tangent that stands in memory as the primal does, for a view that counts steps there."""
+    return do("copy_", do("neg", primal), tangent)  # an elementwise op leaves its result in the order of its input
 
 
 def make_dual(level: ForwardLevel, primal: Any, tangent: Any) -> Dual:

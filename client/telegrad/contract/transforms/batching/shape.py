@@ -7,7 +7,7 @@ from typing import Any
 
 from telegrad.contract.ops import Spec
 from telegrad.contract.shapes import dimension, dimensions
-from telegrad.contract.transforms.batched import Call, aligned, do, rule
+from telegrad.contract.transforms.batched import Call, aligned, by_rows, do, rule
 from telegrad.contract.transforms.batching.reduce import at_least_1d, moved
 
 
@@ -169,3 +169,30 @@ def stack(call: Call) -> Any:
 def _as(made: Any, out: Spec) -> Any:
     """The result in the type of one row's: 0-d tensors count less in promotion than their rows do."""
     return made if made.dtype is out.dtype else do("to", made, dtype=out.dtype)
+
+
+@rule("as_strided_scatter")
+def as_strided_scatter(call: Call) -> Any:
+    """Each row as if it had memory of its own."""
+    _ = call.outcome
+    x, src = call.rows(0), call.rows(1)
+    if not call.size:
+        return do("clone", x)
+    made: list[Any] = []
+    for i in range(call.size):
+        row, part = (do("select", rows, dim=0, index=i) for rows in (x, src))
+        made.append(do(call.name, do("clone", row), part, **call.parameters))
+    return do("stack", *made, dim=0)
+
+
+@rule("as_strided")
+def as_strided(call: Call) -> Any:
+    """Each row from where it begins: ``storage_offset`` counts from there, as it does in PyTorch."""
+    p = call.parameters
+    size, stride, offset = p["size"], p["stride"], p["storage_offset"]
+    _ = call.outcome
+    if not offset:
+        return by_rows(Call(call.level, call.name, call.inputs, {**p, "storage_offset": None}))
+    # A view may begin where the tensor does, or anywhere in memory: the second of two rows that lie so far apart.
+    steps = {"size": (2, *size), "stride": (offset, *stride), "storage_offset": None}
+    return do("select", by_rows(Call(call.level, call.name, call.inputs, steps)), dim=1, index=1)
