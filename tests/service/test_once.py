@@ -144,6 +144,45 @@ def test_a_key_does_every_kind_of_post_once(server, at, route):
     assert other.json()["type"] == "urn:telegrad:problem:idempotency-key-reused"
 
 
+def test_a_late_repeat_of_an_opening_opens_nothing_though_its_session_was_deleted(server):
+    key = {"Idempotency-Key": "an-opening-that-comes-late"}
+    first = server("POST", "/v1/sessions", {"seed": 1}, **key)
+    before = server("GET", "/v1/sessions").json()["sessions"]
+    server("DELETE", first.headers["location"])
+
+    again, other = server("POST", "/v1/sessions", {"seed": 1}, **key), server("POST", "/v1/sessions", {"seed": 2}, **key)
+
+    assert (again.status_code, again.content, again.headers["location"]) == (201, first.content, first.headers["location"])
+    assert again.headers["idempotency-replayed"] == "true"
+    assert other.status_code == 422
+    assert other.json()["type"].endswith(":idempotency-key-reused")
+    assert len(server("GET", "/v1/sessions").json()["sessions"]) == len(before) - 1
+    assert server("GET", first.headers["location"]).status_code == 404
+
+
+def test_openings_that_arrive_at_once_open_one_session(server):
+    key = {"Idempotency-Key": "an-opening-in-eight-copies"}
+    found: list[httpx2.Response] = []
+    threads = [threading.Thread(target=lambda: found.append(server("POST", "/v1/sessions", {}, **key))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert {r.status_code for r in found} <= {201, 409}
+    (place,) = {r.headers["location"] for r in found if r.status_code == 201}
+    server("DELETE", place)
+
+
+def test_a_refused_opening_is_done_anew_under_its_key(server):
+    key = {"Idempotency-Key": "an-opening-that-is-refused-first"}
+    refused = server("POST", "/v1/sessions", {"seed": "no number"}, **key)
+    opened = server("POST", "/v1/sessions", {"seed": 3}, **key)
+
+    assert (refused.status_code, opened.status_code) == (422, 201)
+    server("DELETE", opened.headers["location"])
+
+
 def test_large_arrays_that_differ_in_one_place_are_told_apart(server, at):
     array = np.zeros(100_000)
     bodies = [b"".join(codec.pack({"a": array}, {"commands": [{"command": "create", "id": "a", "buffer": "a"}]}))]

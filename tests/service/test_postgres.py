@@ -74,7 +74,8 @@ def test_a_schema_is_a_journal_of_its_own(postgres):
     second.claim()
     first.open(KEPT).close()
     assert (first.sessions(), second.sessions()) == ([KEPT], [])
-    assert first.secret() != second.secret()
+    first.note("opening/1", "a")
+    assert (first.notes("opening/"), second.notes("opening/")) == (["a"], [])
     first.close()
     second.close()
 

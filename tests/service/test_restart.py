@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from telegrad_service.hosts.base import Work
+from telegrad_service.hosts.openings import Openings
+from telegrad_service.journal.sqlite import SqliteJournal
 from tests.service.serving import Server
 
 
@@ -57,6 +62,68 @@ def test_one_key_opens_one_session_and_does_a_thing_once_across_a_restart(server
     assert server("POST", "/v1/sessions", {"seed": 1}, **key).headers["location"] == at
     other = server("POST", f"{at}/backward", {"tensors": ["loss"]}, **{"Idempotency-Key": "walk"})
     assert other.json()["type"].endswith(":idempotency-key-reused")
+
+
+def test_a_deleted_session_s_key_opens_no_other_after_a_restart(server):
+    key = {"Idempotency-Key": "of-a-session-that-is-deleted"}
+    first = server("POST", "/v1/sessions", {"seed": 1}, **key)
+    server("DELETE", first.headers["location"])
+    server.restart(signal.SIGKILL)
+
+    again = server("POST", "/v1/sessions", {"seed": 1}, **key)
+
+    assert (again.status_code, again.content, again.headers["idempotency-replayed"]) == (201, first.content, "true")
+    assert server("GET", first.headers["location"]).status_code == 404
+
+
+def test_an_opening_that_was_cut_off_by_a_crash_keeps_its_id_and_its_answer_if_there_was_one(tmp_path):
+    journal = SqliteJournal(tmp_path)
+    work = Work("open", b'{"seed": 1}', key="k")
+
+    async def opened(before: Openings | None) -> Openings:
+        openings = Openings(60)
+        openings.keep_in(journal)
+        if before is None:
+            await openings.keep(openings.begin(work, "t"))
+        return openings
+
+    async def scenario() -> None:
+        first = await opened(None)
+        made = first.find(work, "t")
+        first.close()  # the server was killed before it had made the session
+        second = await opened(first)
+        found = second.find(work, "t")
+        assert made is not None
+        assert found is not None
+        assert (found.session_id, found.again()) == (made.session_id, None)
+        assert second.find(work, "another tenant") is None
+        second.closed(found.session_id)  # by its id, though nobody knows any more what was answered
+        second.close()
+        third = await opened(second)
+        found = third.find(work, "t")
+        assert found is not None
+        answer = found.again()
+        assert answer is not None
+        assert answer.status == 404
+        third.forget(found)
+        third.close()
+        assert journal.notes("opening/") == []
+
+    asyncio.run(scenario())
+    journal.close()
+
+
+def test_a_key_that_is_forgotten_opens_another_session_while_the_first_one_lives(tmp_path):
+    server = Server(tmp_path, "--idempotency-seconds", "0.3")
+    try:
+        key = {"Idempotency-Key": "of-an-hour-ago"}
+        first = server("POST", "/v1/sessions", {"seed": 1}, **key).headers["location"]
+        time.sleep(0.5)
+        second = server("POST", "/v1/sessions", {"seed": 2}, **key).headers["location"]
+        assert first != second
+        assert {server("GET", at).status_code for at in (first, second)} == {200}
+    finally:
+        server.stop()
 
 
 def test_headers_that_make_no_sense_are_refused(server):

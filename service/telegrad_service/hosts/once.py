@@ -207,16 +207,17 @@ class Once:
         """All of it, for a snapshot."""
         rows = [(client, number, "", done) for client, known in self._clients.items() for number, done in known.done.items()]
         rows += [("", 0, key, done) for key, done in self._keys.items()]
-        return [[client, number, key, done.fingerprint, done.at, _written(done.answer)] for client, number, key, done in rows]
+        return [[client, number, key, done.fingerprint, done.at, written(done.answer)] for client, number, key, done in rows]
 
     def load(self, rows: list[Any]) -> None:
         """Take over what ``as_json`` gave."""
-        for client, number, key, mark, at, written in rows:
-            answer = _read(written)
+        for client, number, key, mark, at, text in rows:
+            answer = read_answer(text)
             self._put(client, number, key, Done(mark, answer, at, 0 if answer is None else answer.nbytes))
 
 
-def _written(answer: Answer | None) -> dict[str, Any] | None:
+def written(answer: Answer | None) -> dict[str, Any] | None:
+    """An answer as JSON."""
     if answer is None:
         return None
     return {
@@ -228,9 +229,10 @@ def _written(answer: Answer | None) -> dict[str, Any] | None:
     }
 
 
-def _read(written: Mapping[str, Any] | None) -> Answer | None:
-    if written is None:
+def read_answer(given: Mapping[str, Any] | None) -> Answer | None:
+    """What ``written`` gave."""
+    if given is None:
         return None
-    body = base64.b64decode(written["body"])
-    headers = tuple([(str(name), str(value)) for name, value in written["headers"]])
-    return Answer((body,) if body else (), written["media_type"], written["status"], written["created"], headers=headers)
+    body = base64.b64decode(given["body"])
+    headers = tuple([(str(name), str(value)) for name, value in given["headers"]])
+    return Answer((body,) if body else (), given["media_type"], given["status"], given["created"], headers=headers)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import dataclasses
-import hmac
 import logging
 import secrets
 import time
@@ -26,6 +24,7 @@ from telegrad.contract.limits import Limits, refuse
 from telegrad_service.hosts.base import Answer, Census, Host, Resident, Work
 from telegrad_service.hosts.keeping import Keeping
 from telegrad_service.hosts.ledger import Ledger
+from telegrad_service.hosts.openings import Opening, Openings, new_id
 from telegrad_service.hosts.place import Place
 from telegrad_service.hosts.waiting import Waiting
 from telegrad_service.journal.base import Journal, Kept, open_journal
@@ -36,9 +35,6 @@ log = logging.getLogger("telegrad.service")
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-ID_BYTES: Final = 16
-"""Random bytes of a session id: 128 bits, so that none can be guessed."""
 
 _GAP_SECONDS: Final = 1.0
 """How long a numbered request waits for those before it."""
@@ -62,7 +58,7 @@ class QueueingHost(Host, Generic[R]):
         self.ledger = Ledger(limits)
         self._keeping = keeping or Keeping()
         self._journal: Journal | None = None
-        self._secret = secrets.token_bytes(ID_BYTES)
+        self._openings = Openings(self._keeping.key_seconds)
         self.state = "starting"
         self._queue_of_all = Waiting(max_waiting_requests)
         self._places: dict[str, Place[R]] = {}
@@ -120,7 +116,7 @@ class QueueingHost(Host, Generic[R]):
         if self._keeping.is_durable:
             self._journal = journal = open_journal(self._keeping.journal_url)
             journal.claim()
-            self._secret = journal.secret()
+            self._openings.keep_in(journal)
             for kept in journal.sessions():
                 self._count += 1
                 self._places[kept.id] = Place(self._count, kept)
@@ -154,6 +150,7 @@ class QueueingHost(Host, Generic[R]):
 
     def _end(self) -> None:
         """Nobody has a session any more."""
+        self._openings.close()
         if self._journal is not None:
             self._journal.close()
             self._journal = None
@@ -161,9 +158,26 @@ class QueueingHost(Host, Generic[R]):
     async def open(self, work: Work, tenant: str = "") -> Answer:
         """See ``Host.open``."""
         self._check_ready()
-        session_id = self._id_for(work.key, tenant)
-        if work.key and session_id in self._places:
-            return await self.do(session_id, work)  # opened under this key before
+        if not work.key:
+            return await self._open(new_id(), work, tenant)
+        opening = self._openings.find(work, tenant)
+        given = None if opening is None else opening.again()
+        if given is not None:
+            return given
+        if opening is not None and opening.session_id in self._places:
+            answer = await self.do(opening.session_id, work)  # it knows the answer, or is about to
+        else:
+            opening = opening or self._openings.begin(work, tenant)
+            try:
+                answer = await self._open(opening.session_id, work, tenant, opening)
+            except BaseException:
+                self._openings.forget(opening)
+                raise
+        self._openings.answered(opening, answer.owned())
+        return answer
+
+    async def _open(self, session_id: str, work: Work, tenant: str, opening: Opening | None = None) -> Answer:
+        """Make a session of that id; ``opening`` is written down before."""
         if len(self._places) >= self.limits.max_sessions:
             raise refuse(
                 "the server",
@@ -178,19 +192,15 @@ class QueueingHost(Host, Generic[R]):
         place: Place[R] = Place(self._count, Kept(session_id, time.time(), tenant))
         self._places[place.id] = place
         try:
+            if opening is not None:
+                place.keys.add(work.key)  # the same request, if it comes now, has to wait
+                await self._openings.keep(opening)
             return await self._queue(place, work)
         except BaseException:
             if self._remove(place.id) is not None:
                 place.gone = True
                 self._follow(self._free(place))
             raise
-
-    def _id_for(self, key: str, tenant: str) -> str:
-        """A session's id: at random, or the one that an Idempotency-Key always gives, which nobody else can guess."""
-        if not key:
-            return secrets.token_urlsafe(ID_BYTES)
-        found = hmac.digest(self._secret, f"{tenant}\0{key}".encode(), "sha256")
-        return base64.urlsafe_b64encode(found[:ID_BYTES]).decode("ascii").rstrip("=")
 
     def require(self, session_id: str, tenant: str) -> None:
         """See ``Host.require``."""
@@ -256,6 +266,7 @@ class QueueingHost(Host, Generic[R]):
         """See ``Host.close``."""
         place = self._find(session_id)
         self._remove(session_id)
+        self._openings.closed(session_id)
         place.gone = True
         for watch in place.watches.values():
             watch.stop("deleted")
@@ -443,6 +454,7 @@ class QueueingHost(Host, Generic[R]):
         low, high = _REAP_SECONDS
         while True:
             await asyncio.sleep(min(max(idle_seconds / 10, low), high))
+            self._openings.forget_old()
             now = time.monotonic()
             idle = [p for p in self._places.values() if not p.pending and now - p.used > idle_seconds]
             for place in idle:

@@ -101,8 +101,12 @@ class Journal(ABC):
         """
 
     @abstractmethod
-    def secret(self) -> bytes:
-        """32 random bytes, the same as long as the journal exists."""
+    def note(self, name: str, text: str | None) -> None:
+        """Put a short text of the server's own under that name on the disk; None takes it away. Raises StorageError."""
+
+    @abstractmethod
+    def notes(self, prefix: str) -> list[str]:
+        """All texts whose names begin so. Raises StorageError."""
 
     @abstractmethod
     def sessions(self) -> list[Kept]:

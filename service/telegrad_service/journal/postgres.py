@@ -327,13 +327,20 @@ class PostgresJournal(Journal):
                 if not self._lock(connection):
                     raise JournalUnreachableError("the database of the journal has not let go of this server's old connection yet")
 
-    def secret(self) -> bytes:
+    def note(self, name: str, text: str | None) -> None:
         """See ``Journal``."""
         with _translated(), _connect(self._address) as connection:
-            made = secrets.token_hex(32)
-            connection.execute("INSERT INTO telegrad_meta VALUES ('secret', %s) ON CONFLICT DO NOTHING", (made,))
-            (found,) = _one(connection, "SELECT value FROM telegrad_meta WHERE name = 'secret'")
-            return bytes.fromhex(found)
+            if text is None:
+                connection.execute("DELETE FROM telegrad_meta WHERE name = %s", (name,))
+            else:
+                query = "INSERT INTO telegrad_meta VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value"
+                connection.execute(query, (name, text))
+
+    def notes(self, prefix: str) -> list[str]:
+        """See ``Journal``."""
+        with _translated(), _connect(self._address) as connection:
+            rows = connection.execute("SELECT value FROM telegrad_meta WHERE starts_with(name, %s)", (prefix,))
+            return [str(value) for (value,) in rows]
 
     def sessions(self) -> list[Kept]:
         """See ``Journal``."""

@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS groups (number INTEGER PRIMARY KEY, payload BLOB NOT 
 CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, used INTEGER NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL);
 """
 
+_NOTES_FILE: Final = "server.db"
+_NOTES_SCHEMA: Final = "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;"
+
 
 @contextlib.contextmanager
 def _translated() -> Generator[None]:
@@ -47,6 +50,19 @@ def _translated() -> Generator[None]:
         ) from error
 
 
+def connect(path: Path, schema: str) -> sqlite3.Connection:
+    """A database that is synced at every commit, with these tables. Raises sqlite3.DatabaseError."""
+    made = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        made.execute("PRAGMA journal_mode = WAL")
+        made.execute("PRAGMA synchronous = FULL")
+        made.executescript(schema)
+    except sqlite3.DatabaseError:
+        made.close()
+        raise
+    return made
+
+
 class SqliteStore(Store):
     """See ``Store``."""
 
@@ -54,14 +70,7 @@ class SqliteStore(Store):
         """Open the database, made if need be. Raises StorageError."""
         self._path = path
         with _translated():
-            self._database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            try:
-                self._database.execute("PRAGMA journal_mode = WAL")
-                self._database.execute("PRAGMA synchronous = FULL")
-                self._database.executescript(_SCHEMA)
-            except sqlite3.DatabaseError:
-                self._database.close()
-                raise
+            self._database = connect(path, _SCHEMA)
         # Plain numbers in a file that nobody syncs: a hint, which a process that is killed cannot lose.
         self._mark = os.open(path.with_name(path.name + ".mark"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
@@ -136,6 +145,7 @@ class SqliteJournal(Journal):
         """Keep sessions in ``folder``, made if need be, for its owner alone. Raises StorageError."""
         self._folder = Path(folder)
         self._claim: int | None = None
+        self._notes: sqlite3.Connection | None = None
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -170,15 +180,25 @@ class SqliteJournal(Journal):
         if free_bytes < _LEAST_FREE_BYTES:
             raise StorageError("the disk of the journal is full")
 
-    def secret(self) -> bytes:
+    def note(self, name: str, text: str | None) -> None:
         """See ``Journal``."""
-        path = self._folder / "secret"
-        if not path.exists():
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(os.urandom(32))
-                file.flush()
-                os.fsync(file.fileno())
-        return path.read_bytes()
+        with _translated():
+            if text is None:
+                self._noted().execute("DELETE FROM notes WHERE name = ?", (name,))
+            else:
+                self._noted().execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text))
+
+    def notes(self, prefix: str) -> list[str]:
+        """See ``Journal``."""
+        with _translated():
+            rows = self._noted().execute("SELECT text FROM notes WHERE substr(name, 1, ?) = ?", (len(prefix), prefix))
+            return [str(text) for (text,) in rows]
+
+    def _noted(self) -> sqlite3.Connection:
+        """The database of notes, made if need be; used by one thread at a time."""
+        if self._notes is None:
+            self._notes = connect(self._folder / _NOTES_FILE, _NOTES_SCHEMA)
+        return self._notes
 
     def sessions(self) -> list[Kept]:
         """See ``Journal``."""
@@ -197,6 +217,10 @@ class SqliteJournal(Journal):
 
     def close(self) -> None:
         """See ``Journal``."""
+        if self._notes is not None:
+            with contextlib.suppress(sqlite3.DatabaseError):
+                self._notes.close()
+            self._notes = None
         if self._claim is not None:
             os.close(self._claim)
             self._claim = None
