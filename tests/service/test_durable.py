@@ -184,6 +184,45 @@ def test_looking_at_a_view_whose_history_is_new_counts_as_a_change(home):
     assert np.argsort(after).tolist() == np.argsort(order).tolist()
 
 
+def test_a_batch_of_reads_is_not_written_and_one_that_has_a_number_is(home):
+    home.batch({"command": "create", "id": "x", "data": [1.0, 2.0]})
+    before = home.session._log.last
+    read = {"command": "read", "tensor": "x"}
+
+    looked = home.batch(read, {**read, "encoding": "base64"})
+    assert [r["index"] for r in looked["results"]] == [0, 1]
+    assert home.session._log.last == before
+
+    home.batch(read, client="reader-of-this-test", number=1)
+    home.batch(read, {"command": "release", "tensors": ["x"]})
+    assert home.session._log.last == before + 2
+    home.killed()
+    assert home.batch({"command": "seed", "seed": 1}, client="reader-of-this-test", number=2)["applied"] == 1
+    with pytest.raises(SequenceError):
+        home.batch(read, client="reader-of-this-test", number=4)
+
+
+@pytest.mark.parametrize(
+    "commands", [None, {}, [None], ["read"], [{}], [{"command": "read"}], [{"command": "read", "tensor": "nobody"}]]
+)
+def test_a_batch_that_reads_nothing_right_fails_as_any_other(home, commands):
+    body = json.dumps({"commands": commands}).encode()
+    try:
+        answer = home.session.do(Work("batch", body))
+    except ArgumentError:
+        return
+    assert answer.status in (404, 422)
+
+
+def test_damage_lets_batches_of_reads_through(sqlite_home):
+    sqlite_home.batch({"command": "create", "id": "x", "data": [1.0, 2.0]})
+    sqlite_home.session.damage = "planted"
+
+    assert sqlite_home.batch({"command": "read", "tensor": "x"})["results"][0]["data"] == [1.0, 2.0]
+    with pytest.raises(SessionDamagedError):
+        sqlite_home.batch({"command": "release", "tensors": ["x"]})
+
+
 def test_a_second_epoch_over_the_same_data_journals_under_a_kilobyte_a_step(home):
     batches = [np.random.default_rng(i).normal(size=(64, 64)).astype(np.float32) for i in range(8)]
     home.batch({"command": "apply", "op": "zeros", "inputs": [], "parameters": {"size": [64, 10]}, "outputs": ["w"]})

@@ -4,7 +4,8 @@ A request is written down *before* it is done, and reaches the disk while it is 
 answer is not known yet does no harm, because doing the same again gives the same. What would not (a run that was stopped by the
 clock, memory that the machine did not have) is followed by a snapshot at once.
 
-A request that changes nothing is not written, unless it gave a view a new history: the order of nodes decides the order of sums.
+A request that changes nothing, a batch of reads too, is not written, unless it gave a view a new history: the order of nodes
+decides the order of sums.
 """
 
 from __future__ import annotations
@@ -222,10 +223,14 @@ class DurableSession:
             self._reopen(self._log)
         self._fleeting = False
         try:
-            return self._numbered(self._look(work, mark) if work.verb in LOOKS else self._change(work, mark, watch))
+            return self._numbered(self._look(work, mark) if self._only_looks(work) else self._change(work, mark, watch))
         finally:
             if self._fleeting and not (work.key or work.number):
                 self._save(self._log)
+
+    def _only_looks(self, work: Work) -> bool:
+        """Whether a request changes nothing. A number or a key is something to remember, whatever it stands on."""
+        return work.verb in LOOKS or (work.verb == "batch" and work.repeats is None and verbs.only_looks(self.session, work))
 
     def _numbered(self, answer: Answer) -> Answer:
         assert self._log is not None  # noqa: S101 - for the type checkers

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 from telegrad.contract import codec
 from telegrad.contract.commands import (
+    COMMANDS,
     FIELDS,
     Apply,
     Backward,
@@ -298,6 +299,20 @@ def _batch(session: Session, work: Work) -> Answer:
         paused.rest = lambda: _batch_answer(rest(), work)
         raise
     return _batch_answer(done, work)
+
+
+_CHANGING: Final = tuple([f'"{name}"'.encode() for name, cls in COMMANDS.items() if cls is not Read])
+
+
+def only_looks(session: Session, work: Work) -> bool:
+    """Whether a batch has nothing but reads: who sends it again gets what is there then, and nothing was changed before."""
+    if any(word in work.body for word in _CHANGING):  # as in almost all: then it need not be parsed twice
+        return False
+    try:
+        commands = _object(session, work).get("commands")
+    except TelegradError:
+        return False
+    return type(commands) is list and all(isinstance(c, dict) and c.get("command") == Read.command for c in commands)
 
 
 def _batch_answer(done: BatchAnswer, work: Work) -> Answer:
