@@ -57,8 +57,20 @@ def test_pages_of_named_origins_may_and_read_what_they_need(named, origin):
     "origin", ["https://evil.example", "null", "https://notebook.example.evil.example", "http://notebook.example"]
 )
 def test_other_origins_may_not(named, origin):
-    assert named.options("/v1/sessions", headers={**PREFLIGHT, "Origin": origin}).status_code == 400
+    refused = named.options("/v1/sessions", headers={**PREFLIGHT, "Origin": origin})
+    assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
+    assert refused.json()["request_id"] == refused.headers["x-request-id"]
+    assert "access-control-allow-origin" not in refused.headers
     assert "access-control-allow-origin" not in named.post("/v1/sessions", headers={"Origin": origin}).headers
+
+
+@pytest.mark.parametrize("asked", [{"Access-Control-Request-Method": "PUT"}, {"Access-Control-Request-Headers": "x-strange"}])
+def test_what_no_page_may_send_is_a_problem_that_says_what_one_may(named, asked):
+    refused = named.options("/v1/sessions", headers={**PREFLIGHT, **asked})
+
+    assert (refused.status_code, refused.json()["type"]) == (400, "urn:telegrad:problem:request")
+    assert "Idempotency-Key" in refused.json()["detail"]
+    assert "strange" not in refused.text
 
 
 def test_a_plain_options_request_still_tells_the_methods(named):

@@ -271,3 +271,12 @@ def test_a_draining_server_is_not_ready_and_its_metrics_say_so(client):
     assert (unready.status_code, "draining" in unready.json()["detail"]) == (503, True)
     assert unready.headers["retry-after"]
     assert metrics(client)["telegrad_ready",] == 0
+
+
+def test_a_journal_in_trouble_makes_the_metrics_say_what_readiness_says(client):
+    assert metrics(client)["telegrad_ready",] == 1
+
+    client.app.state.host.trouble = "the disk of the journal is full"
+
+    assert client.get("/readyz").status_code == 503
+    assert metrics(client)["telegrad_ready",] == 0

@@ -118,6 +118,36 @@ def test_a_body_that_drips_is_refused_with_408_and_changes_nothing(server, conne
         assert found.startswith(b"HTTP/1.1 408 ")
         assert problem_in(found)["type"] == "urn:telegrad:problem:request-timeout"
         assert client.get(at).json()["tensors"] == 0
+        counted = client.get("/metrics").text
+        assert 'method="POST",route="/v1/sessions/{session}/tensors",status="408"' in counted
+        assert 'status="499"' not in counted
+
+
+def test_heads_that_are_late_or_no_http_are_counted(server, connection):
+    before = counted(server, "400"), counted(server, "408")
+    dripping(connection, b"GET /healthz HTTP/1.1\r\nX-Long: " + b"a" * 100)
+    with socket.create_connection(connection.getpeername(), PATIENCE_SECONDS) as another:
+        another.sendall(b"no http at all\r\n\r\n")
+        rest_of(another)
+
+    assert (counted(server, "400"), counted(server, "408")) == (before[0] + 1, before[1] + 1)
+
+
+@pytest.mark.parametrize("behind", [b"no http at all\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"X: 1\r\n" * 300 + b"\r\n"])
+def test_what_comes_behind_a_request_is_never_taken_for_its_answer(connection, behind):
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" + behind)
+    found, seconds = rest_of(connection)
+
+    assert found.startswith(b"HTTP/1.1 200 ")
+    assert found.endswith(b'{"status":"ok"}')
+    assert seconds < STALL_SECONDS
+
+
+def counted(server: Server, status: str) -> float:
+    """Requests that became none, and were answered so."""
+    name = f'telegrad_requests_total{{method="other",route="none",status="{status}"}} '
+    lines = httpx2.get(f"{server.url}/metrics").text.splitlines()
+    return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
 
 def test_a_body_that_comes_steadily_may_take_long(server, connection):

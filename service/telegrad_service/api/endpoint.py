@@ -35,6 +35,9 @@ ENDPOINT_KEY: Final = "telegrad.endpoint"
 DID_KEY: Final = "telegrad.did"
 """Where it is left how the session did it."""
 
+REFUSED_KEY: Final = "telegrad.refused"
+"""Where the connection leaves the status with which it refused a request that was under way."""
+
 PRINCIPAL_KEY: Final = "telegrad.principal"
 """Where it is left who asked, once that is known."""
 

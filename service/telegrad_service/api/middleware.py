@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from telegrad.contract.errors import NotFoundError, UnavailableError
 from telegrad_service.access.principal import ANYBODY, Principal
 from telegrad_service.api.bodies import DisconnectedError
-from telegrad_service.api.endpoint import DID_KEY, ENDPOINT_KEY, PRINCIPAL_KEY, REQUEST_ID_KEY, Endpoint
+from telegrad_service.api.endpoint import DID_KEY, ENDPOINT_KEY, PRINCIPAL_KEY, REFUSED_KEY, REQUEST_ID_KEY, Endpoint
 from telegrad_service.api.errors import internal_problem, problem_response
 from telegrad_service.api.observe import NO_ROUTE, Done, Observer
 from telegrad_service.api.tracing import Tracing
@@ -93,7 +93,7 @@ class Frame:
             sent += len(message.get("body", b""))
             await send(message)
 
-        scope = {**scope, REQUEST_ID_KEY: request_id}
+        of_connection, scope = scope, {**scope, REQUEST_ID_KEY: request_id}
         if method == "HEAD":
             scope["method"] = "GET"
         self.observer.in_progress.inc()
@@ -117,6 +117,7 @@ class Frame:
                 raise  # the answer is cut off; the server closes the connection
         finally:
             self.observer.in_progress.dec()
+            status = of_connection.get(REFUSED_KEY, status)
             done = _done(scope, method, status, time.perf_counter() - begun, received, sent)
             self.observer.note(done)
             if self.tracing is not None:

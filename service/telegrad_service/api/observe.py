@@ -59,6 +59,7 @@ class _Places(Collector):
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self.is_ready = False
 
     def collect(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -73,7 +74,7 @@ class _Places(Collector):
             value=seen.lag,
         )
         yield CounterMetricFamily("telegrad_sessions_lost", "Sessions whose process ended while it was needed", value=seen.lost)
-        yield GaugeMetricFamily("telegrad_ready", "1 while the server takes work", value=float(self._host.state == "ready"))
+        yield GaugeMetricFamily("telegrad_ready", "1 while the server takes work", value=float(self.is_ready))
 
 
 class Observer:
@@ -115,7 +116,8 @@ class Observer:
         self._sent = Counter("telegrad_sent_bytes", "Bytes of answers' bodies", registry=registry)
         self.in_progress = Gauge("telegrad_requests_in_progress", "Requests that have begun and not ended", registry=registry)
         Gauge("telegrad_build_info", "The version that runs", ("version",), registry=registry).labels(__version__).set(1)
-        registry.register(_Places(host))
+        self._places = _Places(host)
+        registry.register(self._places)
 
     def note(self, done: Done) -> None:
         """Count a request, and log it."""
@@ -146,8 +148,13 @@ class Observer:
                 fields |= {name: round(getattr(did, name), 6) for name in ("wait_seconds", "session_seconds", "journal_seconds")}
             log.info("%s %s %d in %.4f s", done.method, done.route, done.status, done.seconds, extra={_EXTRA: fields})
 
-    def text(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+    def note_refused(self, request_id: str, status: int, seconds: float, sent_bytes: int) -> None:
+        """Count what never became a request, and was answered by the connection itself."""
+        self.note(Done(request_id, "other", NO_ROUTE, "", "", "", status, seconds, 0, sent_bytes))
+
+    def text(self, *, is_ready: bool) -> bytes:
+        """All metrics in Prometheus' text format; whether the server takes work is known to who asks."""
+        self._places.is_ready = is_ready
         return generate_latest(self._registry)
 
 

@@ -18,10 +18,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from telegrad.contract import codec
 from telegrad.contract.errors import RequestError, RequestTimeoutError, TelegradError
+from telegrad_service.api.endpoint import REFUSED_KEY
 from telegrad_service.api.gathering import Gathering
 from telegrad_service.api.middleware import SECURITY_HEADERS
 
 if TYPE_CHECKING:
+    from telegrad_service.api.observe import Observer
     from telegrad_service.settings import Settings
 
 log = logging.getLogger("telegrad.service")
@@ -57,6 +59,7 @@ class Protocol(HttpToolsProtocol):
     _in_head = True
     _in_message = False
     _arrived_bytes = 0
+    _since = 0.0
     _read_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
 
@@ -67,6 +70,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """See asyncio.Protocol."""
+        self._since = self.loop.time()
         self._gathering = Gathering(transport, self.loop, self._watch_writing)
         super().connection_made(cast("asyncio.Transport", self._gathering))
         self._watch_reading()
@@ -97,15 +101,16 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """See httptools."""
         self._in_head, self._head_bytes, self._in_message = True, 0, True
+        self._since = self.loop.time()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """See httptools."""
-        self._in_head = False
-        self._watch_no_reading()  # the body has a watch of its own
         if len(self.headers) > MAX_HEADERS:
             self._refuse(RequestError("the request has too many headers"))
             raise ValueError("too many headers")  # ends the parser's work
+        self._in_head = False
+        self._watch_no_reading()  # the body has a watch of its own
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -210,9 +215,17 @@ class Protocol(HttpToolsProtocol):
         self._refuse(RequestError("the bytes on the connection are no HTTP request"))
 
     def _refuse(self, error: TelegradError) -> None:
-        """Answer with a problem, and hang up."""
+        """Answer with a problem, and hang up. An answer to a request before this one comes first, and is then the last."""
         if self.transport.is_closing():
             return
+        if self._is_busy():
+            if self._in_head:  # whatever was sent now would be taken for the answer to the one before
+                self.cycle.keep_alive = False
+                self.flow.pause_reading()
+                return
+            if self.pipeline or self.cycle.response_started:
+                self.transport.close()
+                return
         request_id = secrets.token_hex(12)
         body = codec.dump_json({**error.problem(), "request_id": request_id})
         headers = [
@@ -225,4 +238,9 @@ class Protocol(HttpToolsProtocol):
         ]
         lines = [f"HTTP/1.1 {error.status} {_REASONS[error.status]}".encode(), *[b"%s: %s" % pair for pair in headers]]
         self.transport.write(b"\r\n".join([*lines, b"", body]))
+        if self._is_busy():
+            cast("dict[str, Any]", self.cycle.scope)[REFUSED_KEY] = error.status  # counted where its request is
+        else:
+            observer: Observer = cast(Any, self.config.app).state.observer
+            observer.note_refused(request_id, error.status, self.loop.time() - self._since, len(body))
         self.transport.close()

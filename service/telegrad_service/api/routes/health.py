@@ -10,24 +10,29 @@ from telegrad.contract.errors import UnavailableError
 from telegrad_service.api.call import Call, json_response
 from telegrad_service.api.endpoint import JSON, Endpoint, reference
 from telegrad_service.api.observe import METRICS_MEDIA_TYPE, Observer
+from telegrad_service.hosts.base import Host
 
 
 async def _health(_call: Call) -> Response:
     return json_response({"status": "ok"})
 
 
+async def _obstacle(host: Host) -> str | None:
+    """Why the server takes no work now; None where it does."""
+    return await host.hindrance() if host.state == "ready" else f"the server is {host.state}"
+
+
 async def _ready(call: Call) -> Response:
-    if call.host.state != "ready":
-        raise UnavailableError(f"the server is {call.host.state}")
-    hindrance = await call.host.hindrance()
-    if hindrance is not None:
-        raise UnavailableError(hindrance)
+    obstacle = await _obstacle(call.host)
+    if obstacle is not None:
+        raise UnavailableError(obstacle)
     return json_response({"status": "ready"})
 
 
 async def _metrics(call: Call) -> Response:
     observer: Observer = call.request.app.state.observer
-    return Response(observer.text(), media_type=f"{METRICS_MEDIA_TYPE}; version=0.0.4; charset=utf-8")
+    is_ready = await _obstacle(call.host) is None
+    return Response(observer.text(is_ready=is_ready), media_type=f"{METRICS_MEDIA_TYPE}; version=0.0.4; charset=utf-8")
 
 
 ENDPOINTS: Final = (
