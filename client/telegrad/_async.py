@@ -16,7 +16,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from telegrad import _autograd, _defaults
+from telegrad import _autograd, _defaults, _walks
 from telegrad._async_tensor import AsyncTensor
 from telegrad._exchange import Exchange
 from telegrad._queue import Reply
@@ -96,7 +96,7 @@ class AsyncSession(CreationOps[AsyncTensor]):
         inputs: AsyncTensor | Sequence[AsyncTensor] | None = None,
     ) -> None:
         """Accumulate gradients; see ``telegrad.autograd.backward``."""
-        _autograd.backward(
+        _walks.backward(
             self._recorder,
             one_or_many(tensors, "tensors"),
             None if grad_tensors is None else one_or_many(grad_tensors, "grad_tensors"),
@@ -120,7 +120,7 @@ class AsyncSession(CreationOps[AsyncTensor]):
 
         Raises SessionError where ``allow_unused`` is given and only the server knows which inputs are used.
         """
-        results, _ = _autograd.grad(
+        results, _ = _walks.grad(
             self._recorder,
             one_or_many(outputs, "outputs"),
             one_or_many(inputs, "inputs"),

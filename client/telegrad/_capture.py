@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from telegrad.contract import watching
 from telegrad.contract.errors import AutogradError, DependentError, TelegradError
 
 if TYPE_CHECKING:
+    from telegrad._queue import Entry
     from telegrad._recorder import Recorder
 
 
@@ -28,11 +30,15 @@ class Capture:
     Attributes:
         thread: the thread that the hook runs in.
         refusal: the error of a question, even if the hook has swallowed it.
+        paused: what the hook recorded so far was sent, see ``interrupt``.
     """
 
-    def __init__(self, home: Recorder) -> None:
+    def __init__(self, home: Recorder, pause: Callable[[Sequence[Entry]], None]) -> None:
+        """Begin with nothing; ``pause`` records the backward up to here, with what the hook has recorded."""
         self._home = home
+        self._pause = pause
         self._outer = (home.sink, home.capturing)
+        self.paused = False
         self.thread = threading.get_ident()
         self.refusal: AutogradError | None = None
 
@@ -41,17 +47,37 @@ class Capture:
         self._home.sink, self._home.capturing = deque(), self
 
     def end(self) -> list[Any]:
-        """Record where it was recorded before; what was recorded here."""
+        """Record where it was recorded before; what was recorded here, and was not sent."""
+        if self.paused:
+            return []
         entries = list(self._home.sink)
         self._home.sink, self._home.capturing = self._outer
         return entries
 
+    def interrupt(self) -> None:
+        """A value is asked for, which only the server has: let it do the backward up to here, and wait.
+
+        Raises AutogradError where nobody can wait.
+        """
+        home = self._home
+        if not home.waits:
+            raise self.refuse()
+        around: list[Capture] = [self]
+        while (outer := around[-1]._outer[1]) is not None:
+            around.append(outer)
+        captured = [list(capture._outer[0]) for capture in around[:-1]]
+        entries = [list(home.sink), *captured]
+        home.sink, home.capturing = home.queue, None
+        for capture, recorded in zip(reversed(around), reversed(entries), strict=True):
+            capture.paused = True
+            capture._pause(recorded)
+
     def refuse(self) -> AutogradError:
         """The error of asking for what is not known yet."""
         self.refusal = AutogradError(
-            "a hook, or a custom function, is called while its backward is recorded, before the server computes anything: "
-            "gradients have no values there. Compute with the gradient, keep it and read it after the backward; for Python code "
-            "that depends on values, use telegrad.local(), which calls hooks as it goes"
+            "a hook, or a custom function, is called while its backward is recorded, before the server computes anything, and "
+            "nobody can wait for a value in an AsyncSession or in a traced function. Compute with the gradient, keep it and read "
+            "it after the backward; for Python code that depends on values, use telegrad.connect() or telegrad.local()"
         )
         return self.refusal
 

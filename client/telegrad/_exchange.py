@@ -213,7 +213,7 @@ class Exchange:
         server, which knows it again, does it once.
         """
         recorder = self.recorder
-        recorder.refuse_in_hook()
+        recorder.ask_in_hook()
         if not background:
             self.trouble = None
         entries = self._repeatable_if_possible(recorder.take())

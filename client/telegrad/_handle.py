@@ -216,9 +216,9 @@ class Handle(TensorOps):
     def register_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
         """Call ``hook(gradient)`` while a backward is recorded that comes by this tensor, with a handle for the gradient.
 
-        As in a local session, but the hook is called before the server has computed anything: it may compute with the gradient,
-        keep it, and return another one; its values are there after the backward. Raises AutogradError also for a tensor whose
-        history only the server knows.
+        As in a local session. The hook is called before the server has computed anything: what it does with the gradient travels
+        with the backward. Where it asks for a value, the backward is sent up to there, which takes one request. Raises
+        AutogradError for a tensor whose history only the server knows.
         """
         from telegrad._hooks import register  # it needs the recorder, and the recorder this module
 

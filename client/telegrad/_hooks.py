@@ -11,28 +11,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final
 
-from telegrad._capture import Capture
-from telegrad._history import UNKNOWN, AccumulateGrad, CustomNode, Leaf, Node, Reach
-from telegrad._queue import Entry, Recorded, commands_of
-from telegrad.contract import checks, modes
-from telegrad.contract.callbacks import Callback, Place
-from telegrad.contract.checks import GRAPH_FREED
-from telegrad.contract.errors import AutogradError, GraphFreedError, SessionMismatchError
-from telegrad.contract.hooks import (
-    Hook,
-    Hooks,
-    HookTable,
-    RemovableHandle,
-    check_accumulates,
-    check_hookable,
-    check_replacement,
-    check_replacements,
-)
-from telegrad.contract.nodes import edge_positions, passes_gradient
-from telegrad.contract.ops import Spec
-from telegrad.contract.schedule import LEAF, Schedule, enter_walk, leave_walk
+from telegrad._foreseen import Foreseen, hooks_of
+from telegrad._history import AccumulateGrad, CustomNode, Leaf, Node, Reach
+from telegrad.contract.errors import AutogradError
+from telegrad.contract.hooks import Hook, RemovableHandle, check_accumulates, check_hookable
 
 if TYPE_CHECKING:
     from telegrad._handle import Handle
@@ -41,12 +25,6 @@ if TYPE_CHECKING:
 _WHERE: Final = (
     "Register hooks before the tensor or its views are changed in place, or use telegrad.local(), which calls hooks as it goes."
 )
-
-
-def hooks_of(target: Node | Leaf) -> Hooks | None:
-    """The hooks of a shadow node or leaf; None where nothing was ever registered."""
-    found: Hooks | None = getattr(target, "hooks", None)
-    return found
 
 
 # Registering -----------------------------------------------------------------------------------------------------------------
@@ -90,377 +68,7 @@ def _known_history(tensor: Handle) -> Node | Leaf:
     raise AutogradError(f"only the server knows how this tensor was made, so no hook can be called for it here. {_WHERE}")
 
 
-def _owner(hooks: Hooks) -> Handle | None:
-    """The handle of a leaf with hooks, if there is still one."""
-    owner = hooks.owner
-    found: Handle | None = owner() if isinstance(owner, weakref.ref) else owner
-    return found
-
-
 # Foreseeing ------------------------------------------------------------------------------------------------------------------
-
-
-class Foreseen:
-    """A backward with hooks, walked on the shadow of the graph.
-
-    Attributes:
-        callbacks: what the hooks do.
-        arrays: what tensors made in hooks carry, by the name in their ``create``.
-        touches: handles and leaves of which nothing is known if the backward fails.
-        captured: positions of the wanted tensors that a gradient arrived at.
-        error: what a hook raised; it ended the backward.
-    """
-
-    def __init__(
-        self,
-        home: Recorder,
-        roots: Sequence[Handle],
-        wanted: Sequence[Handle] | None,
-        *,
-        retain_graph: bool,
-        create_graph: bool,
-        accumulated: Callable[[Leaf], None] | None,
-    ) -> None:
-        """Prepare.
-
-        Args:
-            home: the recorder of all tensors.
-            roots: where the backward starts.
-            wanted: the tensors whose gradients are asked for; None for all leaves.
-            retain_graph: whether custom nodes can be walked again.
-            create_graph: whether gradients get a history.
-            accumulated: is told each leaf that its gradient is added to; None for ``grad``, which adds to none.
-        """
-        self.callbacks: list[Callback] = []
-        self.arrays: dict[str, Any] = {}
-        self.touches: list[Any] = []
-        self.captured: set[int] = set()
-        self.error: Exception | None = None
-        self._home = home
-        self._retain_graph = retain_graph
-        self._create_graph = create_graph
-        self._accumulated = accumulated
-        self._roots = [(root.history(), 0 if root._extra is None else root._extra.index) for root in roots]
-        self._starts: dict[int, str] = {}
-        for root, (target, _) in zip(roots, self._roots, strict=True):
-            self._starts.setdefault(id(target), root._name)
-        self._parents: dict[int, tuple[Node, int]] = {}
-        self._numbers: dict[int, int] = {}
-        self._arrived: dict[int, dict[int, bool]] = {}
-        self._wanted: dict[tuple[int, int], list[int]] = {}
-        self._entries: list[Entry] = []
-        self._needed: set[int] | None = None
-        if wanted is not None:
-            for position, tensor in enumerate(wanted):
-                index = 0 if tensor._extra is None else tensor._extra.index
-                self._wanted.setdefault((id(tensor.history()), index), []).append(position)
-            self._needed = self._lead_on({key for key, _ in self._wanted})
-
-    def _lead_on(self, wanted: set[int]) -> set[int]:
-        """The nodes and leaves that are wanted, and all that lead to them."""
-        nodes = [n for n in Reach([target for target, _ in self._roots]).nodes.values() if isinstance(n, Node)]
-        needed = set(wanted)
-        for node in sorted(nodes, key=_rank):
-            if any(id(target) in needed for _, target, _ in node.edges):
-                needed.add(id(node))
-        return needed
-
-    def _goes_to(self, target: Any) -> bool:
-        return self._needed is None or id(target) in self._needed
-
-    def _targets(self, target: Any) -> list[Any]:
-        if not isinstance(target, Node):
-            return []
-        for position, follower, _ in target.edges:
-            self._parents.setdefault(id(follower), (target, position))
-        return [follower for _, follower, _ in target.edges]
-
-    def comes_by(self, node: Any) -> bool:
-        """Whether the backward comes by the node, or the accumulation of a leaf."""
-        return self._schedule.comes_by(node.leaf if isinstance(node, AccumulateGrad) else node)
-
-    def run(self) -> None:
-        """Call the hooks. What one of them raises is kept in ``error``, and the backward ends there.
-
-        Raises AutogradError where a hook asked for a value; nothing is recorded then.
-        """
-        mode = modes.set_mode(self._create_graph)
-        outer = enter_walk(self)
-        try:
-            self._schedule = schedule = Schedule([target for target, _ in self._roots], self._targets, _rank, self._goes_to)
-            for target, index in self._roots:
-                self._arrive(target, index, True)
-            while schedule and self.error is None:
-                target = schedule.next()
-                arrived = self._arrived.pop(id(target))
-                if isinstance(target, Leaf):
-                    self._serve_leaf(target, arrived[0])
-                else:
-                    self._run_node(target, arrived)
-        except _Ended:
-            pass
-        except BaseException as error:
-            self._abandon(error)
-            raise
-        finally:
-            leave_walk(outer)
-            modes.reset_mode(mode)
-
-    def _arrive(self, target: Any, index: int, present: bool) -> None:
-        if self._goes_to(target):
-            arrived = self._arrived.setdefault(id(target), {})
-            arrived[index] = arrived.get(index, False) or present
-            self._schedule.arrived(target)
-
-    # Nodes and leaves --------------------------------------------------------------------------------------------------------
-
-    def _run_node(self, node: Node, arrived: dict[int, bool]) -> None:
-        hooks = hooks_of(node)
-        goes_on = self._needed is None or self._accumulated is not None or any(self._goes_to(t) for _, t, _ in node.edges)
-        if goes_on:
-            self._capture(node, arrived)
-        if hooks is not None:
-            for index, table in hooks.tensor.items():
-                self._through(table, node, arrived.get(index, False), node.spec(index), index)
-        if not goes_on:
-            self._capture(node, arrived)
-            return
-        if hooks and (len(hooks.before) or len(hooks.after)):
-            self._run_hooked(node, hooks, arrived)
-            return
-        if isinstance(node, CustomNode):
-            given = self._run_custom(node, [arrived.get(index, False) for index in range(len(node.plan.outputs))])
-            for position, target, index in node.edges:
-                self._arrive(target, index, given[position])
-            return
-        present = any(arrived.values()) and passes_gradient(node.op, node.parameters)
-        for edge in node.delivery():
-            _, target, index = node.edges[edge]
-            self._arrive(target, index, present)
-
-    def _run_custom(self, node: CustomNode, present: list[bool]) -> list[bool]:
-        """Call the function of a custom node; which gradients it gives, by input."""
-        if not any(present):
-            return [False] * node.count
-        backward = node.backward
-        if backward is None:
-            raise GraphFreedError(GRAPH_FREED)
-        shown = self._gradients([there or backward.materialize for there in present], node.plan.outputs)
-        with self._calling(node, "custom", None, _names(shown)) as call:
-            results = backward.run(shown)
-            call.done(results)
-        if backward.saves and not self._retain_graph:
-            node.backward = None
-        return [g is not None for g in results]
-
-    def _run_hooked(self, node: Node, hooks: Hooks, arrived: dict[int, bool]) -> None:
-        """With hooks on the node itself, which see all its gradients at once."""
-        count = node.outputs
-        if count is None:
-            raise AutogradError(
-                "how many outputs this op has depends on values that only the server has, so hooks on its node cannot be called "
-                "here; use telegrad.local(), which calls hooks as it goes"
-            )
-        numbers = [index for index in range(count) if node.differentiates(index)]
-        specs = [node.spec(index) for index in numbers]
-        present = [arrived.get(index, False) for index in numbers]
-        found = self._through_all(hooks.before, "before", node, present, specs)
-        flows = any(found) and passes_gradient(node.op, node.parameters)
-        made: list[bool] | None = None
-        if isinstance(node, CustomNode):
-            there = dict(zip(numbers, found, strict=True))
-            made = self._run_custom(node, [there.get(index, False) for index in range(count)])
-        edge_at = {position: (target, index) for position, target, index in node.edges}
-        positions = edge_positions(node.op, list(edge_at), node.count)
-        places = [edge_at.get(p) if p is not None else None for p in positions]
-        given = [place is not None and flows and self._goes_to(place[0]) for place in places]
-        if made is not None:
-            given = [flowing and p is not None and made[p] for flowing, p in zip(given, positions, strict=True)]
-        inputs = [None if place is None else _spec_of(*place) for place in places]
-        after = self._through_all(hooks.after, "after", node, given, inputs, (found, specs))
-        flowing = {id(place): there for place, there in zip(places, after, strict=True) if place is not None}
-        for edge in node.delivery():
-            place = edge_at[node.edges[edge][0]]
-            self._arrive(*place, flowing[id(place)])
-
-    def _capture(self, node: Node, arrived: dict[int, bool]) -> None:
-        for index, present in arrived.items():
-            if present:
-                self.captured.update(self._wanted.get((id(node), index), ()))
-
-    def _serve_leaf(self, leaf: Leaf, present: bool) -> None:
-        hooks = hooks_of(leaf)
-        if hooks is not None:
-            for table in hooks.tensor.values():
-                self._through(table, leaf, present, leaf.spec, None)
-        if present:
-            self.captured.update(self._wanted.get((id(leaf), 0), ()))
-        if self._accumulated is None:
-            return
-        if hooks is not None:
-            (present,) = self._through_all(hooks.before, "before", leaf, [present], [leaf.spec])
-        if present:
-            self._accumulated(leaf)
-        if hooks is None:
-            return
-        owner = _owner(hooks)
-        for hook in hooks.accumulated.functions():
-            with self._calling(leaf, "accumulated", None, ()) as call:
-                check_replacement(hook, owner, hook(owner), self._home.tensor_class)
-                call.done(None)
-        self._through_all(hooks.after, "after", leaf, [], [], ([present], [leaf.spec]))
-
-    # Calling hooks -----------------------------------------------------------------------------------------------------------
-
-    def _gradient(self, spec: Spec | None) -> Any:
-        """A handle for a gradient that a callback will name."""
-        home = self._home
-        return home.tensor_class(home, home.name(), spec, UNKNOWN if self._create_graph else None)
-
-    def _through(self, table: HookTable, target: Node | Leaf, present: bool, spec: Spec | None, index: int | None) -> None:
-        functions = table.functions()
-        if not functions:
-            return
-        shown = self._gradient(spec) if present else None
-        names: tuple[str | None, ...] = () if shown is None else (shown._name,)
-        for hook in functions:
-            with self._calling(target, "tensor", index, names) as call:
-                result = hook(shown)
-                check_replacement(hook, shown, result, self._home.tensor_class)
-                call.done(None if result is None else (result,))
-            shown, names = shown if result is None else result, ()
-
-    def _through_all(
-        self,
-        table: HookTable,
-        kind: str,
-        target: Node | Leaf,
-        present: list[bool],
-        specs: Sequence[Spec | None],
-        arrived: tuple[list[bool], Sequence[Spec | None]] | None = None,
-    ) -> list[bool]:
-        """Hooks that see several gradients; which of them there are afterwards."""
-        functions = table.functions()
-        if not functions:
-            return present
-        shown: tuple[Any, ...] = self._gradients(present, specs)
-        others = [] if arrived is None else [self._gradients(*arrived)]
-        names, arrived_names = _names(shown), _names(others[0]) if others else ()
-        for hook in functions:
-            with self._calling(target, kind, None, names, arrived_names) as call:
-                result = hook(shown, *others)
-                if result is not None:
-                    check_replacements(hook, shown, result, self._home.tensor_class)
-                call.done(result)
-            shown, names, arrived_names = shown if result is None else result, (), ()
-        return [g is not None for g in shown]
-
-    def _gradients(self, present: Sequence[bool], specs: Sequence[Spec | None]) -> tuple[Any, ...]:
-        return tuple([self._gradient(spec) if there else None for there, spec in zip(present, specs, strict=True)])
-
-    def _calling(
-        self, target: Node | Leaf, kind: str, index: int | None, names: tuple[str | None, ...], arrived: tuple[str | None, ...] = ()
-    ) -> _Call:
-        return _Call(self, Callback(self._place(target), kind, index, names, arrived), target)
-
-    def add(self, callback: Callback, target: Node | Leaf, entries: Sequence[Entry]) -> None:
-        """A hook was called at ``target``."""
-        self._numbers.setdefault(id(target), len(self.callbacks))
-        self.callbacks.append(callback)
-        self._entries.extend(entries)
-        for entry in entries:
-            if isinstance(entry, Recorded):
-                self.touches.extend(entry.touches)
-
-    def _place(self, target: Node | Leaf) -> Place:
-        """How the server finds the target: by the name of a leaf, or by the way from what has a name."""
-        hooks = hooks_of(target)
-        owner = None if hooks is None or isinstance(target, Node) else _owner(hooks)
-        if owner is not None and owner._home is self._home and owner._name not in self._home.failed:
-            return owner._name
-        path: list[int] = []
-        at: Any = target
-        while id(at) not in self._numbers and id(at) not in self._starts:
-            at, position = self._parents[id(at)]
-            path.append(position)
-        number = self._numbers.get(id(at))
-        return (self._starts[id(at)] if number is None else number, *reversed(path))
-
-    def _abandon(self, error: BaseException) -> None:
-        """The backward is not recorded: what hooks made does not exist, what they would have changed is to be asked for."""
-        home = self._home
-        cause = error if isinstance(error, AutogradError) else AutogradError(f"the backward was not recorded: {error}")
-        home.abandon(self._entries, [n for c in self.callbacks for n in (*c.grads, *c.arrived) if n is not None], cause)
-
-
-class _Ended(Exception):  # noqa: N818 - no error
-    """A hook raised; the walk ends."""
-
-
-class _Call:
-    """One call of a hook: what it records becomes a callback, and what it raises ends the walk."""
-
-    def __init__(self, walk: Foreseen, callback: Callback, target: Node | Leaf) -> None:
-        self._walk = walk
-        self._callback = callback
-        self._target = target
-        self._results: tuple[str | None, ...] | None = None
-
-    def __enter__(self) -> Self:
-        self._recorded = Capture(self._walk._home)
-        self._recorded.begin()
-        return self
-
-    def done(self, results: Sequence[Any] | None) -> None:
-        """The hook returned these gradients, or None for those that it was given."""
-        if results is None:
-            return
-        home = self._walk._home
-        for result in results:
-            if result is not None and not home.is_ours(result):
-                raise SessionMismatchError(checks.OTHER_SESSION)
-            home.check((result,))
-        self._results = tuple([None if r is None else r._name for r in results])
-
-    def __exit__(self, kind: object, value: BaseException | None, trace: object) -> None:
-        entries = self._recorded.end()
-        walk, callback = self._walk, self._callback
-        refusal = self._recorded.refusal
-        commands, arrays = commands_of(entries)
-        walk.arrays.update(arrays)
-        stops = isinstance(value, Exception) and refusal is None
-        walk.add(
-            Callback(
-                callback.on,
-                callback.kind,
-                callback.output,
-                callback.grads,
-                callback.arrived,
-                commands,
-                None if stops else self._results,
-                stops,
-            ),
-            self._target,
-            entries,
-        )
-        if refusal is not None:
-            raise refusal
-        if isinstance(value, Exception):
-            walk.error = value
-            raise _Ended from value
-
-
-def _rank(target: Any) -> float:
-    return target.number if isinstance(target, Node) else LEAF
-
-
-def _spec_of(target: Any, index: int) -> Spec | None:
-    found: Spec | None = target.spec(index) if isinstance(target, Node) else target.spec
-    return found
-
-
-def _names(gradients: Sequence[Any]) -> tuple[str | None, ...]:
-    return tuple([None if g is None else g._name for g in gradients])
 
 
 def foresee(
@@ -472,8 +80,9 @@ def foresee(
     retain_graph: bool,
     create_graph: bool,
     accumulated: Callable[[Leaf], None] | None,
+    begin: Callable[[Foreseen], None],
 ) -> Foreseen | None:
-    """Call the hooks of a backward that is about to be recorded; None where it comes by none.
+    """Call the hooks of a backward that is about to be recorded; None where it comes by none. For ``begin`` see ``Foreseen``.
 
     Raises AutogradError where nobody here can know which hooks it comes by, and where a hook asks for a value.
     """
@@ -491,6 +100,6 @@ def foresee(
         )
     if not customs and not any(hooks_of(target) for target in known):
         return None
-    walk = Foreseen(home, roots, wanted, retain_graph=retain_graph, create_graph=create_graph, accumulated=accumulated)
+    walk = Foreseen(home, roots, wanted, retain_graph=retain_graph, create_graph=create_graph, accumulated=accumulated, begin=begin)
     walk.run()
     return walk

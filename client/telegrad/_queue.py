@@ -17,6 +17,7 @@ from telegrad.contract.commands import (
     Grad,
     Read,
     Release,
+    Resume,
     Run,
     Set,
     encode_command,
@@ -229,7 +230,7 @@ def references_of(entry: Entry) -> Iterable[str]:
 
 
 def _references(command: Command) -> Iterable[str]:
-    if isinstance(command, (Backward, Grad)) and command.callbacks:
+    if isinstance(command, (Backward, Grad, Resume)) and command.callbacks:
         # What is made on the way is no reference.
         made = set(names_made(command))
         inner = [r for c in inner_commands(command) for r in _references(c)]
@@ -251,6 +252,8 @@ def _outer_references(command: Command) -> Iterable[str]:
         return [*command.inputs, *[v for v in command.outputs if v is not None]]
     if isinstance(command, Read):
         return [command.tensor]
+    if isinstance(command, Resume):
+        return [command.walk, *[v for v in command.results or () if v is not None]]
     if isinstance(command, Run):
         return [*command.inputs.values(), *command.each.values()]
     return ()
@@ -322,7 +325,7 @@ class Taint:
         if isinstance(command, Apply) and not command.outputs:  # in place, in a callback
             target = str(command.inputs[0])
             self._changed.setdefault(self._roots.get(target, target), error)
-        elif isinstance(command, Backward):
+        elif isinstance(command, (Backward, Resume)):
             self._backward = self._backward or error
         elif isinstance(command, Attach):
             for name in command.outputs:

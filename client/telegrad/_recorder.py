@@ -55,6 +55,7 @@ class Recorder:
         queue: what was recorded and not sent.
         sink: where to record: ``queue``, or while a hook runs what becomes its callback.
         capturing: the hook that runs, if any.
+        waits: whether who asks for a value waits for it, so that hooks may ask.
         hooked: the tables of hooks, of all tensors and nodes of the session, that are not empty.
         released: names of collected handles.
         failed: names that no tensor has, because the command that would have made it failed; with the first failure.
@@ -92,6 +93,7 @@ class Recorder:
         self.queue: deque[Any] = deque()
         self.sink = self.queue
         self.capturing: Capture | None = None
+        self.waits = False
         self.hooked: Alive = weakref.WeakSet()
         self.released: deque[str] = deque()
         self.failed: dict[str, TelegradError] = {}
@@ -423,7 +425,7 @@ class Recorder:
 
     def read(self, reference: str, what: str, spec: Spec | None = None) -> Reply:
         """Record a read; the reply holds what comes. ``spec`` of a value, where it is known."""
-        self.refuse_in_hook()
+        self.ask_in_hook()
         self.check(())
         reply = Reply()
         nbytes = 0 if spec is None or self.shared else spec.nbytes
@@ -447,10 +449,10 @@ class Recorder:
                 self.check_name(x._name)
         self.attention = bool(self.failed)
 
-    def refuse_in_hook(self) -> None:
-        """Refuse to ask the server while a hook runs."""
+    def ask_in_hook(self) -> None:
+        """See to it that the server can be asked while a hook runs. Raises AutogradError where nobody can wait for the answer."""
         if self.capturing is not None and self.capturing.thread == threading.get_ident():
-            raise self.capturing.refuse()
+            self.capturing.interrupt()
 
     def abandon(self, entries: Sequence[Any], names: Sequence[str], cause: TelegradError) -> None:
         """Entries that are never sent: what they would have made does not exist, what they would have changed is unknown."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import numpy.typing as npt
 
-from telegrad import _autograd, _custom, _defaults
+from telegrad import _autograd, _custom, _defaults, _walks
 from telegrad._exchange import Exchange
 from telegrad._handle import Handle
 from telegrad._history import UNKNOWN, Leaf, Node
@@ -177,6 +177,7 @@ class RemoteSession(BaseSession):
 
         self._recorder = Recorder(Tensor, self, wake, limit)
         self._recorder.shared = session is not None
+        self._recorder.waits = True
         self._exchange = Exchange(self._recorder, retries, session)
         self._transport = transport
         self._sending = threading.RLock()
@@ -239,7 +240,7 @@ class RemoteSession(BaseSession):
         inputs: AbstractTensor | Sequence[AbstractTensor] | None = None,
     ) -> None:
         """Accumulate gradients; see ``telegrad.autograd.backward``."""
-        _autograd.backward(
+        _walks.backward(
             self._recorder,
             settled(one_or_many(tensors, "tensors"), all_of_them=True),
             None if grad_tensors is None else settled(one_or_many(grad_tensors, "grad_tensors"), all_of_them=True),
@@ -260,7 +261,7 @@ class RemoteSession(BaseSession):
         materialize_grads: bool = False,
     ) -> tuple[Any, ...]:
         """Gradients as new tensors; see ``telegrad.autograd.grad``. Waits only where which of them exist is not known here."""
-        results, reply = _autograd.grad(
+        results, reply = _walks.grad(
             self._recorder,
             settled(one_or_many(outputs, "outputs")),
             settled(one_or_many(inputs, "inputs")),
@@ -274,10 +275,10 @@ class RemoteSession(BaseSession):
         if reply is None:
             return results
         present = self.wait_for(reply).take()["present"]
-        return _autograd.keep_present(results, present)
+        return _walks.keep_present(results, present)
 
     def _reaches_others(self, roots: Sequence[Any], leaves: Sequence[Any]) -> bool:
-        return _autograd.reaches_others(roots, leaves)
+        return _walks.reaches_others(roots, leaves)
 
     def _attach(
         self,

@@ -99,7 +99,7 @@ class TraceRecorder(Recorder):
 
     def read(self, reference: str, what: str, spec: Spec | None = None) -> Reply:  # noqa: ARG002 - for values only
         """Refuse to read values: while a function is traced, nothing is computed. What else is asked, a rehearsal answers."""
-        self.refuse_in_hook()
+        self.ask_in_hook()
         self.check(())
         if what == "value":
             raise self.tracing.refuse(_VALUES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Iterator
 from typing import Any
@@ -36,43 +37,108 @@ def test_hooks_are_called_before_anything_is_sent(session: Any) -> None:
 
 
 @pytest.mark.parametrize("ask", [lambda g: g.item(), repr, lambda g: bool(g > 0), lambda g: g.numpy(), lambda g: g._version])
-def test_asking_for_a_value_in_a_hook_is_refused(session: Any, ask: Any) -> None:
+def test_asking_for_a_value_in_a_hook_lets_the_backward_wait(session: Any, ask: Any) -> None:
     x = leaf(telegrad, 2.0)
     y = x * 3
-    handle = y.register_hook(ask)
-
-    with pytest.raises(AutogradError, match=r"before the server computes anything.*telegrad\.local\(\)"):
-        y.backward()
-
-    handle.remove()
-    assert repr(x.grad) == "None"  # nothing was recorded
+    found: list[Any] = []
+    y.register_hook(lambda g: found.append(ask(g)))
+    x.register_hook(lambda g: g * 10)
     y.backward()
+
+    assert len(found) == 1
     assert x.grad is not None
-    assert x.grad.tolist() == [3.0]
+    assert x.grad.tolist() == [30.0]
 
 
-def test_a_hook_that_swallows_the_refusal_is_refused_all_the_same(session: Any) -> None:
+def test_a_hook_that_asks_costs_one_request_for_each_question(session: Any) -> None:
+    x = leaf(telegrad, 1.0, 2.0)
+    y = x * x
+    session.flush()
+    sent: list[Any] = []
+    send = session._transport.send
+    session._transport.send = lambda request: (sent.append(request), send(request))[1]
+    for tensor in (x, y):
+        tensor.register_hook(lambda g: g * g.sum().item())
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [48.0, 96.0]
+
+    assert len(sent) == 3  # the two sums, and the gradient
+
+
+def test_no_value_in_a_hook_of_a_traced_function(session: Any) -> None:
     x = leaf(telegrad, 2.0)
-    made: list[Any] = []
+    x.register_hook(lambda g: g * g.item())
 
-    def hook(g: Any) -> Any:
-        made.append(g * 2)
-        try:
-            return g * g.item()
-        except RuntimeError:
-            return None
+    @telegrad.function
+    def step(x: Any) -> Any:
+        (x * 3).sum().backward()
+
+    with pytest.raises(telegrad.errors.TelegradError):
+        step(x)
+    assert x.grad is None
+
+
+def test_an_interrupted_hook_ends_the_backward(session: Any) -> None:
+    x = leaf(telegrad, 2.0)
+
+    def hook(g: Any) -> None:
+        g.item()
+        raise KeyboardInterrupt
+
+    handle = x.register_hook(hook)
+    with pytest.raises(KeyboardInterrupt):
+        (x * 3).backward()
+    handle.remove()
+    assert repr(x.grad) == "None"
+    (x * 5).backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [5.0]
+
+
+def test_an_error_of_the_server_is_raised_where_a_hook_asks(session: Any) -> None:
+    x = leaf(telegrad, 1.0)
+    y = x * 3
+    y.register_hook(lambda g: telegrad.linalg.inv(g.new_zeros(2, 2)).sum() + g)
+    asked: list[Any] = []
+
+    def hook(g: Any) -> None:
+        asked.append(g)
+        g.item()
+
+    handle = x.register_hook(hook)
+    with pytest.raises(telegrad.errors.NumericalError):
+        y.backward()
+    handle.remove()
+    assert len(asked) == 1
+    (x * 5).backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [5.0]
+
+
+def test_a_hook_may_swallow_the_error_of_the_server_and_the_backward_has_failed_all_the_same(session: Any) -> None:
+    x = leaf(telegrad, 1.0)
+    y = x * 3
+    y.register_hook(lambda g: telegrad.linalg.inv(g.new_zeros(2, 2)).sum() + g)
+
+    def hook(g: Any) -> None:
+        with contextlib.suppress(telegrad.errors.NumericalError):
+            g.item()
 
     x.register_hook(hook)
-    with pytest.raises(AutogradError, match="before the server computes anything"):
-        (x * 3).backward()
-    with pytest.raises(DependentError):
-        made[0].tolist()
+    with pytest.raises(DependentError, match="singular"):
+        y.backward()
+    assert x.grad is None
 
 
 @pytest.mark.parametrize("name", LOCAL_SCRIPTS)
 def test_what_only_the_server_knows_is_refused(session: Any, name: str) -> None:
-    with pytest.raises(AutogradError, match=r"telegrad\.local\(\)"):
+    def run() -> None:
         LOCAL_SCRIPTS[name](telegrad)
+        session.flush()
+
+    with pytest.raises(AutogradError, match=r"telegrad\.local\(\)"):
+        run()
 
 
 def test_no_hook_on_a_tensor_that_only_the_server_knows(session: Any) -> None:

@@ -40,6 +40,16 @@ EXAMPLES: list[dict[str, Any]] = [
         "saves": True,
     },
     {"command": "run", "program": "sha256:0", "inputs": {"a": "x"}, "outputs": {"b": "y"}, "times": 3},
+    {"command": "backward", "tensors": ["y"], "callbacks": [{"on": "y", "kind": "tensor", "grads": ["g"], "pauses": "w"}]},
+    {"command": "resume", "walk": "w"},
+    {
+        "command": "resume",
+        "walk": "w",
+        "results": ["g", None],
+        "stops": True,
+        "callbacks": [{"on": ["y", 0], "kind": "before"}],
+        "gradients": ["r", None],
+    },
 ]
 
 

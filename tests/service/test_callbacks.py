@@ -8,7 +8,7 @@ import pytest
 
 from telegrad.contract.commands import decode_command, encode_command
 from telegrad.contract.limits import Limits
-from telegrad.errors import TelegradError
+from telegrad.errors import NotFoundError, TelegradError
 from telegrad_service.session.session import Session
 
 
@@ -109,6 +109,140 @@ def test_a_program_may_have_callbacks() -> None:
     do(session, {"command": "run", "program": program.id, "inputs": {"w": "x"}, "outputs": {"g": "last"}, "times": 3})
 
     assert values(session, "last", "x.grad") == [[1, 1], [6, 6]]
+
+
+def resume(walk: str, **more: Any) -> dict[str, Any]:
+    return {"command": "resume", "walk": walk, **more}
+
+
+def test_a_backward_waits_where_a_callback_pauses() -> None:
+    session = opened()
+    (waits,) = do(session, backward({"on": "y", "kind": "tensor", "grads": ["g"], "commands": [doubling("g")], "pauses": "w"}))
+    assert waits == {"index": 0, "waits": "w"}
+    assert values(session, "g", "g_doubled") == [[1, 1], [2, 2]]
+    assert session.names["x"].grad is None
+
+    more = {"on": ["s", 0, 0], "kind": "tensor", "grads": ["of_x"], "pauses": "v"}
+    (waits,) = do(session, resume("w", results=["g_doubled"], callbacks=[{"on": [0], "kind": "tensor", "grads": ["h"]}, more]))
+    assert waits == {"index": 0, "waits": "v"}
+    assert values(session, "h", "of_x") == [[2, 2], [6, 6]]
+    do(session, resume("v"))
+
+    assert values(session, "x.grad") == [[6, 6]]
+    assert not session.waiting
+
+
+PAUSES: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
+    "before a node": ([{"on": "y", "kind": "before", "grads": ["g"]}], {"results": ["g_doubled"]}),
+    "after a node": ([{"on": "s", "kind": "after", "grads": ["g"]}], {"results": ["g_doubled"]}),
+    "a leaf": ([{"on": "x", "kind": "tensor", "grads": ["g"]}], {"results": ["g_doubled"]}),
+    "before the accumulation": ([{"on": "x", "kind": "before", "grads": ["g"]}], {"results": ["g_doubled"]}),
+}
+
+
+@pytest.mark.parametrize("what", PAUSES)
+def test_what_is_given_to_a_walk_that_waits_goes_on(what: str) -> None:
+    session = opened()
+    (callback,), given = PAUSES[what]
+    do(session, backward({**callback, "commands": [doubling("g")], "pauses": "w"}), resume("w", **given))
+
+    assert values(session, "x.grad") == [[6, 6]]
+
+
+def test_a_grad_that_waits_has_its_results_at_the_end() -> None:
+    session = opened()
+    command = {"command": "grad", "outputs": ["s"], "inputs": ["x"], "retain_graph": True}
+    pausing = {"on": "y", "kind": "tensor", "grads": ["g"], "pauses": "w"}
+    waits, ends = do(session, {**command, "results": ["r"], "callbacks": [pausing]}, resume("w"))
+    assert waits == {"index": 0, "present": [False], "results": [None], "waits": "w"}
+    assert ends == {"index": 1, "present": [True], "results": ["r"]}
+    do(session, {**command, "results": [None], "callbacks": [{**pausing, "grads": []}]}, resume("w", gradients=["named"]))
+    (stopped,) = do(session, {**command, "callbacks": [{**pausing, "grads": []}]}, resume("w", stops=True))[1:]
+    assert stopped == {"index": 1, "present": [False], "results": [None]}
+
+    assert values(session, "r", "named") == [[3, 3], [3, 3]]
+
+
+def test_a_walk_that_waits_keeps_its_graph_and_is_counted() -> None:
+    session = opened()
+    do(session, backward({"on": "y", "kind": "tensor", "grads": ["g"], "pauses": "w"}))
+    do(session, {"command": "release", "tensors": ["s", "y", "g"]})
+    assert session.summary()["nodes"] == 2
+    do(session, resume("w"))
+
+    assert session.summary()["nodes"] == 0
+    assert values(session, "x.grad") == [[3, 3]]
+
+
+def test_the_walk_that_waits_longest_is_given_up_where_many_do() -> None:
+    session = opened()
+    for number in range(65):
+        do(session, backward({"on": "y", "kind": "tensor", "pauses": f"w{number}"}))
+    with pytest.raises(NotFoundError, match="too many wait"):
+        do(session, resume("w0"))
+    for number in range(1, 65):
+        do(session, resume(f"w{number}"))
+
+    assert values(session, "x.grad") == [[64 * 3, 64 * 3]]
+
+
+def test_a_resume_that_fails_leaves_no_name_and_ends_the_walk() -> None:
+    session = opened()
+    pausing = {"on": "y", "kind": "tensor", "grads": ["g"], "pauses": "w"}
+    for fault in (
+        {"results": ["s"]},
+        {"results": ["g", "g"]},
+        {"callbacks": [{"on": "x", "kind": "tensor", "grads": ["h"], "commands": [doubling("nobody")]}]},
+    ):
+        do(session, backward(pausing))
+        names = set(session.names)
+        with pytest.raises(TelegradError):
+            do(session, resume("w", **fault))
+        assert set(session.names) == names
+        assert not session.waiting
+        do(session, {"command": "release", "tensors": ["g"]})
+    assert session.names["x"].grad is None
+
+
+def test_a_resume_that_is_refused_lets_the_walk_wait() -> None:
+    session = opened()
+    do(session, backward({"on": "y", "kind": "tensor", "grads": ["g"], "pauses": "w"}))
+    for fault in (
+        {"callbacks": [{"on": "nobody", "kind": "tensor"}]},
+        {"callbacks": [{"on": "x", "kind": "tensor", "grads": ["g"]}]},
+    ):
+        with pytest.raises(TelegradError):
+            do(session, resume("w", **fault))
+    do(session, resume("w"))
+
+    assert values(session, "x.grad") == [[3, 3]]
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a pause with results": ({"on": "y", "kind": "tensor", "results": ["p"], "pauses": "w"}, "has no results"),
+    "a pause that stops": ({"on": "y", "kind": "tensor", "stops": True, "pauses": "w"}, "does not stop"),
+    "a pause under a name that is taken": ({"on": "y", "kind": "tensor", "pauses": "p"}, "exists already"),
+    "a pause within": (
+        {"on": "y", "kind": "tensor", "commands": [backward({"on": "x", "kind": "tensor", "pauses": "w"})]},
+        "only the outermost",
+    ),
+    "a resume within": ({"on": "y", "kind": "tensor", "commands": [resume("w")]}, "cannot resume"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_pause_that_cannot_be_is_refused(what: str) -> None:
+    session = opened()
+    callback, message = REFUSED[what]
+    with pytest.raises(TelegradError, match=message):
+        do(session, backward(callback))
+
+
+def test_a_program_waits_for_nobody() -> None:
+    session = opened()
+    for command in (backward({"on": "s", "kind": "tensor", "pauses": "w"}), resume("w")):
+        with pytest.raises(TelegradError, match="cannot wait"):
+            session.store_program([decode_command(command)], ["s"])
 
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {

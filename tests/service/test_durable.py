@@ -391,6 +391,42 @@ def test_an_error_is_the_answer_to_its_repeat_too(home):
 # What cannot be done again ----------------------------------------------------------------------------------------------------
 
 
+WAITING = (
+    {"command": "create", "id": "x", "data": [1.0, 2.0], "requires_grad": True},
+    {"command": "apply", "op": "exp", "inputs": ["x"], "outputs": ["y"]},
+    {"command": "apply", "op": "sum", "inputs": ["y"], "outputs": ["s"]},
+    {"command": "backward", "tensors": ["s"], "callbacks": [{"on": "y", "kind": "tensor", "grads": ["g"], "pauses": "w"}]},
+)
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_a_backward_that_waits_still_waits_after_a_restart(home, end):
+    home.batch(*WAITING)
+    if end == "stopped":
+        home.session.stop()
+        home.opened()
+    else:
+        home.killed()
+    (found,) = home.batch({"command": "resume", "walk": "w"}, {"command": "read", "tensor": "x.grad"})["results"]
+    assert found["data"] == pytest.approx([2.7182817, 7.389056])
+    home.session.stop()
+    home.opened()
+    assert home.session.session.summary()["tensors"] == 4
+
+
+def test_a_backward_that_waits_is_given_up_for_a_snapshot_that_is_overdue_by_far(new_home, caplog):
+    home = new_home(snapshot_seconds=0.05)
+    home.batch(*WAITING)
+    home.session._replay_seconds = 0.3
+    assert not home.session._is_due(home.session._log)
+    home.session._replay_seconds = 0.5
+    home.session.rest()
+    assert "1 backward(s) that wait are given up" in caplog.text
+    assert home.batch({"command": "resume", "walk": "w"})["failed"] == 0
+    home.killed()
+    assert home.session.session.summary()["tensors"] == 4
+
+
 def test_runs_that_the_clock_stopped_come_back_as_far_as_they_were(home):
     program = {
         "commands": [{"command": "apply", "op": "add_", "inputs": ["x", 1]}],

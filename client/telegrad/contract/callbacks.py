@@ -45,6 +45,8 @@ class Callback:
             outputs; null: they stay as they are.
         stops: true ends the backward here, as the function did that raised an error: what is accumulated so far stays, ``grad``
             has no results.
+        pauses: a name for the backward, which waits here for a ``resume`` of that name, after the commands: whoever needs values
+            to go on reads them meanwhile. Not in the callbacks of a callback's commands, and not in programs.
     """
 
     on: Place
@@ -55,12 +57,13 @@ class Callback:
     commands: tuple[Command, ...] = ()
     results: tuple[str | None, ...] | None = None
     stops: bool = False
+    pauses: str | None = None
 
 
 def names_bound(callbacks: tuple[Callback, ...]) -> Iterator[str]:
-    """The names that callbacks give to gradients, not those that their commands make."""
+    """The names that callbacks give to gradients and to what waits, not those that their commands make."""
     for callback in callbacks:
-        for name in (*callback.grads, *callback.arrived):
+        for name in (*callback.grads, *callback.arrived, callback.pauses):
             if name is not None:
                 yield name
 
@@ -75,8 +78,11 @@ class Form:
         reference: Kind,
         names: Kind,
         references: Kind,
+        name: Kind,
     ) -> None:
-        """Make the table from what commands are made of: a reference, a list of names or nulls, one of references or nulls."""
+        """Make the table from what commands are made of: a reference, lists of names or nulls and of references or nulls, a
+        name or null.
+        """
         self._decode_command = decode_command
         self._encode_command = encode_command
         self._reference = reference
@@ -102,6 +108,7 @@ class Form:
             "commands": Kind(commands, self._commands, lambda v: [encode_command(c) for c in v]),
             "results": references,
             "stops": kinds.BOOL,
+            "pauses": name,
         }
 
     def kind(self) -> Kind:
@@ -134,7 +141,10 @@ class Form:
         for f in fields(Callback):
             if f.default is MISSING and f.name not in decoded:
                 raise ArgumentTypeError(f"a callback misses the field '{f.name}'")
-        return Callback(**decoded)
+        made = Callback(**decoded)
+        if made.pauses is not None and (made.stops or made.results is not None):
+            raise ArgumentValueError("a callback that pauses has no results and does not stop; the resume says so later")
+        return made
 
     def _encode_one(self, callback: Callback) -> dict[str, Any]:
         out: dict[str, Any] = {}
@@ -158,8 +168,10 @@ class Form:
             raise ArgumentTypeError(f"expected a list of commands, got {kinds.json_type(value)}")
         found = tuple([self._decode_command(v) for v in value])
         for command in found:
-            if command.command in ("read", "release", "run"):
+            if command.command in ("read", "release", "run", "resume"):
                 raise ArgumentValueError(f"a callback cannot {command.command}; do it after the backward")
+            if any(inner.pauses is not None for inner in getattr(command, "callbacks", ())):
+                raise ArgumentValueError("only the outermost backward can pause, not one in a callback")
         return found
 
 

@@ -256,10 +256,30 @@ class Attach:
     scope: str | None = None
 
 
-Command: TypeAlias = Create | Apply | Backward | Grad | Set | Read | Release | Seed | Run | Attach
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on with a ``backward`` or ``grad`` that waits, see ``Callback.pauses``.
+
+    Attributes:
+        walk: its name, which is free again.
+        results: what the callback gives that it waited for, see ``Callback.results``.
+        stops: true ends the backward here, see ``Callback.stops``.
+        callbacks: further ones, for what comes next; their numbers go on from those before.
+        gradients: of a ``grad`` that ends now, names of its gradients, in place of its ``results``.
+    """
+
+    command: ClassVar[str] = "resume"
+    walk: str
+    results: tuple[str | None, ...] | None = None
+    stops: bool = False
+    callbacks: tuple[Callback, ...] = ()
+    gradients: tuple[str | None, ...] | None = None
+
+
+Command: TypeAlias = Create | Apply | Backward | Grad | Set | Read | Release | Seed | Run | Attach | Resume
 
 COMMANDS: Final[dict[str, type[Command]]] = {
-    cls.command: cls for cls in (Create, Apply, Backward, Grad, Set, Read, Release, Seed, Run, Attach)
+    cls.command: cls for cls in (Create, Apply, Backward, Grad, Set, Read, Release, Seed, Run, Attach, Resume)
 }
 
 
@@ -416,7 +436,9 @@ def _encode_inner(command: Command) -> dict[str, Any]:
     return encode_command(command)
 
 
-_CALLBACKS: Final = callbacks.Form(_decode_inner, _encode_inner, _REFERENCE_KIND, _NAME_LIST, _MAYBE_REFERENCE_LIST).kind()
+_CALLBACKS: Final = callbacks.Form(
+    _decode_inner, _encode_inner, _REFERENCE_KIND, _NAME_LIST, _MAYBE_REFERENCE_LIST, _OPTIONAL_NAME
+).kind()
 
 FIELDS: Final[dict[str, dict[str, Kind]]] = {
     "create": {
@@ -499,6 +521,13 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "saves": kinds.BOOL,
         "scope": _SCOPE,
     },
+    "resume": {
+        "walk": _kind(NAME_SCHEMA, _name),
+        "results": _MAYBE_REFERENCE_LIST,
+        "stops": kinds.BOOL,
+        "callbacks": _CALLBACKS,
+        "gradients": _NAME_LIST,
+    },
 }
 
 
@@ -523,9 +552,10 @@ def names_made(command: Command) -> Iterator[str]:
         yield from command.collect.values()
     elif isinstance(command, Apply):
         yield from (n for n in command.outputs or () if n is not None)
-    elif isinstance(command, (Backward, Grad)):
-        if isinstance(command, Grad):
-            yield from (n for n in command.results or () if n is not None)
+    elif isinstance(command, (Backward, Grad, Resume)):
+        if not isinstance(command, Backward):
+            gradients = command.results if isinstance(command, Grad) else command.gradients
+            yield from (n for n in gradients or () if n is not None)
         yield from callbacks.names_bound(command.callbacks)
         for inner in inner_commands(command):
             yield from names_made(inner)
@@ -533,7 +563,7 @@ def names_made(command: Command) -> Iterator[str]:
 
 def inner_commands(command: Command) -> Iterator[Command]:
     """The commands in the callbacks of a command, not those in the callbacks of these."""
-    if isinstance(command, (Backward, Grad)):
+    if isinstance(command, (Backward, Grad, Resume)):
         for callback in command.callbacks:
             yield from callback.commands
 

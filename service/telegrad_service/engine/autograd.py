@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -21,10 +21,12 @@ from telegrad.contract.modes import enable_grad, set_grad_enabled
 from telegrad.contract.tensor.shape import stack
 from telegrad.contract.watching import warn_of_cycle
 from telegrad_service.engine.batched_walk import BatchedWalk
-from telegrad_service.engine.hooks import HookedWalk, any_hooks
+from telegrad_service.engine.hooks import HookedWalk, Waiting, any_hooks
 from telegrad_service.engine.ownership import may_steal
 from telegrad_service.engine.tensor import Engine, Tensor, spec_of
 from telegrad_service.engine.walk import Walk
+
+T = TypeVar("T")
 
 
 def backward(
@@ -43,7 +45,8 @@ def backward(
     ``hooks`` are called in place of those that are registered; they are found by the identity of a node or leaf. For ``anomaly``
     see ``HookedWalk``. With ``warn``, the caller is the user's process, where warnings go.
 
-    Returns the bytes of the gradients that it made, those that it added to existing ones not counted.
+    Returns the bytes of the gradients that it made, those that it added to existing ones not counted. Raises ``Suspended`` where
+    one of ``hooks`` is to be waited for.
     """
     checks.check_grad_inputs(inputs, "backward")
     if not tensors:
@@ -60,8 +63,7 @@ def backward(
     if create_graph and warn:
         warn_of_cycle()
     walk = _new_walk(roots[0].home, keep, create_graph, inputs, hooks, anomaly)
-    _walk(walk, roots, cotangents, accumulate=True)
-    return walk.made_bytes
+    return _finished(lambda: _walk(walk, roots, cotangents, accumulate=True), lambda: walk.made_bytes)
 
 
 def grad(
@@ -92,10 +94,44 @@ def grad(
             )
         found = _batched(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, anomaly)
     else:
-        found = _gradients(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, hooks, anomaly)
+        begin, result = _gradients_in_parts(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, hooks, anomaly)
+        return _finished(begin, lambda: _filled(inputs, result(), materialize_grads, create_graph))
+    return _filled(inputs, found, materialize_grads, create_graph)
+
+
+def _filled(
+    inputs: Sequence[Tensor], found: Sequence[Tensor | None], materialize_grads: bool, create_graph: bool
+) -> tuple[Tensor | None, ...]:
+    """Gradients as they are given out, with ``materialize_grads`` zeros for those that there are not."""
     if materialize_grads:
         return tuple(_zeros_like(x, create_graph) if g is None else g for x, g in zip(inputs, found, strict=True))
     return tuple(found)
+
+
+class Suspended(Exception):  # noqa: N818 - no error
+    """A ``backward`` or ``grad`` waits for what a hook gives.
+
+    Attributes:
+        walk: where it waits.
+    """
+
+    def __init__(self, walk: HookedWalk, result: Callable[[], Any]) -> None:
+        super().__init__()
+        self.walk = walk
+        self._result = result
+
+    def go_on(self, given: Any) -> Any:
+        """What ``backward`` or ``grad`` returns in the end. Raises ``Suspended`` where it is to be waited for again."""
+        return _finished(lambda: self.walk.advance(given), self._result)
+
+
+def _finished(walk: Callable[[], None], result: Callable[[], T]) -> T:
+    """The result after a walk. Raises ``Suspended`` where that waits for a hook."""
+    try:
+        walk()
+    except Waiting as waiting:
+        raise Suspended(waiting.walk, result) from None
+    return result()
 
 
 def _zeros_like(tensor: Tensor, requires_grad: bool) -> Tensor:
@@ -111,11 +147,29 @@ def _gradients(
     retain_graph: bool,
     create_graph: bool,
     allow_unused: bool,
-    hooks: Mapping[int, Hooks] | None = None,
     anomaly: str | None = None,
     bounded: bool = False,
 ) -> list[Tensor | None]:
     """One walk, with ``bounded`` one that ends at the inputs; None for inputs that it did not reach."""
+    begin, result = _gradients_in_parts(
+        outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, None, anomaly, bounded
+    )
+    begin()
+    return result()
+
+
+def _gradients_in_parts(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    grad_outputs: Sequence[Tensor | None] | None,
+    retain_graph: bool,
+    create_graph: bool,
+    allow_unused: bool,
+    hooks: Mapping[int, Hooks] | None,
+    anomaly: str | None,
+    bounded: bool = False,
+) -> tuple[Callable[[], None], Callable[[], list[Tensor | None]]]:
+    """The same as what does the walk, and what then gives its results."""
     roots, cotangents = _cotangents(outputs, grad_outputs, create_graph)
     for position, tensor in enumerate(inputs):
         _check_tensor(tensor, f"inputs[{position}]", (*roots, tensor)[0])
@@ -123,8 +177,10 @@ def _gradients(
             raise checks.input_without_grad()
     walk = _new_walk(inputs[0].home, retain_graph, create_graph, inputs, hooks, anomaly)
     walk.bounded = bounded
-    _walk(walk, roots, cotangents, accumulate=False)
-    return _results(inputs, lambda position: walk.captured.pop(position, None), cotangents, allow_unused)
+    return (
+        lambda: _walk(walk, roots, cotangents, accumulate=False),
+        lambda: _results(inputs, lambda position: walk.captured.pop(position, None), cotangents, allow_unused),
+    )
 
 
 def grad_at(
@@ -284,7 +340,7 @@ def _one_by_one(
     for row in range(count):
         keep = retain_graph or row < count - 1
         parts: list[Tensor | None] = [v.select(0, row) for v in vectors]
-        rows.append(_gradients(outputs, inputs, parts, keep, create_graph, allow_unused, None, anomaly))
+        rows.append(_gradients(outputs, inputs, parts, keep, create_graph, allow_unused, anomaly))
     results: list[Tensor | None] = []
     with set_grad_enabled(create_graph):
         for column in zip(*rows, strict=True):

@@ -16,6 +16,7 @@ from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad_service.engine.calls import apply
 from telegrad_service.engine.graph import CustomNode, Node, sequence
+from telegrad_service.engine.hooks import WAIT, MustWait
 from telegrad_service.engine.table import Entry, Plan
 from telegrad_service.engine.tensor import Engine, Tensor
 from telegrad_service.engine.watch import note_lines
@@ -149,6 +150,8 @@ class Deferred:
                 "its place. Differentiate it from there, as long as the tensors are known there; or use telegrad.local()"
             )
         found = self.action(gradients)
+        if found is WAIT:
+            raise MustWait(self._give)
         if not isinstance(found, tuple) or len(found) != len(self.specs):  # pyright: ignore[reportUnknownArgumentType]
             raise ArgumentValueError(f"a custom callback has one result for each of the {len(self.specs)} inputs of its node")
         results: tuple[Any, ...] = found
@@ -156,6 +159,10 @@ class Deferred:
             if gradient is not None:
                 check_gradient(self.name, index, gradient, spec.shape, spec.dtype)
         return results
+
+    def _give(self, results: Any) -> None:
+        """What this walk waited for."""
+        self.action = lambda _: results
 
 
 def deferred_of(node: Node) -> Deferred | None:

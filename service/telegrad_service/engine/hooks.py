@@ -8,8 +8,8 @@ is there, and nodes run even where nothing but None reached them, because their 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from telegrad_service.engine.walk import Walk
 if TYPE_CHECKING:
     from telegrad_service.engine.tensor import Engine, Tensor
 
+T = TypeVar("T")
+
 Target: TypeAlias = "Node | Tensor"
 """What gradients arrive at: a node, or a leaf."""
 
@@ -34,6 +36,29 @@ Gradients: TypeAlias = "list[Any]"
 """One per output; None where there is none."""
 
 _alive: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+
+class Wait:
+    """What a hook returns whose result comes later: the walk waits for it, see ``HookedWalk.advance``."""
+
+
+WAIT: Final = Wait()
+
+
+class MustWait(Exception):  # noqa: N818 - no error
+    """The function of a custom node gave ``WAIT``. Nothing was done: the node is run again when its results are there.
+
+    Attributes:
+        give: takes them.
+    """
+
+    def __init__(self, give: Callable[[Any], None]) -> None:
+        super().__init__()
+        self.give = give
+
+
+Step: TypeAlias = "Generator[None, Any, T]"
+"""A part of a walk. It yields where a hook returned ``WAIT``, and is sent what that hook gives in the end."""
 
 
 class Packed:
@@ -69,6 +94,18 @@ def hooks_for(target: Target) -> Hooks:
 def register(target: Target, index: int, hook: Hook) -> RemovableHandle:
     """Call ``hook`` with each gradient of output ``index``."""
     return hooks_for(target).of_output(index).add(hook)
+
+
+class Waiting(Exception):  # noqa: N818 - no error
+    """A walk waits for what a hook gives.
+
+    Attributes:
+        walk: to go on with.
+    """
+
+    def __init__(self, walk: HookedWalk) -> None:
+        super().__init__()
+        self.walk = walk
 
 
 class HookedWalk(Walk):
@@ -108,46 +145,62 @@ class HookedWalk(Walk):
         """Start at ``root`` with ``gradient``."""
         self.seeds.append((root.current_node() or root, root.output_index, gradient))
 
+    def carried(self) -> list[Any]:
+        """The gradients on their way: arrays, or with ``create_graph`` tensors."""
+        arrived = [g for gradients, _ in self.arrived.values() for g in gradients]
+        return [g for g in (*arrived, *self.captured.values()) if g is not None]
+
     def comes_by(self, node: Any) -> bool:
         """Whether this walk comes by the node, or the accumulation of a leaf."""
         return self.schedule.comes_by(node.variable if isinstance(node, AccumulateGrad) else node)
 
     def run(self, *, accumulate: bool) -> None:
-        """See ``Walk.run``."""
+        """See ``Walk.run``. Raises ``Waiting`` where a hook returned ``WAIT``."""
         self.accumulate = accumulate
+        self.steps = self._go()
+        self.advance()
+
+    def advance(self, given: Any = None) -> None:
+        """Go on, with what the hook gives that the walk waited for. Raises ``Waiting`` where the next one is to be waited for."""
         mode = modes.set_mode(self.create_graph)
         token = quiet.enter()
         outer = enter_walk(self)
         try:
-            self.schedule = schedule = Schedule(
-                [target for target, _, _ in self.seeds],
-                lambda target: target.edges if isinstance(target, Node) and not self.ends_at(target) else (),
-                lambda target: target.number if isinstance(target, Node) else LEAF,
-                self._goes_to,
-            )
-            for target, index, gradient in self.seeds:
-                self._arrive(target, index, gradient)
-            if self.anomaly is None:
-                self.seeds.clear()
-            while schedule:
-                target = schedule.next()
-                gradients, owned = self.arrived.pop(id(target))
-                try:
-                    if isinstance(target, Node):
-                        self.running = target
-                        self._run_node(target, gradients)
-                    else:
-                        self._serve_leaf(target, gradients[0], owned[0])
-                except Exception as error:
-                    if self.warns:
-                        _warn_of(target)
-                    if self.anomaly is not None and isinstance(error, TelegradError):
-                        error.extra.setdefault("node", self._way_to(target))
-                    raise
+            self.steps.send(given)
+        except StopIteration:
+            return
         finally:
             leave_walk(outer)
             quiet.leave(token)
             modes.reset_mode(mode)
+        raise Waiting(self)
+
+    def _go(self) -> Step[None]:
+        self.schedule = schedule = Schedule(
+            [target for target, _, _ in self.seeds],
+            lambda target: target.edges if isinstance(target, Node) and not self.ends_at(target) else (),
+            lambda target: target.number if isinstance(target, Node) else LEAF,
+            self._goes_to,
+        )
+        for target, index, gradient in self.seeds:
+            self._arrive(target, index, gradient)
+        if self.anomaly is None:
+            self.seeds.clear()
+        while schedule:
+            target = schedule.next()
+            gradients, owned = self.arrived.pop(id(target))
+            try:
+                if isinstance(target, Node):
+                    self.running = target
+                    yield from self._run_node(target, gradients)
+                else:
+                    yield from self._serve_leaf(target, gradients[0], owned[0])
+            except Exception as error:
+                if self.warns:
+                    _warn_of(target)
+                if self.anomaly is not None and isinstance(error, TelegradError):
+                    error.extra.setdefault("node", self._way_to(target))
+                raise
 
     def _way_to(self, end: Target) -> dict[str, Any]:
         """Which root, and which inputs from there, lead to a node or leaf, and what it is called."""
@@ -195,7 +248,7 @@ class HookedWalk(Walk):
 
     # Nodes -------------------------------------------------------------------------------------------------------------------
 
-    def _run_node(self, node: Node, gradients: Gradients) -> None:
+    def _run_node(self, node: Node, gradients: Gradients) -> Step[None]:
         if self.ends_at(node):
             self._capture(node, gradients)
             return
@@ -204,20 +257,20 @@ class HookedWalk(Walk):
         if goes_on:
             self._capture(node, gradients)  # PyTorch gives those on the way out as they are before the hooks
         if hooks is not None:
-            for index, table in hooks.tensor.items():
-                gradients[index] = self._through(table, gradients[index])
+            for index, table in _in_order(hooks):
+                gradients[index] = yield from self._through(table, gradients[index])
         self._retain(node, gradients)
         if not goes_on:
             self._capture(node, gradients)
             return
         if hooks is not None and len(hooks.before):
             numbers = _differentiable(node)
-            found = self._through_all(hooks.before, tuple([gradients[i] for i in numbers]), ())
+            found = yield from self._through_all(hooks.before, tuple([gradients[i] for i in numbers]), ())
             for index, gradient in zip(numbers, found, strict=True):
                 gradients[index] = gradient
-        values = self._differentiate(node, gradients)
+        values = yield from self._differentiate(node, gradients)
         if hooks is not None and len(hooks.after):
-            values = self._after(node, hooks.after, values, gradients)
+            values = yield from self._after(node, hooks.after, values, gradients)
         for edge in delivery_order(node.plan.entry.op, node.plan.positions):
             self._arrive(node.edges[edge], node.indexes[edge], values[edge])
 
@@ -234,14 +287,19 @@ class HookedWalk(Walk):
                 if tensor is not None and gradient is not None:
                     self.made_bytes += tensor.accumulate_grad(gradient, in_place=False)
 
-    def _differentiate(self, node: Node, gradients: Gradients) -> list[Any]:
+    def _differentiate(self, node: Node, gradients: Gradients) -> Step[list[Any]]:
         """One gradient per edge, None where there is none or nobody wants it."""
         values: list[Any] = [None] * len(node.edges)
         plan = node.plan
         if any(g is not None for g in gradients):
             saved = self._saved(node)
             filled = [self._zeros(node, i) if g is None else g for i, g in enumerate(gradients)]
-            made = plan.differentiate(filled[0] if len(filled) == 1 else tuple(filled), saved)
+            filling = filled[0] if len(filled) == 1 else tuple(filled)
+            try:
+                made = plan.differentiate(filling, saved)
+            except MustWait as function:  # of a custom node, whose results come later; nothing was done yet
+                function.give((yield))
+                made = plan.differentiate(filling, saved)
             for edge, value in zip(plan.targets, made, strict=True):
                 target = node.edges[edge]
                 if edge >= 0 and value is not None and self._goes_to(target):
@@ -264,7 +322,7 @@ class HookedWalk(Walk):
         tensors: tuple[Any, ...] = _valued(tensors_of_saved(self.home, node, arrays), arrays)
         return tensors
 
-    def _after(self, node: Node, table: HookTable, values: list[Any], gradients: Gradients) -> list[Any]:
+    def _after(self, node: Node, table: HookTable, values: list[Any], gradients: Gradients) -> Step[list[Any]]:
         """The gradients per edge after the node's hooks, which see one per input."""
         plan = node.plan
         positions = edge_positions(plan.entry.op, plan.positions, plan.count)
@@ -272,34 +330,49 @@ class HookedWalk(Walk):
         given = tuple([None if e is None else values[e] for e in edges])
         arrived = tuple([gradients[i] for i in _differentiable(node)])
         found = list(values)
-        for edge, value in zip(edges, self._through_all(table, given, (arrived,)), strict=True):
+        through = yield from self._through_all(table, given, (arrived,))
+        for edge, value in zip(edges, through, strict=True):
             if edge is not None:
                 found[edge] = value
         return found
 
     # Leaves ------------------------------------------------------------------------------------------------------------------
 
-    def _serve_leaf(self, leaf: Tensor, gradient: Any, owned: bool) -> None:
+    def _serve_leaf(self, leaf: Tensor, gradient: Any, owned: bool) -> Step[None]:
         hooks = self._hooks_of(leaf)
         if hooks is not None:
-            for table in hooks.tensor.values():
-                gradient = self._through(table, gradient)
+            for _, table in _in_order(hooks):
+                gradient = yield from self._through(table, gradient)
         if gradient is not None:
             for position in self.wanted_leaves.get(id(leaf), ()):
                 self.captured[position] = gradient
         if not self.accumulate:
             return
         if hooks is not None and len(hooks.before):
-            (gradient,) = self._through_all(hooks.before, (gradient,), ())
+            (gradient,) = yield from self._through_all(hooks.before, (gradient,), ())
         if gradient is not None:
             may_keep = owned or may_steal(gradient)
             self.made_bytes += leaf.accumulate_grad(gradient, may_keep=may_keep and hooks is None)
         if hooks is not None:
-            for hook in hooks.accumulated.functions():
-                check_replacement(hook, leaf, hook(leaf), type(leaf))
-            self._through_all(hooks.after, (), ((gradient,),))
+            for hook in self._functions(hooks.accumulated):
+                result = hook(leaf)
+                if result is WAIT:
+                    result = yield
+                check_replacement(hook, leaf, result, type(leaf))
+            yield from self._through_all(hooks.after, (), ((gradient,),))
 
     # Calling hooks -----------------------------------------------------------------------------------------------------------
+
+    def _functions(self, table: HookTable) -> Iterator[Hook]:
+        """The hooks to call now. What hooks of users add or remove counts from the next walk on; to a walk that was given its
+        hooks, more may be given while it waits.
+        """
+        functions, at = table.functions(), 0
+        while at < len(functions):
+            yield functions[at]
+            at += 1
+            if self.given is not None:
+                functions = table.functions()
 
     def _shown(self, gradient: Any) -> Any:
         """The gradient as hooks see it."""
@@ -313,28 +386,30 @@ class HookedWalk(Walk):
             raise SessionMismatchError(checks.OTHER_SESSION)
         return tensor if self.create_graph else tensor.array
 
-    def _through(self, table: HookTable, gradient: Any) -> Any:
+    def _through(self, table: HookTable, gradient: Any) -> Step[Any]:
         """The gradient after the hooks, each of which may replace it."""
-        functions = table.functions()
-        if not functions:
+        if not len(table):
             return gradient
         shown = self._shown(gradient)
-        for hook in functions:
+        for hook in self._functions(table):
             result = hook(shown)
+            if result is WAIT:
+                result = yield
             if result is not None:
                 check_replacement(hook, shown, result, self.tensor_class)
                 shown = result
         return self._taken(shown)
 
-    def _through_all(self, table: HookTable, values: tuple[Any, ...], more: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:
+    def _through_all(self, table: HookTable, values: tuple[Any, ...], more: tuple[tuple[Any, ...], ...]) -> Step[tuple[Any, ...]]:
         """The same for hooks that see several gradients at once, and perhaps ``more`` that they cannot replace."""
-        functions = table.functions()
-        if not functions:
+        if not len(table):
             return values
         shown = tuple([self._shown(v) for v in values])
         others = [tuple([self._shown(v) for v in group]) for group in more]
-        for hook in functions:
+        for hook in self._functions(table):
             result = hook(shown, *others)
+            if result is WAIT:
+                result = yield
             if result is not None:
                 check_replacements(hook, shown, result, self.tensor_class)
                 shown = result
@@ -346,6 +421,14 @@ class HookedWalk(Walk):
         from telegrad_service.engine.tensor import Tensor as EngineTensor  # it needs the graph, and this module
 
         return EngineTensor
+
+
+def _in_order(hooks: Hooks) -> Iterator[tuple[int, HookTable]]:
+    """The tables of outputs, in order of first registration, those included that come while the walk waits."""
+    at = 0
+    while at < len(hooks.tensor):
+        yield list(hooks.tensor.items())[at]
+        at += 1
 
 
 def _differentiable(node: Node) -> list[int]:

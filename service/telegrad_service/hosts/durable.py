@@ -67,6 +67,7 @@ _QUOTAS: Final = (QuotaError.code, RateLimitError.code)
 
 _FAULT: Final = "telegrad failed by a fault of its own; the server's log tells more under this request_id"
 
+_PATIENCE: Final = 8  # so many times a snapshot may be overdue while a backward waits for its client, which is given up then
 _COPY_BYTES: Final = 4 * 2**20
 """Arrays up to so many bytes are copied, so that they reach the disk while the session computes with them; larger ones before."""
 
@@ -371,14 +372,18 @@ class DurableSession:
             log.error("session %s: %s", self._id, error.detail)  # noqa: TRY400 - it tells what happened
 
     def _is_due(self, journal: Log) -> bool:
-        if self._replay_seconds > max(self._keeping.snapshot_seconds, _SNAPSHOT_SHARE * self._snapshot_seconds):
+        patience = _PATIENCE if self.session.waiting else 1
+        if self._replay_seconds > patience * max(self._keeping.snapshot_seconds, _SNAPSHOT_SHARE * self._snapshot_seconds):
             return True
-        return journal.nbytes > max(_SNAPSHOT_BYTES, self._snapshot_bytes)
+        return journal.nbytes > patience * max(_SNAPSHOT_BYTES, self._snapshot_bytes)
 
     def _save(self, journal: Log) -> None:
         """Take a snapshot. Raises StorageError."""
         journal.failed = False  # whatever failed before is in it
         begun = time.perf_counter()
+        if self.session.waiting:
+            log.warning("session %s: stored as a whole, %d backward(s) that wait are given up", self._id, len(self.session.waiting))
+            self.session.waiting.clear()
         pieces = snapshot.dump(self.session, {"once": self._once.as_json()})
         journal.snapshot({"environment": environment(), "limits": self._limits_now()}, pieces, ())
         self._unsaved = False
@@ -389,7 +394,8 @@ class DurableSession:
     def stop(self) -> None:
         """The process ends in order: what is not in a snapshot yet comes into one, so that the next start needs no replay."""
         journal = self._log
-        if journal is not None and not journal.failed and self.damage is None and self._replay_seconds:
+        stored = journal is not None and not journal.failed and self.damage is None and not self.session.waiting
+        if journal is not None and stored and self._replay_seconds:
             try:
                 self._save(journal)
             except StorageError as error:

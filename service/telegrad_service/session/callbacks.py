@@ -11,9 +11,10 @@ from telegrad.contract.callbacks import Callback
 from telegrad.contract.commands import Command
 from telegrad.contract.errors import ArgumentValueError, AutogradError, TelegradError
 from telegrad.contract.hooks import Alive, Hook, Hooks
+from telegrad_service.engine.autograd import Suspended
 from telegrad_service.engine.custom import Deferred, deferred_of
 from telegrad_service.engine.graph import Node
-from telegrad_service.engine.hooks import Target
+from telegrad_service.engine.hooks import WAIT, Target
 from telegrad_service.engine.tensor import Tensor
 
 Place: TypeAlias = "tuple[Target, int]"
@@ -35,6 +36,7 @@ class CallbackRun:
     Attributes:
         hooks: for the engine's walk, by the identity of node or leaf; None where there are no callbacks.
         stopped: whether a callback ended the walk.
+        pausing: the last callback that let it wait.
     """
 
     def __init__(
@@ -65,9 +67,20 @@ class CallbackRun:
         self._hold = hold
         self.hooks: dict[int, Hooks] | None = {} if callbacks else None
         self.stopped = False
+        self.pausing: Callback | None = None
         self._places: list[Place] = []
-        self._deferred: list[Deferred] = []
-        for index, callback in enumerate(callbacks):
+        self._deferred: list[tuple[Deferred, Hook]] = []
+        self._extend(callbacks)
+
+    def go_on(self, callbacks: Sequence[Callback], made: Sequence[str], do: Callable[[Command], object]) -> None:
+        """Take further callbacks, of the command that resumes the walk; see ``__init__``."""
+        self._made = made
+        self._do = do
+        self._extend(callbacks)
+
+    def _extend(self, callbacks: Sequence[Callback]) -> None:
+        for callback in callbacks:
+            index = len(self._places)
             try:
                 self._add(index, callback)
             except TelegradError as error:
@@ -91,8 +104,7 @@ class CallbackRun:
             deferred = deferred_of(target) if isinstance(target, Node) else None
             if deferred is None:
                 raise ArgumentValueError("a custom callback needs a node that attach made, and that was not freed")
-            deferred.action = self._function(index, callback)
-            self._deferred.append(deferred)
+            self._deferred.append((deferred, self._function(index, callback)))
         elif callback.kind == "accumulated":
             if not leaf:
                 raise ArgumentValueError("an accumulated callback needs a leaf; this is a tensor that an op made")
@@ -137,19 +149,26 @@ class CallbackRun:
                 error.extra.setdefault("callback", index)
                 error.extra.setdefault("command", at)
                 raise
-            if callback.stops:
-                raise Stopped
-            if callback.results is None:
-                return None
-            found = tuple([None if r is None else self._resolve(r) for r in callback.results])
-            if callback.kind != "tensor":
-                return found
-            if len(found) != 1:
-                raise ArgumentValueError(f"a tensor callback has one result, not {len(found)}")
-            return found[0]
+            if callback.pauses is not None:
+                self.pausing = callback
+                return WAIT
+            return self.given(callback.kind, callback.results, stops=callback.stops)
 
         hook.__name__ = f"callback {index}"
         return hook
+
+    def given(self, kind: str, results: Sequence[str | None] | None, *, stops: bool) -> Any:
+        """What a callback gives to the walk. Raises Stopped where it ends that."""
+        if stops:
+            raise Stopped
+        if results is None:
+            return None
+        found = tuple([None if r is None else self._resolve(r) for r in results])
+        if kind != "tensor":
+            return found
+        if len(found) != 1:
+            raise ArgumentValueError(f"a tensor callback has one result, not {len(found)}")
+        return found[0]
 
     def _bind(self, names: Sequence[str | None], gradients: Any) -> None:
         given: tuple[Any, ...] = gradients if isinstance(gradients, tuple) else (gradients,)
@@ -164,13 +183,15 @@ class CallbackRun:
             self._hold(gradient.array.nbytes)
 
     def __enter__(self) -> Self:
+        for deferred, action in self._deferred:
+            deferred.action = action
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> bool:
-        for deferred in self._deferred:
+        for deferred, _ in self._deferred:
             deferred.action = None
         self.stopped = isinstance(value, Stopped)
-        if value is not None and not self.stopped:
+        if value is not None and not isinstance(value, (Stopped, Suspended)):
             for name in self._made:
                 self._names.pop(name, None)
         return self.stopped

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from telegrad.contract import compositions
-from telegrad.contract.commands import Apply, Attach, Backward, Command, Create, Grad, Read, Release, Run, Set
+from telegrad.contract.commands import Apply, Attach, Backward, Command, Create, Grad, Read, Release, Resume, Run, Set
 from telegrad.contract.dtypes import DType, as_dtype
 from telegrad.contract.errors import LimitError, TelegradError
 from telegrad.contract.limits import refuse
@@ -344,6 +344,10 @@ class Forecast:
         if command.callbacks or command.create_graph:
             raise Unforeseen
 
+    def resume(self, _command: Resume) -> None:
+        """See ``gradients.resume``: what is left of a walk is not known here."""
+        raise Unforeseen
+
     def _walk(self, roots: Sequence[StandIn], *, retain: bool) -> tuple[list[StandIn], int]:
         """Leaves that a walk reaches, and the bytes of the largest gradient on its way. What it frees is free from now on."""
         leaves: dict[int, StandIn] = {}
@@ -491,4 +495,5 @@ _FORESEERS: Final[Mapping[type, Any]] = {
     Release: Forecast.release,
     Run: Forecast.run,
     Attach: Forecast.attach,
+    Resume: Forecast.resume,
 }

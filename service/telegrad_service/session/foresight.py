@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from telegrad.contract.commands import ABSENT, Apply, Attach, Backward, Command, Create, Grad, Read, Release, Run, Seed, Set
+from telegrad.contract.commands import ABSENT, Apply, Attach, Backward, Command, Create, Grad, Read, Release, Resume, Run, Seed, Set
 from telegrad_service.engine.tensor import Tensor
 from telegrad_service.session.context import GRAD_SUFFIX, Context
 from telegrad_service.session.forecast import Forecast
@@ -234,7 +234,7 @@ def _seed(_command: Seed, _names: _Names, _key: list[Any], _context: Context) ->
     """A generator takes nothing."""
 
 
-def _attach(_command: Attach, _names: _Names, _key: list[Any], _context: Context) -> None:
+def _attach(_command: Attach | Resume, _names: _Names, _key: list[Any], _context: Context) -> None:
     raise _Unlike
 
 
@@ -249,4 +249,5 @@ _WRITERS: Final[Mapping[type, Any]] = {
     Run: _run,
     Seed: _seed,
     Attach: _attach,
+    Resume: _attach,
 }

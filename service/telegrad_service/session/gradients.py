@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from telegrad.contract import modes
 from telegrad.contract.callbacks import names_bound
-from telegrad.contract.commands import Attach, Backward, Grad, inner_commands, names_made
-from telegrad.contract.errors import ArgumentValueError, AutogradError
+from telegrad.contract.commands import Attach, Backward, Grad, Resume, inner_commands, names_made
+from telegrad.contract.errors import ArgumentValueError, AutogradError, InternalError, NotFoundError
 from telegrad.contract.limits import refuse
 from telegrad_service.engine import autograd, custom
 from telegrad_service.engine.tensor import Tensor, spec_of
@@ -19,10 +19,17 @@ if TYPE_CHECKING:
     from telegrad_service.session.session import Session
 
 
-def backward(session: Session, command: Backward, context: Context) -> None:
+_MOST_WAITING: Final = 64
+"""Walks that wait at a time; whoever began the one that waits longest is not heard of any more."""
+
+
+def backward(session: Session, command: Backward, context: Context) -> dict[str, Any] | None:
     """Accumulate gradients into leaves."""
-    with _callbacks(session, command, context) as callbacks:
-        added = autograd.backward(
+    callbacks = _callbacks(session, command, context)
+    return _walk(
+        Begun(session, command, callbacks, session.many(command.tensors, context)),
+        context,
+        lambda: autograd.backward(
             session.many(command.tensors, context),
             session.optional_many(command.grad_tensors, context),
             retain_graph=command.retain_graph,
@@ -30,23 +37,23 @@ def backward(session: Session, command: Backward, context: Context) -> None:
             inputs=None if command.inputs is None else session.many(command.inputs, context),
             hooks=callbacks.hooks,
             anomaly=command.anomaly,
-        )
-        session.quota.hold(added, command.create_graph)
+        ),
+    )
 
 
-def grad(session: Session, command: Grad, context: Context) -> dict[str, Any]:
+def grad(session: Session, command: Grad, context: Context) -> dict[str, Any] | None:
     """Gradients as new tensors; nothing is accumulated."""
     wanted = command.results
     if wanted is None:
         wanted = tuple(session.new_name(context) for _ in command.inputs)
-    if len(wanted) > len(command.inputs):
-        raise ArgumentValueError(f"grad has {len(command.inputs)} result(s), {len(wanted)} names were given")
-    session.require_free(wanted, context)
-    found: Sequence[Tensor | None] = (None,) * len(command.inputs)
+    _require_names(session, command, wanted, context)
     if command.is_grads_batched:
         _admit_vectors(session, command, context)
-    with _callbacks(session, command, context, wanted) as callbacks:
-        found = autograd.grad(
+    callbacks = _callbacks(session, command, context, wanted)
+    return _walk(
+        Begun(session, command, callbacks, session.many(command.outputs, context), wanted),
+        context,
+        lambda: autograd.grad(
             session.many(command.outputs, context),
             session.many(command.inputs, context),
             session.optional_many(command.grad_outputs, context),
@@ -57,18 +64,114 @@ def grad(session: Session, command: Grad, context: Context) -> dict[str, Any]:
             materialize_grads=command.materialize_grads,
             hooks=callbacks.hooks,
             anomaly=command.anomaly,
+        ),
+    )
+
+
+def resume(session: Session, command: Resume, context: Context) -> dict[str, Any] | None:
+    """Go on with a walk that waits."""
+    begun = session.waiting.get(command.walk)
+    where = None if begun is None else begun.where
+    if begun is None or where is None:
+        raise NotFoundError(
+            "no backward of that name waits: it has ended, or was given up because too many wait, or because the session had to be "
+            "stored as a whole; do the backward again"
         )
-    names: list[str | None] = []
-    for name, tensor in zip(wanted, found, strict=False):
-        if name is not None and tensor is not None:
-            context.names[name] = tensor
-        names.append(name if tensor is not None else None)
-    session.quota.hold(sum(t.array.nbytes for t in found if t is not None), command.create_graph)
-    return {"present": [t is not None for t in found], "results": names}
+    if command.gradients is not None and isinstance(begun.command, Grad):
+        _require_names(session, begun.command, command.gradients, context)
+        begun.wanted = command.gradients
+    callbacks, kind = begun.callbacks, begun.kind
+    made = _names_made(session, command, context, begun.wanted)
+    callbacks.go_on(command.callbacks, made, lambda inner: session.do(inner, context))
+    del session.waiting[command.walk]
+    return _walk(begun, context, lambda: where.go_on(callbacks.given(kind, command.results, stops=command.stops)))
 
 
-def _callbacks(session: Session, command: Backward | Grad, context: Context, results: Sequence[str | None] = ()) -> CallbackRun:
-    """The callbacks of a command. Raises for what can be refused before anything is done."""
+class Begun:
+    """A ``backward`` or ``grad`` from its beginning on.
+
+    Attributes:
+        command: what was asked for.
+        callbacks: what it does on its way.
+        wanted: names of the gradients that a ``grad`` gives.
+        where: it waits.
+        kind: of the callback that it waits for.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        command: Backward | Grad,
+        callbacks: CallbackRun,
+        roots: Sequence[Tensor],
+        wanted: Sequence[str | None] = (),
+    ) -> None:
+        self.session = session
+        self.command = command
+        self.callbacks = callbacks
+        self.wanted = wanted
+        self.where: autograd.Suspended | None = None
+        self.kind = ""
+        self._roots = roots  # the walk knows nodes by their identity: they must stay
+
+    def tensors(self) -> list[Tensor]:
+        """What it holds."""
+        carried = [] if self.where is None else self.where.walk.carried()
+        wrap = self.session.engine.wrap
+        return [*self._roots, *[value if isinstance(value, Tensor) else wrap(value) for value in carried]]
+
+    def wait(self, where: autograd.Suspended) -> dict[str, Any]:
+        """It waits for the callback that paused. Returns what is answered."""
+        callback, session = self.callbacks.pausing, self.session
+        if callback is None or callback.pauses is None:
+            raise InternalError("a walk waits for nobody")
+        self.where, self.kind = where, callback.kind
+        if len(session.waiting) >= _MOST_WAITING:
+            del session.waiting[next(iter(session.waiting))]
+        session.waiting[callback.pauses] = self
+        session.quota.hold(sum(t.array.nbytes for t in self.tensors()[len(self._roots) :]), True)
+        waits = {"waits": callback.pauses}
+        return waits if isinstance(self.command, Backward) else {**_told([None] * len(self.wanted)), **waits}
+
+    def end(self, found: Any, context: Context) -> dict[str, Any] | None:
+        """It has ended with what the engine gives. Returns what is answered."""
+        session, command = self.session, self.command
+        if isinstance(command, Backward):
+            session.quota.hold(0 if found is None else found, command.create_graph)
+            return None
+        gradients: Sequence[Tensor | None] = (None,) * len(command.inputs) if found is None else found
+        names: list[str | None] = []
+        for name, tensor in zip(self.wanted, gradients, strict=False):
+            if name is not None and tensor is not None:
+                context.names[name] = tensor
+            names.append(name if tensor is not None else None)
+        session.quota.hold(sum(t.array.nbytes for t in gradients if t is not None), command.create_graph)
+        return {"present": [t is not None for t in gradients], "results": names}
+
+
+def _told(names: list[str | None]) -> dict[str, Any]:
+    return {"present": [n is not None for n in names], "results": names}
+
+
+def _walk(begun: Begun, context: Context, go: Callable[[], Any]) -> dict[str, Any] | None:
+    """Walk until the end, or until a callback pauses. Returns what is answered."""
+    found = None
+    try:
+        with begun.callbacks:
+            found = go()
+    except autograd.Suspended as where:
+        return begun.wait(where)
+    return begun.end(found, context)
+
+
+def _require_names(session: Session, command: Grad, names: Sequence[str | None], context: Context) -> None:
+    if len(names) > len(command.inputs):
+        raise ArgumentValueError(f"grad has {len(command.inputs)} result(s), {len(names)} names were given")
+    session.require_free(names, context)
+
+
+def _names_made(session: Session, command: Backward | Grad | Resume, context: Context, results: Sequence[str | None]) -> list[str]:
+    """The names that callbacks and their commands make. Raises for what can be refused before anything is done."""
     inner = list(inner_commands(command))
     if len(inner) > session.limits.max_commands:
         raise refuse(
@@ -77,10 +180,15 @@ def _callbacks(session: Session, command: Backward | Grad, context: Context, res
     made = [*names_bound(command.callbacks), *[name for c in inner for name in names_made(c)]]
     if command.callbacks:
         session.require_free([*results, *made], context)
+    return made
+
+
+def _callbacks(session: Session, command: Backward | Grad, context: Context, results: Sequence[str | None] = ()) -> CallbackRun:
+    """The callbacks of a command. Raises for what can be refused before anything is done."""
     return CallbackRun(
         command.callbacks,
         context.names,
-        made,
+        _names_made(session, command, context, results),
         lambda reference: session.resolve(reference, context),
         lambda inner: session.do(inner, context),
         lambda nbytes: session.quota.hold(nbytes, False),

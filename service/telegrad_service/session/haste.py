@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from telegrad.contract.commands import Attach, Backward, Command, Grad, Read, Release, Run, Set
+from telegrad.contract.commands import Attach, Backward, Command, Grad, Read, Release, Resume, Run, Set
 from telegrad_service.engine.calls import Call
 from telegrad_service.engine.graph import Node
 from telegrad_service.engine.tensor import Tensor
@@ -105,7 +105,7 @@ class Haste:
             return is_short_walk([find(command.tensor)])
         if isinstance(command, Run):
             return run_seconds(command) <= _SECONDS
-        return not isinstance(command, Attach)
+        return not isinstance(command, (Attach, Resume))
 
 
 def is_short_walk(tensors: Iterable[Tensor | None]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from telegrad.contract.commands import Command, Create, Release, Run, inner_commands, names_made
+from telegrad.contract.commands import Command, Create, Release, Resume, Run, inner_commands, names_made
 from telegrad.contract.errors import ArgumentValueError
 from telegrad.contract.programs import as_message, content_id
 
@@ -33,7 +33,7 @@ class Program:
     def make(cls, commands: Sequence[Command], inputs: Sequence[str]) -> Program:
         """Check and name a program.
 
-        Raises ArgumentValueError for a program that runs programs, or takes arrays from a body that is gone when it runs.
+        Raises ArgumentValueError for a program that runs programs, waits, or takes arrays from a body that is gone when it runs.
         """
         if len(set(inputs)) != len(inputs):
             raise ArgumentValueError("an input of the program is named twice")
@@ -41,6 +41,8 @@ class Program:
         for index, command in enumerate(commands):
             if isinstance(command, Run):
                 raise ArgumentValueError("a program cannot run another program", extra={"failed": index})
+            if isinstance(command, Resume) or any(c.pauses is not None for c in getattr(command, "callbacks", ())):
+                raise ArgumentValueError("a program cannot wait for anybody: no callback of it pauses", extra={"failed": index})
             if _takes_array(command):
                 raise ArgumentValueError("a program cannot take an array from a body; make it an input", extra={"failed": index})
             names.update(names_made(command))

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from telegrad.contract.commands import Apply, Attach, Backward, Command, Create, Grad, Read, Release, Run, Seed, Set
+from telegrad.contract.commands import Apply, Attach, Backward, Command, Create, Grad, Read, Release, Resume, Run, Seed, Set
 from telegrad.contract.datasets import is_content_name
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentValueError, ConflictError, LimitError, NotFoundError, SessionClosedError, TelegradError
@@ -77,6 +77,8 @@ class Session:
         """Who follows the request that is done now."""
         self.local: Names = {}
         self.collecting: runs.Collecting | None = None
+        self.waiting: dict[str, gradients.Begun] = {}
+        """Walks that wait to be resumed, by name, those that wait longest first."""
         self.quota = Quota(self.limits, self.alive, lambda: len(self.names))
         self.compiled = Compiled(self)
         self.foresight = Foresight(self)
@@ -274,9 +276,10 @@ class Session:
                 return name
 
     def alive(self) -> list[Tensor]:
-        """Every tensor that has a name, in the session or in the program that runs."""
+        """Every tensor that has a name, in the session or in the program that runs, and what walks hold that wait."""
         stacks = () if self.collecting is None else self.collecting.tensors
-        return [*self.names.values(), *self.local.values(), *stacks]
+        waiting = [tensor for walk in self.waiting.values() for tensor in walk.tensors()]
+        return [*self.names.values(), *self.local.values(), *stacks, *waiting]
 
     # Descriptions ------------------------------------------------------------------------------------------------------------
 
@@ -330,6 +333,7 @@ class Session:
     def close(self) -> None:
         """Free everything."""
         self.closed = True
+        self.waiting.clear()
         self.names.clear()
         self.programs.clear()
         self.compiled.plans.clear()
@@ -354,4 +358,5 @@ _HANDLERS: Final[Mapping[type, Callable[[Session, Any, Context], dict[str, Any] 
     Seed: operations.seed,
     Run: running.run,
     Attach: gradients.attach,
+    Resume: gradients.resume,
 }

@@ -5,7 +5,19 @@ The same text runs in all places and in PyTorch, apart from scripts whose name e
 
 from __future__ import annotations
 
-from tests.parity.scripts import aliases, checkpoints, errors, forward, functions, graphs, hooks, inference, tensors, training
+from tests.parity.scripts import (
+    aliases,
+    checkpoints,
+    errors,
+    forward,
+    functions,
+    graphs,
+    hooks,
+    inference,
+    reading,
+    tensors,
+    training,
+)
 from tests.parity.scripts.table import SCRIPTS
 
 __all__ = [
@@ -18,6 +30,7 @@ __all__ = [
     "graphs",
     "hooks",
     "inference",
+    "reading",
     "tensors",
     "training",
 ]

@@ -262,7 +262,7 @@ def hooks_under_create_graph(tg: Any) -> Any:
     return g, tg.autograd.grad(g, [x, u])
 
 
-@local_script
+@script
 def hooks_run_in_the_mode_of_the_backward(tg: Any) -> Any:
     log: list[Any] = []
     x = tg.tensor(2.0, requires_grad=True)
