@@ -21,6 +21,7 @@ from tests.samples import (
     elementwise,
     factorisations,
     fft,
+    indefinite,
     index,
     linalg,
     losses,
@@ -77,6 +78,7 @@ FAMILIES = (
     resampling,
     sampling,
     strided,
+    indefinite,
 )
 
 SAMPLES: list[Sample] = [sample for family in FAMILIES for sample in family.SAMPLES]

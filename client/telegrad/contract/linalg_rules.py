@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from telegrad.contract.dtypes import complex64, complex128, float32, int32, int64, to_real
-from telegrad.contract.errors import DTypeError, ShapeError
+from telegrad.contract.errors import DimensionError, DTypeError, ShapeError
 from telegrad.contract.matrices import check_floating, check_square, has_vectors
 from telegrad.contract.ops import Outcome, Shape, Spec, UnknownShape
 from telegrad.contract.shapes import broadcast
@@ -338,3 +338,46 @@ def addbmm(inputs: Sequence[Any], _p: Parameters) -> Outcome:
     shape = (a.shape[1], b.shape[2])
     require_expandable(x.shape, shape)
     return Outcome((Spec(shape, a.dtype),), 2 * a.size * b.shape[2], None, a.nbytes + b.nbytes)
+
+
+# Indefinite matrices -----------------------------------------------------------------------------------------------------------
+
+
+def ldl_factor(inputs: Sequence[Any], _p: Parameters) -> Outcome:
+    """Rule of ``linalg.ldl_factor``."""
+    (x,) = inputs
+    check_square("torch.linalg.ldl_factor_ex", x)
+    return Outcome((x, Spec(x.shape[:-1], int32)), x.size * max(1, x.shape[-1]), None, x.nbytes)
+
+
+def ldl_factor_ex(inputs: Sequence[Any], p: Parameters) -> Outcome:
+    """Rule of ``linalg.ldl_factor_ex``."""
+    made = ldl_factor(inputs, p)
+    return made._replace(outputs=(*made.outputs, _info(inputs[0])))
+
+
+def ldl_solve(inputs: Sequence[Any], _p: Parameters) -> Outcome:
+    """Rule of ``linalg.ldl_solve``."""
+    x, pivots, b = inputs
+    name = "torch.linalg.ldl_solve"
+    check_square(name, x)
+    if len(b.shape) < 2:
+        raise DimensionError(f"{name}: The input tensor B must have at least 2 dimensions, but it has shape {list(b.shape)}")
+    if b.shape[-2] != x.shape[-1]:
+        raise ShapeError(
+            f"Incompatible matrix sizes for {name}: each A matrix is {x.shape[-1]} by {x.shape[-1]} but each b matrix is "
+            f"{b.shape[-2]} by {b.shape[-1]}"
+        )
+    if pivots.shape != x.shape[:-1]:
+        raise ShapeError(
+            f"{name}: Expected LD.shape[:-1] and pivots.shape to be the same, but got pivots with shape {list(pivots.shape)} "
+            "instead"
+        )
+    if pivots.dtype.category != 1:
+        raise DTypeError(f"{name}: Expected pivots to be integers. Got {pivots.dtype.name}")
+    if x.dtype is not b.dtype:
+        raise DTypeError(
+            f"Expected b and A to have the same dtype, but found b of type {b.dtype.name} and A of type {x.dtype.name} instead."
+        )
+    shape = (*broadcast(x.shape[:-2], b.shape[:-2]), *b.shape[-2:])
+    return Outcome((Spec(shape, x.dtype),), 2 * math.prod(shape) * x.shape[-1], None, 2 * math.prod(shape) * x.dtype.itemsize)

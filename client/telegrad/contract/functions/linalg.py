@@ -44,6 +44,9 @@ __all__ = [
     "householder_product",
     "inv",
     "inv_ex",
+    "ldl_factor",
+    "ldl_factor_ex",
+    "ldl_solve",
     "lstsq",
     "lu",
     "lu_factor",
@@ -83,6 +86,9 @@ eigvalsh = free(Tensor._eigvalsh)
 householder_product = free(Tensor.orgqr)
 inv = free(Tensor.inverse, "A")
 inv_ex = free(Tensor._inv_ex, "A")
+ldl_factor = free(Tensor._ldl_factor, "A")
+ldl_factor_ex = free(Tensor._ldl_factor_ex, "A")
+ldl_solve = free(Tensor._ldl_solve, "LD")
 lstsq = free(Tensor._lstsq)
 lu = free(Tensor._lu, "A")
 lu_factor = free(Tensor._lu_factor, "A")

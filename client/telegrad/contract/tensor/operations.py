@@ -18,6 +18,7 @@ from telegrad.contract.tensor.extent import Extent
 from telegrad.contract.tensor.factorisations import FactorisationOps
 from telegrad.contract.tensor.fft import FFTOps
 from telegrad.contract.tensor.fills import Fills
+from telegrad.contract.tensor.indefinite import IndefiniteOps
 from telegrad.contract.tensor.index import IndexOps
 from telegrad.contract.tensor.inplace import InPlaceOps
 from telegrad.contract.tensor.linalg import LinalgOps
@@ -66,6 +67,7 @@ class TensorOps(
     LinalgOps,
     DecompositionOps,
     FactorisationOps,
+    IndefiniteOps,
     SystemOps,
     NNOps,
     LossOps,

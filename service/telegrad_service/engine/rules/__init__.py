@@ -11,7 +11,7 @@ FAMILIES: Final = (
     *("counting", "scattering", "statistics"),
     *("linalg", "decompositions", "factorisations", "systems", "nn", "losses", "classes", "attention"),
     *("conv", "pooling", "recurrent", "resampling", "sampling", "alignment", "fft", "parts", "stft", "special"),
-    *("numbers", "draws", "signal", "strided"),
+    *("numbers", "draws", "signal", "strided", "indefinite"),
 )
 
 

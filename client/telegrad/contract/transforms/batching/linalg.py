@@ -77,6 +77,7 @@ def trace(call: Call) -> Any:
 @rule(
     *("svd", "svdvals", "inv", "det", "slogdet", "logdet", "cholesky", "eigh", "eigvalsh", "_cofactors", "cholesky_ex", "inv_ex"),
     *("lu_factor", "lu_factor_ex", "lu", "qr", "geqrf", "eig", "eigvals", "matrix_exp", "cholesky_inverse"),
+    *("ldl_factor", "ldl_factor_ex"),
 )
 def decomposition(call: Call) -> Any:
     """Ops on the last two dimensions."""
@@ -97,13 +98,13 @@ def solve(call: Call) -> Any:
     return results(call, do(call.name, aligned(a, rank), aligned(b, rank), **call.parameters))
 
 
-@rule("lu_solve")
+@rule("lu_solve", "ldl_solve")
 def factored(call: Call) -> Any:
     """Systems whose matrix was factorised."""
     _ = call.outcome
     rank = max(call.rank(0), call.rank(1) + 1, call.rank(2))
     lu, pivots, b = (aligned(call.rows(i), r) for i, r in enumerate((rank, rank - 1, rank)))
-    return call.shaped(do("lu_solve", lu, pivots, b, **call.parameters))
+    return call.shaped(do(call.name, lu, pivots, b, **call.parameters))
 
 
 @rule("solve_triangular", "cholesky_solve", "cdist")
