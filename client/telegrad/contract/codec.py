@@ -353,6 +353,7 @@ class SafetensorsReader:
 
         ``check(layout)`` gets {name: (dtype, shape)}, ``allocate(shape, dtype)`` gives the memory of an array.
         """
+        self.is_plain = True  # each array needs nothing but its bytes
         self.arrays: dict[str, Array] = {}
         self.metadata: dict[str, str] = {}
         self._max_bytes = max_bytes
@@ -392,6 +393,11 @@ class SafetensorsReader:
             view = view[count:]
             if self._filled == len(target):
                 self._target, self._filled = self._target + 1, 0
+
+    def targets(self) -> list[memoryview]:
+        """The memory that the rest of the body belongs into, once the header is done; what is put there, ``advance`` is told."""
+        found = self._targets[self._target :]
+        return [found[0][self._filled :], *found[1:]] if found else []
 
     def target(self) -> memoryview | None:
         """The memory that the next bytes of the body belong into, for who can put them there himself; None: ``feed`` them."""

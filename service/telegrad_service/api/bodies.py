@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from starlette.requests import Request
+from starlette.types import Scope
 
 from telegrad.contract import codec, compression, dtypes
-from telegrad.contract.errors import RequestError
+from telegrad.contract.errors import RequestError, RequestTimeoutError
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import check_sizes
 from telegrad_service.api import negotiation
-from telegrad_service.api.endpoint import PRINCIPAL_KEY
+from telegrad_service.api.endpoint import LINE, PRINCIPAL_KEY
 from telegrad_service.hosts.base import Host
 from telegrad_service.hosts.npy import NpyReader
+from telegrad_service.hosts.uploads import PATIENCE_SECONDS, Upload, begun, is_quick, receive
 
 Array = npt.NDArray[Any]
 Allocate = Callable[["tuple[int, ...]", "np.dtype[Any]"], Array]
@@ -48,9 +51,12 @@ def _declared(request: Request, max_body_bytes: int) -> int | None:
     return declared
 
 
-async def pieces(request: Request, max_body_bytes: int) -> AsyncIterator[bytes]:
-    """The body as it arrives, decompressed if need be. Raises PayloadTooLargeError as soon as it is known to be too large."""
-    arriving = _as_sent(request, max_body_bytes)
+async def pieces(request: Request, max_body_bytes: int, until: Callable[[], bool] = lambda: False) -> AsyncIterator[bytes]:
+    """The body as it arrives, decompressed if need be, ``until`` no more is wanted of it.
+
+    Raises PayloadTooLargeError as soon as it is known to be too large.
+    """
+    arriving = _as_sent(request, max_body_bytes, until)
     if not negotiation.is_compressed(request.scope["headers"]):
         async for piece in arriving:
             yield piece
@@ -78,7 +84,7 @@ def _spend(request: Request, nbytes: int) -> None:
     host.ledger.spend(request.scope[PRINCIPAL_KEY].tenant, "body_bytes", nbytes)
 
 
-async def _as_sent(request: Request, max_body_bytes: int) -> AsyncIterator[bytes]:
+async def _as_sent(request: Request, max_body_bytes: int, until: Callable[[], bool]) -> AsyncIterator[bytes]:
     declared = _declared(request, max_body_bytes)
     if declared:
         _spend(request, declared)
@@ -96,6 +102,8 @@ async def _as_sent(request: Request, max_body_bytes: int) -> AsyncIterator[bytes
             if declared is None:
                 _spend(request, len(piece))
             yield piece
+            if until():
+                return
     if declared is not None and total != declared:
         raise RequestError("the body has another length than Content-Length says")
 
@@ -114,8 +122,26 @@ class Reader(Protocol):
         """Whether the arrays are allocated: what follows is copying."""
         ...
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the arrays need nothing but their bytes."""
+        ...
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The arrays in the order of their bytes, once the header is done."""
+        ...
+
     def feed(self, piece: bytes) -> None:
         """Take the next piece."""
+        ...
+
+    def targets(self) -> list[memoryview]:
+        """The memory that the rest of the body belongs into, once the header is done."""
+        ...
+
+    def advance(self, count: int) -> None:
+        """So many bytes were put into the first of ``targets``."""
         ...
 
     def finish(self) -> dict[str, Array]:
@@ -127,6 +153,7 @@ class BytesReader:
     """Raw little-endian elements of a type and a shape that the query string gave."""
 
     header_done = True
+    is_plain = True
 
     def __init__(
         self, name: str, dtype: str, shape: tuple[int, ...], check: Callable[[Layout], None], allocate: Allocate = np.empty
@@ -138,6 +165,19 @@ class BytesReader:
         self._array: Array = allocate(shape, kind)
         self._target = codec.array_bytes(self._array)
         self._filled = 0
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The array under its name."""
+        return {self._name: self._array}
+
+    def targets(self) -> list[memoryview]:
+        """See ``Reader``."""
+        return [self._target[self._filled :]]
+
+    def advance(self, count: int) -> None:
+        """See ``Reader``."""
+        self._filled += count
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece. Raises RequestError where there are more bytes than elements."""
@@ -168,16 +208,82 @@ def layout_check(limits: Limits) -> Callable[[Layout], None]:
     return check
 
 
-async def arrays(request: Request, limits: Limits, reader: Reader) -> dict[str, Array]:
-    """Feed the body to the reader. Long headers are parsed, and long arrays checked, off the event loop."""
+class Line(Protocol):
+    """The client's connection, for who receives a body past the event loop; see ``api.protocol``.
+
+    Attributes:
+        lent_bytes: that others have received, since the beginning.
+    """
+
+    lent_bytes: int
+
+    def give_line(self) -> tuple[int, bytes]:
+        """Leave the rest of the body on the connection: its descriptor, and what came meanwhile."""
+        ...
+
+    def take_line(self, missing: int, taken: int | None) -> None:
+        """Go on: so much was missing, and so much of it received elsewhere."""
+        ...
+
+
+def line_of(scope: Scope) -> Line | None:
+    """The connection that a request came over, where it can be lent."""
+    line: Line | None = scope.get("extensions", {}).get(LINE)
+    return line
+
+
+async def arrays(request: Request, limits: Limits, reader: Reader, *, may_lend: bool = True) -> Mapping[str, Array] | Upload:
+    """Feed the body to the reader. Long headers are parsed, and long arrays checked, off the event loop.
+
+    A long body that comes quickly is received in one go: here, or, with ``may_lend``, by who does the work, where the host can
+    that. Then the connection is lent to him, and ``give_back`` must follow.
+    """
     total = 0
-    async for piece in pieces(request, limits.max_body_bytes):
+    since = time.monotonic()
+    line = None if negotiation.is_compressed(request.scope["headers"]) else line_of(request.scope)
+    declared = _declared(request, limits.max_body_bytes) or 0
+    lent: list[tuple[int, bytes]] = []
+    async for piece in pieces(request, limits.max_body_bytes, lambda: bool(lent)):
+        if not reader.header_done:  # most are short
+            piece, begin = piece[max(0, _SMALL_BYTES - total) :], piece[: max(0, _SMALL_BYTES - total)]
+            reader.feed(begin)
+            total += len(begin)
         total += len(piece)
-        if reader.header_done or total <= _SMALL_BYTES:
+        if reader.header_done:
             reader.feed(piece)
-        else:
+        elif piece:
             await asyncio.to_thread(reader.feed, piece)
-    return reader.finish() if total <= _SMALL_BYTES else await asyncio.to_thread(reader.finish)
+        if line is not None and reader.header_done and is_quick(total, time.monotonic() - since, declared - total):
+            lent.append(line.give_line())
+    if line is None or not lent:
+        return reader.finish() if total <= _SMALL_BYTES else await asyncio.to_thread(reader.finish)
+    ((descriptor, piece),) = lent
+    taken: int | None = 0
+    missing = declared - total - len(piece)
+    seconds = min(PATIENCE_SECONDS, request.app.state.settings.stall_seconds)
+    try:
+        reader.feed(piece)
+        targets = reader.targets()
+        if sum(len(target) for target in targets) != missing:
+            raise RequestError("the body has another length than its header says")
+        if may_lend and reader.is_plain and request.app.state.host.takes_uploads:
+            return begun(reader.arrays, missing, descriptor, seconds)
+        taken = None
+        taken = await asyncio.to_thread(receive, descriptor, targets, seconds)
+        if taken < missing:
+            raise RequestTimeoutError("the rest of the body did not arrive in time; nothing was done")
+        for target in targets:
+            reader.advance(len(target))
+    finally:
+        line.take_line(missing, taken)
+    return await asyncio.to_thread(reader.finish)
+
+
+def give_back(request: Request, upload: Upload) -> None:
+    """The work is done that the connection was lent for: go on with it."""
+    line = line_of(request.scope)
+    if line is not None:
+        line.take_line(upload.missing, upload.taken)
 
 
 def safetensors_reader(host: Host) -> codec.SafetensorsReader:

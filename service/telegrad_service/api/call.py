@@ -21,6 +21,7 @@ from telegrad_service.api import bodies, negotiation, repeats
 from telegrad_service.api.endpoint import DID_KEY, REQUEST_ID_KEY, Endpoint
 from telegrad_service.hosts.base import Answer, Array, Did, Host, Work
 from telegrad_service.hosts.streams import StalledError, Stream
+from telegrad_service.hosts.uploads import Upload
 from telegrad_service.session.watch import Watch
 
 log = logging.getLogger("telegrad.service")
@@ -100,23 +101,25 @@ class Call:
         *,
         body: bytes = b"",
         arguments: Mapping[str, Any] | None = None,
-        buffers: Mapping[str, Array] | None = None,
+        buffers: Mapping[str, Array] | Upload | None = None,
     ) -> Work:
         """The request as data for the host."""
         scope = self.request.scope
         once = repeats.read(scope["headers"]) if self.endpoint.can_repeat else repeats.NOTHING
         request_id = scope.get(REQUEST_ID_KEY, "")
+        arrays, upload = ({}, buffers) if isinstance(buffers, Upload) else (buffers or {}, None)
         return Work(
             verb,
             body,
             arguments or {},
-            buffers or {},
+            arrays,
             self.media_type,
             request_id,
             client=once.client,
             number=once.number,
             key=once.key,
             did=scope.setdefault(DID_KEY, Did()),
+            upload=upload,
         )
 
     async def do(
@@ -125,11 +128,16 @@ class Call:
         *,
         body: bytes = b"",
         arguments: Mapping[str, Any] | None = None,
-        buffers: Mapping[str, Array] | None = None,
+        buffers: Mapping[str, Array] | Upload | None = None,
         watch: Watch | None = None,
     ) -> Response:
         """Let the session do it, and send what came of it."""
-        answer = await self.host.do(self.session_id, self.work(verb, body=body, arguments=arguments, buffers=buffers), watch)
+        work = self.work(verb, body=body, arguments=arguments, buffers=buffers)
+        try:
+            answer = await self.host.do(self.session_id, work, watch)
+        finally:
+            if work.upload is not None:
+                bodies.give_back(self.request, work.upload)
         location = None
         if answer.created is not None:
             location = f"/v1/sessions/{self.session_id}/{self.endpoint.path.rsplit('/', 1)[-1]}/{answer.created}"

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from telegrad.contract.errors import NotFoundError, UnavailableError
 from telegrad_service.access.principal import ANYBODY, Principal
-from telegrad_service.api.bodies import DisconnectedError
+from telegrad_service.api.bodies import DisconnectedError, line_of
 from telegrad_service.api.endpoint import DID_KEY, ENDPOINT_KEY, PRINCIPAL_KEY, REFUSED_KEY, REQUEST_ID_KEY, Endpoint
 from telegrad_service.api.errors import internal_problem, problem_response
 from telegrad_service.api.observe import NO_ROUTE, Done, Observer
@@ -71,6 +71,8 @@ class Frame:
         method = scope["method"]
         started = False
         status, received, sent = 499, 0, 0
+        line = line_of(scope)
+        lent_before = 0 if line is None else line.lent_bytes
 
         async def receive_counted() -> Message:
             nonlocal received
@@ -118,6 +120,7 @@ class Frame:
         finally:
             self.observer.in_progress.dec()
             status = of_connection.get(REFUSED_KEY, status)
+            received += 0 if line is None else line.lent_bytes - lent_before
             done = _done(scope, method, status, time.perf_counter() - begun, received, sent)
             self.observer.note(done)
             if self.tracing is not None:

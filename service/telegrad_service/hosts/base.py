@@ -14,6 +14,7 @@ from telegrad.contract.codec import JSON_MEDIA_TYPE
 from telegrad.contract.limits import Limits
 from telegrad_service.hosts.ledger import Ledger
 from telegrad_service.hosts.streams import Stream
+from telegrad_service.hosts.uploads import Upload
 from telegrad_service.session.account import Allowance
 from telegrad_service.session.watch import Watch
 
@@ -48,6 +49,7 @@ class Work:
         body: the JSON text as it came; parsed where the session lives. Empty where the request has none.
         arguments: what path and query said, checked.
         buffers: arrays that came in binary form, by name; they become the session's own.
+        upload: in their place, arrays that whoever has the session receives himself.
         media_type: the form of the answer that was negotiated.
         request_id: for problems made where the session lives, and for logs.
         client, number: who numbers this request, and its number; 0 where it has none.
@@ -69,6 +71,7 @@ class Work:
     turn: str = ""
     allowance: Allowance | None = None
     did: Did | None = field(default=None, compare=False)
+    upload: Upload | None = field(default=None, compare=False)
 
     @property
     def repeats(self) -> tuple[str, int, str] | None:
@@ -161,6 +164,8 @@ class Host(ABC):
     ledger: Ledger
     trouble: str | None = None
     """Why changes of sessions cannot be kept for the moment, where they are to be."""
+    takes_uploads: bool = False
+    """Whether work may come with an ``upload``."""
 
     async def hindrance(self) -> str | None:
         """Why no work would succeed now although the host is ready, as far as it knows."""

@@ -7,10 +7,11 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from telegrad.contract.errors import TelegradError
+from telegrad.contract.errors import TelegradError, UnavailableError
 from telegrad_service.hosts import frames, shared
 from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.streams import Stream
+from telegrad_service.hosts.uploads import Upload
 from telegrad_service.session.account import Allowance, Need, Report
 from telegrad_service.session.watch import News, Watch
 
@@ -43,6 +44,7 @@ class Connection(asyncio.BufferedProtocol):
         self._answer: asyncio.Future[Answer | TelegradError | frames.Fault] | None = None
         self._hear: Callable[[News], object] | None = None
         self._grant: Callable[[Need], Allowance] | None = None
+        self._upload: Upload | None = None
         self.report: Report | None = None
         """What the session said with its last answer that it holds."""
         self.done: tuple[Mapping[str, int], float] = ({}, 0.0)
@@ -79,6 +81,7 @@ class Connection(asyncio.BufferedProtocol):
         if transport is None or self.closed:
             raise WorkerGone
         answer: asyncio.Future[Answer | TelegradError | frames.Fault] = asyncio.get_running_loop().create_future()
+        self._upload = work.upload
         self._answer, self._hear, self._grant, self.report = answer, hear, grant, None
         self.done = ({}, 0.0)
         for piece in self._begin(transport, work):
@@ -99,17 +102,28 @@ class Connection(asyncio.BufferedProtocol):
 
     def _begin(self, transport: asyncio.WriteTransport, work: Work) -> Sequence[frames.Piece]:
         """Send the head of a request together with the descriptors of its arrays; what is left to send."""
+        if work.upload is not None:
+            try:
+                rest = self._send_with([work.upload.descriptor], frames.work_frame(work))
+            except BlockingIOError:  # it was idle
+                raise UnavailableError("the session's process takes nothing for the moment; nothing was done") from None
+            work.upload.taken = None
+            return rest
         large = {}
         if self._shares and work.buffers and not transport.get_write_buffer_size():
             found = {name: shared.descriptor_of(array) for name, array in work.buffers.items()}
             large = dict([(n, d) for n, d in found.items() if d is not None][: shared.MAX_DESCRIPTORS])
         if not large:
             return frames.work_frame(work)
-        first, *rest = frames.work_frame(work, list(large))
         try:
-            sent = socket.send_fds(self._end, [first], list(large.values()))
+            return self._send_with(list(large.values()), frames.work_frame(work, list(large)))
         except BlockingIOError:  # no room for the head, where nothing waited: send all of it
             return frames.work_frame(work)
+
+    def _send_with(self, descriptors: Sequence[int], pieces: Sequence[frames.Piece]) -> Sequence[frames.Piece]:
+        """Send descriptors with the beginning of a frame; what is left to send. Raises BlockingIOError."""
+        first, *rest = pieces
+        sent = socket.send_fds(self._end, [first], descriptors)
         return [memoryview(first)[sent:], *rest]
 
     def close(self) -> None:
@@ -168,6 +182,12 @@ class Connection(asyncio.BufferedProtocol):
             if news is not None:  # what follows it has no other frame to be in
                 if self._hear is not None:
                     self._hear(news)
+                del self._pending[:begin]
+                continue
+            taken = frames.read_taken(header)
+            if taken is not None:
+                if self._upload is not None:
+                    self._upload.taken = taken
                 del self._pending[:begin]
                 continue
             need = frames.read_ask(header)

@@ -217,6 +217,11 @@ class DurableSession:
                 if self._fleeting and self._log is not None:
                     self._save(self._log)
 
+    def expect(self, work: Work) -> None:
+        """Raise SequenceError for a request before whose turn others must come, whatever it brings."""
+        if work.number:
+            self._once.expect(work)
+
     def _do(self, work: Work, mark: str | Work, watch: Watch | None, haste: Haste | None, paused: TooLongError | None) -> Answer:
         if self._log is None:
             return verbs.do(self.session, work, watch, haste) if paused is None else verbs.go_on(self.session, work, watch, paused)

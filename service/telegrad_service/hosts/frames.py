@@ -14,16 +14,17 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from telegrad.contract import codec, errors
-from telegrad.contract.errors import InternalError, LimitError, TelegradError, UnavailableError
+from telegrad.contract.errors import InternalError, LimitError, RequestTimeoutError, TelegradError, UnavailableError
 from telegrad_service.hosts import shared
 from telegrad_service.hosts.base import Answer, Array, Work
 from telegrad_service.hosts.streams import Stream
+from telegrad_service.hosts.uploads import Upload, receive
 from telegrad_service.session.account import Allowance, Need, Report
 from telegrad_service.session.watch import News
 
@@ -79,6 +80,12 @@ def work_frame(work: Work, beside: Sequence[str] = ()) -> list[Piece]:
     }
     if work.allowance is not None:
         header["allowance"] = work.allowance
+    upload = work.upload
+    if upload is not None:
+        rows = [(name, dtype.str, shape) for name, dtype, shape in upload.layout]
+        came = sum(len(view) for view in upload.first)
+        header["upload"] = {"layout": rows, "first": came, "missing": upload.missing, "seconds": upload.seconds}
+        parts += upload.first
     return frame(header, parts)
 
 
@@ -120,6 +127,16 @@ def news_frame(news: News) -> list[Piece]:
 def ask_frame(need: Need) -> list[Piece]:
     """A request under way needs more than it was allowed; ``grant_frame`` or ``error_frame`` answers."""
     return frame({"ask": need})
+
+
+def taken_frame(nbytes: int) -> list[Piece]:
+    """So much of the upload of the request under way was received from its client's connection."""
+    return frame({"taken": nbytes})
+
+
+def read_taken(header: bytes) -> int | None:
+    """How much of an upload was taken; None for any other frame."""
+    return int(json.loads(header)["taken"]) if header.startswith(b'{"taken":') else None
 
 
 def read_ask(header: bytes) -> Need | None:
@@ -277,8 +294,9 @@ def receive_stop(incoming: Incoming) -> str | None:
 
 
 def receive_work(incoming: Incoming) -> Work | None:
-    """The next request; None where the server has closed the connection. Raises LimitError where there is no memory for
-    it, and it has been skipped; InternalError for a frame that is none.
+    """The next request; None where the server has closed the connection. ``receive_upload`` gets what it still lacks.
+
+    Raises LimitError where there is no memory for it, and it has been skipped; InternalError for a frame that is none.
     """
     while True:
         received = incoming.header()
@@ -287,6 +305,8 @@ def receive_work(incoming: Incoming) -> Work | None:
         header, body_bytes = received
         if "stop" not in header:  # one that came when there was nothing to stop any more
             break
+    if "upload" in header:
+        return _receive_head(incoming, header, body_bytes)
     count = len(header["beside"])
     descriptors, incoming.descriptors = incoming.descriptors[:count], incoming.descriptors[count:]
     try:
@@ -314,11 +334,15 @@ def _receive_rest(incoming: Incoming, header: dict[str, Any], body_bytes: int, d
     for view in (memoryview(body), *sent):
         if not incoming.fill(view):
             return None
+    return _work(header, bytes(body), buffers)
+
+
+def _work(header: Mapping[str, Any], body: bytes, buffers: Mapping[str, Array], upload: Upload | None = None) -> Work:
     allowance = Allowance(*header["allowance"]) if "allowance" in header else None
     client, number, key, turn = header["once"]
     return Work(
         header["verb"],
-        bytes(body),
+        body,
         header["arguments"],
         buffers,
         header["media_type"],
@@ -328,4 +352,47 @@ def _receive_rest(incoming: Incoming, header: dict[str, Any], body_bytes: int, d
         key,
         turn,
         allowance,
+        upload=upload,
     )
+
+
+def _receive_head(incoming: Incoming, header: dict[str, Any], body_bytes: int) -> Work | None:
+    """A request without its arrays."""
+    descriptor = incoming.descriptors.pop(0)
+    given = header["upload"]
+    if header["body"] + given["first"] != body_bytes:
+        raise InternalError(f"a frame says {body_bytes:,} bytes and lists {header['body'] + given['first']:,}")
+    text = bytearray(body_bytes)
+    if not incoming.fill(memoryview(text)):
+        return None
+    layout = [(name, np.dtype(dtype), tuple(shape)) for name, dtype, shape in given["layout"]]
+    upload = Upload(layout, [memoryview(text)[header["body"] :]], given["missing"], descriptor, given["seconds"])
+    return _work(header, bytes(text[: header["body"]]), {}, upload)
+
+
+def receive_upload(work: Work, upload: Upload) -> Work:
+    """The request with its arrays, received from its client's connection; ``upload.taken`` says how much of them came.
+
+    Raises LimitError where there is no memory for them, RequestTimeoutError where they did not come in time, and RequestError
+    for arrays that are none.
+    """
+    upload.taken = 0
+    try:
+        buffers: dict[str, Array] = {name: np.empty(shape, dtype) for name, dtype, shape in upload.layout}
+    except MemoryError:
+        raise LimitError("the session's process has not enough memory for this request; release tensors, or send less") from None
+    targets: list[memoryview] = []
+    (first,) = upload.first
+    for array in buffers.values():
+        view = codec.array_bytes(array)
+        came = min(len(view), len(first))
+        if came:  # the memory of an empty array is read-only
+            view[:came] = first[:came]
+        first = first[came:]
+        targets.append(view[came:])
+    upload.taken = receive(upload.descriptor, targets, upload.seconds)
+    if upload.taken < upload.missing:
+        raise RequestTimeoutError("the rest of the body did not arrive in time; nothing was done")
+    for array in buffers.values():
+        codec.as_bool(array)
+    return replace(work, buffers=buffers, upload=None)

@@ -52,6 +52,7 @@ class NpyReader:
         self._start = 0
         self._wanted = len(_MAGIC) + 2
         self._array: Array | None = None
+        self.arrays: dict[str, Array] = {}
         self._fortran = False
         self._target = memoryview(b"")
         self._filled = 0
@@ -76,6 +77,19 @@ class NpyReader:
             return  # the memory of an empty array, or of none yet, is read-only
         self._target[self._filled : self._filled + len(view)] = view
         self._filled += len(view)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the array needs nothing but its bytes."""
+        return self._array is not None and self._array.dtype.isnative and not self._fortran
+
+    def targets(self) -> list[memoryview]:
+        """The memory that the rest of the body belongs into."""
+        return [self._target[self._filled :]]
+
+    def advance(self, count: int) -> None:
+        """So many bytes were put into ``targets``."""
+        self._filled += count
 
     def finish(self) -> dict[str, Array]:
         """The array, under its name. Raises RequestError where the body ended early."""
@@ -110,6 +124,7 @@ class NpyReader:
         codec.check_body_bytes(total, self._max_bytes)
         self._check({self._name: (dtype.newbyteorder("="), shape)})
         self._array = self._allocate_array(shape[::-1] if self._fortran else shape, dtype)
+        self.arrays[self._name] = self._array
         if self._array.size:
             self._target = self._array.reshape(-1).view(np.uint8).data
 

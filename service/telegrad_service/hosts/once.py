@@ -103,6 +103,10 @@ def is_final(error: TelegradError) -> bool:
     return not isinstance(error, (StorageError, UnavailableError))
 
 
+def _out_of_order(what: str, last: int, *, taken: bool = False) -> SequenceError:
+    return SequenceError(f"{what}: the client's next number is {last + 1}", extra={"expected": last + 1, "taken": taken})
+
+
 class _Client:
     """What came of the last requests of one client: by number, the newest last."""
 
@@ -124,6 +128,13 @@ class Once:
         self._nbytes = 0
         self._numbered_nbytes = 0
 
+    def expect(self, work: Work) -> None:
+        """Raise SequenceError for a numbered request that comes before its time."""
+        known = self._clients.get(work.client)
+        last = 0 if known is None else known.last
+        if work.number > last + 1:
+            raise _out_of_order("requests before this one have not arrived", last)
+
     def find(self, work: Work, now: float) -> Answer | None:
         """The answer to a request that was done; None for a new one that is next.
 
@@ -137,6 +148,7 @@ class Once:
             if done.fingerprint != fingerprint(work):
                 raise KeyReusedError("another request was sent under this Idempotency-Key; choose a new key for a new request")
             return done.again()
+        self.expect(work)
         client = self._clients.get(work.client)
         last = 0 if client is None else client.last
         if work.number == last + 1:
@@ -147,16 +159,9 @@ class Once:
             if found is not None:
                 return found
             done = None
-        what = (
-            "another request was sent under this number"
-            if done is not None
-            else "the answers to that number are forgotten"
-            if work.number <= last
-            else "requests before this one have not arrived"
-        )
-        raise SequenceError(
-            f"{what}: the client's next number is {last + 1}", extra={"expected": last + 1, "taken": done is not None}
-        )
+        if done is None:
+            raise _out_of_order("the answers to that number are forgotten", last)
+        raise _out_of_order("another request was sent under this number", last, taken=True)
 
     def remember(self, work: Work, mark: str | Work, answer: Answer, now: float) -> None:
         """Keep what came of a request. The answer must be ``owned``: it must not change any more."""

@@ -106,6 +106,7 @@ class ProcessHost(QueueingHost[Worker]):
         """
         super().__init__(limits, max_waiting_requests=max_waiting_requests, keeping=keeping)
         self._request_seconds = request_seconds
+        self.takes_uploads = shared.CAN_SHARE
         nursery = Forking if fork else Spawning
         self._nursery: Nursery = nursery(limits, self._keeping, tune=tune, ended=self._ended)
         self._workers: dict[int, Worker] = {}

@@ -231,7 +231,8 @@ class QueueingHost(Host, Generic[R]):
                 return await self._queue(place, work, watch) if found is None else found
             except SequenceError as error:
                 # Requests before it may be on their way over another connection.
-                if work.number <= error.extra["expected"] or time.monotonic() > wait_until:
+                received = work.upload is not None and work.upload.taken != 0
+                if work.number <= error.extra["expected"] or time.monotonic() > wait_until or received:
                     raise
                 await asyncio.sleep(_GAP_SECONDS / 20)
                 if watch is not None:

@@ -37,9 +37,13 @@ class _File(mmap.mmap):
             os.close(self.descriptor)
 
 
+CAN_SHARE: Final = sys.platform == "linux" and hasattr(socket, "send_fds")
+"""Whether descriptors can go to a session's process."""
+
+
 def can_share(end: socket.socket) -> bool:
     """Whether descriptors can go over this socket."""
-    return sys.platform == "linux" and end.family == socket.AF_UNIX and hasattr(socket, "send_fds")
+    return CAN_SHARE and end.family == socket.AF_UNIX
 
 
 def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

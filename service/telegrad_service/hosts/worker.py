@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import os
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ from telegrad_service.hosts import frames
 from telegrad_service.hosts.base import Work
 from telegrad_service.hosts.durable import DurableSession
 from telegrad_service.hosts.keeping import Drop, Keeping
+from telegrad_service.hosts.uploads import Upload
 from telegrad_service.journal.base import Kept
 from telegrad_service.session.account import Allowance, Need
 from telegrad_service.session.watch import Watch
@@ -93,6 +95,8 @@ def serve(connection: socket.socket, home: Home) -> None:
         try:
             # Only now: what goes wrong with bringing it back is told whoever asks.
             session = session or DurableSession(home.kept, home.limits, home.keeping, drop=home.drop, account=account)
+            if work.upload is not None:
+                work = _with_arrays(connection, session, work, work.upload)
         except TelegradError as error:
             frames.send(connection, frames.error_frame(error))
             continue
@@ -103,6 +107,16 @@ def serve(connection: socket.socket, home: Home) -> None:
         frames.send(connection, pieces)
         del pieces
         session.rest()
+
+
+def _with_arrays(connection: socket.socket, session: DurableSession, work: Work, upload: Upload) -> Work:
+    """The request with its arrays, which are still on its client's connection. Raises TelegradError where they stay there."""
+    try:
+        session.expect(work)
+        return frames.receive_upload(work, upload)
+    finally:
+        os.close(upload.descriptor)
+        frames.send(connection, frames.taken_frame(upload.taken or 0))
 
 
 class _FarWatch(Watch):

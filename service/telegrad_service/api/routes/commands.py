@@ -14,6 +14,7 @@ from telegrad_service.api import bodies, events
 from telegrad_service.api.call import Call
 from telegrad_service.api.endpoint import EVENTS, JSON, RUN_ID, Endpoint, reference
 from telegrad_service.hosts.base import Array
+from telegrad_service.hosts.uploads import Upload
 
 
 async def _command(call: Call, verb: str) -> Response:
@@ -26,16 +27,23 @@ async def _batch(call: Call) -> Response:
     if call.content_type() == JSON:
         return await _do_batch(call, await call.json(), {})
     reader = bodies.safetensors_reader(call.host)
-    buffers = await bodies.arrays(call.request, call.limits, reader)
+    buffers = await bodies.arrays(call.request, call.limits, reader, may_lend=not _is_watched(call))
     message = reader.metadata.get(MESSAGE_KEY)
     if message is None:
+        if isinstance(buffers, Upload):
+            bodies.give_back(call.request, buffers)
         raise RequestError(f"the safetensors metadata has no member '{MESSAGE_KEY}' with the commands")
     # JSON may spell half a character, which no UTF-8 has; the parser will say so.
     return await _do_batch(call, message.encode("utf-8", "surrogatepass"), buffers)
 
 
-async def _do_batch(call: Call, body: bytes, buffers: Mapping[str, Array]) -> Response:
-    if call.media_type == EVENTS_MEDIA_TYPE or call.query["run_id"] is not None:
+def _is_watched(call: Call) -> bool:
+    """Whether the answer may begin before the work is done."""
+    return call.media_type == EVENTS_MEDIA_TYPE or call.query["run_id"] is not None
+
+
+async def _do_batch(call: Call, body: bytes, buffers: Mapping[str, Array] | Upload) -> Response:
+    if _is_watched(call):
         return await events.watched(call, "batch", body=body, buffers=buffers)
     return await call.do("batch", body=body, buffers=buffers)
 

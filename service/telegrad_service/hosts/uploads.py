@@ -1,0 +1,98 @@
+"""Large arrays that a session's process receives itself, straight from the client's connection: nobody holds or copies them before.
+
+The server reads the head and as much of the body as tells how fast it comes. What comes quickly is left on the connection, which
+goes to the session's process as a descriptor when it is the session's turn. What comes slowly the server receives, so that no
+session waits for a slow client.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from telegrad.contract import codec
+
+Array = npt.NDArray[Any]
+
+LARGE_BYTES: Final = 2**20
+"""Less is received sooner than it is handed over."""
+
+_PROBE_BYTES: Final = 64 * 1024
+"""So many bytes tell how fast a client is: several packets, more than it may send before anything is acknowledged."""
+
+_PROBE_MOST_BYTES: Final = 2**22
+"""Who was not found quick by then is not any more: what has come would have to be sent on."""
+
+_QUICK_SECONDS: Final = 2.0
+_QUICK_BYTES_PER_SECOND: Final = 2**25
+"""What comes so fast, and is expected to be there within that, is worth a session's waiting: neighbours, not the internet."""
+
+PATIENCE_SECONDS: Final = 10.0
+"""Who promised to be quick and is not by then is given up: a session waits for him."""
+
+
+@dataclass(slots=True)
+class Upload:
+    """Arrays on their way.
+
+    Attributes:
+        layout: name, element type and shape of each, in the order of their bytes.
+        first: the bytes that have come.
+        missing: how many more come over the connection.
+        descriptor: the connection.
+        seconds: in which they must be there.
+        taken: how many of those were received; None where nobody knows.
+    """
+
+    layout: Sequence[tuple[str, np.dtype[Any], tuple[int, ...]]]
+    first: Sequence[memoryview]
+    missing: int
+    descriptor: int
+    seconds: float
+    taken: int | None = field(default=0)
+
+
+def is_quick(came_bytes: int, seconds: float, missing_bytes: int) -> bool:
+    """Whether the rest of a body is worth waiting for, by how fast its beginning came."""
+    if not _PROBE_BYTES <= came_bytes <= _PROBE_MOST_BYTES or missing_bytes < LARGE_BYTES:
+        return False
+    return came_bytes >= _QUICK_BYTES_PER_SECOND * seconds and missing_bytes * seconds <= _QUICK_SECONDS * came_bytes
+
+
+def begun(arrays: Mapping[str, Array], missing: int, descriptor: int, seconds: float) -> Upload:
+    """Arrays whose bytes have come but for the last ones."""
+    came = sum(array.nbytes for array in arrays.values()) - missing
+    first: list[memoryview] = []
+    for array in arrays.values():
+        if came > 0:
+            first.append(codec.array_bytes(array)[:came])
+            came -= array.nbytes
+    return Upload([(name, array.dtype, array.shape) for name, array in arrays.items()], first, missing, descriptor, seconds)
+
+
+def receive(descriptor: int, targets: Iterable[memoryview], seconds: float) -> int:
+    """Receive exactly what the targets hold, blocking; the connection stays open.
+
+    Returns:
+        how many bytes came: fewer where the client has hung up, or was not quick enough.
+    """
+    taken = 0
+    end = time.monotonic() + seconds
+    with contextlib.suppress(OSError), socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM) as connection:
+        connection.settimeout(seconds)
+        for whole in targets:
+            target = whole
+            while len(target) and time.monotonic() < end:
+                count = connection.recv_into(target)
+                if not count:
+                    return taken
+                taken += count
+                target = target[count:]
+    return taken
