@@ -87,6 +87,14 @@ class AsyncSession(CreationOps[AsyncTensor]):
         _autograd.seed(self._recorder, seed)
         return self
 
+    def get_rng_state(self) -> AsyncTensor:
+        """See ``BaseSession.get_rng_state``."""
+        return cast(AsyncTensor, _autograd.rng_state(self._recorder))
+
+    def set_rng_state(self, new_state: AsyncTensor) -> None:
+        """See ``BaseSession.set_rng_state``."""
+        _autograd.set_rng_state(self._recorder, new_state)
+
     def backward(
         self,
         tensors: AsyncTensor | Sequence[AsyncTensor],

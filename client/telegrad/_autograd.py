@@ -83,6 +83,22 @@ def seed(home: Recorder, value: int) -> None:
     home.record(Seed(value), depth=3)
 
 
+def rng_state(home: Recorder) -> Any:
+    """Record that the state of the random generator becomes a tensor."""
+    home.check(())
+    made = home.tensor_class(home, home.name(), Spec(checks.STATE_SHAPE, dtypes.uint8), None)
+    home.record(Seed(save=made._name), depth=3)
+    return made
+
+
+def set_rng_state(home: Recorder, state: Any) -> None:
+    """Record that such a state comes back."""
+    name = name_of(home, state, "new_state")
+    if state._spec is not None:
+        checks.check_state(state._spec.shape, state._spec.dtype)
+    home.record(Seed(state=name), depth=3)
+
+
 # requires_grad, grad, retain_grad --------------------------------------------------------------------------------------------
 
 

@@ -10,9 +10,10 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from telegrad._autograd import name_of
+from telegrad._autograd import name_of, rng_state, set_rng_state
 from telegrad._foresight import Foresight
-from telegrad._history import UNKNOWN, CustomNode, Node, Reach, next_number
+from telegrad._history import UNKNOWN, CustomNode, Leaf, Node, Reach, next_number
+from telegrad.contract import checks
 from telegrad.contract.commands import Attach, Set
 from telegrad.contract.custom import Backward, custom_op
 from telegrad.contract.errors import AutogradError
@@ -33,13 +34,11 @@ def attach(
 ) -> list[Any]:
     """Record that ``outputs`` are the results of one node; see ``BaseSession._attach``.
 
-    Raises AutogradError for inputs that were written to, and where the history of an input is not known here.
+    Raises LeafError for a leaf that was written to, AutogradError where the history of what was is not known here.
     """
-    if any(dirty):
-        raise AutogradError(
-            f"{backward.name}: mark_dirty is not possible for remote tensors: the history of a changed tensor is the server's. "
-            "Return a new tensor, or use telegrad.local()"
-        )
+    for y, writes in zip(outputs, dirty, strict=True):
+        if writes:
+            _check_rewritable(backward.name, y)
     names = [name_of(home, x, f"argument {i}") for i, x in enumerate(inputs)]
     edges: list[tuple[int, Any, int]] = []
     for position, x in enumerate(inputs):
@@ -58,7 +57,7 @@ def attach(
     given = {id(x) for x in inputs}
     made = list(outputs)
     for index, y in enumerate(outputs):
-        if y is None or not flows[index]:
+        if y is None or not flows[index] or dirty[index]:
             continue
         if id(y) in given or y.history() is not None:
             y = made[index] = y._apply("view", y, shape=tuple(y.shape))
@@ -68,9 +67,13 @@ def attach(
             extra = y._extra
             if extra is not None:
                 extra.base = None  # a view in memory only, see ``roots``; its history is the node's
+                extra.generation += dirty[index]
+                extra.index = index
+            elif index or dirty[index]:
+                extra = y.extra()
+                extra.generation += dirty[index]  # its views have another history now
+                extra.index = index
             y._node = node
-            if index:
-                y.extra().index = index
     command = Attach(
         backward.name,
         tuple(names),
@@ -79,9 +82,22 @@ def attach(
         backward.materialize,
         backward.saves,
         current_scope(),
+        tuple([i for i, (flow, writes) in enumerate(zip(flows, dirty, strict=True)) if flow and writes]),
     )
     home.record(command, touches=tuple([y for y, flow in zip(made, flows, strict=True) if flow]))
     return made
+
+
+def _check_rewritable(name: str, tensor: Any) -> None:
+    """Refuse to give a tensor that was written to a new history where that is impossible, or others would get one too."""
+    history = tensor.history()
+    if isinstance(history, Leaf):
+        raise checks.leaf_written()
+    if history is UNKNOWN or (tensor._extra is not None and tensor._extra.base is not None):
+        raise AutogradError(
+            f"{name}: mark_dirty of a view, or of a tensor whose history only the server knows, is not possible for remote "
+            "tensors. Return a new tensor, or use telegrad.local()"
+        )
 
 
 def _apart(tensor: Handle) -> Any:
@@ -127,8 +143,9 @@ class Block:
 
     def __init__(self, home: Recorder, preserve: bool) -> None:
         self._home = home
-        self._preserve = preserve
-        self._drawn = home.drawn
+        self._state: Handle | None = None
+        if preserve:
+            home.undrawn.append(self._keep_state)
         self._outer = home.block
         self._given: dict[tuple[int, int], Handle] = {}
         self._number = next_number()
@@ -137,17 +154,30 @@ class Block:
     def leave(self) -> None:
         """The block is over, or has failed."""
         self._home.block = self._outer
+        if self._keep_state in self._home.undrawn:
+            self._home.undrawn.remove(self._keep_state)
         if self._outer is not None:
             self._outer.update(self._given)
 
     def end(self) -> Callable[[Callable[[], Any]], Any]:
-        """The block has ended; what runs it again."""
-        if self._preserve and self._home.drawn != self._drawn:
-            raise AutogradError(
-                "a checkpoint over remote tensors cannot draw the same random numbers again: draw them outside of the block and "
-                "give them to it, or pass preserve_rng_state=False where it does not matter, or use telegrad.local()"
-            )
-        return lambda run: run()
+        """The block has ended; what runs it again, with the random numbers of the first time."""
+        home, state = self._home, self._state
+
+        def again(run: Callable[[], Any]) -> Any:
+            if state is None:
+                return run()
+            before = rng_state(home)
+            set_rng_state(home, state)
+            try:
+                return run()
+            finally:
+                set_rng_state(home, before)
+
+        return again
+
+    def _keep_state(self) -> None:
+        """The block is about to draw for the first time."""
+        self._state = rng_state(self._home)
 
     def enclose(self, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:
         """See ``BaseSession._enclose``. Raises AutogradError where only the server knows a part of the block's graph."""

@@ -19,6 +19,7 @@ from telegrad.contract.commands import (
     Release,
     Resume,
     Run,
+    Seed,
     Set,
     encode_command,
     inner_commands,
@@ -252,6 +253,8 @@ def _outer_references(command: Command) -> Iterable[str]:
         return [*command.inputs, *[v for v in command.outputs if v is not None]]
     if isinstance(command, Read):
         return [command.tensor]
+    if isinstance(command, Seed):
+        return [] if command.state is None else [command.state]
     if isinstance(command, Resume):
         return [command.walk, *[v for v in command.results or () if v is not None]]
     if isinstance(command, Run):

@@ -70,7 +70,7 @@ class Recorder:
         most_runs: how often one request may run a program, by what the server says.
         shared: other clients may change this session's tensors, so that no value is kept.
         block: while a checkpoint runs its block: by history and output, the tensors that its ops were given.
-        drawn: counts random ops.
+        undrawn: who wants to be called before the next random op is recorded.
         written: how often the memory of a tensor was changed in place, by the name of the one that the others are views of.
         stored: the ids of programs that the server has, for all we know.
         unstored: programs that recorded runs need and the server has not, by id.
@@ -107,7 +107,7 @@ class Recorder:
         self.shared = False
         self.most_runs = _defaults.RUN_TIMES
         self.block: dict[tuple[int, int], Handle] | None = None
-        self.drawn = 0
+        self.undrawn: list[Callable[[], None]] = []
         self.written: dict[str, int] = {}
         self.stored: set[str] = set()
         self.unstored: dict[str, Traced] = {}
@@ -228,7 +228,10 @@ class Recorder:
         """Check the call and run the op's rule. Raises what the computation would raise for these shapes, types and parameters."""
         checks.check_inputs(row, inputs, self.is_ours)
         full = row.complete(parameters)
-        self.drawn += row.random
+        if row.random:
+            for about_to_draw in self.undrawn:
+                about_to_draw()
+            self.undrawn.clear()
         cls = self.tensor_class
         specs = [x._spec if isinstance(x, cls) else x for x in inputs]
         last = len(row.inputs) - 1

@@ -231,6 +231,14 @@ class RemoteSession(BaseSession):
         _autograd.seed(self._recorder, seed)
         return self
 
+    def get_rng_state(self) -> Tensor:
+        """See ``BaseSession.get_rng_state``."""
+        return cast(Tensor, _autograd.rng_state(self._recorder))
+
+    def set_rng_state(self, new_state: AbstractTensor) -> None:
+        """See ``BaseSession.set_rng_state``."""
+        _autograd.set_rng_state(self._recorder, new_state)
+
     def backward(
         self,
         tensors: AbstractTensor | Sequence[AbstractTensor],

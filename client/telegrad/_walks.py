@@ -279,7 +279,7 @@ def grad(
             "is_grads_batched=True calls no hooks and runs no custom functions remotely: they would see one vector's gradients "
             "each; call grad once each, or use telegrad.local()"
         )
-    present: list[bool | None] = [True if materialize_grads else _is_reached(t, reach) for t in inputs]
+    present: list[bool | None] = [True if materialize_grads else _is_reached(t, reach, outputs) for t in inputs]
     if foreseen is not None:
         present = foreseen.present(len(inputs), materialize_grads)
         allow = allow or foreseen.error is not None
@@ -304,6 +304,8 @@ def grad(
         for leaf in reach.retained():
             leaf.settle(UNKNOWN, home.grad_epoch)
         home.writes += 1
+    if asks:
+        home.ask_in_hook()  # what a callback's grad finds, nobody is told
     reply = Reply() if asks else None
     result_names = [None if r is None else r._name for r in results]
     if foreseen is not None and foreseen.waits:
@@ -341,18 +343,25 @@ def reaches_others(roots: Sequence[Any], leaves: Sequence[Any]) -> bool:
     return not reach.certain or any(key not in own for key in reach.leaves)
 
 
-def _is_reached(tensor: Any, reach: Reach) -> bool | None:
-    """Whether the walk meets the tensor; None if only the server knows."""
+def _index(tensor: Any) -> int:
+    return 0 if tensor._extra is None else int(tensor._extra.index)
+
+
+def _is_reached(tensor: Any, reach: Reach, outputs: Sequence[Any]) -> bool | None:
+    """Whether the walk from ``outputs`` meets the tensor; None if only the server knows."""
     history = tensor.history()
     if isinstance(history, End):
         return False
     if isinstance(history, Leaf):
         return True if id(history) in reach.leaves else False if reach.certain else None
     if isinstance(history, Node):
-        if id(history) in reach.nodes:
-            # Of an op with several outputs, another one may be meant.
-            return None if returns_tuple(history.op) else True
-        return False if reach.certain else None
+        found = id(history) in reach.nodes
+        if found and returns_tuple(history.op):  # another output may be meant
+            index = _index(tensor)
+            ends = [(output.history(), _index(output)) for output in outputs]
+            ways = [(target, i) for n in reach.nodes.values() if isinstance(n, Node) for _, target, i in n.edges]
+            found = any(target is history and i == index for target, i in (*ends, *ways))
+        return True if found else False if reach.certain else None
     return None
 
 

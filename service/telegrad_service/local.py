@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from telegrad.contract import tracing
+from telegrad.contract import checks, tracing
 from telegrad.contract.custom import Backward
 from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, SessionMismatchError
 from telegrad.contract.session import BaseSession, one_or_many
@@ -16,6 +16,7 @@ from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, adopted, redire
 from telegrad_service import process, settings
 from telegrad_service.engine import autograd, custom
 from telegrad_service.engine.picture import MAX_PICTURE_NODES, describe_graph, draw
+from telegrad_service.engine.random_state import generator_of, state_of
 from telegrad_service.engine.rules import load
 from telegrad_service.engine.summary import summarise
 from telegrad_service.engine.tensor import Engine, Tensor
@@ -56,6 +57,16 @@ class LocalSession(BaseSession):
             raise ArgumentTypeError(f"seed must be int, not {type(seed).__name__}")
         self._engine.seed(seed)
         return self
+
+    def get_rng_state(self) -> Tensor:
+        """See ``BaseSession.get_rng_state``."""
+        return self._create(state_of(self._engine.generator), False)
+
+    def set_rng_state(self, new_state: AbstractTensor) -> None:
+        """See ``BaseSession.set_rng_state``."""
+        if not isinstance(new_state, Tensor):
+            raise checks.not_a_tensor(new_state, "new_state")
+        self._engine.generator = generator_of(new_state.array)
 
     def backward(
         self,

@@ -29,6 +29,9 @@ EXAMPLES: list[dict[str, Any]] = [
     {"command": "read", "tensor": "x", "what": "description"},
     {"command": "release", "tensors": ["x", "y"]},
     {"command": "seed", "seed": -1},
+    {"command": "seed", "save": "state"},
+    {"command": "seed", "state": "state"},
+    {"command": "attach", "name": "F", "inputs": ["x"], "outputs": ["x"], "dirty": [0]},
     {"command": "attach", "name": "F", "inputs": ["x"], "outputs": ["y"]},
     {
         "command": "attach",

@@ -264,6 +264,10 @@ command("an unknown program", {"command": "run", "program": "sha256:0"}, 404, "n
 command("no times", {"command": "run", "program": "p", "times": 0}, 422, "argument-value")
 command("a seed that is no integer", {"command": "seed", "seed": 1.0}, 422, "argument-type")
 command("a seed over 64 bits", {"command": "seed", "seed": 2**64}, 422, "argument-value")
+command("a seed and a state at once", {"command": "seed", "seed": 1, "save": "state"}, 422, "argument-value")
+command("a seed of nothing", {"command": "seed"}, 422, "argument-value")
+command("a state that is none", {"command": "seed", "state": "x"}, 422, "argument-value")
+command("a walk that does not wait", {"command": "resume", "walk": "w"}, 404, "not-found")
 
 # Ops
 calls: list[tuple[dict[str, Any], int, str, str]] = [

@@ -21,6 +21,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "get_rng_state",
     "linspace",
     "logspace",
     "manual_seed",
@@ -34,6 +35,7 @@ __all__ = [
     "randn",
     "randn_like",
     "randperm",
+    "set_rng_state",
     "tensor",
     "tril_indices",
     "triu_indices",
@@ -83,3 +85,13 @@ def randint(
 def manual_seed(seed: int) -> BaseSession:
     """Restart the current session's random generator, and return the session."""
     return current().manual_seed(seed)
+
+
+def get_rng_state() -> Tensor:
+    """The state of the current session's random generator: bytes (37, uint8) for ``set_rng_state``."""
+    return current().get_rng_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Draw again what was drawn after ``get_rng_state`` gave this. Raises ArgumentValueError for anything else."""
+    new_state.session.set_rng_state(new_state)

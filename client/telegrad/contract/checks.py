@@ -206,6 +206,11 @@ def leaf_in_place() -> LeafError:
     return LeafError("a leaf Variable that requires grad is being used in an in-place operation.")
 
 
+def leaf_written() -> LeafError:
+    """The error of a custom function that wrote to a leaf that requires grad."""
+    return LeafError("a leaf Variable that requires grad has been used in an in-place operation.")
+
+
 def in_place_target(name: str, target: object) -> ArgumentTypeError:
     """The error of an in-place op on what is no tensor."""
     return ArgumentTypeError(f"{name}_(): argument 'self' must be Tensor, not {type(target).__name__}")
@@ -230,3 +235,20 @@ def check_inference(is_inference: bool, message: str) -> None:
     """Refuse with that message what an inference tensor cannot do outside of the mode."""
     if is_inference and not is_inference_mode_enabled():
         raise AutogradError(message)
+
+
+# Random numbers --------------------------------------------------------------------------------------------------------------
+
+STATE_SHAPE: Final = (37,)
+"""Of the state of a random generator, as bytes."""
+
+
+def not_a_state() -> ArgumentValueError:
+    """The error of a state that no generator has."""
+    return ArgumentValueError("set_rng_state takes what get_rng_state gave, a uint8 tensor of 37 bytes, and nothing else")
+
+
+def check_state(shape: Sequence[int], dtype: DType) -> None:
+    """Refuse what cannot be the state of a random generator."""
+    if tuple(shape) != STATE_SHAPE or dtype.name != "uint8":
+        raise not_a_state()

@@ -199,10 +199,18 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """Restart the session's random generator."""
+    """Restart the session's random generator, or keep or bring back its state: exactly one of the fields.
+
+    Attributes:
+        seed: where it starts anew.
+        save: a name for a new tensor of its state: bytes that are the same as long as the draws to come are.
+        state: a tensor that ``save`` made.
+    """
 
     command: ClassVar[str] = "seed"
-    seed: int
+    seed: int | None = None
+    save: str | None = None
+    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +249,7 @@ class Attach:
         inputs: the tensors that went in; at least one of them requires grad.
         outputs: what came out, tensors without history of their own; null in the place of what is no tensor.
         constants: positions of outputs that have no gradient.
+        dirty: positions of outputs that are inputs, and were written to: they get a new history.
         materialize: zeros take the place of gradients that are missing.
         saves: the node can be walked once, unless the graph is retained.
         scope: see ``Apply``.
@@ -254,6 +263,7 @@ class Attach:
     materialize: bool = True
     saves: bool = False
     scope: str | None = None
+    dirty: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,6 +435,7 @@ _BOUND: Final = _kind(_HOLES, _holes, dict)
 _NAMED: Final = _kind(_NEW_NAMES, _new_names, dict)
 _SCOPE: Final = _kind(_nullable({"type": "string", "minLength": 1, "maxLength": MAX_PATH_LENGTH}), _optional(checked_path))
 
+_POSITIONS: Final = _kind({"type": "array", "items": {"type": "integer", "minimum": 0}}, _list_of(_size, "positions"), list)
 _ANOMALY: Final = _kind({"enum": ["errors", "nan", None]}, _optional(_one_of("errors", "nan")))
 
 
@@ -502,7 +513,11 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "index": kinds.optional(kinds.INDEX),
     },
     "release": {"tensors": _REFERENCE_LIST},
-    "seed": {"seed": kinds.INT},
+    "seed": {
+        "seed": kinds.optional(kinds.INT),
+        "save": _OPTIONAL_NAME,
+        "state": _kind(_nullable(REFERENCE_SCHEMA), _optional(_reference)),
+    },
     "run": {
         "program": kinds.STRING,
         "inputs": _BOUND,
@@ -516,10 +531,11 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "name": _kind({"type": "string", "minLength": 1, "maxLength": MAX_NODE_NAME_LENGTH}, _node_name),
         "inputs": _REFERENCE_LIST,
         "outputs": _kind({"type": "array", "items": _nullable(REFERENCE_SCHEMA)}, _list_of(_optional(_reference), "names"), list),
-        "constants": _kind({"type": "array", "items": {"type": "integer", "minimum": 0}}, _list_of(_size, "positions"), list),
+        "constants": _POSITIONS,
         "materialize": kinds.BOOL,
         "saves": kinds.BOOL,
         "scope": _SCOPE,
+        "dirty": _POSITIONS,
     },
     "resume": {
         "walk": _kind(NAME_SCHEMA, _name),
@@ -544,9 +560,10 @@ def names_made(command: Command) -> Iterator[str]:
     """The names that a command gives to tensors, those in its callbacks included."""
     if isinstance(command, Create):
         yield command.id
-    elif isinstance(command, Set):
-        if command.name is not None:
-            yield command.name
+    elif isinstance(command, (Set, Seed)):
+        name = command.name if isinstance(command, Set) else command.save
+        if name is not None:
+            yield name
     elif isinstance(command, Run):
         yield from command.outputs.values()
         yield from command.collect.values()

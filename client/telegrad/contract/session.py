@@ -35,6 +35,14 @@ class BaseSession(CreationOps["Tensor"]):
         """Restart the session's random generator."""
         raise NotImplementedError
 
+    def get_rng_state(self) -> Tensor:
+        """The state of the session's random generator: bytes (37, uint8) for ``set_rng_state``."""
+        raise NotImplementedError
+
+    def set_rng_state(self, new_state: Tensor) -> None:
+        """Draw again what was drawn after ``get_rng_state`` gave this. Raises ArgumentValueError for anything else."""
+        raise NotImplementedError
+
     def dataset(self, data: Any, dtype: DTypeLike | None = None) -> Tensor:
         """A tensor with ``data`` (as ``tensor`` takes it) that stays as it is: it cannot be written to.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from telegrad.contract import checks, watching
 from telegrad.contract.custom import Backward, check_gradient, custom_op
-from telegrad.contract.errors import ArgumentValueError, AutogradError, LeafError, SessionMismatchError
+from telegrad.contract.errors import ArgumentValueError, AutogradError, SessionMismatchError
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad_service.engine.calls import apply
@@ -241,7 +241,7 @@ def enclose(home: Engine, block: Block, outputs: Sequence[Tensor | None]) -> tup
 def _rebase(home: Engine, tensor: Tensor, node: Node, index: int, count: int) -> None:
     """Give an input that was written to its new history, and its base with it."""
     if tensor.requires_grad and tensor.is_leaf:
-        raise LeafError("a leaf Variable that requires grad has been used in an in-place operation.")
+        raise checks.leaf_written()
     if tensor.base is not None and count > 1:
         raise AutogradError(
             "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot return more than "

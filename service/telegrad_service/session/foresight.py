@@ -230,8 +230,10 @@ def _run(command: Run, names: _Names, key: list[Any], _context: Context) -> None
         names.make(name)
 
 
-def _seed(_command: Seed, _names: _Names, _key: list[Any], _context: Context) -> None:
+def _seed(command: Seed, _names: _Names, _key: list[Any], _context: Context) -> None:
     """A generator takes nothing."""
+    if command.seed is None:
+        raise _Unlike
 
 
 def _attach(_command: Attach | Resume, _names: _Names, _key: list[Any], _context: Context) -> None:

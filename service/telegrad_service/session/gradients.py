@@ -209,12 +209,17 @@ def attach(session: Session, command: Attach, context: Context) -> None:
     inputs = session.many(command.inputs, context)
     outputs = [None if r is None else session.resolve(r, context) for r in command.outputs]
     flows = [t is not None and i not in command.constants for i, t in enumerate(outputs)]
+    dirty = [i in command.dirty for i in range(len(outputs))]
     made = [t for t, flow in zip(outputs, flows, strict=True) if t is not None and flow]
-    if not made or any(i >= len(outputs) for i in command.constants):
-        raise ArgumentValueError("attach needs an output with a gradient, and 'constants' names outputs by position")
+    fresh = [t for t, flow, writes in zip(outputs, flows, dirty, strict=True) if t is not None and flow and not writes]
+    written = [t for t, flow, writes in zip(outputs, flows, dirty, strict=True) if flow and writes]
+    if not made or any(i >= len(outputs) for i in (*command.constants, *command.dirty)):
+        raise ArgumentValueError("attach needs an output with a gradient, and 'constants' and 'dirty' name outputs by position")
+    if any(all(t is not x for x in inputs) for t in written):
+        raise AutogradError("the outputs of attach in 'dirty' must be inputs")
     if not any(t.requires_grad for t in inputs):
         raise AutogradError("attach needs an input that requires grad")
-    if len({id(t) for t in made}) < len(made) or any(t.tracks or t.node is not None or t is x for t in made for x in inputs):
+    if len({id(t) for t in made}) < len(made) or any(t.tracks or t.node is not None or t is x for t in fresh for x in inputs):
         raise AutogradError("the outputs of attach must be different tensors that require no grad and are no inputs")
     if any(not t.dtype.is_differentiable for t in made):
         raise AutogradError("the outputs of attach must be floating point or complex, but for those in 'constants'")
@@ -222,7 +227,7 @@ def attach(session: Session, command: Attach, context: Context) -> None:
     token = modes.set_mode(False)
     try:
         with within(command.scope):
-            custom.attach(session.engine, backward, inputs, outputs, flows, [False] * len(outputs), ())
+            custom.attach(session.engine, backward, inputs, outputs, flows, dirty, ())
     finally:
         modes.reset_mode(token)
     session.quota.hold(0, True)

@@ -8,6 +8,7 @@ from telegrad.contract import compositions, modes
 from telegrad.contract.commands import Apply, Seed
 from telegrad.contract.errors import ArgumentValueError
 from telegrad_service.engine.calls import compute
+from telegrad_service.engine.random_state import generator_of, state_of
 from telegrad_service.engine.table import ENTRIES
 from telegrad_service.engine.writes import apply_in_place
 from telegrad_service.session.context import Context, inference, within
@@ -58,6 +59,15 @@ def apply_op(session: Session, command: Apply, context: Context) -> dict[str, An
     return {"outputs": wanted}
 
 
-def seed(session: Session, command: Seed, _context: Context) -> None:
-    """Begin the session's random generator anew."""
-    session.engine.seed(command.seed)
+def seed(session: Session, command: Seed, context: Context) -> None:
+    """Begin the session's random generator anew, or keep or bring back its state."""
+    if sum(given is not None for given in (command.seed, command.save, command.state)) != 1:
+        raise ArgumentValueError("seed takes exactly one of 'seed', 'save' and 'state'")
+    if command.seed is not None:
+        session.engine.seed(command.seed)
+    elif command.state is not None:
+        session.engine.generator = generator_of(session.resolve(command.state, context).array)
+    elif command.save is not None:
+        session.require_free((command.save,), context)
+        made = context.names[command.save] = session.engine.wrap(state_of(session.engine.generator))
+        session.quota.hold(made.array.nbytes, False)

@@ -17,6 +17,8 @@ def refuse_before(recorder: Recorder, command: Command) -> None:
     """End the recording before a command that is left to the interpreter."""
     if isinstance(command, Attach):
         recorder.fail("a custom function")
+    elif isinstance(command, Seed) and command.seed is None:
+        recorder.fail("the state of random numbers")
     elif isinstance(command, Apply) and command.outputs is None and not command.op.endswith("_"):
         recorder.fail("results without names")
     elif isinstance(command, (Backward, Grad)) and (command.callbacks or command.anomaly is not None):
@@ -53,7 +55,7 @@ def note(
             tensor = find(command.tensor)
             if tensor is not None and command.grad is not ABSENT:
                 recorder.gradient_set(tensor)
-        elif isinstance(command, Seed):
+        elif isinstance(command, Seed) and command.seed is not None:
             recorder.effect(Act(_seed(command.seed)))
         elif isinstance(command, Read):
             _note_read(recorder, command, find(command.tensor), result or {}, index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -166,3 +167,40 @@ def drawing_again(tg: Any) -> Any:
         (gradient,) = tg.autograd.grad(y.sum(), x)
         seen.append([masks, y.detach(), between, tg.rand(2), gradient])
     return seen
+
+
+@script
+def checkpoint_that_draws_again_ours(tg: Any) -> Any:
+    tg.manual_seed(5)
+    x, w = leaf(tg, *[1.0] * 8), leaf(tg, *[0.5] * 8)
+
+    def inner(h: Any) -> Any:
+        return tg.nn.functional.dropout(h * w, 0.5) + tg.randn(8)
+
+    def block(x: Any) -> Any:
+        h = tg.nn.functional.dropout(x.sin(), 0.25)
+        return checkpoint(tg, inner, h) * tg.rand(8)
+
+    y = checkpoint(tg, block, x)
+    between = tg.randn(3)
+    z = checkpoint(tg, lambda y: y * tg.bernoulli(tg.full((8,), 0.5)), y * 2)
+    (gx,) = tg.autograd.grad(z.sum(), x, retain_graph=True)
+    z.sum().backward()
+    return y.detach(), between, z.detach(), gx, x.grad, w.grad, tg.rand(2)
+
+
+@script
+def states_of_random_numbers_ours(tg: Any) -> Any:
+    tg.manual_seed(7)
+    first = tg.rand(3)
+    state = tg.get_rng_state()
+    drawn = tg.randn(4), tg.randperm(5), tg.randint(9, (3,))
+    tg.set_rng_state(state)
+    again = tg.randn(4), tg.randperm(5), tg.randint(9, (3,))
+    wrong = [tg.zeros(37), tg.zeros(5, dtype=tg.uint8), tg.zeros(37, dtype=tg.uint8)]
+    return first, drawn, again, state.shape, state.dtype, [attempt(functools.partial(set_and_draw, tg, s)) for s in wrong]
+
+
+def set_and_draw(tg: Any, state: Any) -> Any:
+    tg.set_rng_state(state)
+    return tg.rand(1).item()

@@ -347,17 +347,19 @@ def custom_with_hooks(tg: Any) -> Any:
     return log, x.grad
 
 
-@local_script
+def doubling_in_place(ctx: Any, x: Any) -> Any:
+    ctx.mark_dirty(x)
+    return x.mul_(2)
+
+
+def doubling_and_more(ctx: Any, x: Any) -> Any:
+    ctx.mark_dirty(x)
+    return x.mul_(2), x * 3
+
+
+@script
 def custom_writes(tg: Any) -> Any:
-    def forward(ctx: Any, x: Any) -> Any:
-        ctx.mark_dirty(x)
-        return x.mul_(2)
-
-    made = function(tg, forward, lambda _c, g: g * 2)
-
-    def with_others(ctx: Any, x: Any) -> Any:
-        ctx.mark_dirty(x)
-        return x.mul_(2), x * 3
+    made = function(tg, doubling_in_place, lambda _c, g: g * 2)
 
     def unreturned(ctx: Any, x: Any) -> Any:
         ctx.mark_dirty(x)
@@ -366,19 +368,43 @@ def custom_writes(tg: Any) -> Any:
     x = leaf(tg, 1.0, 2.0, 3.0)
     y = x * 1
     z = made.apply(y)
+    name = y.grad_fn.name()
     (z * y).sum().backward()
+    first = x.grad.clone()
     base = x * 1
-    view = base[:2]
-    made.apply(view)
-    (base * tg.tensor([1.0, 10.0, 100.0], dtype=tg.float64)).sum().backward()
+    made.apply(base)
+    (base * base).sum().backward()
+    a, b = function(tg, doubling_and_more, lambda _c, g, h: g * 2 + h * 6).apply(x * 1)
+    (a * b).sum().backward()
+    plain = tg.zeros(3, dtype=tg.float64)
+
+    def into(ctx: Any, out: Any, x: Any) -> Any:
+        ctx.mark_dirty(out)
+        return out.copy_(x * 5)
+
+    filled = function(tg, into, lambda _c, g: (None, g * 5)).apply(plain, x)
+    (plain * filled).sum().backward()
     return [
         z is y,
+        name,
         z,
+        first,
         x.grad,
+        filled is plain,
+        plain.requires_grad,
         attempt(lambda: made.apply(leaf(tg, 1.0))),
         attempt(lambda: function(tg, unreturned, passed).apply(x * 1)),
-        attempt(lambda: function(tg, with_others, lambda _c, g, h: g).apply((x * 1)[:2])),
     ]
+
+
+@local_script
+def custom_writes_through_a_view(tg: Any) -> Any:
+    made = function(tg, doubling_in_place, lambda _c, g: g * 2)
+    x = leaf(tg, 1.0, 2.0, 3.0)
+    base = x * 1
+    made.apply(base[:2])
+    (base * tg.tensor([1.0, 10.0, 100.0], dtype=tg.float64)).sum().backward()
+    return x.grad, attempt(lambda: function(tg, doubling_and_more, lambda _c, g, h: g).apply((x * 1)[:2]))
 
 
 @script
