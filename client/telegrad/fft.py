@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from telegrad._current import in_current
 from telegrad.contract.functions.free import free
+from telegrad.contract.functions.out import CASTS, OWN, takes_out
 from telegrad.contract.session import BaseSession
 from telegrad.contract.tensor.tensor import Tensor
 
@@ -39,28 +40,28 @@ __all__ = [
     "rfftn",
 ]
 
-fft = free(Tensor._fft)
-ifft = free(Tensor._ifft)
-rfft = free(Tensor._rfft)
-irfft = free(Tensor._irfft)
-hfft = free(Tensor._hfft)
-ihfft = free(Tensor._ihfft)
+fft = free(Tensor._fft, out=CASTS)
+ifft = free(Tensor._ifft, out=CASTS)
+rfft = free(Tensor._rfft, out=CASTS)
+irfft = free(Tensor._irfft, out=CASTS)
+hfft = free(Tensor._hfft, out=CASTS)
+ihfft = free(Tensor._ihfft, out=CASTS)
 
-fft2 = free(Tensor._fft2)
-ifft2 = free(Tensor._ifft2)
-rfft2 = free(Tensor._rfft2)
-irfft2 = free(Tensor._irfft2)
-hfft2 = free(Tensor._hfft2)
-ihfft2 = free(Tensor._ihfft2)
+fft2 = free(Tensor._fft2, out=CASTS)
+ifft2 = free(Tensor._ifft2, out=CASTS)
+rfft2 = free(Tensor._rfft2, out=CASTS)
+irfft2 = free(Tensor._irfft2, out=CASTS)
+hfft2 = free(Tensor._hfft2, out=CASTS)
+ihfft2 = free(Tensor._ihfft2, out=CASTS)
 
-fftn = free(Tensor._fftn)
-ifftn = free(Tensor._ifftn)
-rfftn = free(Tensor._rfftn)
-irfftn = free(Tensor._irfftn)
-hfftn = free(Tensor._hfftn)
-ihfftn = free(Tensor._ihfftn)
+fftn = free(Tensor._fftn, out=CASTS)
+ifftn = free(Tensor._ifftn, out=CASTS)
+rfftn = free(Tensor._rfftn, out=CASTS)
+irfftn = free(Tensor._irfftn, out=CASTS)
+hfftn = free(Tensor._hfftn, out=CASTS)
+ihfftn = free(Tensor._ihfftn, out=CASTS)
 
 fftshift = free(Tensor._fftshift)
 ifftshift = free(Tensor._ifftshift)
-fftfreq = in_current(BaseSession._fftfreq)
-rfftfreq = in_current(BaseSession._rfftfreq)
+fftfreq = takes_out(OWN)(in_current(BaseSession._fftfreq))
+rfftfreq = takes_out(OWN)(in_current(BaseSession._rfftfreq))

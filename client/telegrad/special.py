@@ -36,6 +36,7 @@ from telegrad._functions import (
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.functions.free import free
+from telegrad.contract.functions.out import CASTS, SAME, takes_out
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 
@@ -88,26 +89,26 @@ __all__ = [
 
 T = TypeVar("T", bound=Tensor)
 
-airy_ai = free(Tensor._airy_ai)
-bessel_j0 = free(Tensor._bessel_j0)
-bessel_j1 = free(Tensor._bessel_j1)
-bessel_y0 = free(Tensor._bessel_y0)
-bessel_y1 = free(Tensor._bessel_y1)
-entr = free(Tensor._entr)
-erfcx = free(Tensor._erfcx)
-i0e = free(Tensor._i0e)
-i1 = free(Tensor._i1)
-i1e = free(Tensor._i1e)
-log_ndtr = free(Tensor._log_ndtr)
-modified_bessel_i0 = free(Tensor._modified_bessel_i0)
-modified_bessel_i1 = free(Tensor._modified_bessel_i1)
-modified_bessel_k0 = free(Tensor._modified_bessel_k0)
-modified_bessel_k1 = free(Tensor._modified_bessel_k1)
-ndtr = free(Tensor._ndtr)
-ndtri = free(Tensor._ndtri)
-scaled_modified_bessel_k0 = free(Tensor._scaled_modified_bessel_k0)
-scaled_modified_bessel_k1 = free(Tensor._scaled_modified_bessel_k1)
-spherical_bessel_j0 = free(Tensor._spherical_bessel_j0)
+airy_ai = free(Tensor._airy_ai, out=CASTS)
+bessel_j0 = free(Tensor._bessel_j0, out=CASTS)
+bessel_j1 = free(Tensor._bessel_j1, out=CASTS)
+bessel_y0 = free(Tensor._bessel_y0, out=CASTS)
+bessel_y1 = free(Tensor._bessel_y1, out=CASTS)
+entr = free(Tensor._entr, out=CASTS)
+erfcx = free(Tensor._erfcx, out=CASTS)
+i0e = free(Tensor._i0e, out=CASTS)
+i1 = free(Tensor._i1, out=CASTS)
+i1e = free(Tensor._i1e, out=CASTS)
+log_ndtr = free(Tensor._log_ndtr, out=CASTS)
+modified_bessel_i0 = free(Tensor._modified_bessel_i0, out=CASTS)
+modified_bessel_i1 = free(Tensor._modified_bessel_i1, out=CASTS)
+modified_bessel_k0 = free(Tensor._modified_bessel_k0, out=CASTS)
+modified_bessel_k1 = free(Tensor._modified_bessel_k1, out=CASTS)
+ndtr = free(Tensor._ndtr, out=CASTS)
+ndtri = free(Tensor._ndtri, out=CASTS)
+scaled_modified_bessel_k0 = free(Tensor._scaled_modified_bessel_k0, out=CASTS)
+scaled_modified_bessel_k1 = free(Tensor._scaled_modified_bessel_k1, out=CASTS)
+spherical_bessel_j0 = free(Tensor._spherical_bessel_j0, out=CASTS)
 
 # Other names
 expit = sigmoid
@@ -116,7 +117,7 @@ gammaincc = igammac
 gammaln = lgamma
 multigammaln = mvlgamma
 psi = digamma
-round = free(Tensor.round)  # noqa: A001 - PyTorch's name
+round = free(Tensor.round, out=SAME)  # noqa: A001 - PyTorch's name
 
 
 def _of_two(name: str, input: T | Number, other: T | Number) -> T:
@@ -127,6 +128,7 @@ def _of_two(name: str, input: T | Number, other: T | Number) -> T:
     raise ArgumentTypeError(f"{name}() needs a Tensor, got {type(input).__name__} and {type(other).__name__}")
 
 
+@takes_out(CASTS)
 def xlog1py(input: T | Number, other: T | Number) -> T:
     """``input * log1p(other)``, 0 where ``input`` is 0 unless ``other`` is not a number.
 
@@ -135,6 +137,7 @@ def xlog1py(input: T | Number, other: T | Number) -> T:
     return _of_two("xlog1py", input, other)
 
 
+@takes_out(CASTS)
 def zeta(input: T | Number, other: T | Number) -> T:
     """Hurwitz' zeta function: the sum of ``(k + other)**-input`` over k = 0, 1, ...
 

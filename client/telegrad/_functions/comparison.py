@@ -7,6 +7,7 @@ from typing import Any, TypeVar, overload
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.functions.free import free
+from telegrad.contract.functions.out import CASTS, SAME, takes_out
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.comparison import where as choose
 from telegrad.contract.tensor.tensor import Tensor
@@ -56,41 +57,41 @@ __all__ = [
 ]
 
 allclose = free(Tensor.allclose)
-bitwise_and = free(Tensor.bitwise_and)
-bitwise_left_shift = free(Tensor.bitwise_left_shift)
-bitwise_not = free(Tensor.bitwise_not)
-bitwise_or = free(Tensor.bitwise_or)
-bitwise_right_shift = free(Tensor.bitwise_right_shift)
-bitwise_xor = free(Tensor.bitwise_xor)
-clamp = free(Tensor.clamp)
-clamp_max = free(Tensor.clamp_max)
-clamp_min = free(Tensor.clamp_min)
-eq = free(Tensor.eq)
+bitwise_and = free(Tensor.bitwise_and, out=CASTS)
+bitwise_left_shift = free(Tensor.bitwise_left_shift, out=CASTS)
+bitwise_not = free(Tensor.bitwise_not, out=SAME)
+bitwise_or = free(Tensor.bitwise_or, out=CASTS)
+bitwise_right_shift = free(Tensor.bitwise_right_shift, out=CASTS)
+bitwise_xor = free(Tensor.bitwise_xor, out=CASTS)
+clamp = free(Tensor.clamp, out=CASTS)
+clamp_max = free(Tensor.clamp_max, out=CASTS)
+clamp_min = free(Tensor.clamp_min, out=CASTS)
+eq = free(Tensor.eq, out=CASTS)
 equal = free(Tensor.equal)
-ge = free(Tensor.ge)
-greater = free(Tensor.greater)
-greater_equal = free(Tensor.greater_equal)
-less = free(Tensor.less)
-less_equal = free(Tensor.less_equal)
-not_equal = free(Tensor.not_equal)
-gt = free(Tensor.gt)
+ge = free(Tensor.ge, out=CASTS)
+greater = free(Tensor.greater, out=CASTS)
+greater_equal = free(Tensor.greater_equal, out=CASTS)
+less = free(Tensor.less, out=CASTS)
+less_equal = free(Tensor.less_equal, out=CASTS)
+not_equal = free(Tensor.not_equal, out=CASTS)
+gt = free(Tensor.gt, out=CASTS)
 isclose = free(Tensor.isclose)
 isfinite = free(Tensor.isfinite)
 isinf = free(Tensor.isinf)
 isnan = free(Tensor.isnan)
-le = free(Tensor.le)
-logical_and = free(Tensor.logical_and)
-logical_not = free(Tensor.logical_not)
-logical_or = free(Tensor.logical_or)
-logical_xor = free(Tensor.logical_xor)
-lt = free(Tensor.lt)
-maximum = free(Tensor.maximum)
-minimum = free(Tensor.minimum)
-ne = free(Tensor.ne)
-fmax = free(Tensor.fmax)
-fmin = free(Tensor.fmin)
-isneginf = free(Tensor.isneginf)
-isposinf = free(Tensor.isposinf)
+le = free(Tensor.le, out=CASTS)
+logical_and = free(Tensor.logical_and, out=CASTS)
+logical_not = free(Tensor.logical_not, out=CASTS)
+logical_or = free(Tensor.logical_or, out=CASTS)
+logical_xor = free(Tensor.logical_xor, out=CASTS)
+lt = free(Tensor.lt, out=CASTS)
+maximum = free(Tensor.maximum, out=CASTS)
+minimum = free(Tensor.minimum, out=CASTS)
+ne = free(Tensor.ne, out=CASTS)
+fmax = free(Tensor.fmax, out=CASTS)
+fmin = free(Tensor.fmin, out=CASTS)
+isneginf = free(Tensor.isneginf, out=SAME)
+isposinf = free(Tensor.isposinf, out=SAME)
 isreal = free(Tensor.isreal)
 
 # Other names
@@ -101,6 +102,9 @@ clip = clamp
 def where(condition: T) -> tuple[T, ...]: ...
 @overload
 def where(condition: T, input: T | Number, other: T | Number) -> T: ...
+@overload
+def where(condition: T, *args: Any, out: Any, **kwargs: Any) -> Any: ...
+@takes_out(SAME)
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """``input`` where ``condition`` holds, else ``other``; both may be tensors or numbers and broadcast with the condition.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from telegrad.contract.functions.free import free, require_tensor
+from telegrad.contract.functions.out import CASTS
 from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.tensor import Tensor
 
@@ -12,7 +13,7 @@ T = TypeVar("T", bound=TensorOps)
 
 __all__ = ["angle", "clone", "conj", "fill", "imag", "real"]
 
-angle = free(Tensor.angle)
+angle = free(Tensor.angle, out=CASTS)
 clone = free(Tensor.clone)
 conj = free(Tensor.conj)
 fill = free(Tensor.fill)

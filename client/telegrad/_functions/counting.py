@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from telegrad.contract.functions.free import free
-from telegrad.contract.tensor.counting import bucketize, histogramdd, isin, searchsorted
+from telegrad.contract.functions.out import SAME, takes_out
+from telegrad.contract.tensor.counting import bucketize as _bucketize
+from telegrad.contract.tensor.counting import histogramdd
+from telegrad.contract.tensor.counting import isin as _isin
+from telegrad.contract.tensor.counting import searchsorted as _searchsorted
 from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = [
@@ -19,9 +23,12 @@ __all__ = [
     "unique_consecutive",
 ]
 
+searchsorted = takes_out(SAME)(_searchsorted)
+isin = takes_out(SAME)(_isin)
+bucketize = takes_out(SAME)(_bucketize)
 bincount = free(Tensor.bincount)
-histc = free(Tensor.histc)
-histogram = free(Tensor.histogram)
-msort = free(Tensor.msort)
+histc = free(Tensor.histc, out=SAME)
+histogram = free(Tensor.histogram, out=SAME)
+msort = free(Tensor.msort, out=SAME)
 unique = free(Tensor.unique)
 unique_consecutive = free(Tensor.unique_consecutive)

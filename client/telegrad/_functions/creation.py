@@ -8,6 +8,7 @@ from typing import Any, overload
 from telegrad._current import current, in_current
 from telegrad.contract.dtypes import DTypeLike
 from telegrad.contract.functions.free import free
+from telegrad.contract.functions.out import CASTS, OWN, takes_out
 from telegrad.contract.session import BaseSession
 from telegrad.contract.tensor.tensor import Tensor
 
@@ -44,30 +45,30 @@ __all__ = [
 ]
 
 
-arange = in_current(BaseSession.arange)
+arange = takes_out(OWN)(in_current(BaseSession.arange))
 as_tensor = in_current(BaseSession.as_tensor)
-bernoulli = free(Tensor.bernoulli)
-empty = in_current(BaseSession.empty)
+bernoulli = free(Tensor.bernoulli, out=CASTS)
+empty = takes_out(OWN)(in_current(BaseSession.empty))
 empty_like = free(Tensor.empty_like)
-eye = in_current(BaseSession.eye)
+eye = takes_out(OWN)(in_current(BaseSession.eye))
 from_numpy = in_current(BaseSession.from_numpy)
-full = in_current(BaseSession.full)
+full = takes_out(OWN)(in_current(BaseSession.full))
 full_like = free(Tensor.full_like)
-linspace = in_current(BaseSession.linspace)
-logspace = in_current(BaseSession.logspace)
-normal = in_current(BaseSession.normal)
-ones = in_current(BaseSession.ones)
+linspace = takes_out(OWN)(in_current(BaseSession.linspace))
+logspace = takes_out(OWN)(in_current(BaseSession.logspace))
+normal = takes_out(OWN)(in_current(BaseSession.normal))
+ones = takes_out(OWN)(in_current(BaseSession.ones))
 ones_like = free(Tensor.ones_like)
-rand = in_current(BaseSession.rand)
+rand = takes_out(OWN)(in_current(BaseSession.rand))
 rand_like = free(Tensor.rand_like)
 randint_like = free(Tensor.randint_like)
-randn = in_current(BaseSession.randn)
+randn = takes_out(OWN)(in_current(BaseSession.randn))
 randn_like = free(Tensor.randn_like)
-randperm = in_current(BaseSession.randperm)
+randperm = takes_out(OWN)(in_current(BaseSession.randperm))
 tensor = in_current(BaseSession.tensor)
 tril_indices = in_current(BaseSession.tril_indices)
 triu_indices = in_current(BaseSession.triu_indices)
-zeros = in_current(BaseSession.zeros)
+zeros = takes_out(OWN)(in_current(BaseSession.zeros))
 zeros_like = free(Tensor.zeros_like)
 
 
@@ -75,6 +76,7 @@ zeros_like = free(Tensor.zeros_like)
 def randint(high: int, size: Sequence[int], /, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor: ...
 @overload
 def randint(low: int, high: int, size: Sequence[int], *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor: ...
+@takes_out(OWN)
 def randint(
     low: int = 0, high: Any = None, size: Any = None, *, dtype: DTypeLike | None = None, requires_grad: bool = False
 ) -> Tensor:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from telegrad.contract.errors import ArgumentValueError
 from telegrad.contract.functions.free import free, require_tensor
+from telegrad.contract.functions.out import SAME
 from telegrad.contract.tensor.sampling import DISTANCE_MODES
 from telegrad.contract.tensor.tensor import Tensor
 
@@ -16,7 +17,7 @@ __all__ = ["cdist", "renorm"]
 
 T = TypeVar("T", bound=Tensor)
 
-renorm = free(Tensor.renorm)
+renorm = free(Tensor.renorm, out=SAME)
 
 
 def cdist(x1: T, x2: T, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> T:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.functions.free import free
+from telegrad.contract.functions.out import CASTS, SAME, takes_out
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 
@@ -50,32 +51,32 @@ __all__ = [
     "trunc",
 ]
 
-abs = free(Tensor.abs)  # noqa: A001 - PyTorch's name
-add = free(Tensor.add)
-addcdiv = free(Tensor.addcdiv)
-addcmul = free(Tensor.addcmul)
-ceil = free(Tensor.ceil)
-div = free(Tensor.div)
-floor = free(Tensor.floor)
-floor_divide = free(Tensor.floor_divide)
-fmod = free(Tensor.fmod)
-frac = free(Tensor.frac)
-lerp = free(Tensor.lerp)
-mul = free(Tensor.mul)
-neg = free(Tensor.neg)
+abs = free(Tensor.abs, out=SAME)  # noqa: A001 - PyTorch's name
+add = free(Tensor.add, out=CASTS)
+addcdiv = free(Tensor.addcdiv, out=CASTS)
+addcmul = free(Tensor.addcmul, out=CASTS)
+ceil = free(Tensor.ceil, out=SAME)
+div = free(Tensor.div, out=CASTS)
+floor = free(Tensor.floor, out=SAME)
+floor_divide = free(Tensor.floor_divide, out=CASTS)
+fmod = free(Tensor.fmod, out=CASTS)
+frac = free(Tensor.frac, out=SAME)
+lerp = free(Tensor.lerp, out=CASTS)
+mul = free(Tensor.mul, out=CASTS)
+neg = free(Tensor.neg, out=SAME)
 positive = free(Tensor.positive)
-round = free(Tensor.round)  # noqa: A001 - PyTorch's name
-sgn = free(Tensor.sgn)
-sign = free(Tensor.sign)
-square = free(Tensor.square)
-sub = free(Tensor.sub)
-trunc = free(Tensor.trunc)
-copysign = free(Tensor.copysign)
-gcd = free(Tensor.gcd)
-heaviside = free(Tensor.heaviside)
-lcm = free(Tensor.lcm)
-nextafter = free(Tensor.nextafter)
-signbit = free(Tensor.signbit)
+round = free(Tensor.round, out=SAME)  # noqa: A001 - PyTorch's name
+sgn = free(Tensor.sgn, out=SAME)
+sign = free(Tensor.sign, out=SAME)
+square = free(Tensor.square, out=CASTS)
+sub = free(Tensor.sub, out=CASTS)
+trunc = free(Tensor.trunc, out=SAME)
+copysign = free(Tensor.copysign, out=CASTS)
+gcd = free(Tensor.gcd, out=CASTS)
+heaviside = free(Tensor.heaviside, out=SAME)
+lcm = free(Tensor.lcm, out=CASTS)
+nextafter = free(Tensor.nextafter, out=CASTS)
+signbit = free(Tensor.signbit, out=SAME)
 
 # Other names
 subtract = sub
@@ -87,11 +88,13 @@ absolute = abs
 fix = trunc
 
 
+@takes_out(CASTS)
 def pow(input: T | Number, exponent: T | Number) -> T:  # noqa: A001 - PyTorch's name
     """``input`` to the power ``exponent``; either may be a number, one must be a tensor. See ``Tensor.pow``."""
     return _reflected("pow", input, exponent)
 
 
+@takes_out(CASTS)
 def remainder(input: T | Number, other: T | Number) -> T:
     """Remainder with the sign of ``other``; either may be a number, one must be a tensor. See ``Tensor.remainder``."""
     return _reflected("remainder", input, other)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from telegrad.contract.functions.free import free
-from telegrad.contract.tensor.linalg import einsum, tensordot
+from telegrad.contract.functions.out import CASTS, SAME, takes_out
+from telegrad.contract.tensor.linalg import einsum
+from telegrad.contract.tensor.linalg import tensordot as _tensordot
 from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = [
@@ -23,15 +25,16 @@ __all__ = [
     "trace",
 ]
 
-addmm = free(Tensor.addmm)
-addmv = free(Tensor.addmv)
-baddbmm = free(Tensor.baddbmm)
-bmm = free(Tensor.bmm)
-dot = free(Tensor.dot)
-ger = free(Tensor.ger)
-inner = free(Tensor.inner)
-matmul = free(Tensor.matmul)
-mm = free(Tensor.mm)
-mv = free(Tensor.mv)
-outer = free(Tensor.outer)
+tensordot = takes_out(SAME)(_tensordot)
+addmm = free(Tensor.addmm, out=SAME)
+addmv = free(Tensor.addmv, out=SAME)
+baddbmm = free(Tensor.baddbmm, out=SAME)
+bmm = free(Tensor.bmm, out=SAME)
+dot = free(Tensor.dot, out=SAME)
+ger = free(Tensor.ger, out=CASTS)
+inner = free(Tensor.inner, out=CASTS)
+matmul = free(Tensor.matmul, out=SAME)
+mm = free(Tensor.mm, out=SAME)
+mv = free(Tensor.mv, out=SAME)
+outer = free(Tensor.outer, out=CASTS)
 trace = free(Tensor.trace)

@@ -32,6 +32,7 @@ from telegrad.contract.functions.nn import (
     selu,
     threshold,
 )
+from telegrad.contract.functions.out import SAME
 from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = [
@@ -68,7 +69,7 @@ __all__ = [
     "threshold",
 ]
 
-log_softmax = free(Tensor.log_softmax)
+log_softmax = free(Tensor.log_softmax, out=SAME)
 relu = free(Tensor.relu)
 relu_ = free(Tensor.relu_)
-softmax = free(Tensor.softmax)
+softmax = free(Tensor.softmax, out=SAME)

@@ -8,16 +8,17 @@ from __future__ import annotations
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.functions.free import free
+from telegrad.contract.functions.out import CASTS, SAME
 from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = ["complex", "dist", "frexp", "ldexp", "multinomial", "polar", "rsub"]
 
-complex = free(Tensor._complex, "real")  # noqa: A001 - PyTorch's name
+complex = free(Tensor._complex, "real", out=CASTS)  # noqa: A001 - PyTorch's name
 dist = free(Tensor.dist)
-frexp = free(Tensor.frexp)
-ldexp = free(Tensor.ldexp)
-multinomial = free(Tensor.multinomial)
-polar = free(Tensor._polar, "abs")
+frexp = free(Tensor.frexp, out=SAME)
+ldexp = free(Tensor.ldexp, out=CASTS)
+multinomial = free(Tensor.multinomial, out=SAME)
+polar = free(Tensor._polar, "abs", out=CASTS)
 
 
 def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from telegrad.contract.functions.free import free, require_tensor
+from telegrad.contract.functions.out import JOINS, SAME, takes_out
 from telegrad.contract.tensor import TensorOps
 from telegrad.contract.tensor.numpy_names import with_numpy_names
-from telegrad.contract.tensor.shape import broadcast_tensors, concatenate, hstack, meshgrid, vstack
+from telegrad.contract.tensor.shape import broadcast_tensors, meshgrid
 from telegrad.contract.tensor.shape import cat as _cat
+from telegrad.contract.tensor.shape import concatenate as _concatenate
+from telegrad.contract.tensor.shape import hstack as _hstack
 from telegrad.contract.tensor.shape import stack as _stack
+from telegrad.contract.tensor.shape import vstack as _vstack
 from telegrad.contract.tensor.tensor import Tensor
 
 T = TypeVar("T", bound=TensorOps)
@@ -57,11 +61,14 @@ __all__ = [
     "vstack",
 ]
 
-cat = with_numpy_names(_cat)
+concatenate = takes_out(JOINS)(_concatenate)
+vstack = takes_out(JOINS)(_vstack)
+hstack = takes_out(JOINS)(_hstack)
+cat = takes_out(JOINS)(with_numpy_names(_cat))
 chunk = free(Tensor.chunk)
 concat = cat
 detach = free(Tensor.detach)
-diag = free(Tensor.diag)
+diag = free(Tensor.diag, out=SAME)
 diag_embed = free(Tensor.diag_embed)
 diagflat = free(Tensor.diagflat)
 diagonal = free(Tensor.diagonal)
@@ -75,13 +82,13 @@ row_stack = vstack
 select = free(Tensor.select)
 split_with_sizes = free(Tensor.split_with_sizes)
 squeeze = free(Tensor.squeeze)
-stack = with_numpy_names(_stack)
+stack = takes_out(JOINS)(with_numpy_names(_stack))
 swapaxes = free(Tensor.swapaxes)
 swapdims = free(Tensor.swapdims)
 t = free(Tensor.t)
 transpose = free(Tensor.transpose)
-tril = free(Tensor.tril)
-triu = free(Tensor.triu)
+tril = free(Tensor.tril, out=SAME)
+triu = free(Tensor.triu, out=SAME)
 unbind = free(Tensor.unbind)
 unflatten = free(Tensor.unflatten)
 unsqueeze = free(Tensor.unsqueeze)

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.functions.free import free, require_tensor
+from telegrad.contract.functions.out import CASTS, takes_out
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 
@@ -13,15 +14,16 @@ T = TypeVar("T", bound=Tensor)
 
 __all__ = ["digamma", "erfinv", "i0", "igamma", "igammac", "lgamma", "mvlgamma", "polygamma"]
 
-digamma = free(Tensor.digamma)
-erfinv = free(Tensor.erfinv)
-i0 = free(Tensor.i0)
-igamma = free(Tensor.igamma)
-igammac = free(Tensor.igammac)
-lgamma = free(Tensor.lgamma)
-mvlgamma = free(Tensor.mvlgamma)
+digamma = free(Tensor.digamma, out=CASTS)
+erfinv = free(Tensor.erfinv, out=CASTS)
+i0 = free(Tensor.i0, out=CASTS)
+igamma = free(Tensor.igamma, out=CASTS)
+igammac = free(Tensor.igammac, out=CASTS)
+lgamma = free(Tensor.lgamma, out=CASTS)
+mvlgamma = free(Tensor.mvlgamma, out=CASTS)
 
 
+@takes_out(CASTS)
 def polygamma(n: int, input: T) -> T:
     """Derivative number ``n`` of ``digamma`` at ``input``. See ``Tensor.polygamma``."""
     if isinstance(n, TensorBase):

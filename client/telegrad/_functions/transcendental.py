@@ -7,6 +7,7 @@ from typing import TypeVar
 from telegrad.contract.dtypes import Number, complex128, float64
 from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.functions.free import free
+from telegrad.contract.functions.out import CASTS, SAME, takes_out
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 
@@ -58,40 +59,40 @@ __all__ = [
     "xlogy",
 ]
 
-acos = free(Tensor.acos)
-acosh = free(Tensor.acosh)
-asin = free(Tensor.asin)
-asinh = free(Tensor.asinh)
-atan = free(Tensor.atan)
-atan2 = free(Tensor.atan2)
-atanh = free(Tensor.atanh)
-cos = free(Tensor.cos)
-cosh = free(Tensor.cosh)
-deg2rad = free(Tensor.deg2rad)
-erf = free(Tensor.erf)
-erfc = free(Tensor.erfc)
-exp = free(Tensor.exp)
-exp2 = free(Tensor.exp2)
-expm1 = free(Tensor.expm1)
-log = free(Tensor.log)
-log10 = free(Tensor.log10)
-log1p = free(Tensor.log1p)
-log2 = free(Tensor.log2)
-logaddexp = free(Tensor.logaddexp)
-nan_to_num = free(Tensor.nan_to_num)
-rad2deg = free(Tensor.rad2deg)
-reciprocal = free(Tensor.reciprocal)
-rsqrt = free(Tensor.rsqrt)
-sigmoid = free(Tensor.sigmoid)
-sin = free(Tensor.sin)
-sinh = free(Tensor.sinh)
-sqrt = free(Tensor.sqrt)
-tan = free(Tensor.tan)
-tanh = free(Tensor.tanh)
-hypot = free(Tensor.hypot)
-logaddexp2 = free(Tensor.logaddexp2)
-logit = free(Tensor.logit)
-sinc = free(Tensor.sinc)
+acos = free(Tensor.acos, out=CASTS)
+acosh = free(Tensor.acosh, out=CASTS)
+asin = free(Tensor.asin, out=CASTS)
+asinh = free(Tensor.asinh, out=CASTS)
+atan = free(Tensor.atan, out=CASTS)
+atan2 = free(Tensor.atan2, out=CASTS)
+atanh = free(Tensor.atanh, out=CASTS)
+cos = free(Tensor.cos, out=CASTS)
+cosh = free(Tensor.cosh, out=CASTS)
+deg2rad = free(Tensor.deg2rad, out=CASTS)
+erf = free(Tensor.erf, out=CASTS)
+erfc = free(Tensor.erfc, out=CASTS)
+exp = free(Tensor.exp, out=CASTS)
+exp2 = free(Tensor.exp2, out=CASTS)
+expm1 = free(Tensor.expm1, out=CASTS)
+log = free(Tensor.log, out=CASTS)
+log10 = free(Tensor.log10, out=CASTS)
+log1p = free(Tensor.log1p, out=CASTS)
+log2 = free(Tensor.log2, out=CASTS)
+logaddexp = free(Tensor.logaddexp, out=CASTS)
+nan_to_num = free(Tensor.nan_to_num, out=SAME)
+rad2deg = free(Tensor.rad2deg, out=CASTS)
+reciprocal = free(Tensor.reciprocal, out=CASTS)
+rsqrt = free(Tensor.rsqrt, out=CASTS)
+sigmoid = free(Tensor.sigmoid, out=CASTS)
+sin = free(Tensor.sin, out=CASTS)
+sinh = free(Tensor.sinh, out=CASTS)
+sqrt = free(Tensor.sqrt, out=CASTS)
+tan = free(Tensor.tan, out=CASTS)
+tanh = free(Tensor.tanh, out=CASTS)
+hypot = free(Tensor.hypot, out=CASTS)
+logaddexp2 = free(Tensor.logaddexp2, out=CASTS)
+logit = free(Tensor.logit, out=CASTS)
+sinc = free(Tensor.sinc, out=CASTS)
 
 # Other names
 arcsin = asin
@@ -103,6 +104,7 @@ arccosh = acosh
 arctanh = atanh
 
 
+@takes_out(CASTS)
 def xlogy(input: T | Number, other: T | Number) -> T:
     """``input * log(other)``; either may be a number, one must be a tensor. See ``Tensor.xlogy``."""
     for x in (input, other):
@@ -111,6 +113,7 @@ def xlogy(input: T | Number, other: T | Number) -> T:
     raise ArgumentTypeError(f"xlogy() needs a Tensor, got {type(input).__name__} and {type(other).__name__}")
 
 
+@takes_out(SAME)
 def float_power(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
     """``pow`` in float64 or complex128; either may be a number, one must be a tensor. See ``Tensor.float_power``."""
     if isinstance(input, Tensor):

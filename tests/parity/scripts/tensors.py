@@ -40,6 +40,33 @@ def assignment_by_index(tg: Any) -> Any:
 
 
 @script
+def results_into_tensors_that_are_there(tg: Any) -> Any:
+    x = tg.tensor([[3.0, 1.0], [2.0, 4.0]], dtype=tg.float64)
+    whole, empty, wide = tg.zeros(2, 2, dtype=tg.float64), tg.empty(0, dtype=tg.float64), tg.zeros(2, dtype=tg.complex128)
+    same = tg.exp(x, out=whole) is whole
+    tg.matmul(x, x, out=empty)
+    tg.sum(x, 0, out=wide)
+    values, places = tg.sort(x, out=(tg.empty(0, dtype=tg.float64), tg.empty(0, dtype=tg.int64)))
+    tg.neg(x[0], out=whole[1])
+    leaf = tg.ones(2, requires_grad=True)
+    refused = attempt(lambda: tg.mul(leaf, 2, out=tg.empty(0)))
+    return same, whole, whole._version, empty, wide, values, places, refused
+
+
+@script
+def steps_through_memory(tg: Any) -> Any:
+    a = tg.arange(6.0, requires_grad=True)
+    y = a * 1
+    part = y[2:]
+    steps = part.as_strided((3,), (2,), 0)
+    steps.mul_(tg.tensor([2.0, 3.0, 4.0]))
+    part.mul_(10)
+    ((y * tg.arange(6.0)).sum() + (steps * steps).sum()).backward()
+    far = attempt(lambda: y.as_strided((4,), (2,), 0).sum().item())
+    return y, steps, part.detach(), a.grad, far
+
+
+@script
 def views_share_memory(tg: Any) -> Any:
     base = tg.zeros(2, 3)
     row = base[1]

@@ -8,7 +8,10 @@ from typing import Any, TypeVar
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import DTypeError
 from telegrad.contract.functions.free import free, require_tensor
-from telegrad.contract.tensor.composite import atleast_1d, atleast_2d, atleast_3d, column_stack, dstack
+from telegrad.contract.functions.out import CASTS, JOINS, SAME, takes_out
+from telegrad.contract.tensor.composite import atleast_1d, atleast_2d, atleast_3d
+from telegrad.contract.tensor.composite import column_stack as _column_stack
+from telegrad.contract.tensor.composite import dstack as _dstack
 from telegrad.contract.tensor.numpy_names import with_numpy_names
 from telegrad.contract.tensor.tensor import Tensor
 
@@ -37,18 +40,20 @@ __all__ = [
     "vsplit",
 ]
 
-addr = free(Tensor.addr)
-cross = free(Tensor.cross)
-diff = free(Tensor.diff)
+dstack = takes_out(JOINS)(_dstack)
+column_stack = takes_out(JOINS)(_column_stack)
+addr = free(Tensor.addr, out=CASTS)
+cross = free(Tensor.cross, out=SAME)
+diff = free(Tensor.diff, out=CASTS)
 dsplit = free(Tensor.dsplit)
 fliplr = free(Tensor.fliplr)
 flipud = free(Tensor.flipud)
 hsplit = free(Tensor.hsplit)
-kron = free(Tensor.kron)
-nanmean = free(Tensor.nanmean)
+kron = free(Tensor.kron, out=CASTS)
+nanmean = free(Tensor.nanmean, out=CASTS)
 rot90 = free(Tensor.rot90)
 tensor_split = free(Tensor.tensor_split)
-vdot = free(Tensor.vdot)
+vdot = free(Tensor.vdot, out=SAME)
 vsplit = free(Tensor.vsplit)
 
 

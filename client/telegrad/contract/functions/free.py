@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.functions.out import Out, TakesOut, written
 from telegrad.contract.tensor.base import TensorBase
 
 P = ParamSpec("P")
@@ -25,16 +26,25 @@ def require_tensor(value: T, name: str) -> T:
     return value
 
 
-def free(method: Callable[P, R], first: str = "input") -> Callable[P, R]:
+@overload
+def free(method: Callable[P, R], first: str = "input") -> Callable[P, R]: ...
+@overload
+def free(method: Callable[P, R], first: str = "input", *, out: Out) -> TakesOut[P, R]: ...
+def free(method: Callable[P, R], first: str = "input", *, out: Out | None = None) -> Any:
     """``method`` as a function whose first argument is the tensor, by position or as ``input=`` (or as ``first=``, or numpy's).
 
-    Raises ArgumentTypeError where the first argument is no tensor.
+    With ``out`` it also takes an argument of that name, see ``takes_out``. Raises ArgumentTypeError where the first argument is no
+    tensor.
     """
     name = getattr(method, "__name__", "function").lstrip("_")
     takes_other = "other" in inspect.unwrap(method).__code__.co_varnames
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if out is not None and "out" in kwargs:
+            target = kwargs.pop("out")
+            if target is not None:
+                return written(name, call, args, kwargs, target, out)
         if not args:
             given = next((n for n in (first, "input", *_NUMPY_INPUTS) if n in kwargs), None)
             if given is None:

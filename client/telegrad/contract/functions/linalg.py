@@ -25,6 +25,7 @@ from telegrad.contract.functions.linalg_composite import (
     vander,
     vecdot,
 )
+from telegrad.contract.functions.out import CASTS, SAME, takes_out
 from telegrad.contract.shapes import dimension, ints
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
@@ -76,34 +77,35 @@ __all__ = [
 
 T = TypeVar("T", bound=Tensor)
 
-cholesky = free(Tensor._cholesky)
-cholesky_ex = free(Tensor._cholesky_ex)
-det = free(Tensor.det, "A")
-eig = free(Tensor._eig)
-eigh = free(Tensor._eigh)
-eigvals = free(Tensor._eigvals)
-eigvalsh = free(Tensor._eigvalsh)
-householder_product = free(Tensor.orgqr)
-inv = free(Tensor.inverse, "A")
-inv_ex = free(Tensor._inv_ex, "A")
-ldl_factor = free(Tensor._ldl_factor, "A")
-ldl_factor_ex = free(Tensor._ldl_factor_ex, "A")
-ldl_solve = free(Tensor._ldl_solve, "LD")
-lstsq = free(Tensor._lstsq)
-lu = free(Tensor._lu, "A")
-lu_factor = free(Tensor._lu_factor, "A")
-lu_factor_ex = free(Tensor._lu_factor_ex, "A")
-lu_solve = free(Tensor._lu_solve, "LU")
-matmul = free(Tensor.matmul)
+cholesky = free(Tensor._cholesky, out=SAME)
+cholesky_ex = free(Tensor._cholesky_ex, out=SAME)
+det = free(Tensor.det, "A", out=SAME)
+eig = free(Tensor._eig, out=CASTS)
+eigh = free(Tensor._eigh, out=SAME)
+eigvals = free(Tensor._eigvals, out=CASTS)
+eigvalsh = free(Tensor._eigvalsh, out=SAME)
+householder_product = free(Tensor.orgqr, out=CASTS)
+inv = free(Tensor.inverse, "A", out=SAME)
+inv_ex = free(Tensor._inv_ex, "A", out=SAME)
+ldl_factor = free(Tensor._ldl_factor, "A", out=SAME)
+ldl_factor_ex = free(Tensor._ldl_factor_ex, "A", out=SAME)
+ldl_solve = free(Tensor._ldl_solve, "LD", out=SAME)
+lstsq = free(Tensor._lstsq, out=CASTS)
+lu = free(Tensor._lu, "A", out=SAME)
+lu_factor = free(Tensor._lu_factor, "A", out=SAME)
+lu_factor_ex = free(Tensor._lu_factor_ex, "A", out=SAME)
+lu_solve = free(Tensor._lu_solve, "LU", out=SAME)
+matmul = free(Tensor.matmul, out=SAME)
 matrix_exp = free(Tensor.matrix_exp)
-matrix_power = free(Tensor.matrix_power, "A")
-qr = free(Tensor._qr, "A")
-slogdet = free(Tensor.slogdet, "A")
-solve = free(Tensor._solve, "A")
-solve_ex = free(Tensor._solve_ex, "A")
-solve_triangular = free(Tensor._solve_triangular)
+matrix_power = free(Tensor.matrix_power, "A", out=CASTS)
+qr = free(Tensor._qr, "A", out=SAME)
+slogdet = free(Tensor.slogdet, "A", out=SAME)
+solve = free(Tensor._solve, "A", out=SAME)
+solve_ex = free(Tensor._solve_ex, "A", out=SAME)
+solve_triangular = free(Tensor._solve_triangular, out=SAME)
 
 
+@takes_out(SAME)
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
     """Singular value decomposition ``U @ diag(S) @ Vh``, singular values descending.
 
@@ -115,6 +117,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
     return A._svd(full_matrices)
 
 
+@takes_out(SAME)
 def svdvals(A: T, *, driver: str | None = None) -> T:
     """Singular values, descending.
 
@@ -132,6 +135,7 @@ def _refuse_driver(name: str, driver: Any) -> None:
         )
 
 
+@takes_out(SAME)
 def norm(
     A: T,
     ord: float | str | None = None,
@@ -163,6 +167,7 @@ def norm(
     return vector_norm(A, ord, dims, keepdim, dtype=dtype)
 
 
+@takes_out(SAME)
 def vector_norm(
     x: T,
     ord: float = 2,
@@ -181,6 +186,7 @@ def vector_norm(
     return x.norm(ord, dim, keepdim, dtype)
 
 
+@takes_out(SAME)
 def matrix_norm(
     A: T,
     ord: float | str = "fro",

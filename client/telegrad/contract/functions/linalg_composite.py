@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from telegrad.contract.dtypes import to_real
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
+from telegrad.contract.functions.out import CASTS, SAME, takes_out
 from telegrad.contract.matrices import check_square
 from telegrad.contract.shapes import dimension, integer, ints
 from telegrad.contract.tensor.base import TensorBase
@@ -32,12 +33,14 @@ def diagonal(A: T, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T:
     return A.diagonal(offset, dim1, dim2)
 
 
+@takes_out(SAME)
 def cross(input: T, other: T, *, dim: int = -1) -> T:
     """Cross product of vectors of 3 along ``dim``; other sizes broadcast."""
     require(input, "cross", "input")
     return input.cross(other, dim)
 
 
+@takes_out(SAME)
 def vecdot(x: T, y: T, *, dim: int = -1) -> T:
     """Sum along ``dim`` of the conjugate of ``x`` times ``y``.
 
@@ -79,6 +82,7 @@ def vander(x: T, *, N: int | None = None) -> T:
     return cat([powers.new_ones((*a.shape, 1)), powers], dim=-1)  # type: ignore[no-any-return]
 
 
+@takes_out(CASTS)
 def tensorinv(input: T, ind: int = 2) -> T:
     """The inverse of ``input`` as a map of tensors: its first ``ind`` dimensions count as rows, the others as columns.
 
@@ -99,6 +103,7 @@ def tensorinv(input: T, ind: int = 2) -> T:
     return a.reshape(rows, columns).inverse().reshape(last + first)  # type: ignore[no-any-return]
 
 
+@takes_out(CASTS)
 def tensorsolve(input: T, other: T, dims: Sequence[int] | None = None) -> T:
     """The X of ``tensordot(input, X, X.ndim) = other``.
 
@@ -126,6 +131,7 @@ def tensorsolve(input: T, other: T, dims: Sequence[int] | None = None) -> T:
     return a.reshape(rows, columns)._solve(b.reshape(-1)).reshape(rest)  # type: ignore[no-any-return]
 
 
+@takes_out(SAME)
 def multi_dot(tensors: Sequence[T]) -> T:
     """The product of two or more matrices in the order that costs least; the first and the last may be vectors.
 
@@ -184,6 +190,7 @@ def _best_splits(sizes: Sequence[int]) -> dict[tuple[int, int], int]:
     return splits
 
 
+@takes_out(CASTS)
 def cond(A: T, p: float | str | None = None) -> T:
     """How much a system of equations with matrix ``A`` may amplify errors: the norm of A times that of its inverse.
 
@@ -219,6 +226,7 @@ def cond(A: T, p: float | str | None = None) -> T:
     return linalg.matrix_norm(x, p) * linalg.matrix_norm(inverse, p)  # type: ignore[no-any-return]
 
 
+@takes_out(CASTS)
 def matrix_rank(input: T, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> T:
     """How many singular values (magnitudes of eigenvalues with ``hermitian``) exceed ``max(atol, rtol * the largest)``.
 
@@ -239,6 +247,7 @@ def matrix_rank(input: T, tol: Any = None, hermitian: bool = False, *, atol: Any
     return input._matrix_rank(atol, rtol, hermitian)
 
 
+@takes_out(CASTS)
 def pinv(input: T, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> T:
     """Pseudoinverses; see ``matrix_rank`` for the tolerances. ``rcond`` is another name of ``rtol``.
 

@@ -8,6 +8,7 @@ from telegrad.contract import notices
 from telegrad.contract.errors import ShapeError
 from telegrad.contract.functions.free import free, require_tensor
 from telegrad.contract.functions.linalg_composite import multi_dot
+from telegrad.contract.functions.out import CASTS, SAME, takes_out
 from telegrad.contract.shapes import integer
 from telegrad.contract.tensor.shape import cat
 from telegrad.contract.tensor.tensor import Tensor
@@ -33,22 +34,23 @@ __all__ = [
 
 T = TypeVar("T", bound=Tensor)
 
-addbmm = free(Tensor.addbmm)
-cholesky = free(Tensor.cholesky)
-cholesky_inverse = free(Tensor.cholesky_inverse)
-cholesky_solve = free(Tensor.cholesky_solve)
-geqrf = free(Tensor.geqrf)
-lu = free(Tensor.lu, "A")
-lu_solve = free(Tensor.lu_solve, "b")
-lu_unpack = free(Tensor.lu_unpack, "LU_data")
+addbmm = free(Tensor.addbmm, out=SAME)
+cholesky = free(Tensor.cholesky, out=CASTS)
+cholesky_inverse = free(Tensor.cholesky_inverse, out=CASTS)
+cholesky_solve = free(Tensor.cholesky_solve, out=CASTS)
+geqrf = free(Tensor.geqrf, out=CASTS)
+lu = free(Tensor.lu, "A", out=CASTS)
+lu_solve = free(Tensor.lu_solve, "b", out=SAME)
+lu_unpack = free(Tensor.lu_unpack, "LU_data", out=SAME)
 matrix_exp = free(Tensor.matrix_exp)
-orgqr = free(Tensor.orgqr)
+orgqr = free(Tensor.orgqr, out=CASTS)
 pinverse = free(Tensor.pinverse)
-qr = free(Tensor.qr)
-svd = free(Tensor.svd)
-triangular_solve = free(Tensor.triangular_solve, "b")
+qr = free(Tensor.qr, out=SAME)
+svd = free(Tensor.svd, out=SAME)
+triangular_solve = free(Tensor.triangular_solve, "b", out=SAME)
 
 
+@takes_out(CASTS)
 def chain_matmul(*matrices: T) -> T:
     """``linalg.multi_dot`` of matrices given one by one; a single one is given back.
 

@@ -88,6 +88,7 @@ from telegrad.contract.functions.nn_sampling import (
     grid_sample,
     pdist,
 )
+from telegrad.contract.functions.out import CASTS, SAME, takes_out
 from telegrad.contract.shapes import broadcast
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
@@ -213,8 +214,8 @@ __all__ = [
 T = TypeVar("T", bound=Tensor)
 
 avg_pool1d = free(Tensor.avg_pool1d)
-avg_pool2d = free(Tensor.avg_pool2d)
-avg_pool3d = free(Tensor.avg_pool3d)
+avg_pool2d = free(Tensor.avg_pool2d, out=SAME)
+avg_pool3d = free(Tensor.avg_pool3d, out=SAME)
 binary_cross_entropy = with_older_arguments(free(Tensor.binary_cross_entropy))
 binary_cross_entropy_with_logits = with_older_arguments(free(Tensor.binary_cross_entropy_with_logits))
 conv1d = free(Tensor.conv1d)
@@ -224,13 +225,13 @@ conv_transpose1d = free(Tensor.conv_transpose1d)
 conv_transpose2d = free(Tensor.conv_transpose2d)
 conv_transpose3d = free(Tensor.conv_transpose3d)
 cross_entropy = with_older_arguments(free(Tensor.cross_entropy))
-gelu = free(Tensor.gelu)
+gelu = free(Tensor.gelu, out=SAME)
 huber_loss = with_older_arguments(free(Tensor.huber_loss))
 l1_loss = with_older_arguments(free(Tensor.l1_loss))
 layer_norm = free(Tensor.layer_norm)
 leaky_relu_ = free(Tensor.leaky_relu_)
-linear = free(Tensor.linear)
-logsigmoid = free(Tensor.logsigmoid)
+linear = free(Tensor.linear, out=SAME)
+logsigmoid = free(Tensor.logsigmoid, out=SAME)
 mse_loss = with_older_arguments(free(Tensor.mse_loss))
 nll_loss = with_older_arguments(free(Tensor.nll_loss))
 one_hot = free(Tensor.one_hot)
@@ -238,7 +239,7 @@ pad = free(Tensor.pad)
 relu_ = free(Tensor.relu_)
 sigmoid = free(Tensor.sigmoid)
 smooth_l1_loss = with_older_arguments(free(Tensor.smooth_l1_loss))
-softplus = free(Tensor.softplus)
+softplus = free(Tensor.softplus, out=SAME)
 tanh = free(Tensor.tanh)
 
 
@@ -291,6 +292,7 @@ def silu(input: T, inplace: bool = False) -> T:
     return _tensor("silu", input).silu_() if inplace else _tensor("silu", input).silu()
 
 
+@takes_out(CASTS)
 def normalize(input: T, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12) -> T:
     """The tensor over its ``p``-norm along ``dim``; norms below ``eps`` count as ``eps``."""
     x = _tensor("normalize", input)

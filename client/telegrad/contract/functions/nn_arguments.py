@@ -9,6 +9,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 from telegrad.contract import notices
 from telegrad.contract.dtypes import DTypeLike
 from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.functions.out import SAME, takes_out
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.watching import warn_user
@@ -96,11 +97,13 @@ def _softmax(name: str, input: Any, dim: int | None, dtype: Any) -> Any:
     return (-x if name == "softmin" else x).softmax(dim, dtype)
 
 
+@takes_out(SAME)
 def softmax(input: T, dim: int | None = None, _stacklevel: int = 3, dtype: DTypeLike | None = None) -> T:
     """See ``Tensor.softmax``. Without ``dim``, with a warning: dimension 0 of none, one or three dimensions, else 1."""
     return _softmax("softmax", input, dim, dtype)  # type: ignore[no-any-return]
 
 
+@takes_out(SAME)
 def log_softmax(input: T, dim: int | None = None, _stacklevel: int = 3, dtype: DTypeLike | None = None) -> T:
     """See ``Tensor.log_softmax``. Without ``dim`` as ``softmax``."""
     return _softmax("log_softmax", input, dim, dtype)  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.functions.nn_arguments import with_older_arguments
+from telegrad.contract.functions.out import SAME, takes_out
 from telegrad.contract.literal import check_fits
 from telegrad.contract.shapes import dimension
 from telegrad.contract.tensor.base import TensorBase
@@ -92,12 +93,14 @@ def hardsigmoid(input: T, inplace: bool = False) -> T:
     return _perhaps_in_place(lambda v: (v + 3).hardtanh(0.0, 6.0) / 6, x, inplace)  # type: ignore[no-any-return]
 
 
+@takes_out(SAME)
 def hardshrink(input: T, lambd: float = 0.5) -> T:
     """Zero within [-lambd, lambd], the element elsewhere."""
     x = _tensor("hardshrink", input, floating=True)
     return x.masked_fill((x >= -lambd) & (x <= lambd), 0)  # type: ignore[no-any-return]
 
 
+@takes_out(SAME)
 def softshrink(input: T, lambd: float = 0.5) -> T:
     """The element moved by ``lambd`` towards zero, zero within [-lambd, lambd]. Raises ShapeError for a negative ``lambd``."""
     x = _tensor("softshrink", input, floating=True)
