@@ -120,6 +120,10 @@ class Handle(TensorOps):
     def _joins_one(self, first: int, last: int) -> bool:
         return self._spec is not None and super()._joins_one(first, last)
 
+    @property
+    def _spec_if_known(self) -> Spec | None:
+        return self._spec
+
     def known_shape(self) -> Shape | None:
         """The sizes, or None."""
         return None if self._spec is None else self._spec.shape

@@ -58,7 +58,6 @@ def test_inputs_stay_and_results_share_their_version_exactly_with_their_memory(e
 
 COPIES = {
     "einsum": "PyTorch happens to return a view where nothing is summed; ours always makes a new tensor",
-    "index": "PyTorch reads the value of a 0-d index and makes a view; a client that records does not know the value",
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from telegrad.contract import dtypes
-from telegrad.contract.errors import DTypeError, IndexBoundsError, ShapeError, UnsupportedDTypeError
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, IndexBoundsError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.indexing import advanced_shape, basic_shape, resolve
 from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Shape, Spec, UnknownShape
@@ -53,6 +53,15 @@ def getitem(inputs: Inputs, p: Parameters) -> Outcome:
     """Rule of ``getitem``."""
     (x,) = inputs
     return Outcome((Spec(basic_shape(x.shape, p["index"]), x.dtype),), 0)
+
+
+def getitem_by_tensors(inputs: Inputs, p: Parameters) -> Outcome:
+    """Rule of ``getitem.tensor``. What the integers are, the engine sees."""
+    x, *tensors = inputs
+    resolved = resolve(x.shape, p["index"], tensors)
+    if resolved.advanced:
+        raise ArgumentTypeError("getitem.tensor takes 0-d integer tensors; for booleans and other tensors use the op 'index'")
+    return Outcome((Spec(resolved.view_shape, x.dtype),), 0)
 
 
 def index(inputs: Inputs, p: Parameters) -> Outcome:

@@ -25,6 +25,11 @@ MASKS = (dtypes.bool_, dtypes.uint8)
 INTEGERS = (dtypes.int64, dtypes.int32)
 
 
+def is_position(spec: Spec) -> bool:
+    """Whether a 0-d tensor of that type counts as the integer in it: those that are no masks."""
+    return spec.dtype.category == 1 and spec.dtype not in MASKS
+
+
 class Resolved(NamedTuple):
     """An index applied to a shape.
 
@@ -207,7 +212,7 @@ def _dimensions_taken(item: Any, tensors: Sequence[Spec]) -> int:
         spec = tensors[item.position - 1]
         if spec.dtype in MASKS:
             return len(spec.shape)
-        if spec.dtype not in INTEGERS:
+        if spec.dtype not in INTEGERS and (spec.shape or not is_position(spec)):
             raise IndexBoundsError("tensors used as indices must be long, int, byte or bool tensors")
         return 1
     return 1 if type(item) in (int, slice) else 0

@@ -141,6 +141,7 @@ _NAMES: Final[dict[str, Callable[[_Call], str]]] = {
     "dropout": _always("MulBackward0"),
     "fmod": _by_tensor("Fmod", 1),
     "getitem": _getitem,
+    "getitem.tensor": _getitem,
     "grid_sample": _by_rank({4: "GridSampler2DBackward0", 5: "GridSampler3DBackward0"}),
     "imag": _always("SelectBackward0"),
     "index_fill": _by_tensor("IndexFill", 2),

@@ -40,6 +40,20 @@ def assignment_by_index(tg: Any) -> Any:
 
 
 @script
+def an_integer_in_a_tensor_selects_as_the_integer_does(tg: Any) -> Any:
+    x = tg.arange(6.0).view(2, 3).requires_grad_()
+    y = x * 1
+    best = y.sum(0).argmax()
+    column = y[:, best]
+    column.mul_(3)
+    y[tg.tensor(0)] += 1
+    row = y[tg.tensor(-1), 1:]
+    (y * y).sum().backward()
+    far = attempt(lambda: y[tg.tensor(2)].sum().item())
+    return y, column.detach(), row.detach(), row.grad_fn.name(), x.grad, y._version, far
+
+
+@script
 def results_into_tensors_that_are_there(tg: Any) -> Any:
     x = tg.tensor([[3.0, 1.0], [2.0, 4.0]], dtype=tg.float64)
     whole, empty, wide = tg.zeros(2, 2, dtype=tg.float64), tg.empty(0, dtype=tg.float64), tg.zeros(2, dtype=tg.complex128)

@@ -11,9 +11,9 @@ from telegrad.contract import dtypes, notices
 from telegrad.contract import index_rules as rules
 from telegrad.contract.dtypes import DType, Number
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DimensionError, ShapeError
-from telegrad.contract.indexing import Index, canonical
+from telegrad.contract.indexing import Index, canonical, is_position
 from telegrad.contract.kinds import TensorSlot
-from telegrad.contract.ops import op
+from telegrad.contract.ops import Spec, op
 from telegrad.contract.reduce_rules import flag
 from telegrad.contract.shapes import dimension, integer
 from telegrad.contract.tensor.base import TensorBase
@@ -61,14 +61,22 @@ class IndexOps(TensorBase):
     def __getitem__(self, index: Any) -> Self:
         """``x[1]``, ``x[1:, None]``, ``x[..., mask]``, ``x[[0, 2], rows]``: a view for integers and slices, else a copy.
 
-        A 0-d integer tensor selects as an integer does, but makes a copy: a view would have to wait for its value.
+        A 0-d integer tensor counts as the integer in it, also on a server, which looks at its value.
         """
         if type(index) is int and self.shape:
             return self._select_first(index)
         items, tensors = canonical(index, lambda data: self.session.tensor(data))  # noqa: PLW0108 - asked for only where data has to become a tensor
-        if tensors or True in map(_is_bool, items):
+        return self._picked(items, tensors)
+
+    def _picked(self, items: tuple[Any, ...], tensors: tuple[Any, ...]) -> Self:
+        if True in map(_is_bool, items) or not all(map(_is_position, tensors)):
             return self._index(tensors, index=items)
-        return self._getitem(index=items)
+        return self._getitem_by_tensors(tensors, index=items) if tensors else self._getitem(index=items)
+
+    @property
+    def _spec_if_known(self) -> Spec | None:
+        """Shape and type; None where only a server could tell."""
+        return Spec(self.shape, self.dtype)
 
     def __setitem__(self, index: Any, value: Self | Number) -> None:
         """Write into the tensor itself; the value broadcasts to what the index selects."""
@@ -76,13 +84,13 @@ class IndexOps(TensorBase):
         if not number and not isinstance(value, TensorBase):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentTypeError(f"can't assign a {type(value).__name__} to a tensor; make a tensor of it first")
         items, tensors = canonical(index, lambda data: self.session.tensor(data))  # noqa: PLW0108 - asked for only where data has to become a tensor
-        if tensors or True in map(_is_bool, items):
+        if True in map(_is_bool, items) or not all(map(_is_position, tensors)):
             given: Any = value
             if not number and len(items) == 1 and given.dtype is not self.dtype and not given.shape and _is_mask(tensors):
                 value = given.to(self.dtype)  # one value for a whole mask is masked_fill, which converts
             self._apply("index_put_", self, value, *tensors, index=items, accumulate=False)
             return
-        view = self if all(item in _WHOLE for item in items) else self._getitem(index=items)
+        view = self if all(item in _WHOLE for item in items) else self._picked(items, tensors)
         if number:
             self._apply("fill_", view, value)
             return
@@ -109,6 +117,14 @@ class IndexOps(TensorBase):
         Shapes: [...] -> as in numpy. Gradient: g in that part of zeros. Raises: IndexBoundsError, ArgumentValueError.
         """
         return self._apply("getitem", self, index=index)
+
+    @op(rules.getitem_by_tensors, name="getitem.tensor", view=True, differentiable=("self",), node="Slice")
+    def _getitem_by_tensors(self, indices: Sequence[Self], *, index: Index) -> Self:
+        """The view that an index selects whose tensors are 0-d integers, which count as the integers in them.
+
+        Shapes: [...] -> as in numpy. Gradient: g in that part of zeros. Raises: IndexBoundsError, ArgumentValueError.
+        """
+        return self._apply("getitem.tensor", self, *indices, index=index)
 
     @op(rules.index, name="index", differentiable=("self",))
     def _index(self, indices: Sequence[Self], *, index: Index) -> Self:
@@ -390,6 +406,12 @@ def _copies(x: Any, repeats: int, dim: int, output_size: int | None) -> Any:
 
 def _is_mask(tensors: Sequence[Any]) -> bool:
     return len(tensors) == 1 and tensors[0].dtype is dtypes.bool_
+
+
+def _is_position(tensor: Any) -> bool:
+    """Whether a tensor in an index counts as an integer there."""
+    spec = tensor._spec_if_known
+    return spec is not None and not spec.shape and is_position(spec)
 
 
 def _is_bool(item: Any) -> bool:

@@ -111,6 +111,10 @@ class Batched(Wrapped):
         self.value = value
 
     @property
+    def _spec_if_known(self) -> None:
+        """As an index, each row's integer is another: it makes no view."""
+
+    @property
     def shape(self) -> Shape:
         """Sizes of the dimensions of one row."""
         return self.value.shape[1:]  # type: ignore[no-any-return]

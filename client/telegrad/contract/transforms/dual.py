@@ -64,7 +64,8 @@ class Dual(Wrapped):
     Attributes:
         primal: the tensor.
         own: its tangent; None where it has none, and for a view.
-        origin: for a view: the dual whose memory it shares, the view op and its parameters, and which output.
+        origin: for a view: the dual whose memory it shares, the view op, its other inputs, its parameters, and which
+            output.
     """
 
     __slots__ = ("origin", "own", "primal")
@@ -81,11 +82,11 @@ class Dual(Wrapped):
         """The tangent, or None; a view's is the view of its base's, whatever was written since."""
         if self.origin is None:
             return self.own
-        base, op, parameters, output = self.origin
+        base, op, others, parameters, output = self.origin
         above = base.tangent
         if above is None:
             return None
-        made = do(op, _laid_out(above, base.primal) if op == "as_strided" else above, **parameters)
+        made = do(op, _laid_out(above, base.primal) if op == "as_strided" else above, *others, **parameters)
         return made if output is None else made[output]
 
     @property
@@ -129,7 +130,7 @@ class Dual(Wrapped):
         results = many(made)
         if row.view and row.differentiable:
             single = not isinstance(made, (tuple, list))
-            origins = [(inputs[0], op, parameters, None if single else i) for i in range(len(results))]
+            origins = [(inputs[0], op, primals[1:], parameters, None if single else i) for i in range(len(results))]
             views = [self._wrapped(y, None, origin) for y, origin in zip(results, origins, strict=True)]
             return views[0] if single else tuple(views)
         found: tuple[Any, ...] = (None,) * len(results)
@@ -204,7 +205,7 @@ class Dual(Wrapped):
         if self.origin is None:
             self.own = tangent
             return
-        base, op, parameters, output = self.origin
+        base, op, others, parameters, output = self.origin
         above = base.tangent
         if above is None:
             if tangent is None:
@@ -213,7 +214,7 @@ class Dual(Wrapped):
         if isinstance(tangent, Wrapped):
             above = lifted(above, running()[: self.level.depth - 1])  # else there is nowhere to write it to
         above = _laid_out(above, base.primal) if op == "as_strided" else above.clone()
-        view = do(op, above, **parameters)
+        view = do(op, above, *others, **parameters)
         view = view if output is None else view[output]
         if tangent is None:
             do("fill_", view, 0)

@@ -19,12 +19,14 @@ from telegrad.contract.indexing import mismatch, placed, resolve
 from telegrad.contract.kinds import TensorSlot
 from telegrad.contract.literal import check_fits
 from telegrad.contract.tensor.base import TensorBase
+from telegrad_service.engine.calls import apply
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.parts import Part
 from telegrad_service.engine.positions import add_at, complain, full, located
 from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.rules.conversion import fits
-from telegrad_service.engine.table import Array, derivative, kernel
+from telegrad_service.engine.table import Array, derivative, instead, kernel
+from telegrad_service.engine.tensor import Engine
 
 # Brackets ----------------------------------------------------------------------------------------------------------------------
 
@@ -53,6 +55,13 @@ def _place(shape: Sequence[int], index: tuple[Any, ...]) -> tuple[Any, ...]:
 @kernel("getitem")
 def _getitem(self: Array, index: tuple[Any, ...]) -> Array:
     return np.asarray(self[_place(self.shape, index)])
+
+
+@instead("getitem.tensor")
+def _getitem_by_tensors(home: Engine, inputs: tuple[Any, ...], track: bool | None, index: tuple[Any, ...]) -> Any:
+    """The integers are read, and checked as any."""
+    items = tuple([int(inputs[item.position].array) if item.__class__ is TensorSlot else item for item in index])
+    return apply(home, "getitem", inputs[:1], {"index": items}, track=track)
 
 
 @kernel("_getitem_gradient")

@@ -6,7 +6,7 @@ from typing import Any
 
 from telegrad.contract import dtypes
 from telegrad.contract.errors import ArgumentValueError, AutogradError
-from telegrad.contract.indexing import MASKS, Resolved, placement, resolve
+from telegrad.contract.indexing import INTEGERS, MASKS, Resolved, placement, resolve
 from telegrad.contract.kinds import TensorSlot
 from telegrad.contract.shapes import broadcast, dimension
 from telegrad.contract.transforms.batched import Call, aligned, by_rows, counted, do, rule, values_of
@@ -39,6 +39,13 @@ def getitem(call: Call) -> Any:
     return do("getitem", call.rows(0), index=(slice(None), *call.parameters["index"]))
 
 
+@rule("getitem.tensor")
+def getitem_by_tensors(call: Call) -> Any:
+    """Integers that wait in tensors, the same for all rows: a view."""
+    _ = call.outcome
+    return do("getitem.tensor", call.rows(0), *call.values[1:], index=(slice(None), *call.parameters["index"]))
+
+
 def _masks(call: Call, first: int) -> list[bool]:
     """Per index tensor from input ``first`` on, whether it is a mask. Refuses those that differ from row to row."""
     found = [spec.dtype in MASKS for spec in call.specs[first:]]
@@ -55,7 +62,9 @@ def _behind_rows(call: Call, first: int) -> tuple[Resolved, int, tuple[Any, ...]
     resolved = resolve(call.specs[0].shape, items, call.specs[first:])
     shapes = [(int(item),) if type(item) is bool else call.specs[first - 1 + item.position].shape for _, item in resolved.advanced]
     together = len(broadcast(*shapes)) if shapes else 0
-    tensors = [aligned(v, together) if b else v for v, b in zip(call.values[first:], call.batched[first:], strict=True)]
+    # A row's integer may be of any type, a vector of them may not.
+    values = [v if v.dtype in (*INTEGERS, *MASKS) else do("to", v, dtype=dtypes.int64) for v in call.values[first:]]
+    tensors = [aligned(v, together) if b else v for v, b in zip(values, call.batched[first:], strict=True)]
     own = TensorSlot(len(tensors) + 1)
     return resolved, together, (own, *items), [*tensors, numbers(call, call.size, *(1,) * together)]
 
