@@ -127,28 +127,29 @@ def memory(server: Server, requests: int, sessions: int, blocks: int = 24, warm:
     A session takes some megabytes more in its first 4,000 requests: caches fill, and the collector is not asked before.
     """
     places = [server("POST", "/v1/sessions", {"seed": i}).headers["location"] for i in range(sessions)]
-    runs: list[list[bytes]] = []
+    runs: list[list[tuple[int, bytes]]] = []
     keys = itertools.count()
     for at in places:
-        server("POST", f"{at}/tensors", {"id": "kept", "data": list(range(8)), "requires_grad": True})
+        kept = {"id": "kept", "data": [float(i) for i in range(8)], "requires_grad": True}
+        server("POST", f"{at}/tensors", kept).raise_for_status()
         program = {"inputs": ["p"], "commands": [{"command": "apply", "op": "mul", "inputs": ["p", "p"], "outputs": ["q"]}]}
-        name = server("POST", f"{at}/programs", program).json()["id"]
+        name = server("POST", f"{at}/programs", program).raise_for_status().json()["id"]
         run = {"inputs": {"p": "kept"}}
         runs.append([
-            message("POST", f"{at}/batch", STEP),
-            message("POST", f"{at}/programs/{name}/run", run),
-            message("GET", f"{at}/tensors/kept"),
-            message("POST", f"{at}/batch", WRONG),
-            message("GET", f"{at}/tensors/nobody"),
+            (200, message("POST", f"{at}/batch", STEP)),
+            (200, message("POST", f"{at}/programs/{name}/run", run)),
+            (200, message("GET", f"{at}/tensors/kept")),
+            (404, message("POST", f"{at}/batch", WRONG)),
+            (404, message("GET", f"{at}/tensors/nobody")),
         ])  # fmt: skip
 
-    async def send(wire: Wire, mine: list[bytes], at: str, count: int) -> None:
+    async def send(wire: Wire, mine: list[tuple[int, bytes]], at: str, count: int) -> None:
         for i in range(count):
-            request = mine[i % len(mine)]
+            expected, request = mine[i % len(mine)]
             if i % 50 == 49:  # remembered answers have their bound, too
-                request = message("POST", f"{at}/batch", STEP, idempotency_key=f"k{next(keys)}")
-            status, _ = await wire.ask(request)
-            assert status in (200, 404, 422), status
+                expected, request = 200, message("POST", f"{at}/batch", STEP, idempotency_key=f"k{next(keys)}")
+            status, body = await wire.ask(request)
+            assert status == expected, body
 
     samples: dict[int, list[tuple[int, int]]] = {pid: [] for pid in family(server.process.pid)}
 
