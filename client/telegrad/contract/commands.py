@@ -11,27 +11,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import math
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar, Final, TypeAlias
 
-from telegrad.contract import callbacks, kinds
+from telegrad.contract import callbacks, forms, kinds
 from telegrad.contract.callbacks import Callback
 from telegrad.contract.compositions import look_up
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
 from telegrad.contract.kinds import Kind
-from telegrad.contract.scope import MAX_PATH_LENGTH, checked_path
 
 importlib.import_module("telegrad.contract.tensor")  # fills the op table
-
-MAX_NAME_LENGTH: Final = 64
-MAX_NODE_NAME_LENGTH: Final = 128
-NAME_PATTERN: Final = r"^(?!.*\.grad$)[A-Za-z_][A-Za-z0-9_.:-]{0,63}$"
-REFERENCE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_.:-]{0,68}$"
-_NAME: Final = re.compile(NAME_PATTERN)
-_REFERENCE: Final = re.compile(REFERENCE_PATTERN)
 
 
 class _Absent:
@@ -293,150 +283,7 @@ COMMANDS: Final[dict[str, type[Command]]] = {
 }
 
 
-# How each field type is checked and described. One table, as for op parameters. ----------------------------------------------
-
-
-def _refuse(wanted: str, value: Any) -> ArgumentTypeError:
-    return ArgumentTypeError(f"expected {wanted}, got {kinds.json_type(value)}")
-
-
-def _name(value: Any) -> str:
-    if type(value) is not str:
-        raise _refuse("a name", value)
-    if not _NAME.fullmatch(value):
-        raise ArgumentValueError(
-            f"a name has 1 to {MAX_NAME_LENGTH} letters, digits and _ . : -, begins with a letter or _ and does not end in .grad"
-        )
-    return value
-
-
-def _reference(value: Any) -> str:
-    if type(value) is not str:
-        raise _refuse("a tensor's name", value)
-    if not _REFERENCE.fullmatch(value):
-        raise ArgumentValueError("a tensor reference is a name, or a name followed by .grad")
-    return value
-
-
-def _input(value: Any) -> Any:
-    if type(value) is str:
-        return _reference(value)
-    return None if value is None else kinds.decode_number(value)
-
-
-def _list_of(decode: Callable[[Any], Any], what: str) -> Callable[[Any], tuple[Any, ...]]:
-    def decode_list(value: Any) -> tuple[Any, ...]:
-        if type(value) is not list:
-            raise _refuse(f"a list of {what}", value)
-        return tuple([decode(v) for v in value])
-
-    return decode_list
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    if type(value) is not dict:
-        raise _refuse("an object", value)
-    return value
-
-
-def _holes(value: Any) -> dict[str, str]:
-    return {_name(k): _reference(v) for k, v in _mapping(value).items()}
-
-
-def _new_names(value: Any) -> dict[str, str]:
-    return {_reference(k): _name(v) for k, v in _mapping(value).items()}
-
-
-def _optional(decode: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else decode(value)
-
-
-def _one_of(*choices: str) -> Callable[[Any], str]:
-    def decode(value: Any) -> str:
-        if type(value) is not str or value not in choices:
-            raise ArgumentValueError(f"expected one of {', '.join(choices)}")
-        return value
-
-    return decode
-
-
-def _positive(value: Any) -> int:
-    number: int = kinds.INT.decode(value)
-    if number < 1:
-        raise ArgumentValueError("expected an integer of at least 1")
-    return number
-
-
-def _seconds(value: Any) -> float:
-    number: float = kinds.KINDS["float"].decode(value)
-    if not 0 < number < math.inf:
-        raise ArgumentValueError("expected a positive number of seconds")
-    return number
-
-
-def _node_name(value: Any) -> str:
-    if type(value) is not str:
-        raise _refuse("a node's name", value)
-    if not (1 <= len(value) <= MAX_NODE_NAME_LENGTH and value.isprintable()):
-        raise ArgumentValueError(f"a node's name has 1 to {MAX_NODE_NAME_LENGTH} printable characters")
-    return value
-
-
-def _size(value: Any) -> int:
-    number: int = kinds.INT.decode(value)
-    if number < 0:
-        raise ArgumentValueError("a size must not be negative")
-    return number
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _as_list(value: Any) -> Any:
-    return None if value is None else list(value)
-
-
-def _kind(schema: dict[str, Any], decode: Callable[[Any], Any], encode: Callable[[Any], Any] = _same) -> Kind:
-    return Kind(schema, decode, encode)
-
-
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-NAME_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": NAME_PATTERN}
-REFERENCE_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": REFERENCE_PATTERN}
-INPUT_SCHEMA: Final[dict[str, Any]] = {
-    "anyOf": [REFERENCE_SCHEMA, {"type": "null"}, *kinds.NUMBER_SCHEMA["anyOf"]],
-    "description": "a tensor's name (or name.grad), a number, or null for an absent optional tensor",
-}
-_REFERENCES: Final[dict[str, Any]] = {"type": "array", "items": REFERENCE_SCHEMA}
-_MAYBE_REFERENCES: Final[dict[str, Any]] = _nullable({"type": "array", "items": _nullable(REFERENCE_SCHEMA)})
-_MAYBE_NAMES: Final[dict[str, Any]] = _nullable({"type": "array", "items": _nullable(NAME_SCHEMA)})
-_HOLES: Final[dict[str, Any]] = {
-    "type": "object",
-    "propertyNames": {"pattern": NAME_PATTERN},
-    "additionalProperties": REFERENCE_SCHEMA,
-}
-_NEW_NAMES: Final[dict[str, Any]] = {
-    "type": "object",
-    "propertyNames": {"pattern": REFERENCE_PATTERN},
-    "additionalProperties": NAME_SCHEMA,
-}
-_BOOL_OR_NULL: Final = kinds.KINDS["bool | None"]
-_MAYBE_REFERENCE_LIST: Final = _kind(_MAYBE_REFERENCES, _optional(_list_of(_optional(_reference), "names")), _as_list)
-_REFERENCE_LIST: Final = _kind(_REFERENCES, _list_of(_reference, "names"), list)
-_OPTIONAL_REFERENCE_LIST: Final = _kind(_nullable(_REFERENCES), _optional(_list_of(_reference, "names")), _as_list)
-_NAME_LIST: Final = _kind(_MAYBE_NAMES, _optional(_list_of(_optional(_name), "names")), _as_list)
-_REFERENCE_KIND: Final = _kind(REFERENCE_SCHEMA, _reference)
-_OPTIONAL_NAME: Final = _kind(_nullable(NAME_SCHEMA), _optional(_name))
-_BOUND: Final = _kind(_HOLES, _holes, dict)
-_NAMED: Final = _kind(_NEW_NAMES, _new_names, dict)
-_SCOPE: Final = _kind(_nullable({"type": "string", "minLength": 1, "maxLength": MAX_PATH_LENGTH}), _optional(checked_path))
-
-_POSITIONS: Final = _kind({"type": "array", "items": {"type": "integer", "minimum": 0}}, _list_of(_size, "positions"), list)
-_ANOMALY: Final = _kind({"enum": ["errors", "nan", None]}, _optional(_one_of("errors", "nan")))
+# What each field may be: one table, as for op parameters. --------------------------------------------------------------------
 
 
 def _decode_inner(value: Any) -> Command:
@@ -448,101 +295,98 @@ def _encode_inner(command: Command) -> dict[str, Any]:
 
 
 _CALLBACKS: Final = callbacks.Form(
-    _decode_inner, _encode_inner, _REFERENCE_KIND, _NAME_LIST, _MAYBE_REFERENCE_LIST, _OPTIONAL_NAME
+    _decode_inner,
+    _encode_inner,
+    forms.REFERENCE,
+    forms.OPTIONAL_NAMES,
+    forms.OPTIONAL_MAYBE_REFERENCES,
+    forms.OPTIONAL_NAME,
 ).kind()
 
 FIELDS: Final[dict[str, dict[str, Kind]]] = {
     "create": {
-        "id": _kind(NAME_SCHEMA, _name),
-        "data": _kind({"description": "nested lists of numbers, or one number"}, _same),
-        "base64": _kind(_nullable({"type": "string", "contentEncoding": "base64"}), kinds.optional(kinds.LONG_STRING).decode),
-        "buffer": _OPTIONAL_NAME,
-        "dtype": _kind(_nullable(kinds.DTYPE.schema), _optional(lambda v: kinds.DTYPE.decode(v).name)),
-        "shape": _kind(
-            _nullable({"type": "array", "items": {"type": "integer", "minimum": 0}}),
-            _optional(_list_of(_size, "sizes")),
-            _as_list,
-        ),
+        "id": forms.NAME,
+        "data": forms.DATA,
+        "base64": forms.OPTIONAL_BASE64,
+        "buffer": forms.OPTIONAL_NAME,
+        "dtype": forms.OPTIONAL_DTYPE,
+        "shape": forms.OPTIONAL_SHAPE,
         "requires_grad": kinds.BOOL,
         "inference": kinds.BOOL,
     },
     "apply": {
         "op": kinds.STRING,
-        "inputs": _kind({"type": "array", "items": INPUT_SCHEMA}, _list_of(_input, "inputs"), list),
-        "parameters": _kind({"type": "object"}, _mapping, dict),
-        "outputs": _NAME_LIST,
+        "inputs": forms.INPUTS,
+        "parameters": forms.PARAMETERS,
+        "outputs": forms.OPTIONAL_NAMES,
         "grad_enabled": kinds.BOOL,
-        "scope": _SCOPE,
+        "scope": forms.OPTIONAL_SCOPE,
         "inference": kinds.BOOL,
     },
     "backward": {
-        "tensors": _REFERENCE_LIST,
-        "grad_tensors": _MAYBE_REFERENCE_LIST,
-        "retain_graph": _BOOL_OR_NULL,
+        "tensors": forms.REFERENCES,
+        "grad_tensors": forms.OPTIONAL_MAYBE_REFERENCES,
+        "retain_graph": forms.OPTIONAL_BOOL,
         "create_graph": kinds.BOOL,
-        "inputs": _OPTIONAL_REFERENCE_LIST,
+        "inputs": forms.OPTIONAL_REFERENCES,
         "callbacks": _CALLBACKS,
-        "anomaly": _ANOMALY,
+        "anomaly": forms.OPTIONAL_ANOMALY,
     },
     "grad": {
-        "outputs": _REFERENCE_LIST,
-        "inputs": _REFERENCE_LIST,
-        "grad_outputs": _MAYBE_REFERENCE_LIST,
-        "retain_graph": _BOOL_OR_NULL,
+        "outputs": forms.REFERENCES,
+        "inputs": forms.REFERENCES,
+        "grad_outputs": forms.OPTIONAL_MAYBE_REFERENCES,
+        "retain_graph": forms.OPTIONAL_BOOL,
         "create_graph": kinds.BOOL,
-        "allow_unused": _BOOL_OR_NULL,
+        "allow_unused": forms.OPTIONAL_BOOL,
         "is_grads_batched": kinds.BOOL,
         "materialize_grads": kinds.BOOL,
-        "results": _NAME_LIST,
+        "results": forms.OPTIONAL_NAMES,
         "callbacks": _CALLBACKS,
-        "anomaly": _ANOMALY,
+        "anomaly": forms.OPTIONAL_ANOMALY,
     },
     "set": {
-        "tensor": _REFERENCE_KIND,
-        "requires_grad": _BOOL_OR_NULL,
-        "grad": _kind(_nullable(REFERENCE_SCHEMA), _optional(_reference)),
-        "retain_grad": _BOOL_OR_NULL,
-        "name": _OPTIONAL_NAME,
-        "data": _kind(_nullable(REFERENCE_SCHEMA), _optional(_reference)),
-        "detach": _BOOL_OR_NULL,
+        "tensor": forms.REFERENCE,
+        "requires_grad": forms.OPTIONAL_BOOL,
+        "grad": forms.OPTIONAL_REFERENCE,
+        "retain_grad": forms.OPTIONAL_BOOL,
+        "name": forms.OPTIONAL_NAME,
+        "data": forms.OPTIONAL_REFERENCE,
+        "detach": forms.OPTIONAL_BOOL,
     },
     "read": {
-        "tensor": _REFERENCE_KIND,
-        "what": _kind({"enum": ["value", "description"]}, _one_of("value", "description")),
-        "encoding": _kind({"enum": ["json", "base64", "buffer"]}, _one_of("json", "base64", "buffer")),
-        "index": kinds.optional(kinds.INDEX),
+        "tensor": forms.REFERENCE,
+        "what": forms.choice("value", "description"),
+        "encoding": forms.choice("json", "base64", "buffer"),
+        "index": forms.OPTIONAL_INDEX,
     },
-    "release": {"tensors": _REFERENCE_LIST},
-    "seed": {
-        "seed": kinds.optional(kinds.INT),
-        "save": _OPTIONAL_NAME,
-        "state": _kind(_nullable(REFERENCE_SCHEMA), _optional(_reference)),
-    },
+    "release": {"tensors": forms.REFERENCES},
+    "seed": {"seed": forms.OPTIONAL_INT, "save": forms.OPTIONAL_NAME, "state": forms.OPTIONAL_REFERENCE},
     "run": {
         "program": kinds.STRING,
-        "inputs": _BOUND,
-        "each": _BOUND,
-        "outputs": _NAMED,
-        "collect": _NAMED,
-        "times": _kind(_nullable({"type": "integer", "minimum": 1}), _optional(_positive)),
-        "seconds": _kind(_nullable({"type": "number", "exclusiveMinimum": 0}), _optional(_seconds)),
+        "inputs": forms.BOUND,
+        "each": forms.BOUND,
+        "outputs": forms.NAMED,
+        "collect": forms.NAMED,
+        "times": forms.OPTIONAL_COUNT,
+        "seconds": forms.OPTIONAL_SECONDS,
     },
     "attach": {
-        "name": _kind({"type": "string", "minLength": 1, "maxLength": MAX_NODE_NAME_LENGTH}, _node_name),
-        "inputs": _REFERENCE_LIST,
-        "outputs": _kind({"type": "array", "items": _nullable(REFERENCE_SCHEMA)}, _list_of(_optional(_reference), "names"), list),
-        "constants": _POSITIONS,
+        "name": forms.NODE_NAME,
+        "inputs": forms.REFERENCES,
+        "outputs": forms.MAYBE_REFERENCES,
+        "constants": forms.POSITIONS,
         "materialize": kinds.BOOL,
         "saves": kinds.BOOL,
-        "scope": _SCOPE,
-        "dirty": _POSITIONS,
+        "scope": forms.OPTIONAL_SCOPE,
+        "dirty": forms.POSITIONS,
     },
     "resume": {
-        "walk": _kind(NAME_SCHEMA, _name),
-        "results": _MAYBE_REFERENCE_LIST,
+        "walk": forms.NAME,
+        "results": forms.OPTIONAL_MAYBE_REFERENCES,
         "stops": kinds.BOOL,
         "callbacks": _CALLBACKS,
-        "gradients": _NAME_LIST,
+        "gradients": forms.OPTIONAL_NAMES,
     },
 }
 
@@ -594,7 +438,7 @@ def decode_command(value: Any) -> Command:
         ArgumentTypeError, ArgumentValueError, UnknownOpError: naming command and field.
     """
     if type(value) is not dict:
-        raise _refuse("a command object", value)
+        raise forms.refusal("a command object", value)
     name = value.get("command")
     cls = COMMANDS.get(name) if type(name) is str else None
     if cls is None:

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from telegrad.contract import codec
-from telegrad.contract.commands import REFERENCE_PATTERN
 from telegrad.contract.errors import NotFoundError
+from telegrad.contract.forms import REFERENCE_PATTERN
 from telegrad.contract.limits import Limits
 from telegrad_service.access.principal import Principal
 from telegrad_service.api import bodies, negotiation, repeats

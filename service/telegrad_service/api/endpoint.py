@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from telegrad.contract.codec import JSON_MEDIA_TYPE
-from telegrad.contract.commands import NAME_SCHEMA
 from telegrad.contract.dtypes import DTYPES
 from telegrad.contract.errors import ArgumentValueError
+from telegrad.contract.forms import NAME_SCHEMA
 
 if TYPE_CHECKING:
     from starlette.responses import Response

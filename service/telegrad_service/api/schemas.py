@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from telegrad.contract.commands import COMMANDS, FIELDS, NAME_SCHEMA, REFERENCE_SCHEMA, schema
+from telegrad.contract.commands import COMMANDS, FIELDS, schema
 from telegrad.contract.compositions import spellings
 from telegrad.contract.dtypes import DTYPES
 from telegrad.contract.errors import PROBLEM_TYPE_PREFIX, all_errors
+from telegrad.contract.forms import NAME_SCHEMA, REFERENCE_SCHEMA
 from telegrad.contract.kinds import KINDS
 from telegrad.contract.limits import Limits
 from telegrad.contract.ops import InputSlot, Op

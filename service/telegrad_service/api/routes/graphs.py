@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from telegrad.contract.commands import REFERENCE_SCHEMA
+from telegrad.contract.forms import REFERENCE_SCHEMA
 from telegrad_service.api.call import Call
 from telegrad_service.api.endpoint import Endpoint, Query, boolean, one_of, reference, whole
 from telegrad_service.hosts.verbs import PICTURE_MEDIA_TYPES, SUMMARY_MEDIA_TYPES

@@ -9,8 +9,8 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from telegrad.contract.codec import BYTES_MEDIA_TYPE, NPY_MEDIA_TYPE, SAFETENSORS_MEDIA_TYPE
-from telegrad.contract.commands import NAME_SCHEMA
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
+from telegrad.contract.forms import NAME_SCHEMA
 from telegrad_service.api import bodies
 from telegrad_service.api.call import Call
 from telegrad_service.api.endpoint import (
