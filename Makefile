@@ -73,8 +73,9 @@ conformance: $(VENV)/.ready-test ## compare every op's samples with PyTorch's an
 bench: reference $(VENV)/.ready-bench ## run the benchmarks (one of them: make bench ARGS=engine)
 	$(PY) -m benchmarks $(ARGS)
 
-soak: $(VENV)/.ready-test ## the long forms of the fault, fuzz and property runs
+soak: $(VENV)/.ready-test $(VENV)/.ready-bench ## the long forms of the fault, fuzz and property runs, then latency under load
 	$(PYTEST) -m 'soak or hypothesis' --hypothesis-profile=soak $(ARGS)
+	$(PY) -m benchmarks load
 
 coverage: $(VENV)/.ready-test ## run the tests and say which lines none of them reaches
 	$(PY) -m coverage erase
