@@ -123,6 +123,11 @@ class Protocol(HttpToolsProtocol):
         self._in_head, self._head_bytes, self._in_message = True, 0, False
         self._watch_no_reading()
 
+    def on_response_complete(self) -> None:
+        """See uvicorn. An answer that is whole leaves at once, not in the loop's next turn."""
+        self._gathering.flush()
+        super().on_response_complete()
+
     # Bodies that are received elsewhere ----------------------------------------------------------------------------------------
 
     def give_line(self) -> tuple[int, bytes]:

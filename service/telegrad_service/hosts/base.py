@@ -40,7 +40,7 @@ class Did:
     journal_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Work:
     """One request to a session, as data that could cross to another process.
 

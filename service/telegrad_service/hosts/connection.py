@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from telegrad.contract.errors import TelegradError, UnavailableError
 from telegrad_service.hosts import frames, shared
@@ -27,6 +27,10 @@ class WorkerGone(Exception):  # noqa: N818 - a signal between connection and hos
     """The session's process has closed the connection: it has ended."""
 
 
+Found: TypeAlias = "Answer | TelegradError | frames.Fault | WorkerGone"
+"""What comes of a request."""
+
+
 class Connection(asyncio.BufferedProtocol):
     """Sends frames and receives their answers."""
 
@@ -41,7 +45,7 @@ class Connection(asyncio.BufferedProtocol):
         self._header: dict[str, Any] | None = None
         self._body = bytearray()
         self._filled = 0
-        self._answer: asyncio.Future[Answer | TelegradError | frames.Fault] | None = None
+        self._deliver: Callable[[Found], object] | None = None
         self._hear: Callable[[News], object] | None = None
         self._grant: Callable[[Need], Allowance] | None = None
         self._upload: Upload | None = None
@@ -71,25 +75,24 @@ class Connection(asyncio.BufferedProtocol):
         watch: Watch | None = None,
         hear: Callable[[News], object] | None = None,
         grant: Callable[[Need], Allowance] | None = None,
-    ) -> Answer | TelegradError | frames.Fault:
+    ) -> Found:
         """Send a request, on an ``idle`` connection, and wait for what comes of it.
 
         Passes on the wish to stop that ``watch`` has, and lets ``hear`` hear the news meanwhile; ``grant`` gives it more
-        than it was allowed, or raises. Raises WorkerGone.
+        than it was allowed, or raises.
         """
         transport = self._transport
         if transport is None or self.closed:
-            raise WorkerGone
-        answer: asyncio.Future[Answer | TelegradError | frames.Fault] = asyncio.get_running_loop().create_future()
+            return WorkerGone()
+        answer: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
         self._upload = work.upload
-        self._answer, self._hear, self._grant, self.report = answer, hear, grant, None
-        self.done = ({}, 0.0)
+        self._expect(lambda found: None if answer.done() else answer.set_result(found), hear, grant)
         for piece in self._begin(transport, work):
             view = memoryview(piece)
             for start in range(0, len(view), _PIECE_BYTES):
                 await self._room.wait()
-                if self.closed:
-                    raise WorkerGone
+                if answer.done():  # it has closed meanwhile
+                    return await answer
                 transport.write(view[start : start + _PIECE_BYTES])
         if watch is None:
             return await answer
@@ -99,6 +102,33 @@ class Connection(asyncio.BufferedProtocol):
             return await answer
         finally:
             watch.never_mind()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a small request can be sent now, without waiting for anything."""
+        return (self._stream is None or self._stream.done.is_set()) and self._room.is_set() and not self.closed
+
+    def begin(self, work: Work, deliver: Callable[[Found], object], hear: Callable[[News], object]) -> None:
+        """Send a small request without arrays, on a free connection; ``deliver`` is called with what comes of it."""
+        assert self._transport is not None  # noqa: S101 - it is free
+        self._expect(deliver, hear, None)
+        self._transport.writelines(frames.work_frame(work))
+
+    def _expect(
+        self,
+        deliver: Callable[[Found], object],
+        hear: Callable[[News], object] | None,
+        grant: Callable[[Need], Allowance] | None,
+    ) -> None:
+        self._deliver, self._hear, self._grant, self.report = deliver, hear, grant, None
+        self.done = ({}, 0.0)
+
+    def _tell(self, found: Found) -> bool:
+        """Whether somebody waited for it."""
+        deliver, self._deliver = self._deliver, None
+        if deliver is not None:
+            deliver(found)
+        return deliver is not None
 
     def _begin(self, transport: asyncio.WriteTransport, work: Work) -> Sequence[frames.Piece]:
         """Send the head of a request together with the descriptors of its arrays; what is left to send."""
@@ -151,8 +181,7 @@ class Connection(asyncio.BufferedProtocol):
         self._room.set()
         if self._stream is not None:
             self._stream.broken()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(WorkerGone())
+        self._tell(WorkerGone())
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """See asyncio.BufferedProtocol: the rest of a long body arrives in its place."""
@@ -171,32 +200,24 @@ class Connection(asyncio.BufferedProtocol):
             self._filled += nbytes
             self._finish_if_whole()
             return
+        if not self._pending and nbytes >= frames.HEAD.size:
+            header_bytes, body_bytes = frames.HEAD.unpack_from(self._scratch)
+            begin = frames.HEAD.size + header_bytes
+            if nbytes == begin + body_bytes:  # one whole frame, as almost always
+                answer = self._meet(bytes(self._scratch[frames.HEAD.size : begin]))
+                if answer is not None:
+                    self._tell(frames.read_answer(answer, bytes(self._scratch[begin:nbytes])))
+                return
         self._pending += memoryview(self._scratch)[:nbytes]
         while self._header is None and len(self._pending) >= frames.HEAD.size:
             header_bytes, body_bytes = frames.HEAD.unpack_from(self._pending)
             begin = frames.HEAD.size + header_bytes
             if len(self._pending) < begin:
                 return
-            header = bytes(self._pending[frames.HEAD.size : begin])
-            news = frames.read_news(header)
-            if news is not None:  # what follows it has no other frame to be in
-                if self._hear is not None:
-                    self._hear(news)
+            answer = self._meet(bytes(self._pending[frames.HEAD.size : begin]))
+            if answer is None:
                 del self._pending[:begin]
                 continue
-            taken = frames.read_taken(header)
-            if taken is not None:
-                if self._upload is not None:
-                    self._upload.taken = taken
-                del self._pending[:begin]
-                continue
-            need = frames.read_ask(header)
-            if need is not None:
-                self._answer_ask(need)
-                del self._pending[:begin]
-                continue
-            answer = frames.read_header(header)
-            self.report, self.done = frames.report_in(answer), frames.done_in(answer)
             if body_bytes > _STREAM_BYTES:
                 self._begin_stream(answer, body_bytes, memoryview(self._pending)[begin:])
                 return
@@ -207,6 +228,26 @@ class Connection(asyncio.BufferedProtocol):
             self._filled = rest
             self._pending = bytearray()
             self._finish_if_whole()
+
+    def _meet(self, header: bytes) -> dict[str, Any] | None:
+        """The header of an answer; None for what is not yet one, and has no body: it is passed on."""
+        news = frames.read_news(header)
+        if news is not None:
+            if self._hear is not None:
+                self._hear(news)
+            return None
+        taken = frames.read_taken(header)
+        if taken is not None:
+            if self._upload is not None:
+                self._upload.taken = taken
+            return None
+        need = frames.read_ask(header)
+        if need is not None:
+            self._answer_ask(need)
+            return None
+        answer = frames.read_header(header)
+        self.report, self.done = frames.report_in(answer), frames.done_in(answer)
+        return answer
 
     def _answer_ask(self, need: Need) -> None:
         assert self._transport is not None  # noqa: S101 - what it sends has just arrived
@@ -224,9 +265,7 @@ class Connection(asyncio.BufferedProtocol):
             stream.room()[: len(first)] = first
             stream.arrived(len(first))
         self._pending = bytearray()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(frames.read_answer(header, bytearray(), stream, nbytes))
-        else:
+        if not self._tell(frames.read_answer(header, b"", stream, nbytes)):
             stream.drop()
 
     def _finish_if_whole(self) -> None:
@@ -235,5 +274,4 @@ class Connection(asyncio.BufferedProtocol):
         assert self._header is not None  # noqa: S101 - it came before the body
         header, body = self._header, self._body
         self._header, self._body, self._filled = None, bytearray(), 0
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(frames.read_answer(header, body))
+        self._tell(frames.read_answer(header, body))

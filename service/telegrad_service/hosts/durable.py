@@ -11,7 +11,6 @@ decides the order of sums.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import time
 from typing import Any, Final
@@ -23,10 +22,6 @@ from telegrad.contract.errors import (
     DeadlineError,
     InternalError,
     JournalUnreachableError,
-    LimitError,
-    QuotaError,
-    RateLimitError,
-    RunCancelledError,
     SessionDamagedError,
     StorageError,
     TelegradError,
@@ -37,7 +32,7 @@ from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.environment import differences, environment
 from telegrad_service.hosts.keeping import ANY, Drop, Keeping
 from telegrad_service.hosts.literals import slim, whole
-from telegrad_service.hosts.once import Once, answer_of, fingerprint, is_final, mark_of
+from telegrad_service.hosts.once import QUOTAS, Once, answer_of, fingerprint, is_final, is_fleeting, mark_of, problem_in, stands
 from telegrad_service.journal.base import Kept, open_journal
 from telegrad_service.journal.log import FORMAT_VERSION, Entry, Log
 from telegrad_service.session import snapshot
@@ -61,9 +56,6 @@ _SNAPSHOT_SHARE: Final = 8
 
 _SNAPSHOT_BYTES: Final = 64 * 2**20
 """A journal that has grown by so much, and by more than the last snapshot has, gets a new one."""
-
-_QUOTAS: Final = (QuotaError.code, RateLimitError.code)
-"""What a tenant has and does elsewhere decides about these, so that doing it again may end otherwise."""
 
 _FAULT: Final = "telegrad failed by a fault of its own; the server's log tells more under this request_id"
 
@@ -289,7 +281,7 @@ class DurableSession:
         self._over_quota = False
         try:
             answer = verbs.do(self.session, work, watch)
-            self._judge(_problem_in(answer))
+            self._judge(problem_in(answer))
         except TelegradError as error:
             self._judge(error.problem())
             raise
@@ -315,10 +307,10 @@ class DurableSession:
 
     def _judge(self, problem: dict[str, Any] | None) -> None:
         """What ended a request might not end it when it is done again."""
-        if problem is not None and str(problem["type"]).rpartition(":")[2] in _QUOTAS and not _stands(problem):
+        if problem is not None and str(problem["type"]).rpartition(":")[2] in QUOTAS and not stands(problem):
             self._over_quota = True  # nothing was done: it is left out
         else:
-            self._fleeting = _is_fleeting(problem)
+            self._fleeting = is_fleeting(problem)
 
     def _write(self, journal: Log, work: Work, mark: str | Work, *, copy: bool = True) -> None:
         """Add a request to what is committed next; without ``copy`` its arrays must not change until then."""
@@ -484,27 +476,6 @@ def _work(head: dict[str, Any]) -> Work:
 
 def _array(dtype: str, shape: list[int], data: bytes) -> codec.Array:
     return np.frombuffer(data, np.dtype(dtype)).reshape(shape).copy()
-
-
-def _problem_in(answer: Answer) -> dict[str, Any] | None:
-    """The problem that an answer tells of: a batch's, which says what stands."""
-    if answer.media_type != codec.PROBLEM_MEDIA_TYPE:
-        return None
-    found: dict[str, Any] = json.loads(b"".join(answer.pieces))
-    return found
-
-
-def _stands(problem: dict[str, Any]) -> bool:
-    """Whether a part of what was asked for was done."""
-    return bool(problem.get("applied") or problem.get("run"))
-
-
-def _is_fleeting(problem: dict[str, Any] | None) -> bool:
-    """Whether doing it again might end otherwise: the clock, somebody's wish, or the machine's memory ended it."""
-    if problem is None:
-        return False
-    code = str(problem["type"]).rpartition(":")[2]
-    return code in (DeadlineError.code, RunCancelledError.code, *_QUOTAS) or (code == LimitError.code and "limit" not in problem)
 
 
 __all__ = ["ANY", "LOOKS", "STEPS", "Drop", "DurableSession", "Keeping"]

@@ -68,16 +68,12 @@ def work_frame(work: Work, beside: Sequence[str] = ()) -> list[Piece]:
         layout.append((name, array.dtype.str, array.shape, name in beside))
         if name not in beside:
             parts.append(codec.array_bytes(array))
-    header: dict[str, Any] = {
-        "verb": work.verb,
-        "arguments": dict(work.arguments),
-        "media_type": work.media_type,
-        "request_id": work.request_id,
-        "body": len(work.body),
-        "buffers": layout,
-        "beside": list(beside),
-        "once": [work.client, work.number, work.key, work.turn],
-    }
+    names = work.media_type, work.request_id, work.client, work.number, work.key, work.turn
+    header: dict[str, Any] = {"verb": work.verb, "names": names, "body": len(work.body)}
+    if work.arguments:
+        header["arguments"] = work.arguments
+    if layout:
+        header["buffers"], header["beside"] = layout, beside
     if work.allowance is not None:
         header["allowance"] = work.allowance
     upload = work.upload
@@ -91,7 +87,9 @@ def work_frame(work: Work, beside: Sequence[str] = ()) -> list[Piece]:
 
 def answer_frame(answer: Answer, report: Report | None = None, done: tuple[Mapping[str, int], float] | None = None) -> list[Piece]:
     """An answer as a frame, with what the session holds now, and what it did: commands by kind, and seconds of its journal."""
-    header: dict[str, Any] = {"status": answer.status, "media_type": answer.media_type, "created": answer.created}
+    header: dict[str, Any] = {"status": answer.status, "media_type": answer.media_type}
+    if answer.created is not None:
+        header["created"] = answer.created
     if answer.headers:
         header["headers"] = answer.headers
     if report is not None:
@@ -191,16 +189,16 @@ def read_news(header: bytes) -> News | None:
 
 
 def read_answer(
-    value: Mapping[str, Any], body: bytearray, stream: Stream | None = None, stream_bytes: int = 0
+    value: Mapping[str, Any], body: bytes | bytearray, stream: Stream | None = None, stream_bytes: int = 0
 ) -> Answer | TelegradError | Fault:
     """What a frame from the session's process says; ``value`` is its header."""
     if "fault" in value:
         return Fault(str(value["fault"]))
     if "problem" in value:
         return errors.from_problem(value["problem"])
-    pieces = (memoryview(body),) if body else ()
+    pieces = (body if isinstance(body, bytes) else memoryview(body),) if body else ()
     headers = tuple([(str(name), str(text)) for name, text in value.get("headers", ())])
-    return Answer(pieces, value["media_type"], value["status"], value["created"], stream, stream_bytes, headers)
+    return Answer(pieces, value["media_type"], value["status"], value.get("created"), stream, stream_bytes, headers)
 
 
 # In the session's process, which does one thing at a time: plain blocking calls. --------------------------------------------------
@@ -263,6 +261,17 @@ class Incoming:
             view = view[got:]
         return True
 
+    def take(self, nbytes: int) -> bytes | None:
+        """Receive so many bytes; None where the other side has closed."""
+        if self._begin == self._end and nbytes and not self._receive():
+            return None
+        begin, end = self._begin, self._begin + nbytes
+        if end <= self._end:  # in one call with what came before it, as almost always
+            self._begin = end
+            return bytes(self._scratch[begin:end])
+        found = bytearray(nbytes)
+        return bytes(found) if self.fill(memoryview(found)) else None
+
     def skip(self, nbytes: int) -> None:
         """Receive so many bytes, and forget them."""
         while nbytes and (self._begin < self._end or self._receive()):
@@ -276,12 +285,12 @@ class Incoming:
 
     def header(self) -> tuple[dict[str, Any], int] | None:
         """The header of the next frame, and the bytes of its body; None where the server has closed the connection."""
-        head = bytearray(HEAD.size)
-        if not self.fill(memoryview(head)):
+        head = self.take(HEAD.size)
+        if head is None:
             return None
         header_bytes, body_bytes = HEAD.unpack(head)
-        text = bytearray(header_bytes)
-        return (json.loads(text), body_bytes) if self.fill(memoryview(text)) else None
+        text = self.take(header_bytes)
+        return None if text is None else (json.loads(str(text, "utf-8")), body_bytes)
 
 
 def receive_stop(incoming: Incoming) -> str | None:
@@ -307,17 +316,20 @@ def receive_work(incoming: Incoming) -> Work | None:
             break
     if "upload" in header:
         return _receive_head(incoming, header, body_bytes)
-    count = len(header["beside"])
-    descriptors, incoming.descriptors = incoming.descriptors[:count], incoming.descriptors[count:]
+    if "buffers" not in header and header["body"] == body_bytes <= _JOIN_BYTES:
+        body = incoming.take(body_bytes)
+        return None if body is None else _work(header, body, {})
+    beside = header.get("beside", ())
+    descriptors, incoming.descriptors = incoming.descriptors[: len(beside)], incoming.descriptors[len(beside) :]
     try:
-        return _receive_rest(incoming, header, body_bytes, dict(zip(header["beside"], descriptors, strict=True)))
+        return _receive_rest(incoming, header, body_bytes, dict(zip(beside, descriptors, strict=True)))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
 
 
 def _receive_rest(incoming: Incoming, header: dict[str, Any], body_bytes: int, descriptors: Mapping[str, int]) -> Work | None:
-    layout = [(name, np.dtype(dtype), tuple(shape), beside) for name, dtype, shape, beside in header["buffers"]]
+    layout = [(name, np.dtype(dtype), tuple(shape), beside) for name, dtype, shape, beside in header.get("buffers", ())]
     listed = header["body"] + sum(math.prod(shape) * dtype.itemsize for _, dtype, shape, beside in layout if not beside)
     if listed != body_bytes:
         raise InternalError(f"a frame says {body_bytes:,} bytes and lists {listed:,}")
@@ -339,18 +351,11 @@ def _receive_rest(incoming: Incoming, header: dict[str, Any], body_bytes: int, d
 
 def _work(header: Mapping[str, Any], body: bytes, buffers: Mapping[str, Array], upload: Upload | None = None) -> Work:
     allowance = Allowance(*header["allowance"]) if "allowance" in header else None
-    client, number, key, turn = header["once"]
+    media_type, request_id, client, number, key, turn = header["names"]
+    arguments = header.get("arguments", {})
     return Work(
-        header["verb"],
-        body,
-        header["arguments"],
-        buffers,
-        header["media_type"],
-        header["request_id"],
-        client,
-        number,
-        key,
-        turn,
+        *(header["verb"], body, arguments, buffers),
+        *(media_type, request_id, client, number, key, turn),
         allowance,
         upload=upload,
     )

@@ -12,7 +12,18 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from telegrad.contract import codec
-from telegrad.contract.errors import KeyReusedError, QuotaError, SequenceError, StorageError, TelegradError, UnavailableError
+from telegrad.contract.errors import (
+    DeadlineError,
+    KeyReusedError,
+    LimitError,
+    QuotaError,
+    RateLimitError,
+    RunCancelledError,
+    SequenceError,
+    StorageError,
+    TelegradError,
+    UnavailableError,
+)
 from telegrad_service.hosts.base import Answer, Array, Work
 
 REPLAYED: Final = ("Idempotency-Replayed", "true")
@@ -28,6 +39,9 @@ _MOST_BYTES: Final = 64 * 2**20
 
 _SHORT_BYTES: Final = 4096
 """A body that is kept as it is, because to hash it takes longer than to keep it."""
+
+QUOTAS: Final = (QuotaError.code, RateLimitError.code)
+"""What a tenant has and does elsewhere decides about these, so that doing it again may end otherwise."""
 
 _ROW_BYTES: Final = 8 * 4096
 _ROWS: Final = 32
@@ -105,6 +119,27 @@ def is_final(error: TelegradError) -> bool:
 
 def _out_of_order(what: str, last: int, *, taken: bool = False) -> SequenceError:
     return SequenceError(f"{what}: the client's next number is {last + 1}", extra={"expected": last + 1, "taken": taken})
+
+
+def problem_in(answer: Answer) -> dict[str, Any] | None:
+    """The problem that an answer tells of: a batch's, which says what stands."""
+    if answer.media_type != codec.PROBLEM_MEDIA_TYPE:
+        return None
+    found: dict[str, Any] = json.loads(b"".join(answer.pieces))
+    return found
+
+
+def stands(problem: dict[str, Any]) -> bool:
+    """Whether a part of what was asked for was done."""
+    return bool(problem.get("applied") or problem.get("run"))
+
+
+def is_fleeting(problem: dict[str, Any] | None) -> bool:
+    """Whether doing it again might end otherwise: the clock, somebody's wish, or the machine's memory ended it."""
+    if problem is None:
+        return False
+    code = str(problem["type"]).rpartition(":")[2]
+    return code in (DeadlineError.code, RunCancelledError.code, *QUOTAS) or (code == LimitError.code and "limit" not in problem)
 
 
 class _Client:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Generic, TypeVar
 
-from telegrad_service.hosts.base import Work
+from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.keeping import Drop
 from telegrad_service.journal.base import Kept
 from telegrad_service.session.watch import Watch
@@ -64,6 +64,12 @@ class Place(Generic[R]):
         self.deaths = 0
         self.lag = 0
         self.fatal: tuple[tuple[str, int, str] | None, int] = (None, 0)
+
+    def note(self, answer: Answer) -> None:
+        """The session answered so."""
+        numbers = dict(answer.headers)
+        durable = numbers.get("Telegrad-Durable-Seq")
+        self.lag = 0 if durable is None else int(numbers["Telegrad-Seq"]) - int(durable)
 
     def note_fatal(self, work: Work) -> int:
         """This request has ended a process: how many times in a row, where it may be sent again."""

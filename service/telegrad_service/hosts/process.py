@@ -30,7 +30,7 @@ from telegrad.contract.errors import (
 from telegrad.contract.limits import Limits
 from telegrad_service.hosts import shared
 from telegrad_service.hosts.base import Answer, Array, Census, Work
-from telegrad_service.hosts.connection import Connection, WorkerGone
+from telegrad_service.hosts.connection import Connection, Found, WorkerGone
 from telegrad_service.hosts.keeping import ANY, Drop, Keeping
 from telegrad_service.hosts.nursery import CAN_FORK, Forking, Nursery, Spawning
 from telegrad_service.hosts.place import Place
@@ -46,6 +46,9 @@ _MOST_DEATHS: Final = 3
 
 _MOST_TRIES: Final = 5
 """After so many processes that ended while they did one and the same request, it is told not to come again."""
+
+_SMALL_BYTES: Final = 16 * 1024
+"""A request of so many bytes is handed to the system in one call, without waiting for room."""
 
 _REMEMBERED: Final = 10_000
 """Lost sessions that are remembered, so that their users learn what happened."""
@@ -176,21 +179,45 @@ class ProcessHost(QueueingHost[Worker]):
 
         try:
             found = await resident.connection.ask(work, watch, hear, functools.partial(self.ledger.ask, resident.session_id))
-        except WorkerGone:
-            raise self._lose(resident, work) from None
         finally:
             deadline.cancel()
+        outcome = self._outcome(resident, work, found)
+        if isinstance(outcome, Answer):
+            return outcome
+        raise outcome
+
+    def _can_begin(self, resident: Worker, work: Work) -> bool:
+        has_arrays = work.buffers or work.upload is not None
+        return not has_arrays and len(work.body) <= _SMALL_BYTES and resident.connection.is_free
+
+    def _begin(self, resident: Worker, work: Work, ended: Callable[[Answer | Exception], object]) -> None:
+        call_later = asyncio.get_running_loop().call_later
+        deadline = call_later(self._request_seconds, self._overdue, resident)
+
+        def hear(_: News) -> None:
+            nonlocal deadline
+            deadline.cancel()
+            deadline = call_later(self._request_seconds, self._overdue, resident)
+
+        def deliver(found: Found) -> None:
+            deadline.cancel()
+            ended(self._outcome(resident, work, found))
+
+        resident.connection.begin(work, deliver, hear)
+
+    def _outcome(self, resident: Worker, work: Work, found: Found) -> Answer | TelegradError:
+        """What came of a request, from what came of it over the connection."""
+        if isinstance(found, WorkerGone):
+            return self._lose(resident, work)
         if not resident.answered:
             resident.answered = True
             place = self._places.get(resident.session_id)
             if place is not None:  # it may have been deleted meanwhile
                 place.deaths = 0
-        if isinstance(found, Answer):
+        if isinstance(found, (Answer, TelegradError)):
             return found
-        if isinstance(found, TelegradError):
-            raise found
         log.error("request %s failed by a fault of telegrad's own in its session's process\n%s", work.request_id, found.text)
-        raise InternalError("telegrad failed by a fault of its own; the server's log tells more under this request_id")
+        return InternalError("telegrad failed by a fault of its own; the server's log tells more under this request_id")
 
     def _done(self, resident: Worker) -> tuple[Mapping[str, int], float]:
         return resident.connection.done

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import secrets
 import time
 from abc import abstractmethod
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from telegrad.contract.errors import (
@@ -26,6 +25,7 @@ from telegrad_service.hosts.keeping import Keeping
 from telegrad_service.hosts.ledger import Ledger
 from telegrad_service.hosts.openings import Opening, Openings, new_id
 from telegrad_service.hosts.place import Place
+from telegrad_service.hosts.turns import Turn
 from telegrad_service.hosts.waiting import Waiting
 from telegrad_service.journal.base import Journal, Kept, open_journal
 from telegrad_service.session.account import Allowance, Report
@@ -63,7 +63,7 @@ class QueueingHost(Host, Generic[R]):
         self._queue_of_all = Waiting(max_waiting_requests)
         self._places: dict[str, Place[R]] = {}
         self._count = 0
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
         self._background: list[asyncio.Task[None]] = []
         self._undeleted: list[Kept] = []
         self._taken = False
@@ -81,6 +81,14 @@ class QueueingHost(Host, Generic[R]):
     def _at_once(self, resident: R, work: Work, watch: Watch | None) -> Answer | None:  # noqa: ARG002 - for those that can
         """Do the work on the event loop; None where it is too long for that: ``_perform`` does the rest, and is next."""
         return None
+
+    def _can_begin(self, resident: R, work: Work) -> bool:  # noqa: ARG002 - for those that can
+        """Whether ``_begin`` can do this work: only where sessions are not in this process."""
+        return False
+
+    def _begin(self, resident: R, work: Work, ended: Callable[[Answer | Exception], object]) -> None:
+        """Begin work that can be, and do not wait for its end: ``ended`` is told what came of it."""
+        raise NotImplementedError
 
     @abstractmethod
     async def _vacate(self, resident: R) -> None:
@@ -227,8 +235,13 @@ class QueueingHost(Host, Generic[R]):
         wait_until = time.monotonic() + _GAP_SECONDS
         while True:
             try:
-                found = None if place.pending or place.resident is None else self._try_at_once(place, place.resident, work, watch)
-                return await self._queue(place, work, watch) if found is None else found
+                if place.pending or place.resident is None or place.lock.locked():
+                    return await self._queue(place, work, watch)
+                found = self._try_at_once(place, place.resident, work, watch)
+                if found is not None:
+                    return found
+                turn = await self._try_to_begin(place, place.resident, work) if watch is None else None
+                return await (self._queue(place, work, watch) if turn is None else turn.wait())
             except SequenceError as error:
                 # Requests before it may be on their way over another connection.
                 received = work.upload is not None and work.upload.taken != 0
@@ -258,6 +271,17 @@ class QueueingHost(Host, Generic[R]):
         if found is not None:
             _forget_watch(place, watch)
         return found
+
+    async def _try_to_begin(self, place: Place[R], resident: R, work: Work) -> Turn | None:
+        """Nobody is before this work: begin it, if the host hears of its end. Does not wait for anything."""
+        if not self._can_begin(resident, work) or self.ledger.begin(place.id) is not None:
+            return None
+        await place.lock.acquire()  # it is free: nobody else runs before it is taken
+        if self._keeping.is_durable:
+            work.turn = secrets.token_hex(8)
+        turn = Turn(place, work, self._tasks, lambda: self._done(resident))
+        self._begin(resident, work, turn.end)
+        return turn
 
     def watches(self, session_id: str) -> Mapping[str, Watch]:
         """See ``Host.watches``."""
@@ -339,7 +363,7 @@ class QueueingHost(Host, Generic[R]):
         task.add_done_callback(self._forget)
         return asyncio.shield(task)
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
+    def _forget(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waited has it; nobody may be left to wait
@@ -351,7 +375,7 @@ class QueueingHost(Host, Generic[R]):
         if work.key:
             place.keys.add(work.key)
         if self._keeping.is_durable:
-            work = dataclasses.replace(work, turn=secrets.token_hex(8))
+            work.turn = secrets.token_hex(8)
         return self._follow(self._turn(place, work, watch))
 
     async def _turn(self, place: Place[R], work: Work, watch: Watch | None) -> Answer:
@@ -393,14 +417,15 @@ class QueueingHost(Host, Generic[R]):
                 work.did.wait_seconds = begun - queued
                 work.did.session_seconds = time.perf_counter() - begun
                 work.did.commands, work.did.journal_seconds = self._done(resident)
-        place.lag = _lag(answer)
+        place.note(answer)
         return answer
 
     async def _within(self, allowance: Allowance, place: Place[R], resident: R, work: Work, watch: Watch | None) -> Answer:
         """Do the work with what its tenant has left, and note what the session holds then."""
         report = None
         try:
-            answer = await self._perform(resident, dataclasses.replace(work, allowance=allowance), watch)
+            work.allowance = allowance
+            answer = await self._perform(resident, work, watch)
             report = self._report(resident)
         except TelegradError:
             report = self._report(resident)
@@ -465,12 +490,6 @@ class QueueingHost(Host, Generic[R]):
                     await self.close(place.id)
                 elif place.resident is not None:
                     await self._hibernate(place)
-
-
-def _lag(answer: Answer) -> int:
-    """How far the disk was behind the session when it answered."""
-    numbers = dict(answer.headers)
-    return int(numbers["Telegrad-Seq"]) - int(numbers["Telegrad-Durable-Seq"]) if "Telegrad-Durable-Seq" in numbers else 0
 
 
 def _forget_watch(place: Place[Any], watch: Watch | None) -> None:
