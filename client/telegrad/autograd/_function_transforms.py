@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from telegrad.autograd.function import Function, FunctionCtx, as_tuple, call, overridden
 from telegrad.contract.errors import ArgumentValueError, AutogradError, DTypeError, ShapeError
+from telegrad.contract.modes import no_grad
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.transforms.batched import Batched, VmapLevel, do
 from telegrad.contract.transforms.dual import Dual, is_fwd_grad_enabled
@@ -67,6 +68,20 @@ def _pushed(cls: type[Function], ctx: FunctionCtx, args: Sequence[Any], tangents
         ctx._in_forward_mode = False
 
 
+def _pushed_on(cls: type[Function], args: Sequence[Any], result: Any, tangents: Sequence[Any]) -> Any:
+    """The tangents where arguments and results are tensors of transforms themselves: what ``jvp`` does is transformed, too."""
+    if not overridden(cls, "setup_context"):
+        raise AutogradError(
+            f"{cls.__name__}: in order to use an autograd.Function with nested transforms, it must override the setup_context "
+            "staticmethod"
+        )
+    ctx = cls._context()
+    ctx.needs_input_grad = tuple([isinstance(x, Tensor) and x.requires_grad for x in args])
+    with no_grad():
+        cls.setup_context(ctx, tuple(args), result)
+    return _pushed(cls, ctx, args, tangents)
+
+
 # Forward mode ----------------------------------------------------------------------------------------------------------------
 
 
@@ -75,13 +90,11 @@ def _forward_mode(cls: type[Function], wrapper: Dual, args: tuple[Any, ...], kwa
     primals = [x.primal if isinstance(x, Dual) and x.level is level else x for x in args]
     tangents = [x.tangent if isinstance(x, Dual) and x.level is level else None for x in args]
 
-    def twice(_tangents: Sequence[Any]) -> Any:
-        raise AutogradError(f"{cls.__name__}: a jvp staticmethod cannot be differentiated in forward mode itself")
-
     with outside(level):
         result, push = _again(cls, primals, kwargs)
         made = push(tangents) if is_fwd_grad_enabled() and any(t is not None for t in tangents) else None
-    return _duals(level, result, made), twice
+    duals = _duals(level, result, made)
+    return duals, lambda tangents: _pushed_on(cls, args, duals, tangents)
 
 
 def _duals(level: Any, result: Any, made: Any) -> Any:
@@ -138,11 +151,9 @@ def _all_rows(cls: type[Function], level: VmapLevel, args: tuple[Any, ...]) -> t
             if not isinstance(made, tuple) or len(as_tuple(made)) != 2:
                 raise AutogradError(f"Expected the vmap staticmethod of {name} to return (output, out_dims)")
 
-            def unknown(_tangents: Sequence[Any]) -> Any:
-                raise AutogradError(f"{name}: forward mode around a vmap staticmethod is not possible; use generate_vmap_rule=True")
-
             rows, out_dims = as_tuple(made)
-            return _rows(level, rows, out_dims, name), unknown
+            found = _rows(level, rows, out_dims, name)
+            return found, lambda tangents: _pushed_on(cls, args, found, tangents)
         result, push = _again(_generated(cls, level, mine), values, {})
 
     def pushed(tangents: Sequence[Any]) -> Any:

@@ -458,6 +458,8 @@ def _unpacked(value: Any) -> Any:
 
 def _valued(tensor: Any, array: Any) -> Any:
     """Restored tensors with the values that were unpacked: for a leaf, a tensor with its history and those values."""
+    if tensor is None:
+        return None  # what a kernel found on the way, which no formula on tensors asks for
     if isinstance(array, tuple):
         return tuple([_valued(t, a) for t, a in zip(tensor, array, strict=True)])  # pyright: ignore[reportUnknownVariableType]
     if not isinstance(array, np.ndarray) or tensor.array is array:

@@ -136,6 +136,29 @@ def reading_under_create_graph(tg: Any) -> Any:
 
 
 @script
+def hooks_under_create_graph_of_ops_that_keep_more(tg: Any) -> Any:
+    functional = tg.nn.functional
+    found = []
+    for op in (
+        lambda x: functional.layer_norm(x, (3,)),
+        functional.gelu,
+        lambda x: functional.group_norm(x, 1),
+        lambda x: x.std(-1),
+        lambda x: tg.linalg.norm(x, dim=-1),
+        lambda x: tg.hypot(x, x + 3),
+        lambda x: tg.cat([x, x * 2], -1),
+        lambda x: functional.scaled_dot_product_attention(x, x + 1, x * 2),
+    ):
+        x = tg.tensor([[0.5, -1.0, 2.0], [1.0, 0.25, -0.5]], dtype=tg.float64, requires_grad=True)
+        handle = x.register_hook(lambda g: g * 2)
+        (first,) = tg.autograd.grad(op(x).sin().sum(), x, create_graph=True)
+        handle.remove()
+        (second,) = tg.autograd.grad((first * first).sum(), x)
+        found += [first, second]
+    return found
+
+
+@script
 def reading_of_several_outputs(tg: Any) -> Any:
     log: list[Any] = []
     x = leaf(tg, 1.0, 5.0, 3.0)
