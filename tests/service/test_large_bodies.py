@@ -214,7 +214,9 @@ def test_memory_that_cannot_be_mapped_is_a_limit():
 
 async def made_stream(nbytes: int, stall_seconds: float = 20.0) -> tuple[Stream, list[str]]:
     told: list[str] = []
-    return Stream(nbytes, lambda: told.append("pause"), lambda: told.append("resume"), stall_seconds), told
+    stream = Stream(nbytes, lambda _: None, lambda: told.append("pause"), lambda: told.append("resume"), stall_seconds)
+    stream.start(streams.HERE)
+    return stream, told
 
 
 def feed(stream: Stream, data: bytes) -> None:

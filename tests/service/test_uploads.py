@@ -15,7 +15,7 @@ import pytest
 
 import telegrad
 from telegrad.contract import codec
-from telegrad_service.hosts import uploads
+from telegrad_service.hosts import lending
 from tests.service.test_server import Server
 
 STALL_SECONDS = 0.8
@@ -291,4 +291,81 @@ def test_uploads_wait_for_their_sessions_turn(server, client, at):
     ],
 )
 def test_what_is_quick_is_told_by_how_it_begins(came, seconds, missing, quick):
-    assert uploads.is_quick(came, seconds, missing) is quick
+    assert lending.is_quick(came, seconds, missing) is quick
+
+
+# Answers
+
+
+@pytest.mark.parametrize("media_type", TYPES)
+def test_large_answers_come_whole_one_after_the_other_over_one_connection(server, client, at, media_type):
+    array = numbers()
+    client.post(f"{at}/tensors{TYPES[codec.BYTES_MEDIA_TYPE]}", content=array.tobytes(), headers=BYTES)
+    for _ in range(5):
+        read = client.get(f"{at}/tensors/x", headers={"accept": media_type})
+        assert read.content == body_of(array, media_type)
+        assert client.get(at).status_code == 200
+
+
+def test_requests_sent_ahead_are_answered_in_order(server, client, at):
+    """The next request may be there before the server has heard that the body before it has left."""
+    array = numbers()
+    client.post(f"{at}/tensors{TYPES[codec.BYTES_MEDIA_TYPE]}", content=array.tobytes(), headers=BYTES)
+    with Line(server) as line:
+        read = f"GET {at}/tensors/x HTTP/1.1\r\nhost: a\r\naccept: {codec.BYTES_MEDIA_TYPE}\r\n\r\n".encode()
+        line.socket.sendall(read + read + b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+        found = b""
+        while b'{"status":"ok"}' not in found[-400:]:
+            piece = line.socket.recv(2**20)
+            assert piece
+            found += piece
+    assert found.count(b"HTTP/1.1 200") == 3
+    assert found.count(array.tobytes()) == 2
+
+
+def test_the_head_of_a_large_answer_is_all_that_head_gets(server, client, at):
+    client.post(f"{at}/tensors{TYPES[codec.BYTES_MEDIA_TYPE]}", content=numbers().tobytes(), headers=BYTES)
+    with Line(server) as line:
+        line.socket.sendall(f"HEAD {at}/tensors/x HTTP/1.1\r\nhost: a\r\naccept: {codec.BYTES_MEDIA_TYPE}\r\n\r\n".encode())
+        time.sleep(0.3)
+        found = line.socket.recv(65536)
+        assert found.endswith(b"\r\n\r\n")
+        assert f"content-length: {8 * SIZE}".encode() in found
+        assert line.is_open()
+
+
+def test_a_compressed_answer_comes_whole(client, at):
+    array = np.zeros(SIZE)
+    client.post(f"{at}/tensors{TYPES[codec.BYTES_MEDIA_TYPE]}", content=array.tobytes(), headers=BYTES)
+    headers = {"accept": codec.BYTES_MEDIA_TYPE, "accept-encoding": "zstd"}
+    with client.stream("GET", f"{at}/tensors/x", headers=headers) as answer:
+        assert answer.headers["content-encoding"] == "zstd"
+        raw = b"".join(answer.iter_raw())
+    from telegrad.contract.compression import Decompressor
+
+    decompressor = Decompressor()
+    decompressor.feed(raw)
+    found = b""
+    while piece := decompressor.read(2**20):
+        found += piece
+    assert found == array.tobytes()
+
+
+def test_who_hangs_up_in_the_middle_of_an_answer_leaves_the_session_as_it_was(server, client, at):
+    client.post(f"{at}/tensors{TYPES[codec.BYTES_MEDIA_TYPE]}", content=numbers().tobytes(), headers=BYTES)
+    for _ in range(3):
+        with Line(server) as line:
+            line.socket.sendall(f"GET {at}/tensors/x HTTP/1.1\r\nhost: a\r\naccept: {codec.BYTES_MEDIA_TYPE}\r\n\r\n".encode())
+            line.socket.recv(65536)
+        assert client.get(f"{at}/tensors/x?data=false").status_code == 200
+
+
+def test_what_is_counted_as_sent_is_what_was_sent(server, client, at):
+    def sent() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith("telegrad_sent_bytes_total"))
+
+    client.post(f"{at}/tensors{TYPES[codec.BYTES_MEDIA_TYPE]}", content=numbers().tobytes(), headers=BYTES)
+    before = sent()
+    client.get(f"{at}/tensors/x", headers={"accept": codec.BYTES_MEDIA_TYPE})
+    assert 8 * SIZE <= sent() - before < 8 * SIZE + 100_000  # the metrics' own page is an answer, too

@@ -11,17 +11,17 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 from starlette.requests import Request
-from starlette.types import Scope
 
 from telegrad.contract import codec, compression, dtypes
 from telegrad.contract.errors import RequestError, RequestTimeoutError
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import check_sizes
 from telegrad_service.api import negotiation
-from telegrad_service.api.endpoint import LINE, PRINCIPAL_KEY
+from telegrad_service.api.endpoint import PRINCIPAL_KEY
+from telegrad_service.api.line import line_of
 from telegrad_service.hosts.base import Host
+from telegrad_service.hosts.lending import PATIENCE_SECONDS, Upload, begun, is_quick, receive
 from telegrad_service.hosts.npy import NpyReader
-from telegrad_service.hosts.uploads import PATIENCE_SECONDS, Upload, begun, is_quick, receive
 
 Array = npt.NDArray[Any]
 Allocate = Callable[["tuple[int, ...]", "np.dtype[Any]"], Array]
@@ -208,30 +208,6 @@ def layout_check(limits: Limits) -> Callable[[Layout], None]:
     return check
 
 
-class Line(Protocol):
-    """The client's connection, for who receives a body past the event loop; see ``api.protocol``.
-
-    Attributes:
-        lent_bytes: that others have received, since the beginning.
-    """
-
-    lent_bytes: int
-
-    def give_line(self) -> tuple[int, bytes]:
-        """Leave the rest of the body on the connection: its descriptor, and what came meanwhile."""
-        ...
-
-    def take_line(self, missing: int, taken: int | None) -> None:
-        """Go on: so much was missing, and so much of it received elsewhere."""
-        ...
-
-
-def line_of(scope: Scope) -> Line | None:
-    """The connection that a request came over, where it can be lent."""
-    line: Line | None = scope.get("extensions", {}).get(LINE)
-    return line
-
-
 async def arrays(request: Request, limits: Limits, reader: Reader, *, may_lend: bool = True) -> Mapping[str, Array] | Upload:
     """Feed the body to the reader. Long headers are parsed, and long arrays checked, off the event loop.
 
@@ -254,7 +230,7 @@ async def arrays(request: Request, limits: Limits, reader: Reader, *, may_lend: 
         elif piece:
             await asyncio.to_thread(reader.feed, piece)
         if line is not None and reader.header_done and is_quick(total, time.monotonic() - since, declared - total):
-            lent.append(line.give_line())
+            lent.append(line.lend_for_body())
     if line is None or not lent:
         return reader.finish() if total <= _SMALL_BYTES else await asyncio.to_thread(reader.finish)
     ((descriptor, piece),) = lent
@@ -275,7 +251,7 @@ async def arrays(request: Request, limits: Limits, reader: Reader, *, may_lend: 
         for target in targets:
             reader.advance(len(target))
     finally:
-        line.take_line(missing, taken)
+        line.take_back(missing, taken)
     return await asyncio.to_thread(reader.finish)
 
 
@@ -283,7 +259,7 @@ def give_back(request: Request, upload: Upload) -> None:
     """The work is done that the connection was lent for: go on with it."""
     line = line_of(request.scope)
     if line is not None:
-        line.take_line(upload.missing, upload.taken)
+        line.take_back(upload.missing, upload.taken)
 
 
 def safetensors_reader(host: Host) -> codec.SafetensorsReader:

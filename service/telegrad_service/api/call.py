@@ -18,11 +18,14 @@ from telegrad.contract.forms import REFERENCE_PATTERN
 from telegrad.contract.limits import Limits
 from telegrad_service.access.principal import Principal
 from telegrad_service.api import bodies, negotiation, repeats
+from telegrad_service.api.compressing import is_wanted
 from telegrad_service.api.endpoint import DID_KEY, REQUEST_ID_KEY, Endpoint
+from telegrad_service.api.line import Line, line_of
 from telegrad_service.hosts.base import Answer, Array, Did, Host, Work
+from telegrad_service.hosts.lending import Outlet, Upload
 from telegrad_service.hosts.streams import StalledError, Stream
-from telegrad_service.hosts.uploads import Upload
 from telegrad_service.session.watch import Watch
+from telegrad_service.settings import Settings
 
 log = logging.getLogger("telegrad.service")
 
@@ -171,7 +174,12 @@ class AnswerResponse(Response):
         """See the ASGI specification."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if self._stream is not None:
-            await self._pass_on(self._stream, send)
+            line = None if is_wanted(scope["headers"]) else line_of(scope)
+            descriptor = None if line is None else await line.lend_for_answer()
+            if line is None or descriptor is None:
+                await self._pass_on(self._stream, send)
+            else:
+                await self._let_pass(self._stream, descriptor, line, scope["app"].state.settings, send)
             return
         if self._nbytes <= _PIECE_BYTES:
             await send({"type": "http.response.body", "body": b"".join(self._pieces), "more_body": False})
@@ -182,6 +190,16 @@ class AnswerResponse(Response):
                 part = bytes(view[start : start + _PIECE_BYTES])
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _let_pass(self, stream: Stream, descriptor: int, line: Line, settings: Settings, send: Send) -> None:
+        """Let the session's process send the body. As ``_pass_on`` where the rest of it will not come."""
+        seconds = settings.stall_seconds
+        sent = await stream.deliver(Outlet(descriptor, seconds, seconds * settings.stall_bytes_per_second))
+        line.note_sent(sent)
+        if sent == self._nbytes:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            log.warning("an answer was cut: its client took %d bytes of %d, or its session ended", sent, self._nbytes)
 
     async def _pass_on(self, stream: Stream, send: Send) -> None:
         """Send what arrives. Where the rest will not come the answer is left unfinished, and the server closes the connection."""

@@ -38,9 +38,6 @@ DID_KEY: Final = "telegrad.did"
 REFUSED_KEY: Final = "telegrad.refused"
 """Where the connection leaves the status with which it refused a request that was under way."""
 
-LINE: Final = "telegrad.line"
-"""The extension of ASGI by which a connection lends itself: see ``bodies.Line``."""
-
 PRINCIPAL_KEY: Final = "telegrad.principal"
 """Where it is left who asked, once that is known."""
 

@@ -14,9 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from telegrad.contract.errors import NotFoundError, UnavailableError
 from telegrad_service.access.principal import ANYBODY, Principal
-from telegrad_service.api.bodies import DisconnectedError, line_of
+from telegrad_service.api.bodies import DisconnectedError
 from telegrad_service.api.endpoint import DID_KEY, ENDPOINT_KEY, PRINCIPAL_KEY, REFUSED_KEY, REQUEST_ID_KEY, Endpoint
 from telegrad_service.api.errors import internal_problem, problem_response
+from telegrad_service.api.line import line_of
 from telegrad_service.api.observe import NO_ROUTE, Done, Observer
 from telegrad_service.api.tracing import Tracing
 
@@ -72,7 +73,6 @@ class Frame:
         started = False
         status, received, sent = 499, 0, 0
         line = line_of(scope)
-        lent_before = 0 if line is None else line.lent_bytes
 
         async def receive_counted() -> Message:
             nonlocal received
@@ -97,7 +97,7 @@ class Frame:
 
         of_connection, scope = scope, {**scope, REQUEST_ID_KEY: request_id}
         if method == "HEAD":
-            scope["method"] = "GET"
+            scope["method"], scope["extensions"] = "GET", {}  # nobody may send a body past this
         self.observer.in_progress.inc()
         try:
             if method == "OPTIONS" and not (self.has_preflights and _is_preflight(scope)):
@@ -120,8 +120,8 @@ class Frame:
         finally:
             self.observer.in_progress.dec()
             status = of_connection.get(REFUSED_KEY, status)
-            received += 0 if line is None else line.lent_bytes - lent_before
-            done = _done(scope, method, status, time.perf_counter() - begun, received, sent)
+            past = (0, 0) if line is None else (line.received_bytes, line.sent_bytes)
+            done = _done(scope, method, status, time.perf_counter() - begun, received + past[0], sent + past[1])
             self.observer.note(done)
             if self.tracing is not None:
                 self.tracing.note(done, scope["headers"])

@@ -14,13 +14,13 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from telegrad.contract import codec
 from telegrad.contract.errors import RequestError, RequestTimeoutError, TelegradError
-from telegrad_service.api.endpoint import LINE, REFUSED_KEY
+from telegrad_service.api.endpoint import REFUSED_KEY
 from telegrad_service.api.gathering import Gathering
+from telegrad_service.api.line import Line
 from telegrad_service.api.middleware import SECURITY_HEADERS
 
 if TYPE_CHECKING:
@@ -61,8 +61,6 @@ class Protocol(HttpToolsProtocol):
     _in_message = False
     _arrived_bytes = 0
     _since = 0.0
-    lent_bytes = 0
-    """Of bodies, received by others: see ``give_line``."""
     _read_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
 
@@ -106,7 +104,6 @@ class Protocol(HttpToolsProtocol):
         self._in_head, self._head_bytes, self._in_message = True, 0, True
         self._since = self.loop.time()
         super().on_message_begin()
-        self.scope["extensions"] = {LINE: cast(Any, self)}
 
     def on_headers_complete(self) -> None:
         """See httptools."""
@@ -116,6 +113,7 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         self._watch_no_reading()  # the body has a watch of its own
         super().on_headers_complete()
+        Line(self, self.cycle)
 
     def on_message_complete(self) -> None:
         """See httptools."""
@@ -128,28 +126,15 @@ class Protocol(HttpToolsProtocol):
         self._gathering.flush()
         super().on_response_complete()
 
-    # Bodies that are received elsewhere ----------------------------------------------------------------------------------------
+    # Bodies that go past this ------------------------------------------------------------------------------------------------
 
-    def give_line(self) -> tuple[int, bytes]:
-        """Read nothing more until ``take_line``: the connection's descriptor, and what came of the body since it was asked for."""
-        self.flow.pause_reading()
-        came = bytes(self.cycle.body)
-        self.cycle.body = bytearray()
-        return self.transport.get_extra_info("socket").fileno(), came
+    def flush(self) -> None:
+        """Send what was written."""
+        self._gathering.flush()
 
-    def take_line(self, missing: int, taken: int | None) -> None:
-        """Go on, with a body of which ``missing`` bytes were to come and ``taken`` were received elsewhere (None: nobody knows)."""
-        if taken == 0 or self.transport.is_closing():
-            return
-        self.lent_bytes += taken or 0
-        if taken != missing:
-            self.cycle.keep_alive = False  # where the next request begins nobody can tell
-            return
-        # The parser waits for a body that has come: the next request gets a new one.
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self.on_message_complete()
-        self.flow.resume_reading()
+    def note_sent(self, nbytes: int) -> None:
+        """So many bytes were sent by somebody else."""
+        self._gathering.nbytes += nbytes
 
     # Clients that are slow to send ---------------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from telegrad.contract.codec import JSON_MEDIA_TYPE
 from telegrad.contract.limits import Limits
 from telegrad_service.hosts.ledger import Ledger
+from telegrad_service.hosts.lending import Upload
 from telegrad_service.hosts.streams import Stream
-from telegrad_service.hosts.uploads import Upload
 from telegrad_service.session.account import Allowance
 from telegrad_service.session.watch import Watch
 

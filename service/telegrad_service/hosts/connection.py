@@ -10,15 +10,12 @@ from typing import Any, Final, TypeAlias, cast
 from telegrad.contract.errors import TelegradError, UnavailableError
 from telegrad_service.hosts import frames, shared
 from telegrad_service.hosts.base import Answer, Work
+from telegrad_service.hosts.lending import Outlet, Upload
 from telegrad_service.hosts.streams import Stream
-from telegrad_service.hosts.uploads import Upload
 from telegrad_service.session.account import Allowance, Need, Report
 from telegrad_service.session.watch import News, Watch
 
 _SCRATCH_BYTES: Final = 64 * 1024
-_STREAM_BYTES: Final = 2**20
-"""An answer that is longer is passed on while it arrives."""
-
 _PIECE_BYTES: Final = 2**20
 """Large bodies are handed to the socket in pieces of this size, the next one when there is room."""
 
@@ -185,7 +182,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """See asyncio.BufferedProtocol: the rest of a long body arrives in its place."""
-        if self._stream is not None and not self._stream.done.is_set():
+        if self._stream is not None and self._stream.arrives:
             return self._stream.room()
         if self._header is not None:
             return memoryview(self._body)[self._filled :]
@@ -193,7 +190,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio.BufferedProtocol."""
-        if self._stream is not None and not self._stream.done.is_set():
+        if self._stream is not None and self._stream.arrives:
             self._stream.arrived(nbytes)
             return
         if self._header is not None:
@@ -218,8 +215,8 @@ class Connection(asyncio.BufferedProtocol):
             if answer is None:
                 del self._pending[:begin]
                 continue
-            if body_bytes > _STREAM_BYTES:
-                self._begin_stream(answer, body_bytes, memoryview(self._pending)[begin:])
+            if body_bytes > frames.LARGE_ANSWER_BYTES:
+                self._begin_stream(answer, body_bytes)
                 return
             self._header = answer
             self._body = bytearray(body_bytes)
@@ -241,6 +238,11 @@ class Connection(asyncio.BufferedProtocol):
             if self._upload is not None:
                 self._upload.taken = taken
             return None
+        went = frames.read_went(header)
+        if went is not None:
+            if self._stream is not None:
+                self._stream.went(went)
+            return None
         need = frames.read_ask(header)
         if need is not None:
             self._answer_ask(need)
@@ -257,16 +259,28 @@ class Connection(asyncio.BufferedProtocol):
             pieces = frames.error_frame(error)
         self._transport.writelines(pieces)
 
-    def _begin_stream(self, header: dict[str, Any], nbytes: int, first: memoryview) -> None:
-        """The answer has begun, and is given out before it is here."""
+    def _begin_stream(self, header: dict[str, Any], nbytes: int) -> None:
+        """The answer is given out before it is here; the session's process waits to hear where it goes."""
         transport = cast("asyncio.ReadTransport", self._transport)
-        stream = self._stream = Stream(nbytes, transport.pause_reading, transport.resume_reading, self._stall_seconds)
-        if len(first):  # less than a piece: it came with the head
-            stream.room()[: len(first)] = first
-            stream.arrived(len(first))
+        stream = self._stream = Stream(
+            nbytes, self._send_outlet, transport.pause_reading, transport.resume_reading, self._stall_seconds
+        )
         self._pending = bytearray()
         if not self._tell(frames.read_answer(header, b"", stream, nbytes)):
             stream.drop()
+
+    def _send_outlet(self, outlet: Outlet | None) -> None:
+        """Tell the session's process where the body of its answer goes."""
+        if self._transport is None or self.closed:
+            return
+        pieces = frames.outlet_frame(outlet)
+        if outlet is None or outlet.descriptor is None:
+            self._transport.writelines(pieces)
+            return
+        try:
+            self._transport.writelines(self._send_with([outlet.descriptor], pieces))
+        except BlockingIOError:  # it waits for nothing else
+            self._transport.close()
 
     def _finish_if_whole(self) -> None:
         if self._filled < len(self._body):

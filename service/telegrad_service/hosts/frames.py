@@ -23,8 +23,8 @@ from telegrad.contract import codec, errors
 from telegrad.contract.errors import InternalError, LimitError, RequestTimeoutError, TelegradError, UnavailableError
 from telegrad_service.hosts import shared
 from telegrad_service.hosts.base import Answer, Array, Work
+from telegrad_service.hosts.lending import Outlet, Upload, deliver, receive
 from telegrad_service.hosts.streams import Stream
-from telegrad_service.hosts.uploads import Upload, receive
 from telegrad_service.session.account import Allowance, Need, Report
 from telegrad_service.session.watch import News
 
@@ -43,6 +43,9 @@ _BESIDE_BYTES: Final = socket.CMSG_SPACE(shared.MAX_DESCRIPTORS * _INT.size) if 
 
 _MOST_PIECES: Final = 512
 """Of one call of ``sendmsg``; the kernel takes 1,024."""
+
+LARGE_ANSWER_BYTES: Final = 2**20
+"""The body of a longer answer waits until it is known where it goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,23 @@ def taken_frame(nbytes: int) -> list[Piece]:
 def read_taken(header: bytes) -> int | None:
     """How much of an upload was taken; None for any other frame."""
     return int(json.loads(header)["taken"]) if header.startswith(b'{"taken":') else None
+
+
+def went_frame(nbytes: int) -> list[Piece]:
+    """So much of the answer's body went to its client."""
+    return frame({"went": nbytes})
+
+
+def read_went(header: bytes) -> int | None:
+    """How much of an answer went to its client; None for any other frame."""
+    return int(json.loads(header)["went"]) if header.startswith(b'{"went":') else None
+
+
+def outlet_frame(outlet: Outlet | None) -> list[Piece]:
+    """Where the body of a large answer goes: to the server, to the client whose connection comes beside, or nowhere."""
+    if outlet is None:
+        return frame({"outlet": None})
+    return frame({"outlet": {"beside": outlet.descriptor is not None, "seconds": outlet.seconds, "least": outlet.least_bytes}})
 
 
 def read_ask(header: bytes) -> Need | None:
@@ -291,6 +311,32 @@ class Incoming:
         header_bytes, body_bytes = HEAD.unpack(head)
         text = self.take(header_bytes)
         return None if text is None else (json.loads(str(text, "utf-8")), body_bytes)
+
+
+def send_answer(connection: socket.socket, incoming: Incoming, pieces: Sequence[Piece]) -> None:
+    """Send the frame of an answer; a large body there where the server says. Raises BrokenPipeError where the server is gone."""
+    first, *body = pieces
+    if sum(len(piece) for piece in body) <= LARGE_ANSWER_BYTES:
+        send(connection, pieces)
+        return
+    send(connection, [first])
+    while True:
+        received = incoming.header()
+        if received is None:
+            raise BrokenPipeError
+        if "outlet" in received[0]:  # else a wish to stop, when there is nothing to stop any more
+            break
+    found = received[0]["outlet"]
+    if found is None:
+        send(connection, went_frame(0))
+    elif not found["beside"]:
+        send(connection, body)
+    else:
+        descriptor = incoming.descriptors.pop(0)
+        try:
+            send(connection, went_frame(deliver(Outlet(descriptor, found["seconds"], found["least"]), body)))
+        finally:
+            os.close(descriptor)
 
 
 def receive_stop(incoming: Incoming) -> str | None:

@@ -25,6 +25,9 @@ from telegrad_service.journal.base import Kept
 START_SECONDS: Final = 60.0
 """How long the helper may take to import everything."""
 
+_BUFFER_BYTES: Final = 2**20
+"""What a connection to a session's process holds on its way."""
+
 CAN_FORK: Final = sys.platform.startswith("linux")
 """Elsewhere system libraries start threads of their own before a fork (macOS), or there is none (Windows)."""
 
@@ -37,6 +40,14 @@ Ended = Callable[[int, int], None]
 def one_thread(environment: dict[str, str], threads: int) -> dict[str, str]:
     """The environment in which BLAS uses so many threads; with one, none is started, so that a fork takes a whole process along."""
     return environment | dict.fromkeys(_ONE_THREAD, str(threads))
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a connection that takes the beginning of a large body at once."""
+    ends = socket.socketpair()
+    for end in ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+    return ends
 
 
 class Nursery(ABC):
@@ -118,7 +129,7 @@ class Forking(Nursery):
         self._count += 1
         number = self._count
         forked = self._forks[number] = asyncio.get_running_loop().create_future()
-        ours, theirs = socket.socketpair()
+        ours, theirs = _pair()
         try:
             with theirs:
                 message = json.dumps({"fork": number, "kept": kept, "drop": drop}).encode()
@@ -214,7 +225,7 @@ class Spawning(Nursery):
 
     async def make(self, kept: Kept, drop: Drop | None = None) -> tuple[int, socket.socket]:
         """See ``Nursery.make``."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = _pair()
         context = multiprocessing.get_context("spawn")
         with theirs:
             home = worker.Home(kept, self._limits, self._keeping, drop)

@@ -1,4 +1,7 @@
-"""The body of a large answer on its way from the session's process to the client: never more of it here than a few pieces."""
+"""The body of a large answer on its way from the session's process to the client: never more of it here than a few pieces.
+
+The session's process waits until it is told where the body goes: to the server, piece by piece, or straight to the client.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Final
+
+from telegrad_service.hosts.lending import Outlet
+
+HERE: Final = Outlet(None, 0.0, 0.0)
+"""To the server, in pieces."""
 
 PIECE_BYTES: Final = 2**20
 _MOST_PIECES: Final = 4
@@ -17,27 +25,40 @@ class StalledError(Exception):
 
 
 class Stream:
-    """Takes a body as it arrives (``room``, ``arrived``), and gives it away in pieces (``async for``).
+    """Takes a body as it arrives (``room``, ``arrived``), and gives it away in pieces (``async for``), or lets it go past.
 
     Attributes:
-        done: set when the last byte has arrived, or the sender is gone.
+        done: set when the last byte has arrived or went past, or the sender is gone.
+        arrives: whether bytes of the body are the next that come.
     """
 
-    def __init__(self, nbytes: int, pause: Callable[[], object], resume: Callable[[], object], stall_seconds: float) -> None:
+    def __init__(
+        self,
+        nbytes: int,
+        begin: Callable[[Outlet | None], object],
+        pause: Callable[[], object],
+        resume: Callable[[], object],
+        stall_seconds: float,
+    ) -> None:
         """Expect so many bytes.
 
         Args:
             nbytes: length of the body.
+            begin: tells the sender where the body goes; None: nobody wants it.
             pause: lets the sender wait.
             resume: lets him go on.
             stall_seconds: who takes nothing for so long gets nothing more: others wait for the sender.
         """
         self.done = asyncio.Event()
+        self.arrives = False
+        self._begin = begin
+        self._begun = False
+        self._went = 0
         self._missing = nbytes
         self._pause = pause
         self._resume = resume
         self._pieces: deque[memoryview] = deque()
-        self._piece = bytearray(min(PIECE_BYTES, nbytes))
+        self._piece = bytearray()
         self._filled = 0
         self._news = asyncio.Event()
         self._dropped = False
@@ -45,6 +66,15 @@ class Stream:
         self._stall_seconds = stall_seconds
         self._loop = asyncio.get_running_loop()
         self._stalled = self._loop.call_later(stall_seconds, self.drop)
+
+    def start(self, outlet: Outlet | None) -> None:
+        """Tell the sender where the body goes, once; None: nobody wants it."""
+        if not self._begun:
+            self._begun = True
+            self.arrives = outlet is not None and outlet.descriptor is None
+            if self.arrives:
+                self._piece = bytearray(min(PIECE_BYTES, self._missing))
+            self._begin(outlet)
 
     # The sender's side -------------------------------------------------------------------------------------------------------
 
@@ -66,22 +96,38 @@ class Stream:
         self._filled = 0
         self._news.set()
         if not self._missing:
+            self.arrives = False
             self.done.set()
         elif len(self._pieces) >= _MOST_PIECES:
             self._paused = True
             self._pause()
 
+    def went(self, count: int) -> None:
+        """So many bytes went past, and no more will."""
+        self._went = count
+        self.broken()
+
     def broken(self) -> None:
-        """The sender is gone."""
+        """The sender is gone, or is done without the server."""
         if self._missing:
             self._dropped = True
+        self.arrives = False
+        self._stalled.cancel()
         self.done.set()
         self._news.set()
 
     # The taker's side --------------------------------------------------------------------------------------------------------
 
+    async def deliver(self, outlet: Outlet) -> int:
+        """Let the body go straight to the client; how many bytes of it did."""
+        self._stalled.cancel()
+        self.start(outlet)
+        await self.done.wait()
+        return self._went
+
     def drop(self) -> None:
-        """Nobody wants the rest: it is still received, to no avail."""
+        """Nobody wants the rest: what is on its way is still received, to no avail."""
+        self.start(None)
         self._dropped = True
         self._pieces.clear()
         self._stalled.cancel()
@@ -93,6 +139,7 @@ class Stream:
 
     async def __anext__(self) -> memoryview:
         """The next piece. Raises StalledError where it will not come."""
+        self.start(HERE)
         while not self._pieces:
             if self._dropped:
                 raise StalledError

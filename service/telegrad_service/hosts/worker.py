@@ -26,7 +26,7 @@ from telegrad_service.hosts import frames
 from telegrad_service.hosts.base import Work
 from telegrad_service.hosts.durable import DurableSession
 from telegrad_service.hosts.keeping import Drop, Keeping
-from telegrad_service.hosts.uploads import Upload
+from telegrad_service.hosts.lending import Upload
 from telegrad_service.journal.base import Kept
 from telegrad_service.session.account import Allowance, Need
 from telegrad_service.session.watch import Watch
@@ -104,7 +104,7 @@ def serve(connection: socket.socket, home: Home) -> None:
         account.watch = _FarWatch(connection, incoming)
         pieces = Context().run(_do, session, work, account.watch)
         del work
-        frames.send(connection, pieces)
+        frames.send_answer(connection, incoming, pieces)
         del pieces
         session.rest()
 

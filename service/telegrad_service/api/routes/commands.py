@@ -14,7 +14,7 @@ from telegrad_service.api import bodies, events
 from telegrad_service.api.call import Call
 from telegrad_service.api.endpoint import EVENTS, JSON, RUN_ID, Endpoint, reference
 from telegrad_service.hosts.base import Array
-from telegrad_service.hosts.uploads import Upload
+from telegrad_service.hosts.lending import Upload
 
 
 async def _command(call: Call, verb: str) -> Response:

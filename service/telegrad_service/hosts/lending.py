@@ -1,8 +1,8 @@
-"""Large arrays that a session's process receives itself, straight from the client's connection: nobody holds or copies them before.
+"""The client's connection, lent to the session's process: large bodies are received and sent there, and copied nowhere.
 
-The server reads the head and as much of the body as tells how fast it comes. What comes quickly is left on the connection, which
-goes to the session's process as a descriptor when it is the session's turn. What comes slowly the server receives, so that no
-session waits for a slow client.
+Of a request the server reads the head and as much of the body as tells how fast it comes. What comes quickly is left on the
+connection, which goes to the session's process as a descriptor when it is the session's turn. What comes slowly the server
+receives, so that no session waits for a slow client. Of an answer the server sends the head.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,9 +38,13 @@ PATIENCE_SECONDS: Final = 10.0
 """Who promised to be quick and is not by then is given up: a session waits for him."""
 
 
+_MOST_PIECES: Final = 512
+"""Of one call of ``sendmsg``; the kernel takes 1,024."""
+
+
 @dataclass(slots=True)
 class Upload:
-    """Arrays on their way.
+    """Arrays on their way to a session.
 
     Attributes:
         layout: name, element type and shape of each, in the order of their bytes.
@@ -96,3 +100,43 @@ def receive(descriptor: int, targets: Iterable[memoryview], seconds: float) -> i
                 taken += count
                 target = target[count:]
     return taken
+
+
+class Outlet(NamedTuple):
+    """Where the body of an answer goes.
+
+    Attributes:
+        descriptor: the client's connection; None where the server itself takes it.
+        seconds: of these stretches of time
+        least_bytes: each must get on by so much, or the client is given up.
+    """
+
+    descriptor: int | None
+    seconds: float
+    least_bytes: float
+
+
+def deliver(outlet: Outlet, pieces: Sequence[bytes | memoryview]) -> int:
+    """Send all pieces over the client's connection, blocking; it stays open.
+
+    Returns:
+        how many bytes went: fewer where the client has hung up, or does not take them.
+    """
+    sent = before = 0
+    waiting = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    until = time.monotonic() + outlet.seconds
+    assert outlet.descriptor is not None  # noqa: S101 - who has none delivers nothing
+    with contextlib.suppress(OSError), socket.fromfd(outlet.descriptor, socket.AF_INET, socket.SOCK_STREAM) as connection:
+        connection.settimeout(outlet.seconds)
+        while waiting:
+            count = connection.sendmsg(waiting[:_MOST_PIECES])
+            sent += count
+            while waiting and count >= len(waiting[0]):
+                count -= len(waiting.pop(0))
+            if count:
+                waiting[0] = waiting[0][count:]
+            if time.monotonic() > until:
+                if sent - before < outlet.least_bytes:
+                    break
+                before, until = sent, time.monotonic() + outlet.seconds
+    return sent
