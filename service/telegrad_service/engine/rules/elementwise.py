@@ -104,10 +104,16 @@ def _floor_divide(self: Any, other: Any) -> Any:
     return np.floor_divide(self, other)
 
 
-@kernel("remainder", ufunc=np.remainder, ufunc_kinds="f")
+def _signed_remainder(self: Any, other: Any) -> Any:
+    """Numpy gives a zero the sign of the divisor, PyTorch that of the dividend."""
+    made = np.remainder(self, other)
+    return np.where(made == 0, np.copysign(made, self), made)
+
+
+@kernel("remainder", ufunc=_signed_remainder, ufunc_kinds="f")
 def _remainder(self: Any, other: Any) -> Any:
     _refuse_whole_division_by_zero(self, other)
-    return np.remainder(self, other)
+    return _signed_remainder(self, other) if np.result_type(self, other).kind == "f" else np.remainder(self, other)
 
 
 derivative(

@@ -19,6 +19,7 @@ from telegrad.contract.indexing import mismatch, placed, resolve
 from telegrad.contract.kinds import TensorSlot
 from telegrad.contract.literal import check_fits
 from telegrad.contract.tensor.base import TensorBase
+from telegrad_service.engine import choosing
 from telegrad_service.engine.calls import apply
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.parts import Part
@@ -439,7 +440,7 @@ def _argsort(self: Array, dim: int, descending: bool, stable: bool) -> Array:
 def _topk(self: Array, k: int, dim: int, largest: bool, sorted: bool) -> tuple[Array, Array]:
     if self.ndim == 0:
         return self.copy(), np.zeros((), np.int64)
-    positions = np.ascontiguousarray(np.take(_order(self, dim, largest), np.arange(k), axis=dim))
+    positions = np.ascontiguousarray(choosing.top(self, _order(self, dim, largest), k, dim, largest, sorted))
     return np.take_along_axis(self, positions, dim), positions
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from telegrad.contract.errors import NumericalError, ShapeError
+from telegrad_service.engine import choosing
 from telegrad_service.engine.formulas import F, is_complex
 from telegrad_service.engine.rules.reduce import at_position, shared_among_ties
 from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
@@ -80,7 +81,7 @@ def _nanmedian_dim(self: Array, dim: int, keepdim: bool) -> tuple[Any, Any]:
 def _kthvalue(self: Array, k: int, dim: int, keepdim: bool) -> tuple[Any, Any]:
     if not self.ndim:
         return _single(self)
-    return _picked(self, np.take(np.argsort(self, axis=dim, kind="stable"), [k - 1], axis=dim), dim, keepdim)
+    return _picked(self, choosing.kth(self, np.argsort(self, axis=dim, kind="stable"), k - 1, dim), dim, keepdim)
 
 
 @kernel("mode")
@@ -88,7 +89,7 @@ def _mode(self: Array, dim: int, keepdim: bool) -> tuple[Any, Any]:
     """The end of the first longest run of equals in sorted order: the smallest value, at its last place."""
     if not self.ndim:
         return _single(self)
-    order = np.argsort(self, axis=dim, kind="stable")
+    order = choosing.sorted_as_pairs(self, np.argsort(self, axis=dim, kind="stable"), dim)
     ordered = np.moveaxis(np.take_along_axis(self, order, dim), dim, 0)
     at = np.arange(len(ordered)).reshape((-1,) + (1,) * (ordered.ndim - 1))
     begins = np.concatenate((np.ones((1, *ordered.shape[1:]), bool), ordered[1:] != ordered[:-1]))
