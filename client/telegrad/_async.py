@@ -218,6 +218,9 @@ class AsyncSession(CreationOps[AsyncTensor]):
     # Sending without being asked ---------------------------------------------------------------------------------------------
 
     def _wake(self, count: int) -> None:
+        recorder = self._recorder
+        if count >= _defaults.AWAIT_COMMANDS or recorder.queued_bytes >= _defaults.AWAIT_BYTES:
+            recorder.crowded = recorder.attention = True
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -243,13 +246,17 @@ class AsyncSession(CreationOps[AsyncTensor]):
             self._background = loop.create_task(self._flush_in_background())
 
     async def _flush_in_background(self) -> None:
-        async with self._sending:
-            if self._recorder.closed or os.getpid() != self._recorder.process:
-                return
-            try:
-                await self._run(self._exchange.flush(background=True))
-            except TelegradError as error:
-                self._exchange.remember(error)
+        recorder, is_first = self._recorder, True
+        while is_first or recorder.is_full:  # it may have been filled meanwhile
+            is_first = False
+            async with self._sending:
+                if recorder.closed or os.getpid() != recorder.process:
+                    return
+                try:
+                    await self._run(self._exchange.flush(background=True))
+                except TelegradError as error:
+                    self._exchange.remember(error)
+                    return
 
     # Being current, and closing ----------------------------------------------------------------------------------------------
 

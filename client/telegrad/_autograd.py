@@ -46,6 +46,7 @@ def name_of(home: Recorder, tensor: Any, argument: str) -> str:
 def create(home: Recorder, array: Any, requires_grad: bool) -> Any:
     """Record a new tensor around ``array``, which nobody else holds."""
     home.check(())
+    home.admit()
     dtype = dtypes.from_numpy(array.dtype)
     if requires_grad:
         checks.check_can_require_grad(dtype)

@@ -111,10 +111,15 @@ def cut(entries: Sequence[Entry]) -> int:
 
     A failure drops the values that were read before it, so no read may stand before a change and be repeated after it. Large values
     are read apart from everything that changes something. A run that is followed goes alone: its answer is a stream of events, and
-    who interrupts it loses nothing else.
+    who interrupts it loses nothing else. New tensors beyond ``FLUSH_BYTES`` wait for the next request, however many are recorded.
     """
     read = large = other = False
+    nbytes = 0
     for position, entry in enumerate(entries):
+        if isinstance(entry, Recorded) and entry.array is not None:
+            nbytes += entry.array.nbytes
+            if nbytes > max(_defaults.FLUSH_BYTES, entry.array.nbytes):
+                return position
         if isinstance(entry, Recorded) and isinstance(entry.command, Read):
             large = large or entry.nbytes > _defaults.LARGE_READ_BYTES
             if large and other:

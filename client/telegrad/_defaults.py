@@ -37,6 +37,13 @@ thousands of ops."""
 FLUSH_BYTES: Final = 32 * 2**20
 """Bytes of recorded new tensors that make a batch leave by itself: an eighth of the server's default body limit."""
 
+AWAIT_COMMANDS: Final = 16 * FLUSH_COMMANDS
+"""Recorded commands of an async session that nothing was awaited for: beyond that more are refused. A plain call cannot wait until
+some have left, as that of other sessions does."""
+
+AWAIT_BYTES: Final = 8 * FLUSH_BYTES
+"""The same of the bytes of new tensors."""
+
 FLUSH_SILENCE_SECONDS: Final = 1.0
 """A recorded batch leaves by itself when nothing was recorded for so long: somebody is thinking at a prompt. Long enough that
 no step of a busy training loop is cut in two."""

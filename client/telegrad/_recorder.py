@@ -76,7 +76,8 @@ class Recorder:
         unstored: programs that recorded runs need and the server has not, by id.
         dropped: the ids of programs that the server has and nobody here keeps.
         pending: errors that a flush met which nobody waited for; the next one that somebody waits for raises them.
-        attention: closed, or with failed handles: the next record looks closer.
+        attention: closed, with failed handles, or crowded: the next record looks closer.
+        crowded: whether more is recorded than may be before some of it is sent.
     """
 
     def __init__(self, tensor_class: type[Handle], session: Any, wake: Callable[[int], None], limit: int) -> None:
@@ -115,6 +116,7 @@ class Recorder:
         self.closed = False
         self.pending: list[TelegradError] = []
         self.attention = False
+        self.crowded = False
         self.queued_bytes = 0
         self.process = os.getpid()
         # A name that no other tensor of the session has, whoever else uses it; all in C, because there is one per op.
@@ -130,6 +132,7 @@ class Recorder:
         """Record one op; see ``TensorBase._apply``. The hot path: every attribute access counts."""
         if self.attention:
             self.check(inputs)
+            self.admit()
         cls = self.tensor_class
         plan: Foresight | None = None
         names: Sequence[Any] = ()
@@ -450,7 +453,20 @@ class Recorder:
         for x in inputs:
             if self.is_ours(x):
                 self.check_name(x._name)
-        self.attention = bool(self.failed)
+        self.attention = bool(self.failed) or self.crowded
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is recorded that it is to be sent without being asked for."""
+        return len(self.queue) >= self._limit or self.queued_bytes >= _defaults.FLUSH_BYTES
+
+    def admit(self) -> None:
+        """Refuse to record more where nobody can wait until some of it is sent. Raises SessionError, and nothing is recorded."""
+        if self.crowded and self.capturing is None:
+            raise SessionError(
+                f"{len(self.queue):,} commands with {self.queued_bytes:,} bytes of new tensors are recorded and wait to be sent, "
+                "which an async session does while something is awaited: `await session.flush()` now and then, or await a value"
+            )
 
     def ask_in_hook(self) -> None:
         """See to it that the server can be asked while a hook runs. Raises AutogradError where nobody can wait for the answer."""
@@ -491,8 +507,10 @@ class Recorder:
         self.release()
         entries = [self.queue.popleft() for _ in range(len(self.queue))]
         self.queued_bytes = 0
+        self.crowded = False
         return entries
 
     def put_back(self, entries: Sequence[Any]) -> None:
         """Return what was taken and not sent, in front of what was recorded since."""
         self.queue.extendleft(reversed(entries))
+        self.queued_bytes += sum(e.array.nbytes for e in entries if isinstance(e, Recorded) and e.array is not None)

@@ -185,6 +185,7 @@ def _with_bases(twins: Sequence[Any]) -> list[Any]:
 
 def record_run(home: Recorder, traced: Traced, bound: Sequence[Any], many: Many | None = None) -> RecordedRuns:
     """Record a run, or many: handles for what the last one gives out; and the tensors that it changes are known as they will be."""
+    home.admit()
     for x in bound:
         if home.attention:
             home.check((x,))

@@ -78,6 +78,7 @@ def backward(
     checks.check_grad_inputs(inputs, "backward")
     if not tensors:
         return
+    home.admit()
     names, vector_names, known = _check_roots(home, tensors, vectors)
     input_names = None if inputs is None else [name_of(home, t, f"inputs[{i}]") for i, t in enumerate(inputs)]
     for position, tensor in enumerate(inputs or ()):
@@ -242,6 +243,7 @@ def grad(
             return made, None
     checks.check_materialize(allow_unused, materialize_grads)
     allow = materialize_grads if allow_unused is None else allow_unused
+    home.admit()
     names, input_names, vector_names = _check_grad(home, outputs, inputs, vectors, is_grads_batched)
     anomaly = _anomaly()
     roots = () if anomaly is None else tuple([t.history() for t in outputs])
