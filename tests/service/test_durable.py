@@ -267,6 +267,26 @@ def test_a_snapshot_makes_what_came_before_superfluous(home):
     assert home.batch(BACKWARD, READ)["results"][0]["data"] == [2.0, 4.0, 6.0]
 
 
+def test_a_snapshot_leaves_nothing_of_the_one_before_but_uploads(home):
+    home.batch(CREATE, SQUARE, SUM)
+    upload = np.arange(300.0)
+    work = {"commands": [{"command": "create", "id": "big", "buffer": "b"}, {"command": "release", "tensors": ["big"]}]}
+    home.session.do(Work("batch", json.dumps(work).encode(), buffers={"b": upload}))
+    kept: list[int] = []
+    for again in range(6):
+        home.batch({"command": "apply", "op": "add_", "inputs": ["y", 1], "grad_enabled": False})
+        home.session._save(home.session._log)
+        if again == 3:
+            home.killed()
+        ((count,),) = home.ask("SELECT count(*) FROM blobs")
+        kept.append(count)
+
+    assert len(set(kept)) == 1, kept
+    assert home.session._log.keep(upload.data.cast("B")) in home.session._log._known
+    home.killed()
+    assert home.batch({"command": "read", "tensor": "y"})["results"][0]["data"] == [7.0, 10.0, 15.0]
+
+
 def test_a_process_that_ends_between_a_snapshot_and_the_tidying_after_it_loses_nothing(home, store, monkeypatch):
     class PowerFailure(BaseException):
         pass

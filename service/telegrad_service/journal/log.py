@@ -143,6 +143,7 @@ class Log:
         self._pending: list[Entry] = []
         self._new: dict[str, bytes | memoryview] = {}
         self._known: dict[str, tuple[int, int]] = {}  # the group that used it last, and its bytes
+        self._pieces: frozenset[str] = frozenset()  # of the last snapshot, and of no upload
         self._dictionary = b""
         self._group = 0
         self._checksum = b""
@@ -178,6 +179,7 @@ class Log:
             for entry in found:
                 if entry.head["kind"] == "snapshot":
                     entries.clear()
+                    self._pieces = frozenset(entry.head["pieces"])
                 entries.append(entry)
                 self.last = entry.head["number"]
             before, expected = group.checksum, group.number + 1
@@ -266,25 +268,28 @@ class Log:
             pieces: of the snapshot.
             needed: blobs that what follows may still refer to.
         """
+        uploaded = self._known.keys() - self._pieces
         names = [self.keep(piece) for piece in pieces]
         self._pending.clear()  # the snapshot has all of it
         before = self._checksum
         self.add({**head, "kind": "snapshot", "pieces": names, "blobs": [*names, *needed]})
         self.commit()
         dropped = self._superfluous({*names, *needed})
+        self._pieces = frozenset(names) - uploaded
         self._store.compact(self._group, before, dropped)
         for name in dropped:
             del self._known[name]
         self.nbytes = 0
 
     def _superfluous(self, needed: Collection[str]) -> list[str]:
-        """Blobs that no entry needs, but for those used last: the next epoch uploads the same data again."""
+        """Blobs that no entry needs, but for the uploads used last: the next epoch sends the same data again."""
         dropped: list[str] = []
         spare_bytes = SPARE_BYTES
         for name, (_, size) in sorted(self._known.items(), key=lambda item: -item[1][0]):
             if name not in needed:
-                spare_bytes -= size
-                if spare_bytes < 0:
+                is_spare = name not in self._pieces and size <= spare_bytes
+                spare_bytes -= size if is_spare else 0
+                if not is_spare:
                     dropped.append(name)
         return dropped
 
