@@ -69,3 +69,26 @@ def test_multinomial_draws_in_proportion_to_the_weights() -> None:
     assert np.mean(drawn == 3) == pytest.approx(0.75, abs=0.015)  # 5 standard deviations
     assert np.mean(first[:, 0] == 1) == pytest.approx(0.75, abs=0.015)
     assert (np.sort(first, axis=1) == [0, 1]).all()
+
+
+def test_mvlgamma_of_many_dimensions_takes_its_arithmetic_and_no_loop() -> None:
+    special = library("mvlgamma", "scipy.special")
+    with telegrad.local():
+        assert telegrad.tensor([]).mvlgamma(2**62).tolist() == []
+        dimensions = 50_001
+        x = telegrad.tensor([3e4, 5e4], dtype=telegrad.float64, requires_grad=True)
+
+        found = x.mvlgamma(dimensions)
+        found.sum().backward()
+
+        below = x.detach().numpy()[:, None] - np.arange(dimensions) / 2
+        constant = dimensions * (dimensions - 1) / 4 * np.log(np.pi)
+        np.testing.assert_allclose(found.detach().numpy(), constant + special.gammaln(below).sum(1), rtol=1e-12)
+        np.testing.assert_allclose(x.grad.numpy(), special.digamma(below).sum(1), rtol=1e-10)
+
+
+def test_histc_refuses_a_range_that_its_type_cannot_hold() -> None:
+    with telegrad.local():
+        with pytest.raises(telegrad.errors.ShapeError, match="not finite"):
+            telegrad.tensor([float("inf"), 1.0]).histc(max=1e308)
+        assert telegrad.tensor([1e300, 1.0], dtype=telegrad.float64).histc(2, max=1e308).tolist() == [2.0, 0.0]

@@ -47,7 +47,7 @@ def _mvlgamma(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     if p["p"] < 1:
         raise ShapeError("mvlgamma: p has to be greater than or equal to 1")
     outcome = _real("mvlgamma", flops=50 * p["p"])(inputs, p)
-    return outcome._replace(scratch_bytes=64 * outcome.outputs[0].size)
+    return outcome._replace(scratch_bytes=64 * outcome.outputs[0].size + 2**18)
 
 
 def _bessel(name: str, about: str) -> Callable[[F], F]:

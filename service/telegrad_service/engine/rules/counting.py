@@ -47,11 +47,12 @@ def _histc(self: Array, bins: int, min: Any, max: Any) -> Array:
         low, high = _limits(values, "histc", "")
     else:
         low, high = min, max
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ShapeError(f"torch.histc: range of [{low}, {high}] is not finite")
     low, high = _widened(low, high)
-    kept = values[(values >= low) & (values <= high)]
     kind = np.result_type(self.dtype, np.float32).type
+    with np.errstate(over="ignore"):
+        if not (math.isfinite(kind(low)) and math.isfinite(kind(high))):
+            raise ShapeError(f"torch.histc: range of [{low}, {high}] is not finite")
+    kept = values[(values >= low) & (values <= high)]
     width = kind(high) - kind(low)
     places = ((kept.astype(kind) - kind(low)) / width * bins).astype(np.int64)
     return np.bincount(np.minimum(places, bins - 1), minlength=bins).astype(self.dtype)

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from telegrad_service.engine.table import Array, Kernel, derivative, kernel
 
 MODULE = "scipy.special"
 HALF = np.dtype(np.float16)
+_AT_ONCE: Final = 4096
+"""Values of a sum over shifted arguments that are computed in one call, where the input has fewer."""
 
 
 def _computed_by(op: str, function: str) -> Kernel:
@@ -160,13 +163,22 @@ def _polygamma_of(self: Array, n: int) -> Any:
     return _polygamma("polygamma", self, n)
 
 
+def _half_steps_below(x: Array, p: int) -> Iterator[Array]:
+    """``x - j / 2`` for j below ``p``, along a last dimension: many at once. A loop over single numbers takes far longer than the
+    arithmetic that is foreseen, and over none of them would never end.
+    """
+    at_once = max(1, _AT_ONCE // max(1, x.size))
+    for begin in range(0, p if x.size else 0, at_once):
+        yield x[..., None] - np.arange(begin, min(begin + at_once, p)) / 2
+
+
 @kernel("mvlgamma")
 def _mvlgamma(self: Array, p: int) -> Any:
     log_gamma = library("mvlgamma", MODULE).gammaln
     x = np.asarray(self, np.float64) + 0.0  # no -0, as in PyTorch
     total = np.full_like(x, p * (p - 1) / 4 * math.log(math.pi))
-    for j in range(p):
-        total += log_gamma(x - j / 2)
+    for below in _half_steps_below(x, p):
+        total += log_gamma(below).sum(-1)
     total[np.isneginf(x)] = np.inf
     return total.astype(self.dtype, copy=False)
 
@@ -175,8 +187,8 @@ def _mvlgamma(self: Array, p: int) -> Any:
 def _polygamma_sum(self: Array, n: int, p: int) -> Any:
     x = np.asarray(self, np.float64) + 0.0  # no -0, as in PyTorch
     total = np.zeros_like(x)
-    for j in range(p):
-        total += _polygamma("_polygamma_sum", x - j / 2, n)
+    for below in _half_steps_below(x, p):
+        total += _polygamma("_polygamma_sum", below, n).sum(-1)
     return total.astype(self.dtype, copy=False)
 
 
