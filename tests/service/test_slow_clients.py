@@ -143,6 +143,19 @@ def test_what_comes_behind_a_request_is_never_taken_for_its_answer(connection, b
     assert seconds < STALL_SECONDS
 
 
+@pytest.mark.parametrize("framing", ["Content-Length: 99999999999", "Transfer-Encoding: chunked"])
+def test_who_goes_on_sending_after_the_answer_is_cut_off(server, connection, framing):
+    connection.sendall(f"POST /nowhere HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n".encode())
+    piece = b"100000\r\n" + b"x" * 2**20 + b"\r\n" if "chunked" in framing else b"x" * 2**20
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while sent < 2**32:
+            connection.sendall(piece)
+            sent += 2**20
+
+    assert sent < 2**29  # what a body may have, and what is under way
+
+
 def counted(server: Server, status: str) -> float:
     """Requests that became none, and were answered so."""
     name = f'telegrad_requests_total{{method="other",route="none",status="{status}"}} '

@@ -32,6 +32,8 @@ SECURITY_HEADERS: Final = [
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 """Any other is the client's own text, and would make labels without end."""
 
+_NO_PAGE: Final = "there is no such page; GET /openapi.json lists all there are"
+
 _UNCACHED: Final = (b"cache-control", b"no-store")
 
 
@@ -100,10 +102,8 @@ class Frame:
             scope["method"], scope["extensions"] = "GET", {}  # nobody may send a body past this
         self.observer.in_progress.inc()
         try:
-            if method == "OPTIONS" and not (self.has_preflights and _is_preflight(scope)):
-                await self._options(scope["path"], request_id)(scope, receive_counted, send_framed)
-            else:
-                await self.app(scope, receive_counted, send_framed)
+            own = self._own_answer(scope, method, request_id)
+            await (self.app if own is None else own)(scope, receive_counted, send_framed)
         except DisconnectedError:
             return
         except asyncio.CancelledError:
@@ -126,11 +126,21 @@ class Frame:
             if self.tracing is not None:
                 self.tracing.note(done, scope["headers"])
 
-    def _options(self, path: str, request_id: str) -> Response:
-        methods = self.methods_of(path)
-        if not methods:
-            return problem_response(NotFoundError("there is no such page; GET /openapi.json lists all there are"), request_id)
+    def _own_answer(self, scope: Scope, method: str, request_id: str) -> Response | None:
+        """To OPTIONS, and to a path that is no page whatever stands behind; None for all else."""
+        hides = _hides_a_slash(scope)
+        if not hides and (method != "OPTIONS" or (self.has_preflights and _is_preflight(scope))):
+            return None
+        methods = self.methods_of(scope["path"])
+        if hides or not methods:
+            return problem_response(NotFoundError(_NO_PAGE), request_id)
         return Response(status_code=204, headers={"allow": ", ".join(methods)})
+
+
+def _hides_a_slash(scope: Scope) -> bool:
+    """Whether a path is another page's for whoever decides by it before us, a gateway say: no name here has a slash."""
+    path: bytes = scope.get("raw_path") or b""
+    return b"%" in path and b"%2f" in path.lower()
 
 
 def _is_preflight(scope: Scope) -> bool:

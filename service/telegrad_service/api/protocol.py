@@ -60,6 +60,7 @@ class Protocol(HttpToolsProtocol):
     _in_head = True
     _in_message = False
     _arrived_bytes = 0
+    _discarded_bytes = 0
     _since = 0.0
     _read_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
@@ -95,6 +96,11 @@ class Protocol(HttpToolsProtocol):
                 self._refuse(RequestError("the request's head is too long"))
                 return
         self._arrived_bytes += len(data)
+        if self._in_message and not self._in_head and not self._is_busy():  # the body of a request that has its answer
+            self._discarded_bytes += len(data)
+            if self._discarded_bytes > self._settings.limits.max_body_bytes:
+                self.transport.close()
+                return
         super().data_received(data)
         if self._in_message or self._read_timer is not None or not self._is_busy():
             self._watch_reading()
@@ -102,7 +108,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """See httptools."""
         self._in_head, self._head_bytes, self._in_message = True, 0, True
-        self._since = self.loop.time()
+        self._since, self._discarded_bytes = self.loop.time(), 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -110,6 +116,10 @@ class Protocol(HttpToolsProtocol):
         if len(self.headers) > MAX_HEADERS:
             self._refuse(RequestError("the request has too many headers"))
             raise ValueError("too many headers")  # ends the parser's work
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, section 3.2
+            self._refuse(RequestError("a request of HTTP/1.1 has one Host header"))
+            raise ValueError("no host, or several")
         self._in_head = False
         self._watch_no_reading()  # the body has a watch of its own
         super().on_headers_complete()
