@@ -16,6 +16,7 @@ from telegrad.contract.errors import LimitError
 from telegrad.contract.limits import Limits
 from telegrad_service.session import usage
 from telegrad_service.session.context import Context
+from telegrad_service.session.forecast import Forecast
 from telegrad_service.session.foresight import Foresight
 from telegrad_service.session.session import BatchAnswer, Session
 
@@ -342,6 +343,29 @@ def test_the_same_step_again_is_foreseen_in_a_fraction_of_the_time(session):
         later.append(time.perf_counter() - begun)
 
     assert np.median(later) < 0.5 * np.median(first)
+
+
+def test_a_step_that_releases_the_result_of_the_one_before_is_remembered(session, monkeypatch):
+    batch(session, op("ones", to="w", size=[3]), {"command": "set", "tensor": "w", "requires_grad": True})
+    counted: list[int] = []
+    through = Forecast.through
+    monkeypatch.setattr(Forecast, "through", lambda self, commands: counted.append(len(commands)) or through(self, commands))
+    batch(session, op("sum", "w", to="y0"))
+    for i in range(4):
+        answer = batch(session, op("mul", "w", 2, to="s"), op("sum", "s", to=f"y{i + 1}"), release("s", f"y{i}"))
+        assert answer.failed is None
+        assert session.names[f"y{i + 1}"].node is not None
+    assert counted == [1, 3]
+
+
+def test_what_is_released_may_not_be_used_after_it_by_a_remembered_forecast_either(session):
+    batch(session, op("ones", to="w", size=[3]), {"command": "set", "tensor": "w", "requires_grad": True})
+    for _ in range(3):
+        batch(session, op("sum", "w", to="y"))
+        answer = batch(session, release("y"), op("mul", "y", 2, to="z"))
+        assert answer.applied == 1
+        assert answer.failed is not None
+        assert answer.failed.code == "not-found"
 
 
 def test_a_remembered_forecast_still_knows_the_limits(session):

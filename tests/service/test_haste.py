@@ -13,6 +13,8 @@ import pytest
 
 from telegrad.contract.errors import ShapeError
 from telegrad.contract.limits import Limits
+from telegrad_service.compiler.history import History
+from telegrad_service.engine.graph import DeferredNode
 from telegrad_service.hosts import verbs
 from telegrad_service.hosts.base import Work
 from telegrad_service.hosts.inline import InlineHost
@@ -190,6 +192,8 @@ def test_time_that_is_up_is_noticed_between_commands(monkeypatch):
         found, where = await place.batch(create("x", 1.0), read("x"))
         assert where == "tt"
         assert found["applied"] == 2
+        _, where = await place.batch(read("x"), {"command": "release", "tensors": ["x"]}, create("x", 1.0))
+        assert where == "llt"  # what is over at once does not wait for a thread
 
     run(scenario, monkeypatch)
 
@@ -238,6 +242,29 @@ def test_a_short_request_makes_no_task(monkeypatch):
 
 def test_each_verb_that_may_be_short_is_a_verb():
     assert set(verbs.VERBS) > verbs.SHORT_VERBS
+
+
+def test_a_graph_that_nobody_asked_for_is_not_made_to_be_freed(monkeypatch):
+    async def scenario(place: Place) -> None:
+        filled: list[Any] = []
+        history = History.build
+
+        def build(self: History, leaves: Any) -> Any:
+            made = history(self, leaves)
+            filled.extend(made.values())
+            return made
+
+        monkeypatch.setattr(History, "build", build)
+        await place.batch(create("x", [1.0, 2.0], requires_grad=True))
+        stored = await place.do("store_program", inputs=["x"], commands=GRADIENT[:3])
+        for i in range(6):
+            await place.batch({"command": "run", "program": stored["id"], "inputs": {"x": "x"}, "outputs": {"y": f"y{i}"}})
+        assert filled
+        _, where = await place.batch({"command": "release", "tensors": [f"y{i}" for i in range(6)]})
+        assert where == "l"
+        assert {type(node) for node in filled} == {DeferredNode}
+
+    run(scenario, monkeypatch)
 
 
 def test_a_short_walk_looks_at_no_more_than_it_needs():

@@ -134,8 +134,10 @@ class _Names:
         self._next += 1
 
     def drop(self, name: str) -> Any:
-        """A name goes; its number."""
-        number = self.look(name)
+        """A name goes; its number. Of a tensor that is only released nothing more is seen than that it was there."""
+        number = self.numbers.get(name)
+        if number is None:
+            number = "held" if name in self._real else self._meet(name)
         self.numbers[name] = "gone"
         return number
 
