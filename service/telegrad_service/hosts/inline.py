@@ -26,6 +26,9 @@ T = TypeVar("T")
 _SHORT_BODY_BYTES: Final = 4096
 """A longer request takes too long to be decoded on the event loop."""
 
+_SMALL_ARRAYS_BYTES: Final = 2**16
+"""Arrays that come with a request; larger ones take a while to be copied, or to be looked at for a number of the right type."""
+
 
 class _NearAccount:
     """A session's account in its own process."""
@@ -69,7 +72,9 @@ class InlineHost(QueueingHost[DurableSession]):
 
     def _at_once(self, resident: DurableSession, work: Work, watch: Watch | None) -> Answer | None:
         # A journal waits for the disk.
-        if work.verb not in verbs.SHORT_VERBS or len(work.body) > _SHORT_BODY_BYTES or work.buffers or self._keeping.is_durable:
+        if work.verb not in verbs.SHORT_VERBS or len(work.body) > _SHORT_BODY_BYTES or self._keeping.is_durable:
+            return None
+        if work.buffers and sum([array.nbytes for array in work.buffers.values()]) > _SMALL_ARRAYS_BYTES:
             return None
         if work.allowance is not None:
             return None  # it may have to count what it holds

@@ -44,12 +44,11 @@ def run(session: Session, command: Run, context: Context) -> dict[str, Any]:
     collecting = collect(session, program, list(command.collect), times, bound, each)
     pace = runs.Pace(session.watch, times, command.seconds, session.limits)
     haste, session.haste = session.haste, None  # it was judged as a whole
+    kind = RunTimes.key(program.id, bound.items(), command.outputs)  # as it is before: a run may change what it is given
     begun = time.perf_counter()
     try:
         ran = run_many(session, program, bound, each, collecting, pace, list(command.outputs), out=context.out)
-        session.run_times.took(
-            RunTimes.key(program.id, bound.items(), command.outputs), (time.perf_counter() - begun) / max(times, 1)
-        )
+        session.run_times.took(kind, (time.perf_counter() - begun) / max(times, 1))
     finally:
         session.haste = haste
         stacked = collecting.stacked()
