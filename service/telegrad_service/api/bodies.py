@@ -56,14 +56,16 @@ async def pieces(request: Request, max_body_bytes: int, until: Callable[[], bool
 
     Raises PayloadTooLargeError as soon as it is known to be too large.
     """
-    arriving = _as_sent(request, max_body_bytes, until)
+    arriving = _Arriving(request, max_body_bytes)
     if not negotiation.is_compressed(request.scope["headers"]):
-        async for piece in arriving:
+        while piece := await arriving.piece():
             yield piece
+            if until():
+                return
         return
     decompressor = compression.Decompressor()
     total = 0
-    async for piece in arriving:
+    while piece := await arriving.piece():
         decompressor.feed(piece)
         while True:
             if total < _SMALL_BYTES:
@@ -75,6 +77,8 @@ async def pieces(request: Request, max_body_bytes: int, until: Callable[[], bool
             total += len(made)
             codec.check_body_bytes(total, max_body_bytes)
             yield made
+        if until():
+            break
     decompressor.finish()
 
 
@@ -84,34 +88,50 @@ def _spend(request: Request, nbytes: int) -> None:
     host.ledger.spend(request.scope[PRINCIPAL_KEY].tenant, "body_bytes", nbytes)
 
 
-async def _as_sent(request: Request, max_body_bytes: int, until: Callable[[], bool]) -> AsyncIterator[bytes]:
-    declared = _declared(request, max_body_bytes)
-    if declared:
-        _spend(request, declared)
-    total = 0
-    more = True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise DisconnectedError
-        piece: bytes = message.get("body", b"")
-        more = message.get("more_body", False)
-        total += len(piece)
-        codec.check_body_bytes(total, max_body_bytes)
-        if piece:
-            if declared is None:
-                _spend(request, len(piece))
-            yield piece
-            if until():
-                return
-    if declared is not None and total != declared:
-        raise RequestError("the body has another length than Content-Length says")
+class _Arriving:
+    """The body as it was sent, counted and bounded."""
+
+    def __init__(self, request: Request, max_body_bytes: int) -> None:
+        self._request = request
+        self._max_body_bytes = max_body_bytes
+        self._declared = _declared(request, max_body_bytes)
+        self._total = 0
+        self._more = True
+        if self._declared:
+            _spend(request, self._declared)
+
+    async def piece(self) -> bytes:
+        """What has arrived; empty at the end."""
+        while self._more:
+            message = await self._request.receive()
+            if message["type"] == "http.disconnect":
+                raise DisconnectedError
+            piece: bytes = message.get("body", b"")
+            self._more = message.get("more_body", False)
+            self._total += len(piece)
+            codec.check_body_bytes(self._total, self._max_body_bytes)
+            if not self._more and self._declared is not None and self._total != self._declared:
+                raise RequestError("the body has another length than Content-Length says")
+            if piece:
+                if self._declared is None:
+                    _spend(self._request, len(piece))
+                return piece
+        return b""
 
 
 async def whole(request: Request, max_body_bytes: int) -> bytes:
     """The whole body."""
-    found = [piece async for piece in pieces(request, max_body_bytes)]
-    return found[0] if len(found) == 1 else b"".join(found)
+    if negotiation.is_compressed(request.scope["headers"]):
+        return b"".join([piece async for piece in pieces(request, max_body_bytes)])
+    arriving = _Arriving(request, max_body_bytes)
+    first = await arriving.piece()
+    if not (piece := await arriving.piece()):
+        return first
+    several = [first]
+    while piece:
+        several.append(piece)
+        piece = await arriving.piece()
+    return b"".join(several)
 
 
 class Reader(Protocol):

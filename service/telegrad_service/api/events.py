@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
@@ -24,6 +25,10 @@ from telegrad_service.session.watch import News, Watch
 
 RETURN_SECONDS: Final = 15.0
 """How long a run goes on whose client has hung up, where the request can be sent again: a cut connection is no wish to stop."""
+
+_SERVER: Final = secrets.token_hex(8)
+_run_numbers: Final = itertools.count(1)
+"""The ids of runs whose client gave none: no two alike, and none that a client would give by chance."""
 
 HEARTBEAT_SECONDS: Final = 10.0
 """Something is sent at least so often: below the 30 to 60 s after which proxies and clients give a silent connection up."""
@@ -77,7 +82,9 @@ class _Following:
 
 async def watched(call: Call, verb: str, **more: Any) -> Response:
     """Let the session do something that can be stopped, and followed if the client asked for events."""
-    run_id = call.query["run_id"] or secrets.token_hex(8)
+    run_id = call.query["run_id"]
+    if run_id is None:
+        run_id = f"{_SERVER}.{next(_run_numbers)}"
     if call.media_type != codec.EVENTS_MEDIA_TYPE:
         work = call.work(verb, **more)
         return AnswerResponse(await call.host.do(call.session_id, work, Watch(run_id, repeats=work.repeats)))

@@ -100,7 +100,7 @@ class Frame:
         of_connection, scope = scope, {**scope, REQUEST_ID_KEY: request_id}
         if method == "HEAD":
             scope["method"], scope["extensions"] = "GET", {}  # nobody may send a body past this
-        self.observer.in_progress.inc()
+        self.observer.in_progress += 1
         try:
             own = self._own_answer(scope, method, request_id)
             await (self.app if own is None else own)(scope, receive_counted, send_framed)
@@ -118,7 +118,7 @@ class Frame:
             else:
                 raise  # the answer is cut off; the server closes the connection
         finally:
-            self.observer.in_progress.dec()
+            self.observer.in_progress -= 1
             status = of_connection.get(REFUSED_KEY, status)
             past = (0, 0) if line is None else (line.received_bytes, line.sent_bytes)
             done = _done(scope, method, status, time.perf_counter() - begun, received + past[0], sent + past[1])

@@ -78,7 +78,11 @@ class _Places(Collector):
 
 
 class Observer:
-    """Counts requests, and logs them where that is asked for."""
+    """Counts requests, and logs them where that is asked for.
+
+    Attributes:
+        in_progress: requests that have begun and not ended; for the event loop's thread alone.
+    """
 
     def __init__(self, host: Host, *, access_log: bool) -> None:
         """Begin with nothing counted, in a registry of its own: an application may be made more than once in a process."""
@@ -114,7 +118,9 @@ class Observer:
         self._kinds = {kind: self._commands.labels(kind) for kind in COMMANDS}
         self._received = Counter("telegrad_received_bytes", "Bytes of request bodies", registry=registry)
         self._sent = Counter("telegrad_sent_bytes", "Bytes of answers' bodies", registry=registry)
-        self.in_progress = Gauge("telegrad_requests_in_progress", "Requests that have begun and not ended", registry=registry)
+        self.in_progress = 0
+        running = Gauge("telegrad_requests_in_progress", "Requests that have begun and not ended", registry=registry)
+        running.set_function(lambda: self.in_progress)
         Gauge("telegrad_build_info", "The version that runs", ("version",), registry=registry).labels(__version__).set(1)
         self._places = _Places(host)
         registry.register(self._places)
@@ -130,8 +136,10 @@ class Observer:
             )
         children[0].inc()
         children[1].observe(done.seconds)
-        self._received.inc(done.received_bytes)
-        self._sent.inc(done.sent_bytes)
+        if done.received_bytes:
+            self._received.inc(done.received_bytes)
+        if done.sent_bytes:
+            self._sent.inc(done.sent_bytes)
         did = done.did
         if did is not None:
             self._wait.observe(did.wait_seconds)

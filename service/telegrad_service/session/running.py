@@ -103,10 +103,13 @@ def run_many(
     try:
         for run in range(collecting.times):
             pace.before(run, collecting.latest)
-            rows = {hole: apply(session.engine, "select", (tensor,), {"dim": 0, "index": run}) for hole, tensor in each.items()}
+            given = bound
+            if each:
+                rows = {hole: apply(session.engine, "select", (tensor,), {"dim": 0, "index": run}) for hole, tensor in each.items()}
+                given = {**bound, **rows}
             last = {}  # the graphs of one run are gone before those of the next are made
             session.count_answer(_RUN_BYTES)
-            ran = session.run_bound(program, {**bound, **rows}, wanted, out=out)
+            ran = session.run_bound(program, given, wanted, out=out)
             results += ran.results
             collecting.add(ran.names)
             last = {name: ran.names[name] for name in outputs}

@@ -25,6 +25,13 @@ Specs = dict[str, "Spec | None"]
 
 def count_of(times: int | None, each: Mapping[str, Tensor], limits: Limits) -> int:
     """How many runs there will be. Raises ShapeError for rows that do not agree, ArgumentValueError, LimitError."""
+    count = _rows_of(each, times) if each else times or 1
+    if count > limits.max_run_times:
+        raise refuse("the run", count, limits.max_run_times, "max_run_times", unit="runs", hint="run it in several requests")
+    return count
+
+
+def _rows_of(each: Mapping[str, Tensor], times: int | None) -> int:
     rows = {hole: tensor.array.shape[:1] for hole, tensor in each.items()}
     for hole, leading in rows.items():
         if not leading:
@@ -34,12 +41,9 @@ def count_of(times: int | None, each: Mapping[str, Tensor], limits: Limits) -> i
         raise ShapeError(f"each: the tensors have different numbers of rows: {', '.join(map(str, counts))}")
     if counts == [0]:
         raise ShapeError("each: the tensors have no rows, so that there is nothing to run")
-    if counts and times is not None and times != counts[0]:
+    if times is not None and times != counts[0]:
         raise ArgumentValueError(f"the tensors of each have {counts[0]:,} rows, times is {times:,}; leave out times")
-    count = counts[0] if counts else times or 1
-    if count > limits.max_run_times:
-        raise refuse("the run", count, limits.max_run_times, "max_run_times", unit="runs", hint="run it in several requests")
-    return count
+    return counts[0]
 
 
 class Collecting:

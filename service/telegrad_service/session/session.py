@@ -245,6 +245,8 @@ class Session:
     def require_free(self, names: Any, context: Context, *, data_set: bool = False) -> None:
         """Refuse names that are taken, given twice, or of data sets, and too many; None is no name."""
         wanted = [n for n in names if n is not None]
+        if not wanted:
+            return
         if not data_set and any(is_content_name(n) for n in wanted):
             raise ArgumentValueError("names that are hashes are those of data sets, which only `create` gives")
         if len(set(wanted)) != len(wanted):
