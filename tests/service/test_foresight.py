@@ -349,7 +349,12 @@ def test_a_step_that_releases_the_result_of_the_one_before_is_remembered(session
     batch(session, op("ones", to="w", size=[3]), {"command": "set", "tensor": "w", "requires_grad": True})
     counted: list[int] = []
     through = Forecast.through
-    monkeypatch.setattr(Forecast, "through", lambda self, commands: counted.append(len(commands)) or through(self, commands))
+
+    def counting(self: Forecast, commands: Any) -> int:
+        counted.append(len(commands))
+        return through(self, commands)
+
+    monkeypatch.setattr(Forecast, "through", counting)
     batch(session, op("sum", "w", to="y0"))
     for i in range(4):
         answer = batch(session, op("mul", "w", 2, to="s"), op("sum", "s", to=f"y{i + 1}"), release("s", f"y{i}"))

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -450,6 +450,24 @@ def test_each_run_of_a_program_has_the_time_of_a_request():
         assert told["results"][0]["data"] > 0
 
     run(scenario, make_host(seconds=0.4))
+
+
+def test_a_run_that_was_stopped_while_it_waited_does_not_begin():
+    async def scenario(host: ProcessHost) -> None:
+        session = await opened(host)
+        long = await counting(host, session, times=1_000_000)
+        short = Work("run", body=b'{"inputs": {"n": "n"}}', arguments=long.arguments)
+        watches = [Watch(f"w{i}") for i in range(80)]
+        running = [asyncio.ensure_future(host.do(session, short if i else long, watch)) for i, watch in enumerate(watches)]
+        await asyncio.sleep(0.1)
+        for watch in reversed(watches):
+            watch.stop("asked")
+        ends = await asyncio.gather(*running, return_exceptions=True)
+        assert [type(end) for end in ends] == [RunCancelledError] * len(ends)
+        told = await batch(host, session, read("n"))
+        assert told["results"][0]["data"] == cast(RunCancelledError, ends[0]).extra["run"]
+
+    run(scenario)
 
 
 def test_runs_are_followed_and_stopped_in_another_process():

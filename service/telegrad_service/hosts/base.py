@@ -57,6 +57,7 @@ class Work:
         turn: tells it from all other requests, where the session outlives its process.
         allowance: what the session may hold meanwhile; None: all that its limits permit.
         did: takes how it went; stays in the server's process.
+        stopped: why it is to stop before it begins, on its way to another process; empty where it is not.
     """
 
     verb: str
@@ -72,6 +73,7 @@ class Work:
     allowance: Allowance | None = None
     did: Did | None = field(default=None, compare=False)
     upload: Upload | None = field(default=None, compare=False)
+    stopped: str = field(default="", compare=False)
 
     @property
     def repeats(self) -> tuple[str, int, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
@@ -82,6 +83,8 @@ class Connection(asyncio.BufferedProtocol):
         if transport is None or self.closed:
             return WorkerGone()
         answer: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        if watch is not None and watch.stopped:  # while it waited: the wish itself may come when a short run is over
+            work = dataclasses.replace(work, stopped=watch.stopped)
         self._upload = work.upload
         self._expect(lambda found: None if answer.done() else answer.set_result(found), hear, grant)
         for piece in self._begin(transport, work):

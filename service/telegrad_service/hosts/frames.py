@@ -79,6 +79,8 @@ def work_frame(work: Work, beside: Sequence[str] = ()) -> list[Piece]:
         header["buffers"], header["beside"] = layout, beside
     if work.allowance is not None:
         header["allowance"] = work.allowance
+    if work.stopped:
+        header["stopped"] = work.stopped
     upload = work.upload
     if upload is not None:
         rows = [(name, dtype.str, shape) for name, dtype, shape in upload.layout]
@@ -404,6 +406,7 @@ def _work(header: Mapping[str, Any], body: bytes, buffers: Mapping[str, Array], 
         *(media_type, request_id, client, number, key, turn),
         allowance,
         upload=upload,
+        stopped=header.get("stopped", ""),
     )
 
 

@@ -102,6 +102,7 @@ def serve(connection: socket.socket, home: Home) -> None:
             continue
         # A context of its own: a mode that one request sets must not be the next one's.
         account.watch = _FarWatch(connection, incoming)
+        account.watch.stopped = work.stopped or None
         pieces = Context().run(_do, session, work, account.watch)
         del work
         frames.send_answer(connection, incoming, pieces)

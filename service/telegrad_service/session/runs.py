@@ -43,7 +43,7 @@ def _rows_of(each: Mapping[str, Tensor], times: int | None) -> int:
         raise ShapeError("each: the tensors have no rows, so that there is nothing to run")
     if times is not None and times != counts[0]:
         raise ArgumentValueError(f"the tensors of each have {counts[0]:,} rows, times is {times:,}; leave out times")
-    return counts[0]
+    return int(counts[0])
 
 
 class Collecting:
