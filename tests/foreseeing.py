@@ -46,7 +46,7 @@ class Foreseen(telegrad.Tensor):
     def _value(self) -> Array:
         raise ValueIsNeededError
 
-    def numpy(self) -> Array:
+    def numpy(self, *, force: bool = False) -> Array:
         raise ValueIsNeededError
 
     def _apply(self, op: str, /, *inputs: Any, **given: Any) -> Any:

@@ -162,9 +162,9 @@ class AsyncTensor(Handle):
             extra.value, extra.writes = array, writes
         return cast("npt.NDArray[Any]", extra.value)
 
-    async def numpy(self) -> npt.NDArray[Any]:
-        """The values as a read-only numpy array: a copy of what the server has."""
-        if is_grad_enabled() and await self._requires_grad():
+    async def numpy(self, *, force: bool = False) -> npt.NDArray[Any]:
+        """The values as a read-only numpy array: a copy of what the server has. ``force``: also of a tensor that requires grad."""
+        if not force and is_grad_enabled() and await self._requires_grad():
             raise AutogradError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return await self._read()
 

@@ -145,9 +145,9 @@ class Tensor(Handle, AbstractTensor):
         """Keep the gradient of this non-leaf in ``grad`` when backward passes it."""
         _autograd.retain_grad(self)
 
-    def numpy(self) -> npt.NDArray[Any]:
+    def numpy(self, *, force: bool = False) -> npt.NDArray[Any]:
         """The values as a read-only numpy array: writing into this copy would change nothing on the server."""
-        if is_grad_enabled() and self.requires_grad:
+        if not force and is_grad_enabled() and self.requires_grad:
             raise AutogradError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._value()
 

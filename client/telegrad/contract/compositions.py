@@ -211,7 +211,7 @@ class Foreseen(Tensor):
     def _value(self) -> npt.NDArray[Any]:
         raise UnknownShape(self.dtype)
 
-    def numpy(self) -> npt.NDArray[Any]:
+    def numpy(self, *, force: bool = False) -> npt.NDArray[Any]:  # noqa: ARG002 - a tensor's signature
         """What follows from values cannot be foreseen."""
         raise UnknownShape(self.dtype)
 

@@ -286,9 +286,9 @@ class Tensor(AbstractTensor):
             raise AutogradError(checks.INFERENCE_VERSION)
         return 0 if self.version is None else self.version[0]
 
-    def numpy(self) -> npt.NDArray[Any]:
+    def numpy(self, *, force: bool = False) -> npt.NDArray[Any]:
         """The values as a numpy array that shares this tensor's memory, as in PyTorch."""
-        if self.requires_grad and is_grad_enabled():
+        if not force and self.requires_grad and is_grad_enabled():
             raise AutogradError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self.array
 

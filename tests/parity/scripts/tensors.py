@@ -68,6 +68,13 @@ def results_into_tensors_that_are_there(tg: Any) -> Any:
 
 
 @script
+def other_spellings(tg: Any) -> Any:
+    x = tg.tensor([[3.0, 4.0], [0.0, 1.0]], dtype=tg.float64, requires_grad=True)
+    norms = [f(input=x).item() for f in (tg.linalg.norm, tg.linalg.vector_norm, tg.linalg.matrix_norm, tg.linalg.cond)]
+    return x.numpy(force=True).tolist(), x.to("cpu") is x, norms, attempt(x.numpy)
+
+
+@script
 def steps_through_memory(tg: Any) -> Any:
     a = tg.arange(6.0, requires_grad=True)
     y = a * 1

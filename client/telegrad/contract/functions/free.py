@@ -57,3 +57,16 @@ def free(method: Callable[P, R], first: str = "input", *, out: Out | None = None
 
     call.__qualname__ = name
     return call
+
+
+def takes_input(function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, whose first argument has a name of its own, and may be given as ``input=`` too."""
+    first = next(iter(inspect.signature(function).parameters))
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not args and "input" in kwargs and first not in kwargs:
+            args = (kwargs.pop("input"),)
+        return function(*args, **kwargs)
+
+    return call

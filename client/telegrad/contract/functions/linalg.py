@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from telegrad.contract.dtypes import DTypeLike
 from telegrad.contract.errors import ArgumentTypeError, ShapeError
 from telegrad.contract.errors import NumericalError as LinAlgError
-from telegrad.contract.functions.free import free
+from telegrad.contract.functions.free import free, takes_input
 from telegrad.contract.functions.linalg_composite import (
     cond,
     cross,
@@ -136,6 +136,7 @@ def _refuse_driver(name: str, driver: Any) -> None:
 
 
 @takes_out(SAME)
+@takes_input
 def norm(
     A: T,
     ord: float | str | None = None,
@@ -168,6 +169,7 @@ def norm(
 
 
 @takes_out(SAME)
+@takes_input
 def vector_norm(
     x: T,
     ord: float = 2,
@@ -187,6 +189,7 @@ def vector_norm(
 
 
 @takes_out(SAME)
+@takes_input
 def matrix_norm(
     A: T,
     ord: float | str = "fro",

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from telegrad.contract.dtypes import to_real
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
+from telegrad.contract.functions.free import takes_input
 from telegrad.contract.functions.out import CASTS, SAME, takes_out
 from telegrad.contract.matrices import check_square
 from telegrad.contract.shapes import dimension, integer, ints
@@ -191,6 +192,7 @@ def _best_splits(sizes: Sequence[int]) -> dict[tuple[int, int], int]:
 
 
 @takes_out(CASTS)
+@takes_input
 def cond(A: T, p: float | str | None = None) -> T:
     """How much a system of equations with matrix ``A`` may amplify errors: the norm of A times that of its inverse.
 

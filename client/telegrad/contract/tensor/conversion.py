@@ -68,11 +68,13 @@ class ConversionOps(TensorBase):
     def to(self, dtype: DTypeLike, *, copy: bool = False) -> Self:
         """The values as ``dtype``, or in another tensor's type: the tensor itself if it has that type already, unless ``copy``.
 
+        ``"cpu"`` is where all tensors are: it changes nothing.
+
         Shapes: [...] -> [...]. Gradient: g, as the input's type. Real from complex drops the imaginary part; whole from fractional
         truncates.
         """
         like: Any = dtype
-        wanted: DType = like.dtype if hasattr(like, "_apply") else as_dtype(like)
+        wanted: DType = like.dtype if hasattr(like, "_apply") else self.dtype if like == "cpu" else as_dtype(like)
         if wanted is self.dtype and not copy:
             return self
         notices.discards_imaginary(self, wanted)

@@ -140,11 +140,11 @@ class Tensor(TensorOps):
         """See ``telegrad.autograd.graph.increment_version``."""
         raise NotImplementedError
 
-    def numpy(self) -> npt.NDArray[Any]:
+    def numpy(self, *, force: bool = False) -> npt.NDArray[Any]:
         """The values as a numpy array.
 
-        Raises AutogradError if the tensor requires grad, outside ``no_grad``: use ``detach().numpy()``, so that nobody mistakes it
-        for recorded.
+        Raises AutogradError if the tensor requires grad, outside ``no_grad``: use ``detach().numpy()`` or ``numpy(force=True)``, so
+        that nobody mistakes it for recorded.
         """
         raise NotImplementedError
 

@@ -305,11 +305,11 @@ class Dual(Wrapped):
         value: npt.NDArray[Any] = self.primal._value()
         return value
 
-    def numpy(self) -> npt.NDArray[Any]:
+    def numpy(self, *, force: bool = False) -> npt.NDArray[Any]:
         """The primal's values; refused inside a function transform, whose results are not numbers yet."""
         if self.level.functional and not self.level.over:
             self._refuse_reading("numpy")
-        values: npt.NDArray[Any] = self.primal.numpy()
+        values: npt.NDArray[Any] = self.primal.numpy(force=force)
         return values
 
     @property

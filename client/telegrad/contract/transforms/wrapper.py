@@ -247,7 +247,7 @@ class Wrapped(Tensor):
         """Refused: there is no ``.grad`` to accumulate in; a transformed function asks with ``telegrad.autograd.grad``."""
         refuse_backward()
 
-    def numpy(self) -> npt.NDArray[Any]:
+    def numpy(self, *, force: bool = False) -> npt.NDArray[Any]:  # noqa: ARG002 - a tensor's signature
         """Refused: inside a transformed function there are no values to read."""
         self._refuse_reading("numpy")
 
