@@ -300,6 +300,23 @@ def test_predicted_arithmetic_is_bounded_before_it_is_done(serve, as_batch):
     assert client.get(at).json()["tensors"] == 1
 
 
+def test_a_backward_over_a_graph_of_earlier_requests_counts_by_op(serve):
+    client = serve(tenant_flops_per_second=10**6, rate_window_seconds=10)
+    at = session(client)
+    client.post(f"{at}/ops", json={"op": "ones", "parameters": {"size": [100, 100]}, "outputs": ["m"]})
+    client.patch(f"{at}/tensors/m", json={"requires_grad": True})
+    client.post(f"{at}/ops", json={"op": "matmul", "inputs": ["m", "m"], "outputs": ["p"]})  # 2 million operations
+    client.post(f"{at}/ops", json={"op": "sum", "inputs": ["p"], "outputs": ["y"]})
+
+    walks = [client.post(f"{at}/backward", json={"tensors": ["y"], "retain_graph": True}) for _ in range(3)]
+
+    assert walks[0].status_code == 200  # 4 million
+    assert_refused(walks[-1], "tenant_flops_per_second", code="rate-limit")
+    assert client.get(f"{at}/tensors/m/grad", params={"index": "0,0"}).json()["data"] == 200.0 * (
+        [w.status_code for w in walks].count(200)
+    )
+
+
 def test_runs_of_a_program_count_each(serve):
     client = serve(tenant_flops_per_second=10**6, rate_window_seconds=10)
     at = session(client)

@@ -23,6 +23,7 @@ from telegrad_service.engine.graph import Node
 from telegrad_service.engine.table import ENTRIES
 from telegrad_service.engine.tensor import Tensor
 from telegrad_service.session import usage
+from telegrad_service.session.arithmetic import flops_of
 from telegrad_service.session.context import GRAD_SUFFIX, Context
 from telegrad_service.session.haste import TooLongError
 from telegrad_service.session.runs import count_of
@@ -380,7 +381,7 @@ class Forecast:
                     continue
                 size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in at.layouts)
                 largest = max(largest, size)
-                self.flops += 2 * size
+                self.flops += 2 * flops_of(at, self._home)
                 todo += at.edges
             else:  # a leaf of a graph that is there
                 todo.append(self._of(at))
