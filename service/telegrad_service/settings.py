@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from telegrad.contract.errors import ArgumentValueError
@@ -59,6 +60,7 @@ class Settings:
             a folder of its own for each port below $XDG_STATE_HOME/telegrad where nothing is said.
         journal: database that sessions are kept in, in place of data_dir: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or
             sqlite:///FOLDER, which is what data_dir says. A command line is seen by others; the environment variable is not.
+        journal_file: file with the address that journal would have, such as a secret that is mounted; only one of the two is set.
         snapshot_seconds: work since the last snapshot after which there is a new one; about the time that bringing a session back
             takes.
         idempotency_seconds: how long answers are kept under their Idempotency-Key.
@@ -100,6 +102,7 @@ class Settings:
     durability: str = "step"
     data_dir: str = ""
     journal: str = field(default="", repr=False)  # it may hold a password
+    journal_file: str = ""
     snapshot_seconds: float = 5.0
     idempotency_seconds: float = 86_400.0
     retention_seconds: float = 2_592_000.0
@@ -202,6 +205,21 @@ def _journal(text: str) -> str:
     return text
 
 
+def _journal_in(values: Mapping[str, Any]) -> str:
+    """The address in the journal's file. Raises ArgumentValueError, without a word of what stands there."""
+    if values.get("journal"):
+        raise ArgumentValueError("and TELEGRAD_JOURNAL (--journal) name two journals: set one of them")
+    try:
+        text = Path(values["journal_file"]).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ArgumentValueError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ArgumentValueError("has bytes that are no text") from None
+    if not text:
+        raise ArgumentValueError("is empty")
+    return _journal(text)
+
+
 _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "host": _address,
     "port": _whole(0, 65535),
@@ -257,6 +275,11 @@ def load(options: Mapping[str, str | None] | None = None, environment: Mapping[s
             values[setting.name] = setting.parse(text)
         except ArgumentValueError as error:
             wrong.append(f"{source} {error.detail}")
+    if values.get("journal_file"):
+        try:
+            values["journal"] = _journal_in(values)
+        except ArgumentValueError as error:
+            wrong.append(f"{SETTINGS['journal_file'].variable} ({SETTINGS['journal_file'].option}) {error.detail}")
     limits = Limits(**{n: values.pop(n) for n in list(values) if n in _LIMIT_NAMES})
     quotas = Quotas(**{n: values.pop(n) for n in list(values) if n in _QUOTA_NAMES})
     settings = Settings(**values, limits=limits, quotas=quotas)

@@ -116,3 +116,35 @@ def test_the_readme_has_every_setting_with_its_default():
     assert {variable: default.strip() for variable, default in rows.items()} == {
         s.variable: str(s.default).lower() if isinstance(s.default, bool) else str(s.default) for s in SETTINGS.values()
     }
+
+
+def test_the_journals_address_may_stand_in_a_file_and_is_shown_nowhere(tmp_path):
+    secret = tmp_path / "journal"
+    secret.write_text("postgresql://me:geheim@db/telegrad\n")
+
+    settings = load({}, {"TELEGRAD_JOURNAL_FILE": str(secret)})
+
+    assert settings.journal == "postgresql://me:geheim@db/telegrad"
+    assert "geheim" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "environment", "reason"),
+    [
+        (None, {}, "cannot be read"),
+        (b"", {}, "is empty"),
+        (b"\xff\xfe", {}, "no text"),
+        (b"mysql://geheim", {}, "must begin with"),
+        (b"postgresql://me:geheim@db/x", {"TELEGRAD_JOURNAL": "sqlite:////tmp"}, "two journals"),
+    ],
+)
+def test_a_file_that_has_no_address_is_refused_without_repeating_it(tmp_path, content, environment, reason):
+    secret = tmp_path / "journal"
+    if content is not None:
+        secret.write_bytes(content)
+
+    with pytest.raises(ArgumentValueError, match=r"TELEGRAD_JOURNAL_FILE \(--journal-file\)") as refused:
+        load({}, {"TELEGRAD_JOURNAL_FILE": str(secret), **environment})
+
+    assert reason in refused.value.detail
+    assert "geheim" not in refused.value.detail
