@@ -148,7 +148,7 @@ class Call:
 
 
 class AnswerResponse(Response):
-    """Sends an answer; a large one in pieces of 1 MiB, so that only what the client takes is copied."""
+    """Sends an answer; a large one in pieces of 1 MiB, each when the client has taken the one before."""
 
     def __init__(self, answer: Answer, location: str | None = None) -> None:
         """Take over the answer's pieces."""
@@ -187,8 +187,7 @@ class AnswerResponse(Response):
         for piece in self._pieces:
             view = memoryview(piece)
             for start in range(0, len(view), _PIECE_BYTES):
-                part = bytes(view[start : start + _PIECE_BYTES])
-                await send({"type": "http.response.body", "body": part, "more_body": True})
+                await send({"type": "http.response.body", "body": view[start : start + _PIECE_BYTES], "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _let_pass(self, stream: Stream, descriptor: int, line: Line, settings: Settings, send: Send) -> None:
@@ -205,7 +204,7 @@ class AnswerResponse(Response):
         """Send what arrives. Where the rest will not come the answer is left unfinished, and the server closes the connection."""
         try:
             async for piece in stream:
-                await send({"type": "http.response.body", "body": bytes(piece), "more_body": True})
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except StalledError:
             log.warning("an answer of %d bytes was cut: it was not taken in time, or its session ended", self._nbytes)

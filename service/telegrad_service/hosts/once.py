@@ -43,8 +43,8 @@ _SHORT_BYTES: Final = 4096
 QUOTAS: Final = (QuotaError.code, RateLimitError.code)
 """What a tenant has and does elsewhere decides about these, so that doing it again may end otherwise."""
 
-_ROW_BYTES: Final = 8 * 4096
-_ROWS: Final = 32
+_ROW_BYTES: Final = 8 * 1024  # sums of columns stay in the smallest cache
+_ROWS: Final = 128
 
 
 class Done(NamedTuple):
@@ -85,7 +85,7 @@ def fingerprint(work: Work) -> str:
 def _add_sums(found: hashlib.blake2b, array: Array) -> None:
     """Add what depends on each element and its place, at the speed of memory: arrays of a gigabyte come this way.
 
-    The bytes are words in rows of 4,096. The sums of the rows say in which row each is, those of the columns where in it.
+    The bytes are words in rows of 1,024. The sums of the rows say in which row each is, those of the columns where in it.
     """
     data = np.frombuffer(codec.array_bytes(array), np.uint8)
     whole = data.nbytes - data.nbytes % _ROW_BYTES
