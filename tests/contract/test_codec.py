@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from telegrad.contract import codec, dtypes
 from telegrad.contract.errors import ArgumentError, LimitError, PayloadTooLargeError, RequestError
+from telegrad.contract.literal import array_of
 
 ALL = [d.numpy for d in dtypes.DTYPES.values()]
 
@@ -213,6 +215,75 @@ def test_more_numbers_than_allowed_are_refused_with_both_counts() -> None:
 )
 def test_types_are_inferred_as_pytorch_infers_them(data: Any, dtype: dtypes.DType) -> None:
     assert codec.array_from_json(data, None, max_elements=100).dtype == dtype.numpy
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype", "expected"),
+    [
+        ([2**53 + 1, 0.5], dtypes.int64, [2**53 + 1, 0]),
+        ([-(2**63), 2**63 - 1, True, -0.9], dtypes.int64, [-(2**63), 2**63 - 1, 1, 0]),
+        ([2**64 - 1, 0.5], dtypes.uint64, [2**64 - 1, 0]),
+        ([2**64 - 1, 0], dtypes.uint64, [2**64 - 1, 0]),
+        ([-1], dtypes.uint8, [255]),  # as in C, and in PyTorch
+        ([2**63, {"float": "NaN"}], dtypes.float64, [2.0**63, math.nan]),
+        ([10**20], dtypes.float64, [1e20]),
+        ([5e-324, -0.0, 1.7976931348623157e308], dtypes.float64, [5e-324, -0.0, 1.7976931348623157e308]),
+        ([0, 0.5, 2, "NaN"], dtypes.bool_, [False, True, True, True]),
+        ([2**53 + 1, {"complex": [0, 1]}], dtypes.complex128, [complex(2**53), 1j]),
+    ],
+)
+def test_numbers_of_several_kinds_are_converted_one_by_one(data: Any, dtype: dtypes.DType, expected: list[Any]) -> None:
+    found = codec.array_from_json(data, dtype, max_elements=100)
+
+    assert found.dtype == dtype.numpy
+    assert repr(found.tolist()) == repr(expected)  # tells -0.0 from 0.0, and knows nan
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (["NaN"], dtypes.int64),
+        (["Infinity", 1], dtypes.int32),
+        ([1e20], dtypes.int64),
+        ([300], dtypes.int8),
+        ([300.7], dtypes.int8),
+        ([-0.5], dtypes.uint8),
+        ([2**53 + 1, 2.0**63], dtypes.int64),
+        ([-(2**64), 0.5], dtypes.uint64),
+        ([10**400, 0.5], dtypes.int64),
+        ([10**400], dtypes.float64),
+        ([2**63], None),
+        ([{"complex": [1, 2]}, 1], dtypes.float32),
+        ([{"complex": [1, 2]}], dtypes.int64),
+    ],
+)
+def test_a_number_that_does_not_fit_is_refused_in_json_as_in_a_script(data: Any, dtype: dtypes.DType | None) -> None:
+    def in_a_script(value: Any) -> Any:
+        if isinstance(value, list):
+            return [in_a_script(v) for v in value]
+        return complex(*value["complex"]) if isinstance(value, dict) else {"NaN": math.nan, "Infinity": math.inf}.get(value, value)
+
+    with pytest.raises(ArgumentError) as caught:
+        codec.array_from_json(data, dtype, max_elements=100)
+    with pytest.raises(type(caught.value), match=re.escape(caught.value.detail)):
+        array_of(in_a_script(data), dtype)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.booleans(),
+            st.integers(-(2**63), 2**63 - 1),
+            st.floats(-(2.0**62), 2.0**62),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_integers_among_floats_keep_every_digit(numbers: list[Any]) -> None:
+    found = codec.array_from_json(numbers, dtypes.int64, max_elements=100)
+
+    assert found.tolist() == [int(n) for n in numbers]
 
 
 def test_spelled_numbers_mean_what_they_say() -> None:

@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from telegrad.contract import kinds, limits
-from telegrad.contract.dtypes import DEFAULT_DTYPE, DType, of_number
-from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, PayloadTooLargeError, RequestError
+from telegrad.contract.dtypes import DType
+from telegrad.contract.errors import ArgumentValueError, PayloadTooLargeError, RequestError
+from telegrad.contract.literal import from_numbers
 from telegrad.contract.ops import check_sizes
 
 Array = npt.NDArray[Any]
@@ -174,7 +175,8 @@ def array_from_json(data: Any, dtype: DType | None, *, max_elements: int) -> Arr
 
     Raises:
         ArgumentTypeError: for an element that is no number.
-        ArgumentValueError: for lists of unequal lengths, or a number that the type cannot hold.
+        ArgumentValueError: for lists of unequal lengths, or an integer beyond 64 bits.
+        DTypeError: for a number that the type cannot hold.
         LimitError: for too many numbers.
     """
     shape: list[int] = []
@@ -198,23 +200,16 @@ def array_from_json(data: Any, dtype: DType | None, *, max_elements: int) -> Arr
     _flatten(data, shape, 0, flat, max_elements)
     kinds_seen = {type(v) for v in flat}
     if not kinds_seen <= {bool, int, float}:
-        flat = [kinds.SPELLED_FLOATS[v] if type(v) is str and v in kinds.SPELLED_FLOATS else kinds.decode_number(v) for v in flat]
+        flat = [v if type(v) in (bool, int, float) else _spelled(v) for v in flat]
         kinds_seen = {type(v) for v in flat}
-    if dtype is None:
-        dtype = DEFAULT_DTYPE
-        for python in (complex, float, int, bool):
-            if python in kinds_seen:
-                dtype = of_number(python())
-                break
-    if dtype.category < 3 and complex in kinds_seen:
-        raise ArgumentTypeError(f"a complex number cannot be stored as {dtype.name}")
-    try:
-        with np.errstate(all="ignore"):
-            if dtype.category == 1 and float in kinds_seen:
-                return np.array(np.array(flat, np.float64), dtype.numpy).reshape(shape)
-            return np.array(flat, dtype.numpy).reshape(shape)
-    except OverflowError:
-        raise ArgumentValueError(f"a number does not fit {dtype.name}") from None
+    return from_numbers(flat, kinds_seen, (len(flat),), dtype).reshape(shape)
+
+
+def _spelled(value: Any) -> float | complex:
+    """A number that is not written as one."""
+    if type(value) is str and value in kinds.SPELLED_FLOATS:
+        return kinds.SPELLED_FLOATS[value]
+    return kinds.decode_number(value)
 
 
 def _flatten(data: Any, shape: list[int], depth: int, flat: list[Any], max_elements: int) -> None:

@@ -41,7 +41,7 @@ def array_of(data: Any, dtype: DType | None = None) -> npt.NDArray[Any]:
     leaves: set[Any] = set()
     _collect(data, shape, 0, leaves)
     if leaves <= _PYTHON:
-        return _from_python(data, leaves, shape, dtype)
+        return from_numbers(data, leaves, shape, dtype)
     own = functools.reduce(dtypes.promote_pair, [_leaf_type(leaf) for leaf in leaves])
     nested = np.empty(shape, own.numpy)
     _write(nested, data)
@@ -200,25 +200,64 @@ def _leaf_type(leaf: Any) -> DType:
     return leaf if isinstance(leaf, DType) else dtypes.of_number(leaf())
 
 
-def _from_python(data: Any, leaves: set[Any], shape: tuple[int, ...], dtype: DType | None) -> npt.NDArray[Any]:
+def from_numbers(data: Any, leaves: set[Any], shape: tuple[int, ...], dtype: DType | None) -> npt.NDArray[Any]:
+    """An array of Python numbers: each is converted by itself, exactly or as its type rounds, and refused where it does not fit.
+
+    Args:
+        data: a number or nested sequences of them, of that ``shape``.
+        leaves: the types among them.
+        shape: see ``data``.
+        dtype: see ``array_of``.
+
+    Raises as ``array_of``.
+    """
     category = max((_leaf_type(leaf).category for leaf in leaves), default=2)
     target = dtype or (dtypes.bool_, dtypes.int64, dtypes.DEFAULT_DTYPE, dtypes.complex64)[category]
-    if category == 1 and target is dtypes.uint64:
-        exact: Any = np.uint64 if _smallest(data, shape) >= 0 else np.int64
+    if category == 3 and target.category in (1, 2):
+        raise ArgumentTypeError("must be real number, not complex")
+    if target.category == 1 and category == 2:
+        return _whole(data, leaves, shape, target)
+    if target.category == 1:
+        exact: Any = np.uint64 if target is dtypes.uint64 and _smallest(data, shape) >= 0 else np.int64
     else:
-        exact = (np.bool_, np.int64, np.float64, np.complex128)[category]
+        exact = (np.bool_, None, np.float64, np.complex128)[target.category]
     try:
         array = np.array(data, exact).reshape(shape)
     except OverflowError:
-        raise ArgumentValueError("Overflow when unpacking long long: an integer beyond 64 bits") from None
+        raise ArgumentValueError(
+            "Overflow when unpacking long long: an integer beyond 64 bits"
+            if target.category == 1
+            else f"an integer is too large for {target.name}"
+        ) from None
     if array.dtype == target.numpy:
         return array
-    if category == 3 and target.category < 3 and target.category > 0:
-        raise ArgumentTypeError("must be real number, not complex")
-    if target.category == 1 and array.size and category in (1, 2):
+    if target.category == 1 and array.size and category == 1:
         _check_bounds(array.min().item(), array.max().item(), target)
     with np.errstate(all="ignore"):  # a float too large for its type is infinite
         return array.astype(target.numpy)
+
+
+_EXACT: Final = 2.0**53
+"""Below this, float64 holds every integer."""
+
+
+def _whole(data: Any, leaves: set[Any], shape: tuple[int, ...], target: DType) -> npt.NDArray[Any]:
+    """Floats, and perhaps integers among them, as integers: towards zero."""
+    try:
+        array = np.array(data, np.float64).reshape(shape)
+    except OverflowError:
+        raise ArgumentValueError("Overflow when unpacking long long: an integer beyond 64 bits") from None
+    if not array.size:
+        return array.astype(target.numpy)
+    if int not in leaves or (array.min() > -_EXACT and array.max() < _EXACT):
+        _check_bounds(array.min().item(), array.max().item(), target)
+        with np.errstate(all="ignore"):
+            return array.astype(target.numpy)
+    numbers = np.array(data, object).reshape(-1).tolist()  # some are integers that no float holds
+    for number in numbers:
+        _check_bounds(number, number, target)
+    modulus = 2 ** (8 * target.itemsize)
+    return np.array([int(n) if target.is_signed else int(n) % modulus for n in numbers], target.numpy).reshape(shape)
 
 
 def _smallest(data: Any, shape: tuple[int, ...]) -> int:
