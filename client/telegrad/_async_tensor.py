@@ -10,6 +10,7 @@ import numpy.typing as npt
 from telegrad import _autograd
 from telegrad._handle import Handle
 from telegrad._history import UNKNOWN, Leaf, Node
+from telegrad._reading import ask, take
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, SessionError, ShapeError
 from telegrad.contract.modes import is_grad_enabled
@@ -18,7 +19,6 @@ from telegrad.contract.tensor.tensor import GraphNode
 
 if TYPE_CHECKING:
     from telegrad._async import AsyncSession
-    from telegrad.contract.codec import Array
 
 
 class AsyncTensor(Handle):
@@ -153,14 +153,11 @@ class AsyncTensor(Handle):
         self.session.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph, inputs=inputs)
 
     async def _read(self) -> npt.NDArray[Any]:
-        home, extra = self._home, self.extra()
-        if extra.value is None or extra.writes != home.writes or home.shared:
-            writes = home.writes
-            reply = await self.session.wait_for(home.read(self._name, "value", self._spec))
-            array = cast("Array", reply.array)
-            self.learn(reply.take()["tensor"])
-            extra.value, extra.writes = array, writes
-        return cast("npt.NDArray[Any]", extra.value)
+        asked, writes = ask(self), self._home.writes
+        if asked:
+            await self.session.wait_for(asked[-1][1])
+            take(asked, writes)
+        return cast("npt.NDArray[Any]", self.extra().value)
 
     async def numpy(self, *, force: bool = False) -> npt.NDArray[Any]:
         """The values as a read-only numpy array: a copy of what the server has. ``force``: also of a tensor that requires grad."""

@@ -34,6 +34,9 @@ FLUSH_COMMANDS: Final = 4096
 """Recorded commands that make a batch leave by itself: about 0.4 MB of JSON and 20 ms of small ops, at a price of one round trip in
 thousands of ops."""
 
+READ_AHEAD: Final = 256
+"""Most numbers that programs gave out and that are read together with the first of them; each is some 100 bytes of the answer."""
+
 FLUSH_BYTES: Final = 32 * 2**20
 """Bytes of recorded new tensors that make a batch leave by itself: an eighth of the server's default body limit."""
 

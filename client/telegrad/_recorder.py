@@ -26,6 +26,7 @@ from telegrad._handle import inference_extra
 from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._places import known_files, users_frame, users_place
 from telegrad._queue import Recorded, Reply, outputs_of
+from telegrad._reading import Numbers
 from telegrad.contract import checks, watching
 from telegrad.contract.commands import Command, Read, Release
 from telegrad.contract.errors import (
@@ -78,6 +79,8 @@ class Recorder:
         pending: errors that a flush met which nobody waited for; the next one that somebody waits for raises them.
         attention: closed, with failed handles, or crowded: the next record looks closer.
         crowded: whether more is recorded than may be before some of it is sent.
+        numbers: what programs gave out and nobody has read.
+        gathers: whether commands leave together.
     """
 
     def __init__(self, tensor_class: type[Handle], session: Any, wake: Callable[[int], None], limit: int) -> None:
@@ -118,6 +121,8 @@ class Recorder:
         self.attention = False
         self.crowded = False
         self.queued_bytes = 0
+        self.numbers = Numbers()
+        self.gathers = limit > 1
         self.process = os.getpid()
         # A name that no other tensor of the session has, whoever else uses it; all in C, because there is one per op.
         self.name: Callable[[], str] = map(f"c{secrets.token_hex(4)}.".__add__, map(str, itertools.count(1))).__next__

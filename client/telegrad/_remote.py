@@ -20,6 +20,7 @@ from telegrad._exchange import Exchange
 from telegrad._handle import Handle
 from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Reply
+from telegrad._reading import ask, take
 from telegrad._recorder import Recorder
 from telegrad._retries import Retries
 from telegrad._sender import Sender
@@ -152,14 +153,11 @@ class Tensor(Handle, AbstractTensor):
         return self._value()
 
     def _value(self) -> npt.NDArray[Any]:
-        home, extra = self._home, self.extra()
-        if extra.value is None or extra.writes != home.writes or home.shared:
-            writes = home.writes
-            reply = self.session.wait_for(home.read(self._name, "value", self._spec))
-            array = cast("Array", reply.array)
-            self.learn(reply.take()["tensor"])
-            extra.value, extra.writes = array, writes
-        return cast("npt.NDArray[Any]", extra.value)
+        asked, writes = ask(self), self._home.writes
+        if asked:
+            self.session.wait_for(asked[-1][1])
+            take(asked, writes)
+        return cast("npt.NDArray[Any]", self.extra().value)
 
 
 class RemoteSession(BaseSession):

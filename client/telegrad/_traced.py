@@ -315,6 +315,8 @@ def _handle(home: Recorder, output: Output, run: Instance) -> Any:
         handle.extra().leaf = history
     if output.accumulated:
         home.gradients.add(handle._name)
+    if output.spec is not None and not output.spec.shape:
+        home.numbers.give(handle)
     return handle
 
 
