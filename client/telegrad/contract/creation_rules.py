@@ -106,6 +106,8 @@ def spaced(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
         raise DTypeError(f"linspace(): inferred dtype {natural.name} can't be safely cast to passed dtype {dtype.name}")
     if dtype.category == 0:
         raise UnsupportedDTypeError('"linspace" not implemented for bool')
+    check_fits(p["start"], dtype)
+    check_fits(p["end"], dtype)
     if p["steps"] < 0:
         raise ShapeError("number of steps must be non-negative")
     return made((p["steps"],), dtype, 3)
