@@ -44,7 +44,8 @@ class Foresight:
         self.spec = outputs[0] if outputs else None
         self.rank = -1 if self.spec is None else len(self.spec.shape)
         self.simple = self.single and self.spec is not None and not row.view and not in_place
-        no_gradient = bool(types) and all(t is not None and not t.is_differentiable for t in types)
+        # What is written into a tensor takes its type.
+        no_gradient = not in_place and bool(types) and all(t is not None and not t.is_differentiable for t in types)
         self.positions = () if no_gradient else positions
 
 

@@ -244,7 +244,11 @@ class Recorder:
         specs = [x._spec if isinstance(x, cls) else x for x in inputs]
         last = len(row.inputs) - 1
         positions = tuple(
-            [i for i, x in enumerate(inputs) if isinstance(x, cls) and row.inputs[min(i, last)].name in row.differentiable]
+            [
+                i
+                for i, x in enumerate(inputs)
+                if isinstance(x, cls) and (row.inputs[min(i, last)].name in row.differentiable or (in_place and row.flat_in_place))
+            ]
         )
         if any(isinstance(x, cls) and x._spec is None for x in inputs):
             count = len(row.outputs)
@@ -342,7 +346,8 @@ class Recorder:
             checks.check_in_place_result(spec, target._spec)
         place = users_place(3)
         if grad:
-            node = self.link(plan, inputs, parameters)
+            known = target.known_dtype()
+            node = None if known is not None and not known.is_differentiable else self.link(plan, inputs, parameters)
             if node is not None or history is not None or view:
                 self._rewrite_history(target, plan, node, view)
         self.writes += 1

@@ -68,6 +68,7 @@ def _each(call: str, op: str, *cases: tuple[Any, ...], **settings: Any) -> list[
 
 
 SAMPLES: list[Sample] = [
+    Sample("special.xlog1py", (bools(4), True), op="xlog1py", gradient=False),
     *[Sample(call, (x,), op=_op(call)) for call, x in DOMAINS.items()],
     *[Sample(call, (np.asarray(x[0, 0]),), op=_op(call), note="0-d") for call, x in DOMAINS.items()],
     *[Sample(call, (ints(3, low=1, high=4),), op=_op(call), gradient=False) for call in DOMAINS],

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, overload
 
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
-from telegrad.contract.functions.free import free
+from telegrad.contract.functions.free import free, op_of_number, swapped
 from telegrad.contract.functions.out import CASTS, SAME, takes_out
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.comparison import where as choose
@@ -57,12 +57,12 @@ __all__ = [
 ]
 
 allclose = free(Tensor.allclose)
-bitwise_and = free(Tensor.bitwise_and, out=CASTS)
-bitwise_left_shift = free(Tensor.bitwise_left_shift, out=CASTS)
+bitwise_and = free(Tensor.bitwise_and, out=CASTS, number_first=swapped("bitwise_and"))
+bitwise_left_shift = free(Tensor.bitwise_left_shift, out=CASTS, number_first=op_of_number("bitwise_left_shift"))
 bitwise_not = free(Tensor.bitwise_not, out=SAME)
-bitwise_or = free(Tensor.bitwise_or, out=CASTS)
-bitwise_right_shift = free(Tensor.bitwise_right_shift, out=CASTS)
-bitwise_xor = free(Tensor.bitwise_xor, out=CASTS)
+bitwise_or = free(Tensor.bitwise_or, out=CASTS, number_first=swapped("bitwise_or"))
+bitwise_right_shift = free(Tensor.bitwise_right_shift, out=CASTS, number_first=op_of_number("bitwise_right_shift"))
+bitwise_xor = free(Tensor.bitwise_xor, out=CASTS, number_first=swapped("bitwise_xor"))
 clamp = free(Tensor.clamp, out=CASTS)
 clamp_max = free(Tensor.clamp_max, out=CASTS)
 clamp_min = free(Tensor.clamp_min, out=CASTS)

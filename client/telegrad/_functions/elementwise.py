@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
-from telegrad.contract.functions.free import free
+from telegrad.contract.functions.free import free, op_of_number, swapped
 from telegrad.contract.functions.out import CASTS, SAME, takes_out
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
@@ -51,25 +51,30 @@ __all__ = [
     "trunc",
 ]
 
+
+def _added_to(number: Number, x: Any, *, alpha: Number = 1) -> Any:
+    return x.add(number) if alpha == 1 else (x * alpha).add(number)
+
+
 abs = free(Tensor.abs, out=SAME)  # noqa: A001 - PyTorch's name
-add = free(Tensor.add, out=CASTS)
+add = free(Tensor.add, out=CASTS, number_first=_added_to)
 addcdiv = free(Tensor.addcdiv, out=CASTS)
 addcmul = free(Tensor.addcmul, out=CASTS)
 ceil = free(Tensor.ceil, out=SAME)
-div = free(Tensor.div, out=CASTS)
+div = free(Tensor.div, out=CASTS, number_first=op_of_number("div"))
 floor = free(Tensor.floor, out=SAME)
-floor_divide = free(Tensor.floor_divide, out=CASTS)
+floor_divide = free(Tensor.floor_divide, out=CASTS, number_first=op_of_number("floor_divide"))
 fmod = free(Tensor.fmod, out=CASTS)
 frac = free(Tensor.frac, out=SAME)
 lerp = free(Tensor.lerp, out=CASTS)
-mul = free(Tensor.mul, out=CASTS)
+mul = free(Tensor.mul, out=CASTS, number_first=swapped("mul"))
 neg = free(Tensor.neg, out=SAME)
 positive = free(Tensor.positive)
 round = free(Tensor.round, out=SAME)  # noqa: A001 - PyTorch's name
 sgn = free(Tensor.sgn, out=SAME)
 sign = free(Tensor.sign, out=SAME)
 square = free(Tensor.square, out=CASTS)
-sub = free(Tensor.sub, out=CASTS)
+sub = free(Tensor.sub, out=CASTS, number_first=op_of_number("sub"))
 trunc = free(Tensor.trunc, out=SAME)
 copysign = free(Tensor.copysign, out=CASTS)
 gcd = free(Tensor.gcd, out=CASTS)

@@ -125,6 +125,7 @@ def add(name: str, path: str, function: Callable[..., Any], *, makes: bool = Fal
         refuses=False,
         view=False,
         inplace=False,
+        flat_in_place=False,
         random=False,
         reflected=False,
         needs="",

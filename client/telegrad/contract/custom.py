@@ -108,6 +108,7 @@ def custom_op(name: str) -> Op:
         refuses=False,
         view=False,
         inplace=False,
+        flat_in_place=False,
         random=False,
         reflected=False,
         needs="",

@@ -129,6 +129,7 @@ _NAMES: Final[dict[str, Callable[[_Call], str]]] = {
     "adaptive_avg_pool1d": _always("SqueezeBackward1"),
     "adaptive_max_pool1d": _always("SqueezeBackward1"),
     "avg_pool1d": _always("SqueezeBackward1"),
+    "_compared_in_place": lambda call: str(call.parameters["node"]),
     "clamp": _clamp,
     "clamp_max": _by_tensor("ClampMax", 1),
     "clamp_min": _by_tensor("ClampMin", 1),

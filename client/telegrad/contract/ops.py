@@ -146,6 +146,7 @@ class Op:
     refuses: bool
     view: bool
     inplace: bool
+    flat_in_place: bool
     random: bool
     reflected: bool
     needs: str
@@ -203,6 +204,7 @@ def op(
     refuses: bool = False,
     view: bool = False,
     inplace: bool = False,
+    flat_in_place: bool = False,
     random: bool = False,
     reflected: bool = False,
     needs: str = "",
@@ -222,6 +224,7 @@ def op(
             some ops, which keeps a missing derivative from passing for a zero. Needs a ``reason`` too.
         view: the result shares the first input's memory.
         inplace: there is an in-place form: the same op with the result written into the first input.
+        flat_in_place: has no derivative but is recorded where it is done in place, as in PyTorch: zeros come back to its inputs.
         random: draws from the session's generator.
         reflected: a Python number may also stand in place of ``self``: ``1 - x`` is ``sub(1, x)``.
         needs: the optional library that computes it, which is also the extra that installs it: ``"scipy"``; empty for none.
@@ -257,6 +260,7 @@ def op(
             refuses=refuses,
             view=view,
             inplace=inplace,
+            flat_in_place=flat_in_place,
             random=random,
             reflected=reflected,
             needs=needs,

@@ -15,7 +15,7 @@ from telegrad_service.engine.calls import apply, as_array, check_inputs, compute
 from telegrad_service.engine.graph import Node
 from telegrad_service.engine.hooks import any_hooks, hooks_of
 from telegrad_service.engine.table import ENTRIES
-from telegrad_service.engine.tensor import Chain, Engine, Tensor, spec_of
+from telegrad_service.engine.tensor import FLOATING, Chain, Engine, Tensor, spec_of
 from telegrad_service.engine.views import stale
 
 
@@ -40,7 +40,7 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
         raise checks.in_place_target(name, target)
     full = {**op.defaults, **parameters}
     tracking = is_grad_enabled()
-    needed = mask_of(op, inputs) != 0
+    needed = _needs_gradient(target, inputs) if op.flat_in_place else mask_of(op, inputs) != 0
     if tracking and (needed or target.requires_grad or (target.base is not None and target.base.requires_grad)):
         _check_in_place_history(target)
     checks.check_inference(target.is_inference(), checks.INFERENCE_IN_PLACE)
@@ -63,6 +63,9 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
     if records and target.base is not None and any_hooks():
         inputs = (_apart_from_hooks(home, target), *inputs[1:])
     result = cast(Tensor, compute(home, entry, inputs, full, call) if recorded else apply(home, name, inputs, parameters))
+    if records and op.flat_in_place:
+        node = f"{op.node.removesuffix('0')}{int(isinstance(inputs[1], Tensor))}"
+        result = cast(Tensor, apply(home, "_compared_in_place", (target, inputs[1], result), {"node": node}))
     if result.node is not None:
         _own_saved_target(result.node, target)
     if result.array.dtype != target.array.dtype:
@@ -72,6 +75,11 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
     if tracking:
         replace_history(home, target, result)
     return target
+
+
+def _needs_gradient(target: Tensor, inputs: tuple[Any, ...]) -> bool:
+    """Whether an op that has no derivative is recorded in place all the same."""
+    return target.array.dtype.kind in FLOATING and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
 
 
 _WITHOUT_SOURCE_OF_ITS_OWN = frozenset(

@@ -68,6 +68,31 @@ def results_into_tensors_that_are_there(tg: Any) -> Any:
 
 
 @script
+def comparisons_in_place_let_zeros_through(tg: Any) -> Any:
+    x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x * 1
+    y.lt_(2.5)
+    (y * x).sum().backward()
+    z, plain = x * 1, tg.zeros(3)
+    plain.eq_(z)
+    base = x * 1
+    base[1:].ge_(tg.tensor([2.0, 4.0]))
+    leaf = attempt(lambda: tg.ones(2, requires_grad=True).gt_(0))
+    grads = tg.autograd.grad((plain + base).sum(), [x], allow_unused=True)
+    return y, y.grad_fn.name(), x.grad, plain, plain.grad_fn.name(), base, grads, leaf
+
+
+@script
+def numbers_may_come_first(tg: Any) -> Any:
+    x, whole = tg.tensor([1.0, -2.0, 4.0], requires_grad=True), tg.tensor([6, 3])
+    made = [tg.add(2, x), tg.sub(2.5, x, alpha=2), tg.mul(3, x), tg.div(1, x), tg.add(1, x, alpha=3), tg.true_divide(2, x)]
+    tg.stack(made).sum().backward()
+    rest = [tg.div(7, whole, rounding_mode="floor"), tg.floor_divide(7, whole), tg.bitwise_and(2, whole), tg.bitwise_xor(1, whole)]
+    shifted = [tg.bitwise_left_shift(1, whole), tg.bitwise_right_shift(64, whole), tg.bitwise_or(8, whole), tg.mul(True, whole)]
+    return [m.detach() for m in made], x.grad, rest, shifted, attempt(lambda: tg.mul(2, "x")), tg.mul(2, whole, out=tg.zeros(2))
+
+
+@script
 def other_spellings(tg: Any) -> Any:
     x = tg.tensor([[3.0, 4.0], [0.0, 1.0]], dtype=tg.float64, requires_grad=True)
     norms = [f(input=x).item() for f in (tg.linalg.norm, tg.linalg.vector_norm, tg.linalg.matrix_norm, tg.linalg.cond)]

@@ -1,5 +1,7 @@
 """Free functions out of methods: ``exp = free(TensorOps.exp)`` gives ``telegrad.exp(x)``, with PyTorch's ``input=`` spelling."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import functools
@@ -15,6 +17,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+_NUMBERS: Final = (bool, int, float, complex)
+
 _NUMPY_INPUTS: Final = ("x", "a", "x1")
 """Numpy's names of the first tensor, which PyTorch takes for ``input``; as ``x2`` for ``other``."""
 
@@ -29,12 +33,16 @@ def require_tensor(value: T, name: str) -> T:
 @overload
 def free(method: Callable[P, R], first: str = "input") -> Callable[P, R]: ...
 @overload
-def free(method: Callable[P, R], first: str = "input", *, out: Out) -> TakesOut[P, R]: ...
-def free(method: Callable[P, R], first: str = "input", *, out: Out | None = None) -> Any:
+def free(
+    method: Callable[P, R], first: str = "input", *, out: Out, number_first: Callable[..., Any] | None = None
+) -> TakesOut[P, R]: ...
+def free(
+    method: Callable[P, R], first: str = "input", *, out: Out | None = None, number_first: Callable[..., Any] | None = None
+) -> Any:
     """``method`` as a function whose first argument is the tensor, by position or as ``input=`` (or as ``first=``, or numpy's).
 
-    With ``out`` it also takes an argument of that name, see ``takes_out``. Raises ArgumentTypeError where the first argument is no
-    tensor.
+    With ``out`` it also takes an argument of that name, see ``takes_out``. ``number_first`` is what is called instead where a
+    number comes first and a tensor second. Raises ArgumentTypeError where the first argument is no tensor otherwise.
     """
     name = getattr(method, "__name__", "function").lstrip("_")
     takes_other = "other" in inspect.unwrap(method).__code__.co_varnames
@@ -52,6 +60,8 @@ def free(method: Callable[P, R], first: str = "input", *, out: Out | None = None
             args = (kwargs.pop(given),)
         if takes_other and "x2" in kwargs and "other" not in kwargs:
             kwargs["other"] = kwargs.pop("x2")
+        if number_first is not None and isinstance(args[0], _NUMBERS) and len(args) > 1 and isinstance(args[1], TensorBase):
+            return number_first(*args, **kwargs)
         require_tensor(args[0], name)
         return method(*args, **kwargs)
 
@@ -70,3 +80,13 @@ def takes_input(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **kwargs)
 
     return call
+
+
+def op_of_number(name: str) -> Callable[..., Any]:
+    """``number_first`` of an op that takes a number in place of its first tensor: ``sub(1, x)``."""
+    return lambda number, x, **parameters: x._apply(name, number, x, **parameters)
+
+
+def swapped(method: str) -> Callable[..., Any]:
+    """``number_first`` of what does not mind the order: ``mul(2, x)`` is ``x.mul(2)``."""
+    return lambda number, x: getattr(x, method)(number)

@@ -109,6 +109,10 @@ _bitwise = elementwise(refuse="fc", name="bitwise")
 _shift = elementwise(refuse="bfc", name="shift")
 
 
+def _flattened(inputs: Sequence[Any], _p: Mapping[str, Any]) -> Outcome:
+    return Outcome((inputs[0],), inputs[0].size)
+
+
 class ComparisonOps(TensorBase):
     """Comparison and logic. Inputs broadcast; answers are bool."""
 
@@ -129,7 +133,16 @@ class ComparisonOps(TensorBase):
 
     # Comparison --------------------------------------------------------------------------------------------------------------
 
-    @op(_compare("eq", ordered=False), differentiable=(), reason=STEP, inplace=True)
+    @op(_flattened, namespace="internal", differentiable=("self", "other"))
+    def _compared_in_place(self, other: Self | Number, mask: Self, *, node: str) -> Self:
+        """``mask`` in the type of the tensor that it is written into: what a comparison in place leaves, whose node has the name
+        ``node``.
+
+        Shapes: [...], [...], [...] -> [...]. Gradient: zeros.
+        """
+        return self._apply("_compared_in_place", self, other, mask, node=node)
+
+    @op(_compare("eq", ordered=False), differentiable=(), reason=STEP, inplace=True, flat_in_place=True)
     def eq(self, other: Self | Number) -> Self:
         """Whether equal, as bool.
 
@@ -137,7 +150,7 @@ class ComparisonOps(TensorBase):
         """
         return self._apply("eq", self, other)
 
-    @op(_compare("ne", ordered=False), differentiable=(), reason=STEP, inplace=True)
+    @op(_compare("ne", ordered=False), differentiable=(), reason=STEP, inplace=True, flat_in_place=True)
     def ne(self, other: Self | Number) -> Self:
         """Whether different, as bool.
 
@@ -145,7 +158,7 @@ class ComparisonOps(TensorBase):
         """
         return self._apply("ne", self, other)
 
-    @op(_compare("lt", ordered=True), differentiable=(), reason=STEP, inplace=True)
+    @op(_compare("lt", ordered=True), differentiable=(), reason=STEP, inplace=True, flat_in_place=True)
     def lt(self, other: Self | Number) -> Self:
         """Whether less, as bool. Raises DTypeError for complex numbers.
 
@@ -153,7 +166,7 @@ class ComparisonOps(TensorBase):
         """
         return self._apply("lt", self, other)
 
-    @op(_compare("le", ordered=True), differentiable=(), reason=STEP, inplace=True)
+    @op(_compare("le", ordered=True), differentiable=(), reason=STEP, inplace=True, flat_in_place=True)
     def le(self, other: Self | Number) -> Self:
         """Whether less or equal, as bool. Raises DTypeError for complex numbers.
 
@@ -161,7 +174,7 @@ class ComparisonOps(TensorBase):
         """
         return self._apply("le", self, other)
 
-    @op(_compare("gt", ordered=True), differentiable=(), reason=STEP, inplace=True)
+    @op(_compare("gt", ordered=True), differentiable=(), reason=STEP, inplace=True, flat_in_place=True)
     def gt(self, other: Self | Number) -> Self:
         """Whether greater, as bool. Raises DTypeError for complex numbers.
 
@@ -169,7 +182,7 @@ class ComparisonOps(TensorBase):
         """
         return self._apply("gt", self, other)
 
-    @op(_compare("ge", ordered=True), differentiable=(), reason=STEP, inplace=True)
+    @op(_compare("ge", ordered=True), differentiable=(), reason=STEP, inplace=True, flat_in_place=True)
     def ge(self, other: Self | Number) -> Self:
         """Whether greater or equal, as bool. Raises DTypeError for complex numbers.
 

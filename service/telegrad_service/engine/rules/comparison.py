@@ -24,6 +24,13 @@ for _name, _ufunc in (
 ):
     kernel(_name, _ufunc, ufunc=_ufunc, ufunc_kinds="fc" if _name in ("eq", "ne") else "f")
 
+kernel("_compared_in_place", lambda self, other, mask, node: mask.astype(self.dtype))  # noqa: ARG005 - the op's signature
+derivative(
+    "_compared_in_place",
+    self=lambda g, self_shape: F.zeros(g, self_shape),
+    other=lambda g, other_shape: F.zeros(g, other_shape),
+)
+
 for _name in ("logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite"):
     kernel(_name, getattr(np, _name), ufunc=getattr(np, _name))
 

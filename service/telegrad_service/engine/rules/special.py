@@ -241,6 +241,8 @@ def _entr(self: Array) -> Any:
 
 @kernel("xlog1py")
 def _xlog1py(self: Any, other: Any) -> Any:
+    if isinstance(other, bool):
+        other = float(other)  # numpy takes the logarithm of a truth value in half precision
     made = np.where(np.equal(self, 0) & ~np.isnan(other), 0, self * np.log1p(other))
     return made.astype(np.result_type(self, other), copy=False)
 
