@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from telegrad import _autograd
 from telegrad._handle import Handle
-from telegrad._history import UNKNOWN, Leaf, Node
+from telegrad._history import UNKNOWN, Leaf, Node, Unknown
 from telegrad._reading import ask, take
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, SessionError, ShapeError
@@ -70,7 +70,7 @@ class AsyncTensor(Handle):
 
     async def _requires_grad(self) -> bool:
         known = self.history()
-        return bool((await self.describe())["requires_grad"]) if known is UNKNOWN else known is not None
+        return bool((await self.describe())["requires_grad"]) if isinstance(known, Unknown) else known is not None
 
     @property
     def requires_grad(self) -> Awaitable[bool]:
@@ -90,7 +90,7 @@ class AsyncTensor(Handle):
 
     async def _is_leaf(self) -> bool:
         known = self.history()
-        if known is UNKNOWN:
+        if isinstance(known, Unknown):
             return bool(_autograd.with_history(await self.describe())["is_leaf"])
         return known is None or isinstance(known, Leaf)
 
@@ -101,7 +101,7 @@ class AsyncTensor(Handle):
 
     async def _grad_fn(self) -> GraphNode | None:
         known = self.history()
-        if known is UNKNOWN or (isinstance(known, Node) and not known.exact):
+        if isinstance(known, Unknown) or (isinstance(known, Node) and not known.exact):
             return _autograd.described_node(self, await self.describe())
         return None if isinstance(known, Leaf) else known
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from telegrad._history import PRESENT, UNKNOWN, Described, Leaf, Node
+from telegrad._history import PRESENT, UNKNOWN, Described, Leaf, Node, Unknown
 from telegrad._queue import Reply
 from telegrad.contract import checks, dtypes
 from telegrad.contract.commands import Apply, Create, Seed, Set, decode_fields
@@ -118,7 +118,7 @@ def set_requires_grad(tensor: Any, value: bool, *, may_have_history: bool = Fals
     if value and dtype is not None:
         checks.check_can_require_grad(dtype)
     checks.check_inference(value and tensor.is_inference(), checks.INFERENCE_REQUIRES_GRAD)
-    if history is not UNKNOWN:
+    if not isinstance(history, Unknown):
         if (history is not None) == value:
             return
         if value:
@@ -141,7 +141,7 @@ def known_grad(tensor: Any, *, resolved: bool = False) -> Any:
         return UNKNOWN
     leaf = None if extra is None else extra.leaf
     if leaf is None:
-        if history is UNKNOWN or isinstance(history, Described):
+        if isinstance(history, (Unknown, Described)):
             return UNKNOWN  # the server's node may retain its gradient
         if not isinstance(history, Leaf):
             return None
@@ -150,7 +150,7 @@ def known_grad(tensor: Any, *, resolved: bool = False) -> Any:
     if gradient is not PRESENT:
         return gradient
     name = home.name()
-    handle = home.tensor_class(home, name, tensor._spec, UNKNOWN if leaf.recorded else None)
+    handle = home.tensor_class(home, name, tensor._spec, leaf.recorded)
     if tensor._spec is None:
         handle.extra().dtype = tensor.known_dtype()
     home.gradients.add(name)
@@ -195,7 +195,7 @@ def set_data(tensor: Any, value: Any) -> None:
     name, value_name = name_of(home, tensor, "tensor"), name_of(home, value, "data")
     history, dtype = tensor.history(), value.known_dtype()
     if dtype is not None:
-        checks.check_data(history is not None and history is not UNKNOWN, dtype)
+        checks.check_data(history is not None and not isinstance(history, Unknown), dtype)
     extra = tensor.extra()
     extra.base, extra.dtype = None, dtype
     tensor._spec = value._spec
@@ -274,7 +274,7 @@ def learn_grads(home: Recorder, questions: Sequence[Question]) -> None:
         if description is None:
             leaf.settle(None, home.grad_epoch)
         else:
-            leaf.settle(PRESENT, home.grad_epoch, recorded=bool(description["requires_grad"]))
+            leaf.settle(PRESENT, home.grad_epoch, recorded=UNKNOWN if description["requires_grad"] else None)
 
 
 # Names -----------------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from telegrad._history import UNKNOWN, Leaf
+from telegrad._queue import Recorded, outputs_of
 from telegrad.contract import watching
 from telegrad.contract.errors import AutogradError, DependentError, TelegradError
 
@@ -80,6 +82,21 @@ class Capture:
             "it after the backward; for Python code that depends on values, use telegrad.connect() or telegrad.local()"
         )
         return self.refusal
+
+
+def abandon(home: Recorder, entries: Sequence[Any], names: Sequence[str], cause: TelegradError) -> None:
+    """Entries that are never sent: what they would have made does not exist, what they would have changed is unknown."""
+    for name in (*names, *[n for entry in entries for n in outputs_of(entry)]):
+        home.failed.setdefault(name, cause)
+    home.attention = True
+    home.grad_epoch += 1
+    home.writes += 1
+    for entry in entries:
+        for touched in entry.touches if isinstance(entry, Recorded) else ():
+            if isinstance(touched, Leaf):
+                touched.settle(UNKNOWN, home.grad_epoch)
+            else:
+                touched.forget()
 
 
 def refuse_packing() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from telegrad._autograd import name_of, rng_state, set_rng_state
 from telegrad._foresight import Foresight
-from telegrad._history import UNKNOWN, CustomNode, Leaf, Node, Reach, next_number
+from telegrad._history import UNKNOWN, CustomNode, Leaf, Node, Reach, Unknown, next_number
 from telegrad.contract import checks
 from telegrad.contract.commands import Attach, Set
 from telegrad.contract.custom import Backward, custom_op
@@ -54,6 +54,8 @@ def attach(
     plan = Foresight(custom_op(backward.name), specs, types, positions, in_place=False, alive=home.hooked)
     plan.single = len(specs) == 1
     node = CustomNode(plan, edges, len(inputs), backward)
+    label = home.name()
+    home.customs[label] = node
     given = {id(x) for x in inputs}
     made = list(outputs)
     for index, y in enumerate(outputs):
@@ -83,6 +85,7 @@ def attach(
         backward.saves,
         current_scope(),
         tuple([i for i, (flow, writes) in enumerate(zip(flows, dirty, strict=True)) if flow and writes]),
+        label,
     )
     home.record(command, touches=tuple([y for y, flow in zip(made, flows, strict=True) if flow]))
     return made
@@ -93,7 +96,7 @@ def _check_rewritable(name: str, tensor: Any) -> None:
     history = tensor.history()
     if isinstance(history, Leaf):
         raise checks.leaf_written()
-    if history is UNKNOWN or (tensor._extra is not None and tensor._extra.base is not None):
+    if isinstance(history, Unknown) or (tensor._extra is not None and tensor._extra.base is not None):
         raise AutogradError(
             f"{name}: mark_dirty of a view, or of a tensor whose history only the server knows, is not possible for remote "
             "tensors. Return a new tensor, or use telegrad.local()"
@@ -188,7 +191,7 @@ class Block:
         todo: list[Node] = []
         for y in outputs:
             history = y.history() if self._home.is_ours(y) else None
-            if history is UNKNOWN:
+            if isinstance(history, Unknown):
                 raise _unknown()
             if not isinstance(history, Node) or history.number < self._number:
                 fresh.append(None)
@@ -206,7 +209,7 @@ class Block:
                     todo.append(target)
                     continue
                 found = self._given.get((id(target), index))
-                if found is None or target is UNKNOWN:
+                if found is None or isinstance(target, Unknown):
                     raise _unknown()
                 boundary[id(target), index] = found
         behind = Reach([t for x in boundary.values() if isinstance(x.history(), Node) for _, t, _ in x.history().edges])

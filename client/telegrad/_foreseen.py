@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from telegrad._capture import Capture
-from telegrad._history import UNKNOWN, AccumulateGrad, CustomNode, Leaf, Node, Reach
+from telegrad._capture import Capture, abandon
+from telegrad._history import AccumulateGrad, CustomNode, Leaf, Node, Reach, made_of
 from telegrad._queue import Entry, Recorded, Reply, commands_of
 from telegrad.contract import checks, modes
 from telegrad.contract.callbacks import Callback, Place
@@ -36,9 +36,10 @@ def hooks_of(target: Node | Leaf) -> Hooks | None:
     return found
 
 
-def _owner(hooks: Hooks) -> Handle | None:
-    """The handle of a leaf with hooks, if there is still one."""
-    owner = hooks.owner
+def owner_of(target: Node | Leaf) -> Handle | None:
+    """The handle of what hooks were registered on, if there is still one."""
+    hooks = hooks_of(target)
+    owner = None if hooks is None else hooks.owner
     found: Handle | None = owner() if isinstance(owner, weakref.ref) else owner
     return found
 
@@ -64,6 +65,7 @@ class Foreseen:
         create_graph: bool,
         accumulated: Callable[[Leaf], None] | None,
         begin: Callable[[Foreseen], None],
+        sources: list[Any],
     ) -> None:
         """Prepare.
 
@@ -75,6 +77,7 @@ class Foreseen:
             create_graph: whether gradients get a history.
             accumulated: is told each leaf that its gradient is added to; None for ``grad``, which adds to none.
             begin: records the command, with what was foreseen so far.
+            sources: histories of what gradients may be made of, where they have histories.
         """
         self.callbacks: list[Callback] = []
         self.arrays: dict[str, Any] = {}
@@ -83,6 +86,7 @@ class Foreseen:
         self.error: Exception | None = None
         self._home = home
         self._begin = begin
+        self.sources = sources
         self._waits: str | None = None
         self._given: tuple[tuple[Any, ...] | None, bool] = None, False
         self._count = 0
@@ -252,7 +256,7 @@ class Foreseen:
             self._accumulated(leaf)
         if hooks is None:
             return
-        owner = _owner(hooks)
+        owner = owner_of(leaf)
         for hook in hooks.accumulated.functions():
             with self._calling(leaf, "accumulated", None, ()) as call:
                 check_replacement(hook, owner, hook(owner), self._home.tensor_class)
@@ -264,7 +268,7 @@ class Foreseen:
     def _gradient(self, spec: Spec | None) -> Any:
         """A handle for a gradient that a callback will name."""
         home = self._home
-        return home.tensor_class(home, home.name(), spec, UNKNOWN if self._create_graph else None)
+        return home.tensor_class(home, home.name(), spec, made_of(*self.sources) if self._create_graph else None)
 
     def _through(self, table: HookTable, target: Node | Leaf, present: bool, spec: Spec | None, index: int | None) -> None:
         functions = table.functions()
@@ -324,8 +328,7 @@ class Foreseen:
 
     def _place(self, target: Node | Leaf) -> Place:
         """How the server finds the target: by the name of a leaf, or by the way from what has a name."""
-        hooks = hooks_of(target)
-        owner = None if hooks is None or isinstance(target, Node) else _owner(hooks)
+        owner = None if isinstance(target, Node) else owner_of(target)
         if owner is not None and owner._home is self._home and owner._name not in self._home.failed:
             return owner._name
         path: list[int] = []
@@ -392,10 +395,16 @@ class Foreseen:
         if self.error is not None:
             raise self.error
 
-    @property
-    def waits(self) -> bool:
-        """Whether the command is recorded, and the server waits for what a hook gives."""
-        return self._waits is not None
+    def end_grad(
+        self, results: Sequence[Any], reply: Reply | None, record: Callable[[Foreseen, Sequence[Any], Reply | None], None]
+    ) -> None:
+        """The same for a ``grad``, which ``record`` records with its results, unless it has begun."""
+        if self._waits is not None:
+            self.end([None if r is None else r._name for r in results], reply)
+            return
+        record(self, results, reply)
+        if self.error is not None:
+            raise self.error
 
     def _abandon(self, error: BaseException) -> None:
         """The backward is not recorded: what hooks made does not exist, what they would have changed is to be asked for. Where it
@@ -405,7 +414,7 @@ class Foreseen:
         if self._waits is not None and self._waits not in home.failed:
             home.record(Resume(self._waits, stops=True), depth=3)
         cause = error if isinstance(error, AutogradError) else AutogradError(f"the backward was not recorded: {error}")
-        home.abandon(self._entries, [n for c in self.callbacks for n in (*c.grads, *c.arrived) if n is not None], cause)
+        abandon(home, self._entries, [n for c in self.callbacks for n in (*c.grads, *c.arrived) if n is not None], cause)
 
 
 class _Ended(Exception):  # noqa: N818 - no error
@@ -445,6 +454,7 @@ class _Call:
                 raise SessionMismatchError(checks.OTHER_SESSION)
             home.check((result,))
         self._results = tuple(results)
+        self._walk.sources.extend([r.history() for r in results if r is not None])
 
     def __exit__(self, kind: object, value: BaseException | None, trace: object) -> None:
         entries = self._recorded.end()

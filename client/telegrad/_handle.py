@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from telegrad._history import UNKNOWN, Described, End, Leaf, Node
+from telegrad._history import UNKNOWN, Described, End, Leaf, Node, Unknown, made_of
 from telegrad.contract import checks, dtypes
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import AutogradError
@@ -138,7 +138,7 @@ class Handle(TensorOps):
             if base is not None:
                 if extra.follows and extra.base_generation != base.extra().generation:
                     extra.base_generation = base.extra().generation
-                    self._node = UNKNOWN
+                    self._node = made_of(base.history(), self._node)
                 elif self._node is None or not extra.follows:
                     return self._next_to_base(extra, base)
         return self._node
@@ -148,7 +148,7 @@ class Handle(TensorOps):
         stale = not extra.follows and extra.base_generation != self._writes()
         if stale or self._node is None:
             history, dtype = base.history(), self.known_dtype()
-            if history is not None and (stale or history is UNKNOWN or dtype is None):
+            if history is not None and (stale or isinstance(history, Unknown) or dtype is None):
                 extra.asks = True  # once the memory was written to, such a view is refused
                 return UNKNOWN
             if history is not None and dtype is not None and dtype.is_differentiable:
@@ -178,7 +178,7 @@ class Handle(TensorOps):
                 extra.leaf = node
             else:
                 # Of a node that only the server has, nobody here knows whether it retains gradients.
-                unsure = node is UNKNOWN or isinstance(node, Described) or extra.asks
+                unsure = isinstance(node, (Unknown, Described)) or extra.asks
                 extra.leaf = Leaf(self._home, self._spec, UNKNOWN if unsure else None)
         return extra.leaf
 
@@ -204,10 +204,10 @@ class Handle(TensorOps):
         """Take over what the server says."""
         shape: Shape = tuple(description["shape"])
         self._spec = Spec(shape, dtypes.as_dtype(description["dtype"]))
-        if self.history() is UNKNOWN and not self.extra().asks and description.get("stale") is None:
+        if isinstance(self.history(), Unknown) and not self.extra().asks and description.get("stale") is None:
             extra = self.extra()
             if description["grad_fn"] is not None:
-                self._node = Described(description["grad_fn"])
+                self._node = Described(description["grad_fn"], self._node.sources if isinstance(self._node, Unknown) else None)
             elif description["requires_grad"]:
                 if extra.leaf is None:
                     extra.leaf = Leaf(self._home, self._spec, UNKNOWN)

@@ -35,15 +35,28 @@ def _only_the_server(hook: Hook) -> AutogradError:
 
 
 class Unknown:
-    """Only the server knows."""
+    """Only the server knows.
 
-    __slots__ = ()
+    Attributes:
+        sources: histories that it was made of, and no others; None where nobody here knows even that.
+    """
+
+    __slots__ = ("sources",)
+
+    def __init__(self, sources: tuple[Any, ...] | None = None) -> None:
+        self.sources = sources
 
     def __repr__(self) -> str:
         return "UNKNOWN"
 
 
 UNKNOWN: Final = Unknown()
+
+
+def made_of(*histories: Any) -> Unknown:
+    """What only the server knows of a tensor that was made of tensors with these histories."""
+    sources = tuple([h for h in histories if h is not None])
+    return sources[0] if len(sources) == 1 and isinstance(sources[0], Unknown) else Unknown(sources)
 
 
 class Present:
@@ -64,7 +77,7 @@ class Leaf:
     Attributes:
         gradient: None where there is none; PRESENT; UNKNOWN; or its handle.
         epoch: the recorder's ``grad_epoch`` that ``gradient`` was known at; an older one means unknown.
-        recorded: whether the gradient may carry history itself (``create_graph``).
+        recorded: what is known of the history of the gradient itself (``create_graph``); None where it has none.
         spec: shape and type of the tensor; None while the shape is unknown.
         alive: see ``Recorder.hooked``.
         hooks: what users registered; the slot is filled when first needed.
@@ -77,7 +90,7 @@ class Leaf:
     def __init__(self, home: Recorder, spec: Spec | None, gradient: Any = None) -> None:
         self.gradient: Any = gradient
         self.epoch = home.grad_epoch
-        self.recorded = False
+        self.recorded: Unknown | None = None
         self.spec = spec
         self.alive = home.hooked
 
@@ -91,7 +104,7 @@ class Leaf:
         """The gradient as known at ``epoch``."""
         return self.gradient if self.epoch == epoch else UNKNOWN
 
-    def settle(self, gradient: Any, epoch: int, *, recorded: bool = False) -> None:
+    def settle(self, gradient: Any, epoch: int, *, recorded: Unknown | None = None) -> None:
         """Know the gradient from now on."""
         self.gradient, self.epoch, self.recorded = gradient, epoch, recorded
 
@@ -182,7 +195,7 @@ class Node:
     @property
     def exact(self) -> bool:
         """Whether the server's node surely has these edges and this name."""
-        return self.rank >= 0 and all(target is not UNKNOWN for _, target, _ in self.edges)
+        return self.rank >= 0 and all(not isinstance(target, Unknown) for _, target, _ in self.edges)
 
     def name(self) -> str:
         """PyTorch's name of this kind of node, for example ``AddBackward0``."""
@@ -234,12 +247,13 @@ _SLOTS: Final = frozenset((*Node.__slots__, *CustomNode.__slots__))
 
 
 class Described:
-    """A node that only the server has: its name is known, where it leads is not."""
+    """A node that only the server has: its name is known, where it leads is not. For ``sources`` see ``Unknown``."""
 
-    __slots__ = ("_name",)
+    __slots__ = ("_name", "sources")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, sources: tuple[Any, ...] | None = None) -> None:
         self._name = name
+        self.sources = sources
 
     def name(self) -> str:
         """PyTorch's name of this kind of node."""
@@ -338,6 +352,10 @@ class Instance:
         """What the trace's target is in this run, and the number of the output."""
         if isinstance(target, Outside):
             return self._outside[target.hole]
+        if isinstance(target, Unknown):
+            return UNKNOWN, index  # what it was made of is the trace's
+        if isinstance(target, Described):
+            return Described(target.name()), index
         if not isinstance(target, (Node, Leaf)):
             return target, index
         found = self._made.get(id(target))
@@ -422,6 +440,7 @@ class Reach:
     Attributes:
         leaves: every leaf reached, in the order met.
         nodes: every node met, by identity.
+        hidden: what only the server knows of, of what was met.
         certain: whether all of the graph was known; if not, other leaves may be reached too.
     """
 
@@ -430,6 +449,7 @@ class Reach:
         self.leaves: dict[int, Leaf] = {}
         self.nodes: dict[int, Node | Described] = {}
         self.certain = True
+        self.hidden: list[Unknown | Described] = []
         todo: list[History] = list(roots)
         while todo:
             target = todo.pop()
@@ -442,8 +462,26 @@ class Reach:
                 self.leaves[id(target)] = target
             elif target is not None:
                 self.certain = False
+                self.hidden.append(target)
                 if isinstance(target, Described):
                     self.nodes[id(target)] = target
+
+    def behind(self) -> list[Node | Leaf] | None:
+        """Nodes and leaves that what is hidden may lead to; None where nobody here knows."""
+        found: dict[int, Any] = {}
+        todo: list[Any] = list(self.hidden)
+        while todo:
+            target = todo.pop()
+            if id(target) in found:
+                continue
+            found[id(target)] = target
+            if isinstance(target, Node):
+                todo.extend([edge[1] for edge in target.edges])
+            elif isinstance(target, (Unknown, Described)):
+                if target.sources is None:
+                    return None
+                todo.extend(target.sources)
+        return [target for target in found.values() if isinstance(target, (Node, Leaf))]
 
     def retained(self) -> Sequence[Leaf]:
         """The states of tensors on the way whose gradient is retained."""

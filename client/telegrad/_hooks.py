@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from telegrad._foreseen import Foreseen, hooks_of
-from telegrad._history import AccumulateGrad, CustomNode, Leaf, Node, Reach
+from telegrad._asked import Asked, may_meet
+from telegrad._foreseen import Foreseen, owner_of
+from telegrad._history import AccumulateGrad, Leaf, Node, Reach
 from telegrad.contract.errors import AutogradError
 from telegrad.contract.hooks import Hook, RemovableHandle, check_accumulates, check_hookable
 
@@ -26,6 +27,12 @@ _WHERE: Final = (
     "Register hooks before the tensor or its views are changed in place, or use telegrad.local(), which calls hooks as it goes."
 )
 
+_UNKNOWN: Final = (
+    "the session has hooks or custom functions, and only the server knows part of the graph that this backward walks (a tensor "
+    "that was found by its name, say), so nobody knows here which to call. Remove the hooks for this backward with "
+    "handle.remove(). " + _WHERE
+)
+
 
 # Registering -----------------------------------------------------------------------------------------------------------------
 
@@ -34,10 +41,10 @@ def register(tensor: Handle, hook: Hook) -> RemovableHandle:
     """See ``Tensor.register_hook``."""
     history = _known_history(tensor)
     hooks = history.hooks_here()
+    if hooks.owner is None or owner_of(history) is None:
+        hooks.owner = weakref.ref(tensor)
     if isinstance(history, Node):
         return hooks.of_output(0 if tensor._extra is None else tensor._extra.index).add(hook)
-    if hooks.owner is None:
-        hooks.owner = weakref.ref(tensor)
     return hooks.of_output(0).add(hook)
 
 
@@ -81,25 +88,67 @@ def foresee(
     create_graph: bool,
     accumulated: Callable[[Leaf], None] | None,
     begin: Callable[[Foreseen], None],
-) -> Foreseen | None:
-    """Call the hooks of a backward that is about to be recorded; None where it comes by none. For ``begin`` see ``Foreseen``.
+    sources: list[Any],
+) -> Foreseen | Asked | None:
+    """Call the hooks of a backward that is about to be recorded; None where it comes by none. For ``begin`` and ``sources`` see
+    ``Foreseen``. Where only the server knows part of the graph, hooks are called while it walks: ``Asked``, not begun.
 
-    Raises AutogradError where nobody here can know which hooks it comes by, and where a hook asks for a value.
+    Raises AutogradError where nobody here can know which hooks it comes by, or wait for the server to tell.
     """
     if not home.hooked:
         return None
-    known = [target for target in (*reach.nodes.values(), *reach.leaves.values()) if isinstance(target, (Node, Leaf))]
-    customs = any(isinstance(target, CustomNode) for target in known)
-    if not reach.certain and not customs and all(not len(table) for table in home.hooked):
-        return None  # there are custom nodes elsewhere; if there are some on the way, the server says so
+    known = _known(reach)
     if not reach.certain:
-        raise AutogradError(
-            "the session has hooks, and only the server knows part of the graph that this backward walks (what a gradient with a "
-            "history was made of, or a tensor that was changed through a view), so nobody knows here which hooks to call. Remove "
-            f"the hooks for this backward with handle.remove(). {_WHERE}"
-        )
-    if not customs and not any(hooks_of(target) for target in known):
+        return _asked(home, roots, reach, known, sources, retain_graph=retain_graph, create_graph=create_graph)
+    if not may_meet(known):
         return None
-    walk = Foreseen(home, roots, wanted, retain_graph=retain_graph, create_graph=create_graph, accumulated=accumulated, begin=begin)
+    walk = Foreseen(
+        home,
+        roots,
+        wanted,
+        retain_graph=retain_graph,
+        create_graph=create_graph,
+        accumulated=accumulated,
+        begin=begin,
+        sources=sources,
+    )
     walk.run()
     return walk
+
+
+def meets_some(home: Recorder, reach: Reach) -> bool:
+    """Whether a walk may come by hooks or custom functions."""
+    if not home.hooked:
+        return False
+    behind = [] if reach.certain else reach.behind()
+    return behind is None or may_meet([*_known(reach), *behind])
+
+
+def _known(reach: Reach) -> list[Node | Leaf]:
+    """What a walk surely meets."""
+    return [target for target in (*reach.nodes.values(), *reach.leaves.values()) if isinstance(target, (Node, Leaf))]
+
+
+def _asked(
+    home: Recorder,
+    roots: Sequence[Handle],
+    reach: Reach,
+    known: Sequence[Node | Leaf],
+    sources: list[Any],
+    *,
+    retain_graph: bool,
+    create_graph: bool,
+) -> Asked | None:
+    """How the hooks are called of a backward of which only the server knows what it comes by; None where there can be none."""
+    behind = reach.behind()
+    if behind is None and any(len(table) for table in home.hooked):
+        raise home.cannot_ask(_UNKNOWN)
+    if behind is None and not may_meet(known) and not home.waits:
+        return None  # there are custom nodes elsewhere; if there are some on the way, the server says so
+    targets = list({id(target): target for target in (*known, *(behind or ()))}.values())
+    if behind is not None and not may_meet(targets):
+        return None
+    if not home.waits:
+        raise home.cannot_ask(_UNKNOWN)
+    home.ask_in_hook()  # of a hook that walks itself
+    return Asked(home, roots, targets, sources, retain_graph=retain_graph, create_graph=create_graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 from collections.abc import Iterable, Mapping, Sequence
 from types import CodeType
@@ -29,6 +30,7 @@ from telegrad.contract.errors import TelegradError
 from telegrad.contract.ops import find
 
 if TYPE_CHECKING:
+    from telegrad._recorder import Recorder
     from telegrad._traced import Traced
     from telegrad.contract.tracing import Many
 
@@ -208,6 +210,28 @@ def _encode_apply(
 def find_row(op: str) -> Any:
     """The row of an op or of its in-place form."""
     return find(op.removesuffix("_"))
+
+
+def collected(home: Recorder) -> list[str]:
+    """The names of collected handles that the server is to release; nothing is known of them here any more."""
+    names: list[str] = []
+    take = home.released.popleft
+    with contextlib.suppress(IndexError):  # another thread may release at the same time
+        while True:
+            names.append(take())
+    for table in (home.roots, home.leaves, home.written):
+        if table:
+            for name in names:
+                table.pop(name, None)
+    if home.gradients:
+        home.gradients.difference_update(names)
+    if home.failed or home.unmade:
+        unmade = home.unmade.union(home.failed).intersection(names)
+        for name in unmade:
+            home.failed.pop(name, None)
+        home.unmade -= unmade
+        names = [n for n in names if n not in unmade]
+    return names
 
 
 # What a failure takes along --------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ appends atomically), so threads may record at the same time; a batch takes what 
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import secrets
@@ -23,13 +22,14 @@ from telegrad import _defaults
 from telegrad._capture import Capture, dependent, refuse_packing
 from telegrad._foresight import Foresight, add_parameters
 from telegrad._handle import inference_extra
-from telegrad._history import UNKNOWN, Leaf, Node
+from telegrad._history import Leaf, Node, Unknown, made_of
 from telegrad._places import known_files, users_frame, users_place
-from telegrad._queue import Recorded, Reply, outputs_of
+from telegrad._queue import Recorded, Reply, collected
 from telegrad._reading import Numbers
 from telegrad.contract import checks, watching
 from telegrad.contract.commands import Command, Read, Release
 from telegrad.contract.errors import (
+    AutogradError,
     SessionClosedError,
     SessionError,
     TelegradError,
@@ -43,6 +43,7 @@ from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, run
 
 if TYPE_CHECKING:
     from telegrad._handle import Handle
+    from telegrad._history import CustomNode
     from telegrad._traced import Traced
     from telegrad.contract.ops import Spec
     from telegrad.contract.tracing import Many
@@ -71,6 +72,7 @@ class Recorder:
         most_runs: how often one request may run a program, by what the server says.
         shared: other clients may change this session's tensors, so that no value is kept.
         block: while a checkpoint runs its block: by history and output, the tensors that its ops were given.
+        customs: nodes of custom functions and checkpoints, by label.
         undrawn: who wants to be called before the next random op is recorded.
         written: how often the memory of a tensor was changed in place, by the name of the one that the others are views of.
         stored: the ids of programs that the server has, for all we know.
@@ -111,6 +113,7 @@ class Recorder:
         self.shared = False
         self.most_runs = _defaults.RUN_TIMES
         self.block: dict[tuple[int, int], Handle] | None = None
+        self.customs: weakref.WeakValueDictionary[str, CustomNode] = weakref.WeakValueDictionary()
         self.undrawn: list[Callable[[], None]] = []
         self.written: dict[str, int] = {}
         self.stored: set[str] = set()
@@ -275,7 +278,7 @@ class Recorder:
             extra = x._extra
             history = x._node if extra is None else x.history()
             if history is not None:
-                if history is not UNKNOWN:
+                if not isinstance(history, Unknown):
                     certain = True
                 index = 0 if extra is None else extra.index
                 edges.append((position, history, index))
@@ -285,7 +288,7 @@ class Recorder:
             return None
         # An input that may or may not require grad decides only where no other one surely does.
         if not certain:
-            return UNKNOWN
+            return made_of(*[history for _, history, _ in edges])
         node = Node(plan, edges, parameters, len(inputs))
         if watching.watchers and watching.is_anomaly_enabled():
             node.hooks_here().stack = watching.users_stack()
@@ -311,7 +314,7 @@ class Recorder:
         for index, (spec, dtype) in enumerate(zip(plan.outputs, plan.types, strict=True)):
             history = node
             if dtype is None:
-                history = None if node is None else UNKNOWN
+                history = None if node is None else made_of(node)
             elif not dtype.is_differentiable:
                 history = None
             output = self.tensor_class(self, self.name(), spec, history)
@@ -360,13 +363,13 @@ class Recorder:
         """What a recorded in-place change does to the history of the target, of its base and of its other views."""
         # Sure is only the plain case: no view, and a result that needs no conversion, which would be a node of its own.
         sure = not view and plan.types[0] is not None and plan.types[0] is target.known_dtype()
-        target._node = node if sure and isinstance(node, Node) else UNKNOWN
+        target._node = node if sure and isinstance(node, Node) else made_of(node, target.history())
         extra = target.extra()
         extra.generation += 1
         extra.index = 0
         if view:
             base = extra.base
-            base._node = UNKNOWN
+            base._node = made_of(node, base.history())
             base.extra().generation += 1
             extra.base_generation = base.extra().generation
 
@@ -418,23 +421,7 @@ class Recorder:
 
     def release(self) -> None:
         """Record the release of collected handles."""
-        names: list[str] = []
-        take = self.released.popleft
-        with contextlib.suppress(IndexError):  # another thread may release at the same time
-            while True:
-                names.append(take())
-        for table in (self.roots, self.leaves, self.written):
-            if table:
-                for name in names:
-                    table.pop(name, None)
-        if self.gradients:
-            self.gradients.difference_update(names)
-        if self.failed or self.unmade:
-            unmade = self.unmade.union(self.failed).intersection(names)
-            for name in unmade:
-                self.failed.pop(name, None)
-            self.unmade -= unmade
-            names = [n for n in names if n not in unmade]
+        names = collected(self)
         if names:
             # Not through `put`: releases alone wake nobody.
             self.queue.append(Recorded(Release(tuple(names)), *users_place(1)))
@@ -478,24 +465,14 @@ class Recorder:
                 "which an async session does while something is awaited: `await session.flush()` now and then, or await a value"
             )
 
+    def cannot_ask(self, why: str) -> TelegradError:
+        """The error of what only the server could tell, where nobody can wait for it."""
+        return AutogradError(why)
+
     def ask_in_hook(self) -> None:
         """See to it that the server can be asked while a hook runs. Raises AutogradError where nobody can wait for the answer."""
         if self.capturing is not None and self.capturing.thread == threading.get_ident():
             self.capturing.interrupt()
-
-    def abandon(self, entries: Sequence[Any], names: Sequence[str], cause: TelegradError) -> None:
-        """Entries that are never sent: what they would have made does not exist, what they would have changed is unknown."""
-        for name in (*names, *[n for entry in entries for n in outputs_of(entry)]):
-            self.failed.setdefault(name, cause)
-        self.attention = True
-        self.grad_epoch += 1
-        self.writes += 1
-        for entry in entries:
-            for touched in entry.touches if isinstance(entry, Recorded) else ():
-                if isinstance(touched, Leaf):
-                    touched.settle(UNKNOWN, self.grad_epoch)
-                else:
-                    touched.forget()
 
     def close(self) -> None:
         """Refuse everything from now on."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from telegrad import _autograd, _custom, _defaults, _walks
 from telegrad._exchange import Exchange
 from telegrad._handle import Handle
-from telegrad._history import UNKNOWN, Leaf, Node
+from telegrad._history import UNKNOWN, Leaf, Node, Unknown
 from telegrad._queue import Reply
 from telegrad._reading import ask, take
 from telegrad._recorder import Recorder
@@ -88,7 +88,7 @@ class Tensor(Handle, AbstractTensor):
     def requires_grad(self) -> bool:
         """Whether gradients are computed for this tensor."""
         known = self.history()
-        return bool(self._describe()["requires_grad"]) if known is UNKNOWN else known is not None
+        return bool(self._describe()["requires_grad"]) if isinstance(known, Unknown) else known is not None
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -105,7 +105,7 @@ class Tensor(Handle, AbstractTensor):
         known = self.history()
         return (
             bool(_autograd.with_history(self._describe())["is_leaf"])
-            if known is UNKNOWN
+            if isinstance(known, Unknown)
             else known is None or isinstance(known, Leaf)
         )
 
@@ -113,7 +113,7 @@ class Tensor(Handle, AbstractTensor):
     def grad_fn(self) -> GraphNode | None:
         """The node that made this tensor."""
         known = self.history()
-        if known is UNKNOWN or (isinstance(known, Node) and not known.exact):
+        if isinstance(known, Unknown) or (isinstance(known, Node) and not known.exact):
             return _autograd.described_node(self, self._describe())
         return None if isinstance(known, Leaf) else known
 

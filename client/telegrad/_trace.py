@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from telegrad._capture import abandon
 from telegrad._current import local
 from telegrad._history import PRESENT, Leaf, Outside, next_number
 from telegrad._places import users_frame
@@ -191,7 +192,7 @@ class Tracing(tracing.Trace):
                     # It would fail at every run, as it does untraced: the function is told, and may go on without.
                     self._done -= 1
                     del self.recorder.queue[self._done]
-                    self.recorder.abandon([entry], [], error)
+                    abandon(self.recorder, [entry], [], error)
                     error.add_note(place(entry))
                     raise
                 if isinstance(entry, Recorded) and entry.reply is not None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from telegrad._handle import Handle
-from telegrad._history import PRESENT, UNKNOWN, CustomNode, Instance, Leaf, Node, Reach, RunNode
+from telegrad._history import PRESENT, UNKNOWN, CustomNode, Instance, Leaf, Node, Reach, RunNode, Unknown
 from telegrad._queue import Reply
 from telegrad.contract.commands import Backward, Command, Grad, Run, decode_command, encode_command
 from telegrad.contract.errors import TelegradError, TraceError
@@ -304,8 +304,10 @@ def _refuse_hooks(bound: Sequence[Any]) -> None:
 def _handle(home: Recorder, output: Output, run: Instance) -> Any:
     """A handle for what a run gives out."""
     history, index = output.history, output.index
-    if history is not None and history is not UNKNOWN:
+    if history is not None and not isinstance(history, Unknown):
         history, index = run.target(history, index)
+    elif history is not None:
+        history = UNKNOWN
     handle = home.tensor_class(home, home.name(), output.spec, history)
     if output.spec is None:
         handle.extra().dtype = output.dtype
@@ -381,7 +383,7 @@ class RecordedPrograms(Programs):
             tensor.resolve_shape()
             spec = tensor._spec
         history = tensor.history()
-        if history is UNKNOWN:
+        if isinstance(history, Unknown):
             told = tensor.resolve_history()
             kind = 0 if not told["requires_grad"] else LEAF if told["is_leaf"] else RECORDED
         else:
@@ -392,7 +394,7 @@ class RecordedPrograms(Programs):
     def node_name(self, tensor: Any) -> str:
         """See ``Programs.node_name``."""
         history = tensor.history()
-        name: str = tensor.resolve_history()["grad_fn"] if history is UNKNOWN else history.name()
+        name: str = tensor.resolve_history()["grad_fn"] if isinstance(history, Unknown) else history.name()
         return name
 
     def base(self, tensor: Any) -> Any:

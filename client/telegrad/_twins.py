@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from telegrad import _autograd
 from telegrad._async import AsyncSession, AsyncTensor
 from telegrad._handle import Handle
-from telegrad._history import Leaf
+from telegrad._history import Leaf, Unknown
 from telegrad._queue import Recorded, Reply
 from telegrad._recorder import Recorder
 from telegrad._remote import RemoteSession, Tensor
@@ -20,6 +20,7 @@ from telegrad.contract.custom import Backward
 
 if TYPE_CHECKING:
     from telegrad._trace import Tracing
+    from telegrad.contract.errors import TelegradError
     from telegrad.contract.ops import Spec
 
 _VALUES: Final = (
@@ -56,7 +57,7 @@ class OutsideLeaf(Leaf):
         self.asked = True
         return super().at(epoch)
 
-    def settle(self, gradient: Any, epoch: int, *, recorded: bool = False) -> None:
+    def settle(self, gradient: Any, epoch: int, *, recorded: Unknown | None = None) -> None:
         """See ``Leaf.settle``."""
         assigned = isinstance(gradient, Handle) and gradient._name not in gradient._home.gradients
         self.kept = self.kept and self.gradient is not None and gradient is not None and not assigned and not recorded
@@ -86,6 +87,10 @@ class TraceRecorder(Recorder):
                 "the array as an argument, or make it with telegrad.zeros, arange and the like"
             )
         self.sink.append(entry)
+
+    def cannot_ask(self, why: str) -> TelegradError:
+        """See ``Recorder.cannot_ask``."""
+        return self.tracing.refuse(why)
 
     def release(self) -> None:
         """Keep the names: what can go before the end of a run, whoever compiles the program sees."""

@@ -7,20 +7,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from telegrad._asked import Asked, wants_each
 from telegrad._autograd import name_of
+from telegrad._foreseen import Foreseen
 from telegrad._handle import Handle
-from telegrad._history import PRESENT, UNKNOWN, End, Leaf, Node, Reach
+from telegrad._history import PRESENT, UNKNOWN, End, Leaf, Node, Reach, Unknown, made_of
+from telegrad._hooks import foresee, meets_some
 from telegrad._queue import Reply
 from telegrad.contract import checks
 from telegrad.contract.commands import Backward, Grad
 from telegrad.contract.errors import AutogradError, SessionError
+from telegrad.contract.modes import set_grad_enabled
 from telegrad.contract.ops import Spec, returns_tuple
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected_grad, refuse_backward, running
 from telegrad.contract.watching import is_anomaly_check_nan_enabled, is_anomaly_enabled, warn_of_cycle
 
 if TYPE_CHECKING:
-    from telegrad._foreseen import Foreseen
     from telegrad._recorder import Recorder
 
 
@@ -38,7 +41,7 @@ def _check_roots(home: Recorder, tensors: Sequence[Any], vectors: Sequence[Any] 
         history, spec = tensor.history(), tensor._spec
         if vector is None:
             vector_names.append(None)
-            known = known and history is not UNKNOWN
+            known = known and not isinstance(history, Unknown)
             if known and spec is not None:
                 checks.check_implicit(spec, history is not None)
             known = known and spec is not None
@@ -51,9 +54,9 @@ def _check_roots(home: Recorder, tensors: Sequence[Any], vectors: Sequence[Any] 
             checks.check_vector(index, spec, other._spec)
         known = known and spec is not None and other._spec is not None
     for index, tensor in enumerate(tensors):
-        if known and tensor.history() is None:
+        if known and (tensor.history() is None or isinstance(tensor.history(), End)):
             raise checks.root_without_grad(index)
-        known = known and tensor.history() is not UNKNOWN
+        known = known and not isinstance(tensor.history(), Unknown)
     return names, None if vectors is None else vector_names, known
 
 
@@ -82,7 +85,7 @@ def backward(
     names, vector_names, known = _check_roots(home, tensors, vectors)
     input_names = None if inputs is None else [name_of(home, t, f"inputs[{i}]") for i, t in enumerate(inputs)]
     for position, tensor in enumerate(inputs or ()):
-        known = known and tensor.history() is not UNKNOWN
+        known = known and not isinstance(tensor.history(), Unknown)
         if known and tensor.history() is None:
             raise checks.input_without_grad(position)
     anomaly = _anomaly()
@@ -90,7 +93,9 @@ def backward(
     reach = Reach([t.history() for t in tensors])
     keep = create_graph if retain_graph is None else retain_graph
 
-    def record(foreseen: Foreseen | None) -> None:
+    history = made_of(*_sources(tensors, vectors)) if create_graph else None
+
+    def record(foreseen: Foreseen | Asked | None, reply: Reply | None = None) -> None:
         home.record(
             Backward(
                 tuple(names),
@@ -100,21 +105,23 @@ def backward(
                 None if input_names is None else tuple(input_names),
                 () if foreseen is None else tuple(foreseen.callbacks),
                 anomaly,
+                foreseen.name if isinstance(foreseen, Asked) else None,
             ),
             roots=roots,
             touches=() if foreseen is None else tuple(foreseen.touches),
             arrays=None if foreseen is None else foreseen.arrays,
+            reply=reply,
             depth=4,
         )
 
-    foreseen = _foresee_backward(home, tensors, reach, inputs, keep, create_graph, record)
-    if foreseen is not None:
+    foreseen = _foresee_backward(home, tensors, reach, inputs, keep, history, record, _sources(tensors, vectors))
+    if isinstance(foreseen, Foreseen):
         pass  # it has told what it accumulates
     elif inputs is None:
-        _accumulate(home, reach, create_graph)
+        _accumulate(home, reach, history)
     else:
         for tensor in inputs:
-            _accumulate_into(home, tensor, reach, create_graph)
+            _accumulate_into(home, tensor, reach, history)
         for leaf in reach.retained():
             leaf.settle(UNKNOWN, home.grad_epoch)
     home.writes += 1
@@ -122,8 +129,19 @@ def backward(
         warn_of_cycle()
     if foreseen is None:
         record(None)
+    elif isinstance(foreseen, Asked):
+        reply = Reply()
+        record(foreseen, reply)
+        foreseen.run(reply)
+        if foreseen.error is not None:
+            raise foreseen.error
     else:
         foreseen.end()
+
+
+def _sources(roots: Sequence[Any], vectors: Sequence[Any] | None) -> list[Any]:
+    """Histories of what gradients are made of."""
+    return [t.history() for t in (*roots, *(vectors or ())) if t is not None]
 
 
 def _foresee_backward(
@@ -132,20 +150,21 @@ def _foresee_backward(
     reach: Reach,
     inputs: Sequence[Any] | None,
     retain_graph: bool,
-    create_graph: bool,
+    recorded: Unknown | None,
     begin: Callable[[Foreseen], None],
-) -> Foreseen | None:
+    sources: list[Any],
+) -> Foreseen | Asked | None:
     """Call the hooks of a backward, if there are any; gradients are known in the order in which they come."""
     if not home.hooked:
         return None
     for tensor in inputs or ():
         if not isinstance(tensor.history(), Leaf):
-            _accumulate_into(home, tensor, reach, create_graph)
+            _accumulate_into(home, tensor, reach, recorded)
 
     def accumulated(leaf: Leaf) -> None:
-        _reached(leaf, home.grad_epoch, home.grad_epoch, create_graph)
+        _reached(leaf, home.grad_epoch, home.grad_epoch, recorded)
 
-    return _foresee(home, tensors, reach, inputs, retain_graph, create_graph, accumulated, begin)
+    return _foresee(home, tensors, reach, inputs, retain_graph, recorded is not None, accumulated, begin, sources)
 
 
 def _foresee(
@@ -157,31 +176,38 @@ def _foresee(
     create_graph: bool,
     accumulated: Callable[[Leaf], None] | None,
     begin: Callable[[Foreseen], None],
-) -> Foreseen | None:
-    from telegrad._hooks import foresee  # only where there are hooks
-
+    sources: list[Any],
+) -> Foreseen | Asked | None:
     for leaf in reach.retained():
         leaf.settle(UNKNOWN, home.grad_epoch)  # a hook may ask for one in between
     made = foresee(
-        home, tensors, reach, inputs, retain_graph=retain_graph, create_graph=create_graph, accumulated=accumulated, begin=begin
+        home,
+        tensors,
+        reach,
+        inputs,
+        retain_graph=retain_graph,
+        create_graph=create_graph,
+        accumulated=accumulated,
+        begin=begin,
+        sources=sources,
     )
     for leaf in reach.retained():
         leaf.settle(UNKNOWN, home.grad_epoch)
     return made
 
 
-def _accumulate(home: Recorder, reach: Reach, create_graph: bool) -> None:
+def _accumulate(home: Recorder, reach: Reach, recorded: Unknown | None) -> None:
     before = home.grad_epoch
     if not reach.certain:
         home.grad_epoch += 1  # other leaves may be reached through what is not known
     for leaf in reach.leaves.values():
-        _reached(leaf, before, home.grad_epoch, create_graph)
+        _reached(leaf, before, home.grad_epoch, recorded)
     for leaf in reach.retained():
         leaf.settle(UNKNOWN, home.grad_epoch)
 
 
-def _reached(leaf: Leaf, before: int, epoch: int, create_graph: bool) -> None:
-    """A gradient was added to this leaf's.
+def _reached(leaf: Leaf, before: int, epoch: int, recorded: Unknown | None) -> None:
+    """A gradient was added to this leaf's, with the history ``recorded``, if any.
 
     None becomes a new tensor, and so does any sum that has history; else the sum goes into the old tensor.
     """
@@ -190,19 +216,20 @@ def _reached(leaf: Leaf, before: int, epoch: int, create_graph: bool) -> None:
     gradient = leaf.at(before)
     # An expanded tensor that was assigned cannot be written to: the sum may be a new one.
     expanded = isinstance(gradient, Handle) and gradient._extra is not None and gradient._extra.base is not None
-    if create_graph or gradient is UNKNOWN or expanded:
-        leaf.settle(PRESENT, epoch, recorded=True)
+    if recorded is not None or gradient is UNKNOWN or expanded:
+        known = recorded is not None and not expanded and (gradient is None or (gradient is PRESENT and leaf.recorded is None))
+        leaf.settle(PRESENT, epoch, recorded=recorded if known else UNKNOWN)
     elif gradient is None or gradient is PRESENT:
-        leaf.settle(PRESENT, epoch, recorded=gradient is PRESENT and leaf.recorded)
+        leaf.settle(PRESENT, epoch, recorded=leaf.recorded if gradient is PRESENT else None)
     else:
         leaf.settle(gradient, epoch)
 
 
-def _accumulate_into(home: Recorder, tensor: Any, reach: Reach, create_graph: bool) -> None:
+def _accumulate_into(home: Recorder, tensor: Any, reach: Reach, recorded: Unknown | None) -> None:
     history, leaf = tensor.history(), tensor.leaf()
     if isinstance(history, Leaf):
         if id(history) in reach.leaves:
-            _reached(history, home.grad_epoch, home.grad_epoch, create_graph)
+            _reached(history, home.grad_epoch, home.grad_epoch, recorded)
         elif not reach.certain:
             history.settle(UNKNOWN, home.grad_epoch)
     else:
@@ -249,8 +276,10 @@ def grad(
     roots = () if anomaly is None else tuple([t.history() for t in outputs])
     reach = Reach([t.history() for t in outputs])
     keep = create_graph if retain_graph is None else retain_graph
+    if is_grads_batched and meets_some(home, reach):
+        return _one_by_one(home, outputs, inputs, vectors or (), keep, create_graph, allow_unused, materialize_grads), None
 
-    def record(foreseen: Foreseen | None, results: Sequence[str | None], reply: Reply | None) -> None:
+    def record(foreseen: Foreseen | Asked | None, results: Sequence[Any], reply: Reply | None) -> None:
         home.record(
             Grad(
                 tuple(names),
@@ -261,9 +290,10 @@ def grad(
                 allow_unused,
                 is_grads_batched,
                 materialize_grads,
-                tuple(results),
+                tuple([None if r is None else r._name for r in results]),
                 () if foreseen is None else tuple(foreseen.callbacks),
                 anomaly,
+                foreseen.name if isinstance(foreseen, Asked) else None,
             ),
             roots=roots,
             touches=() if foreseen is None else tuple(foreseen.touches),
@@ -275,48 +305,100 @@ def grad(
     def begin(foreseen: Foreseen) -> None:
         record(foreseen, [None] * len(inputs), None)
 
-    foreseen = _foresee(home, outputs, reach, inputs, keep, create_graph, None, begin) if home.hooked else None
-    if foreseen is not None and is_grads_batched:
-        raise AutogradError(
-            "is_grads_batched=True calls no hooks and runs no custom functions remotely: they would see one vector's gradients "
-            "each; call grad once each, or use telegrad.local()"
-        )
+    sources = _sources(outputs, vectors)
+    foreseen = _foresee(home, outputs, reach, inputs, keep, create_graph, None, begin, sources) if home.hooked else None
+    if home.retaining:
+        _retain_on_the_way(home, reach)
+    if isinstance(foreseen, Asked):
+        return _ask_for(home, foreseen, inputs, create_graph, record), None
     present: list[bool | None] = [True if materialize_grads else _is_reached(t, reach, outputs) for t in inputs]
     if foreseen is not None:
-        present = foreseen.present(len(inputs), materialize_grads)
-        allow = allow or foreseen.error is not None
+        present, allow = foreseen.present(len(inputs), materialize_grads), allow or foreseen.error is not None
     if not allow:
         # Each result exists or the whole command fails; it is sent at once where it surely fails.
         asks = may_wait and any(p is False for p in present)
         present = [True] * len(inputs)
     else:
         asks = any(p is None for p in present)
-        if asks and not may_wait:
-            raise SessionError(
-                "which of these inputs the outputs depend on is known to the server only, and a plain call cannot ask; "
-                "use materialize_grads=True, or leave out the inputs that may be unused"
-            )
+        _check_may_ask(asks, may_wait)
     results: list[Any] = []
     for tensor, found in zip(inputs, present, strict=True):
         spec = _batched_spec(tensor, vectors) if is_grads_batched else tensor._spec
-        results.append(None if found is False else _result(home, tensor, spec, create_graph))
-    if home.retaining:
-        # As in PyTorch, tensors on the way that retain their gradient get it from this walk too.
-        home.grad_epoch += not reach.certain
-        for leaf in reach.retained():
-            leaf.settle(UNKNOWN, home.grad_epoch)
-        home.writes += 1
+        results.append(None if found is False else _result(home, tensor, spec, sources if create_graph else None))
     if asks:
         home.ask_in_hook()  # what a callback's grad finds, nobody is told
-    reply = Reply() if asks else None
-    result_names = [None if r is None else r._name for r in results]
-    if foreseen is not None and foreseen.waits:
-        foreseen.end(result_names, reply)
+    last = Reply() if asks else None
+    if foreseen is None:
+        record(None, results, last)
     else:
-        record(foreseen, result_names, reply)
-        if foreseen is not None and foreseen.error is not None:
-            raise foreseen.error
-    return tuple(results), reply
+        foreseen.end_grad(results, last, record)
+    return tuple(results), last
+
+
+def _retain_on_the_way(home: Recorder, reach: Reach) -> None:
+    """As in PyTorch, tensors on the way that retain their gradient get it from any walk."""
+    home.grad_epoch += not reach.certain
+    for leaf in reach.retained():
+        leaf.settle(UNKNOWN, home.grad_epoch)
+    home.writes += 1
+
+
+def _check_may_ask(asks: bool, may_wait: bool) -> None:
+    if asks and not may_wait:
+        raise SessionError(
+            "which of these inputs the outputs depend on is known to the server only, and a plain call cannot ask; "
+            "use materialize_grads=True, or leave out the inputs that may be unused"
+        )
+
+
+def _ask_for(
+    home: Recorder,
+    asked: Asked,
+    inputs: Sequence[Any],
+    create_graph: bool,
+    record: Callable[[Asked, Sequence[Any], Reply], None],
+) -> tuple[Any, ...]:
+    """The gradients of a walk whose hooks are called as the server comes by them; None where there is none."""
+    wanted = [_result(home, t, t._spec, asked.sources if create_graph else None) for t in inputs]
+    reply = Reply()
+    record(asked, wanted, reply)
+    answer = asked.run(reply)
+    if asked.error is not None:
+        home.unmade.update([r._name for r in wanted])
+        raise asked.error
+    for made in wanted if create_graph else ():
+        made._node = made_of(*asked.sources)  # with what hooks gave
+    return keep_present(wanted, answer["present"])
+
+
+def _one_by_one(
+    home: Recorder,
+    outputs: Sequence[Any],
+    inputs: Sequence[Any],
+    vectors: Sequence[Any],
+    keep: bool,
+    create_graph: bool,
+    allow_unused: bool | None,
+    materialize_grads: bool,
+) -> tuple[Any, ...]:
+    """Many vectors where hooks or custom functions are about, which see one vector's gradients each."""
+    count = wants_each(vectors, outputs)
+    if count is None or not home.waits:
+        raise AutogradError(
+            "is_grads_batched=True calls hooks and runs custom functions for one vector after the other, in a plain session, and "
+            "needs vectors that fit the outputs; call grad once each, or use telegrad.local()"
+        )
+    rows: list[tuple[Any, ...]] = []
+    for row in range(count):
+        parts = [v._apply("select", v, dim=0, index=row) for v in vectors]
+        last = keep or row < count - 1
+        rows.append(home.session.grad(outputs, inputs, parts, last, create_graph, allow_unused, False, materialize_grads))
+    found: list[Any] = []
+    with set_grad_enabled(create_graph):
+        for column in zip(*rows, strict=True):
+            there = [g for g in column if g is not None]
+            found.append(there[0]._apply("stack", *there, dim=0) if there else None)
+    return tuple(found)
 
 
 def _check_grad(
@@ -332,7 +414,7 @@ def _check_grad(
         names, vector_names, known = _check_roots(home, outputs, vectors)
     input_names = [name_of(home, t, f"inputs[{i}]") for i, t in enumerate(inputs)]
     for tensor in inputs:
-        known = known and tensor.history() is not UNKNOWN
+        known = known and not isinstance(tensor.history(), Unknown)
         if known and tensor.history() is None:
             raise checks.input_without_grad()
     return names, input_names, vector_names
@@ -342,7 +424,10 @@ def reaches_others(roots: Sequence[Any], leaves: Sequence[Any]) -> bool:
     """Whether the graph of ``roots`` leads to any leaf but ``leaves``, as far as known here; where that is not certain, yes."""
     own = {id(t.history()) for t in leaves}
     reach = Reach([t.history() for t in roots])
-    return not reach.certain or any(key not in own for key in reach.leaves)
+    behind = [] if reach.certain else reach.behind()
+    if behind is None:
+        return True
+    return any(isinstance(target, Leaf) and id(target) not in own for target in (*reach.leaves.values(), *behind))
 
 
 def _index(tensor: Any) -> int:
@@ -367,8 +452,8 @@ def _is_reached(tensor: Any, reach: Reach, outputs: Sequence[Any]) -> bool | Non
     return None
 
 
-def _result(home: Recorder, tensor: Any, spec: Spec | None, create_graph: bool) -> Any:
-    made = home.tensor_class(home, home.name(), spec, UNKNOWN if create_graph else None)
+def _result(home: Recorder, tensor: Any, spec: Spec | None, sources: Sequence[Any] | None) -> Any:
+    made = home.tensor_class(home, home.name(), spec, None if sources is None else made_of(*sources))
     if spec is None:
         made.extra().dtype = tensor.known_dtype()
     return made

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import telegrad
+from telegrad.contract.commands import Backward
 from telegrad.errors import AutogradError, DependentError
 from tests.parity.scripts.hooks import LOCAL_SCRIPTS, leaf
 from tests.places import open_session
@@ -153,18 +154,71 @@ def test_no_hook_on_a_tensor_that_only_the_server_knows(session: Any) -> None:
         base.grad_fn.register_hook(print)
 
 
-def test_backwards_elsewhere_need_no_knowledge_once_hooks_are_gone(session: Any) -> None:
-    x = leaf(telegrad, 1.0, 2.0)
-    handle = x.register_hook(lambda g: g)
+def test_a_graph_that_leads_to_no_hook_is_walked_without_asking(session: Any) -> None:
+    x, other = leaf(telegrad, 1.0, 2.0), leaf(telegrad, 1.0)
+    other.register_hook(lambda g: g * 10)
     base = x * 2
     base[0].mul_(3)
-    with pytest.raises(AutogradError, match=r"handle\.remove\(\)"):
-        base.sum().backward()
-    handle.remove()
+    session.flush()
     base.sum().backward()
-
+    assert any(getattr(entry, "command", None).__class__ is Backward for entry in session._recorder.queue)
     assert x.grad is not None
     assert x.grad.tolist() == [6.0, 2.0]
+
+
+def test_a_graph_of_others_is_refused_while_there_are_hooks(session: Any) -> None:
+    x = leaf(telegrad, 1.0, 2.0)
+    session.name(x * 3, "shared")
+    found = session.tensor_by_name("shared")
+    handle = x.register_hook(lambda g: g * 10)
+    with pytest.raises(AutogradError, match=r"handle\.remove\(\)"):
+        found.sum().backward()
+    handle.remove()
+    found.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [3.0, 3.0]
+
+
+def test_a_hook_that_walks_a_hidden_graph_asks_from_within(session: Any) -> None:
+    log: list[Any] = []
+    x, w = leaf(telegrad, 2.0), leaf(telegrad, 3.0)
+    w.register_hook(lambda g: log.append(g.item()))
+    (g,) = telegrad.autograd.grad(w**3, w, create_graph=True)
+
+    def hook(gradient: Any) -> Any:
+        g.backward(retain_graph=True)
+        return gradient * w.grad
+
+    (x * 2).register_hook(hook)
+    y = x * 2
+    y.register_hook(hook)
+    (y * 5).backward()
+    assert x.grad is not None
+    assert (log, x.grad.tolist()) == ([27.0, 18.0], [180.0])
+
+
+def test_an_interrupt_in_a_hidden_graph_ends_the_backward(session: Any) -> None:
+    x = leaf(telegrad, 2.0)
+
+    def hook(_g: Any) -> None:
+        raise KeyboardInterrupt
+
+    handle = x.register_hook(hook)
+    g = hidden(x)
+    with pytest.raises(KeyboardInterrupt):
+        g.backward(retain_graph=True)
+    handle.remove()
+    assert repr(x.grad) == "None"
+    g.backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [6.0]
+
+
+def hidden(x: Any) -> Any:
+    """Six times x, in a graph that only the server knows."""
+    y = (x * 1).reshape(1)
+    y[0:1].mul_(6)
+    return y.sum()
 
 
 def test_hooks_die_with_what_they_are_on(session: Any) -> None:

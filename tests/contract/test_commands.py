@@ -44,6 +44,9 @@ EXAMPLES: list[dict[str, Any]] = [
     },
     {"command": "run", "program": "sha256:0", "inputs": {"a": "x"}, "outputs": {"b": "y"}, "times": 3},
     {"command": "backward", "tensors": ["y"], "callbacks": [{"on": "y", "kind": "tensor", "grads": ["g"], "pauses": "w"}]},
+    {"command": "backward", "tensors": ["y"], "waits": "w"},
+    {"command": "grad", "outputs": ["y"], "inputs": ["x"], "waits": "w"},
+    {"command": "attach", "name": "F", "inputs": ["x"], "outputs": ["y"], "label": "node"},
     {"command": "resume", "walk": "w"},
     {
         "command": "resume",

@@ -72,3 +72,13 @@ def test_a_composition_gives_what_it_gives_in_the_reference(begin: int) -> None:
             wanted = played(torch, func, *each)
         assert mine[:2] == wanted[:2], told(each[0], mine, wanted)
         np.testing.assert_allclose(mine[2], wanted[2], rtol=1e-8, atol=1e-9, err_msg=told(each[0], mine, wanted))
+
+
+@pytest.mark.parametrize("begin", BLOCKS)
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_composition_gives_the_same_on_a_server(begin: int, writes: bool) -> None:
+    here, there = in_place("local", begin, writes=writes), in_place("asgi", begin, writes=writes)
+    for (lines, _, _), mine, other in zip(scripts(begin, writes=writes), here, there, strict=True):
+        assert mine[:2] == other[:2], told(lines, mine, other)
+        if len(mine) > 2:  # a gradient that only a server cannot know to need no history is computed by other roundings
+            np.testing.assert_allclose(mine[2], other[2], rtol=1e-13, atol=1e-15, err_msg=told(lines, mine, other))

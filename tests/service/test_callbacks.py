@@ -218,12 +218,47 @@ def test_a_resume_that_is_refused_lets_the_walk_wait() -> None:
     assert values(session, "x.grad") == [[3, 3]]
 
 
+def test_a_backward_that_waits_everywhere_tells_where_it_is() -> None:
+    session = opened()
+    do(
+        session,
+        {"command": "apply", "op": "mul", "inputs": ["x", "x"], "outputs": ["q"], "grad_enabled": False},
+        {"command": "attach", "name": "Q", "inputs": ["x"], "outputs": ["q"], "label": "own"},
+        {"command": "apply", "op": "mul", "inputs": ["q", "y"], "outputs": ["r"]},
+        {"command": "apply", "op": "sum", "inputs": ["r"], "outputs": ["s2"]},
+    )
+    places = [{"on": "y", "kind": "tensor"}, {"on": "x", "kind": "accumulated"}, {"on": "s", "kind": "after"}]
+    command = {"command": "backward", "tensors": ["s2"], "waits": "w", "callbacks": places}
+    (first,) = do(session, command)
+    assert (first["waits"], first["label"], first["reached"]) == ("w", "own", [0, 1])
+    (name,) = [g["id"] for g in first["grads"]]
+    assert values(session, name) == [[3, 6]]  # y
+    (second,) = do(session, resume("w", results=[name]))
+    assert (second["callback"], [g["shape"] for g in second["grads"]]) == (0, [[2]])
+    (third,) = do(session, resume("w"))
+    assert (third["callback"], third.get("grads")) == (1, None)
+    assert do(session, resume("w")) == [{"index": 0, "waits": None}]
+    assert values(session, "x.grad") == [[3 + 3, 6 + 12]]
+
+
+def test_a_grad_that_waits_everywhere_ends_with_its_gradients() -> None:
+    session = opened()
+    command = {"command": "grad", "outputs": ["s"], "inputs": ["x"], "results": ["r"], "waits": "w"}
+    waits, ends = do(session, {**command, "callbacks": [{"on": "s", "kind": "after"}]}, resume("w", stops=False))
+    assert (waits["callback"], len(waits["grads"]), len(waits["arrived"])) == (0, 1, 1)
+    assert ends == {"index": 1, "present": [True], "results": ["r"]}
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a pause with results": ({"on": "y", "kind": "tensor", "results": ["p"], "pauses": "w"}, "has no results"),
     "a pause that stops": ({"on": "y", "kind": "tensor", "stops": True, "pauses": "w"}, "does not stop"),
     "a pause under a name that is taken": ({"on": "y", "kind": "tensor", "pauses": "p"}, "exists already"),
     "a pause within": (
         {"on": "y", "kind": "tensor", "commands": [backward({"on": "x", "kind": "tensor", "pauses": "w"})]},
+        "only the outermost",
+    ),
+    "a wait within": (
+        {"on": "y", "kind": "tensor", "commands": [{**backward(), "waits": "w"}]},
         "only the outermost",
     ),
     "a resume within": ({"on": "y", "kind": "tensor", "commands": [resume("w")]}, "cannot resume"),
@@ -240,7 +275,7 @@ def test_a_pause_that_cannot_be_is_refused(what: str) -> None:
 
 def test_a_program_waits_for_nobody() -> None:
     session = opened()
-    for command in (backward({"on": "s", "kind": "tensor", "pauses": "w"}), resume("w")):
+    for command in (backward({"on": "s", "kind": "tensor", "pauses": "w"}), {**backward(), "waits": "w"}, resume("w")):
         with pytest.raises(TelegradError, match="cannot wait"):
             session.store_program([decode_command(command)], ["s"])
 

@@ -2,6 +2,11 @@
 
 A hook is a Python function and stays where it was written. The client calls it while it records the backward, with handles for
 the gradients; what it does with them becomes the commands of a ``Callback``, which the server does when its walk is there.
+
+Where the client cannot know what a walk comes by, it asks: a ``backward`` or ``grad`` with ``waits``, a name, waits at each of
+its callbacks, after their commands, and at each node of ``attach`` that none is for. The answer says at which ``callback``, or at
+the node of which ``label``; it names and describes the gradients (``grads``, and those that ``arrived``), null where there is none,
+and tells which callbacks are ``reached`` at all. ``resume`` goes on until the answer's ``waits`` is null.
 """
 
 from __future__ import annotations
@@ -170,7 +175,7 @@ class Form:
         for command in found:
             if command.command in ("read", "release", "run", "resume"):
                 raise ArgumentValueError(f"a callback cannot {command.command}; do it after the backward")
-            if any(inner.pauses is not None for inner in getattr(command, "callbacks", ())):
+            if getattr(command, "waits", None) is not None or any(c.pauses is not None for c in getattr(command, "callbacks", ())):
                 raise ArgumentValueError("only the outermost backward can pause, not one in a callback")
         return found
 

@@ -94,6 +94,7 @@ class Backward:
         callbacks: what hooks do on the way, see ``Callback``.
         anomaly: watch the walk: an error names the node that it came from, by the positions of inputs that lead to it from a root;
             with ``nan``, a gradient that has NaN in it is an error.
+        waits: a name for the backward, which waits at all its callbacks and at nodes of ``attach``, see ``contract.callbacks``.
     """
 
     command: ClassVar[str] = "backward"
@@ -104,6 +105,7 @@ class Backward:
     inputs: tuple[str, ...] | None = None
     callbacks: tuple[Callback, ...] = ()
     anomaly: str | None = None
+    waits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class Grad:
         callbacks: what hooks do on the way, see ``Callback``.
         anomaly: watch the walk: an error names the node that it came from, by the positions of inputs that lead to it from a root;
             with ``nan``, a gradient that has NaN in it is an error.
+        waits: see ``Backward``.
     """
 
     command: ClassVar[str] = "grad"
@@ -129,6 +132,7 @@ class Grad:
     results: tuple[str | None, ...] | None = None
     callbacks: tuple[Callback, ...] = ()
     anomaly: str | None = None
+    waits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +244,7 @@ class Attach:
         outputs: what came out, tensors without history of their own; null in the place of what is no tensor.
         constants: positions of outputs that have no gradient.
         dirty: positions of outputs that are inputs, and were written to: they get a new history.
+        label: what a walk that waits at the node calls it.
         materialize: zeros take the place of gradients that are missing.
         saves: the node can be walked once, unless the graph is retained.
         scope: see ``Apply``.
@@ -254,6 +259,7 @@ class Attach:
     saves: bool = False
     scope: str | None = None
     dirty: tuple[int, ...] = ()
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,14 +300,8 @@ def _encode_inner(command: Command) -> dict[str, Any]:
     return encode_command(command)
 
 
-_CALLBACKS: Final = callbacks.Form(
-    _decode_inner,
-    _encode_inner,
-    forms.REFERENCE,
-    forms.OPTIONAL_NAMES,
-    forms.OPTIONAL_MAYBE_REFERENCES,
-    forms.OPTIONAL_NAME,
-).kind()
+_KINDS: Final = (forms.REFERENCE, forms.OPTIONAL_NAMES, forms.OPTIONAL_MAYBE_REFERENCES, forms.OPTIONAL_NAME)
+_CALLBACKS: Final = callbacks.Form(_decode_inner, _encode_inner, *_KINDS).kind()
 
 FIELDS: Final[dict[str, dict[str, Kind]]] = {
     "create": {
@@ -331,6 +331,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "inputs": forms.OPTIONAL_REFERENCES,
         "callbacks": _CALLBACKS,
         "anomaly": forms.OPTIONAL_ANOMALY,
+        "waits": forms.OPTIONAL_NAME,
     },
     "grad": {
         "outputs": forms.REFERENCES,
@@ -344,6 +345,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "results": forms.OPTIONAL_NAMES,
         "callbacks": _CALLBACKS,
         "anomaly": forms.OPTIONAL_ANOMALY,
+        "waits": forms.OPTIONAL_NAME,
     },
     "set": {
         "tensor": forms.REFERENCE,
@@ -380,6 +382,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "saves": kinds.BOOL,
         "scope": forms.OPTIONAL_SCOPE,
         "dirty": forms.POSITIONS,
+        "label": forms.OPTIONAL_NAME,
     },
     "resume": {
         "walk": forms.NAME,
@@ -414,9 +417,9 @@ def names_made(command: Command) -> Iterator[str]:
     elif isinstance(command, Apply):
         yield from (n for n in command.outputs or () if n is not None)
     elif isinstance(command, (Backward, Grad, Resume)):
-        if not isinstance(command, Backward):
-            gradients = command.results if isinstance(command, Grad) else command.gradients
-            yield from (n for n in gradients or () if n is not None)
+        gradients = None if isinstance(command, Backward) else command.results if isinstance(command, Grad) else command.gradients
+        walk = None if isinstance(command, Resume) else command.waits
+        yield from (n for n in (*(gradients or ()), walk) if n is not None)
         yield from callbacks.names_bound(command.callbacks)
         for inner in inner_commands(command):
             yield from names_made(inner)

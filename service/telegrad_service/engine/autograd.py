@@ -21,7 +21,7 @@ from telegrad.contract.modes import enable_grad, set_grad_enabled
 from telegrad.contract.tensor.shape import stack
 from telegrad.contract.watching import warn_of_cycle
 from telegrad_service.engine.batched_walk import BatchedWalk
-from telegrad_service.engine.hooks import HookedWalk, Waiting, any_hooks
+from telegrad_service.engine.hooks import Ask, HookedWalk, Waiting, any_hooks
 from telegrad_service.engine.ownership import may_steal
 from telegrad_service.engine.tensor import Engine, Tensor, spec_of
 from telegrad_service.engine.walk import Walk
@@ -38,12 +38,13 @@ def backward(
     inputs: Sequence[Tensor] | None = None,
     hooks: Mapping[int, Hooks] | None = None,
     anomaly: str | None = None,
+    ask: Ask | None = None,
     warn: bool = False,
 ) -> int:
     """Accumulate gradients into the leaves, or into ``inputs`` only; see ``telegrad.autograd.backward``.
 
     ``hooks`` are called in place of those that are registered; they are found by the identity of a node or leaf. For ``anomaly``
-    see ``HookedWalk``. With ``warn``, the caller is the user's process, where warnings go.
+    and ``ask`` see ``HookedWalk``. With ``warn``, the caller is the user's process, where warnings go.
 
     Returns the bytes of the gradients that it made, those that it added to existing ones not counted. Raises ``Suspended`` where
     one of ``hooks`` is to be waited for.
@@ -62,7 +63,7 @@ def backward(
     keep = create_graph if retain_graph is None else retain_graph
     if create_graph and warn:
         warn_of_cycle()
-    walk = _new_walk(roots[0].home, keep, create_graph, inputs, hooks, anomaly)
+    walk = _new_walk(roots[0].home, keep, create_graph, inputs, hooks, anomaly, ask)
     return _finished(lambda: _walk(walk, roots, cotangents, accumulate=True), lambda: walk.made_bytes)
 
 
@@ -78,10 +79,11 @@ def grad(
     materialize_grads: bool = False,
     hooks: Mapping[int, Hooks] | None = None,
     anomaly: str | None = None,
+    ask: Ask | None = None,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of ``outputs`` with respect to ``inputs``, nothing accumulated; see ``telegrad.autograd.grad``.
 
-    ``hooks`` and ``anomaly`` as in ``backward``.
+    ``hooks``, ``anomaly`` and ``ask`` as in ``backward``.
     """
     checks.check_materialize(allow_unused, materialize_grads)
     allow_unused = materialize_grads if allow_unused is None else allow_unused
@@ -94,7 +96,7 @@ def grad(
             )
         found = _batched(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, anomaly)
     else:
-        begin, result = _gradients_in_parts(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, hooks, anomaly)
+        begin, result = _gradients_in_parts(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, hooks, anomaly, ask)
         return _finished(begin, lambda: _filled(inputs, result(), materialize_grads, create_graph))
     return _filled(inputs, found, materialize_grads, create_graph)
 
@@ -152,7 +154,7 @@ def _gradients(
 ) -> list[Tensor | None]:
     """One walk, with ``bounded`` one that ends at the inputs; None for inputs that it did not reach."""
     begin, result = _gradients_in_parts(
-        outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, None, anomaly, bounded
+        outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, None, anomaly, None, bounded
     )
     begin()
     return result()
@@ -167,6 +169,7 @@ def _gradients_in_parts(
     allow_unused: bool,
     hooks: Mapping[int, Hooks] | None,
     anomaly: str | None,
+    ask: Ask | None,
     bounded: bool = False,
 ) -> tuple[Callable[[], None], Callable[[], list[Tensor | None]]]:
     """The same as what does the walk, and what then gives its results."""
@@ -175,7 +178,7 @@ def _gradients_in_parts(
         _check_tensor(tensor, f"inputs[{position}]", (*roots, tensor)[0])
         if not tensor.requires_grad:
             raise checks.input_without_grad()
-    walk = _new_walk(inputs[0].home, retain_graph, create_graph, inputs, hooks, anomaly)
+    walk = _new_walk(inputs[0].home, retain_graph, create_graph, inputs, hooks, anomaly, ask)
     walk.bounded = bounded
     return (
         lambda: _walk(walk, roots, cotangents, accumulate=False),
@@ -226,11 +229,14 @@ def _new_walk(
     wanted: Sequence[Tensor] | None,
     hooks: Mapping[int, Hooks] | None,
     anomaly: str | None,
+    ask: Ask | None,
 ) -> Walk:
     """The walk that calls hooks, where there may be some; otherwise the plain one."""
     if hooks is None and anomaly is None and not any_hooks():
         return (home.walk or Walk)(home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted)
-    return HookedWalk(home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted, hooks=hooks, anomaly=anomaly)
+    return HookedWalk(
+        home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted, hooks=hooks, anomaly=anomaly, ask=ask
+    )
 
 
 def _walk(walk: Walk, roots: Sequence[Tensor], cotangents: Sequence[Any], *, accumulate: bool) -> None:

@@ -13,10 +13,11 @@ from telegrad.contract import checks, watching
 from telegrad.contract.custom import Backward, check_gradient, custom_op
 from telegrad.contract.errors import ArgumentValueError, AutogradError, SessionMismatchError
 from telegrad.contract.ops import Spec
+from telegrad.contract.schedule import current_walk
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad_service.engine.calls import apply
 from telegrad_service.engine.graph import CustomNode, Node, sequence
-from telegrad_service.engine.hooks import WAIT, MustWait
+from telegrad_service.engine.hooks import WAIT, HookedWalk, MustWait
 from telegrad_service.engine.table import Entry, Plan
 from telegrad_service.engine.tensor import Engine, Tensor
 from telegrad_service.engine.watch import note_lines
@@ -133,10 +134,12 @@ class Deferred:
     Attributes:
         specs: shapes and types of the inputs, which are those of their gradients.
         action: what this walk brought.
+        label: what a walk that waits here calls the node.
     """
 
-    def __init__(self, name: str, specs: Sequence[Spec], materialize: bool, saves: bool) -> None:
+    def __init__(self, name: str, specs: Sequence[Spec], materialize: bool, saves: bool, label: str | None = None) -> None:
         self.name = name
+        self.label = label
         self.specs = specs
         self.materialize = materialize
         self.saves = saves
@@ -145,6 +148,11 @@ class Deferred:
     def run(self, gradients: tuple[Any, ...]) -> Sequence[Any]:
         """Do what this walk brought. Raises AutogradError where it brought nothing."""
         if self.action is None:
+            walk = current_walk()
+            ask = walk.ask if isinstance(walk, HookedWalk) else None
+            if ask is not None:
+                ask(self.label, gradients)
+                raise MustWait(self._give)
             raise AutogradError(
                 f"{self.name} runs a function that only the client has which recorded it; this backward brought nothing to do in "
                 "its place. Differentiate it from there, as long as the tensors are known there; or use telegrad.local()"
@@ -162,7 +170,12 @@ class Deferred:
 
     def _give(self, results: Any) -> None:
         """What this walk waited for."""
-        self.action = lambda _: results
+
+        def once(_gradients: tuple[Any, ...]) -> Any:
+            self.action = None
+            return results
+
+        self.action = once
 
 
 def deferred_of(node: Node) -> Deferred | None:

@@ -7,14 +7,13 @@ is there, and nodes run even where nothing but None reached them, because their 
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
 from telegrad.contract import checks, modes
-from telegrad.contract.errors import ArgumentTypeError, NumericalError, SessionMismatchError, TelegradError
+from telegrad.contract.errors import NumericalError, SessionMismatchError, TelegradError
 from telegrad.contract.hooks import Hook, Hooks, HookTable, RemovableHandle, check_replacement, check_replacements
 from telegrad.contract.nodes import delivery_order, edge_positions
 from telegrad.contract.schedule import LEAF, Schedule, enter_walk, leave_walk
@@ -22,6 +21,7 @@ from telegrad.contract.watching import is_anomaly_check_nan_enabled, is_anomaly_
 from telegrad_service.engine import quiet
 from telegrad_service.engine.graph import AccumulateGrad, Node, tensors_of_saved
 from telegrad_service.engine.ownership import may_steal
+from telegrad_service.engine.packing import Packed, alive, unpacked, valued
 from telegrad_service.engine.walk import Walk
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ Target: TypeAlias = "Node | Tensor"
 Gradients: TypeAlias = "list[Any]"
 """One per output; None where there is none."""
 
-_alive: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+Ask: TypeAlias = "Callable[[str | None, tuple[Any, ...]], None]"
 
 
 class Wait:
@@ -61,20 +62,9 @@ Step: TypeAlias = "Generator[None, Any, T]"
 """A part of a walk. It yields where a hook returned ``WAIT``, and is sent what that hook gives in the end."""
 
 
-class Packed:
-    """What a hook made of a saved array, and the hook that makes a tensor of it again."""
-
-    __slots__ = ("__weakref__", "kept", "unpack")
-
-    def __init__(self, kept: Any, unpack: Hook) -> None:
-        self.kept = kept
-        self.unpack = unpack
-        _alive.add(self)
-
-
 def any_hooks() -> bool:
     """Whether there are hooks on any node, leaf or saved tensor of the process, or anomaly mode is on: plain walks know neither."""
-    return len(_alive) > 0 or is_anomaly_enabled()
+    return len(alive) > 0 or is_anomaly_enabled()
 
 
 def hooks_of(target: Target) -> Hooks | None:
@@ -87,7 +77,7 @@ def hooks_for(target: Target) -> Hooks:
     """The hooks of a node or leaf, made if need be."""
     found = hooks_of(target)
     if found is None:
-        found = target.hooks = Hooks(_alive)
+        found = target.hooks = Hooks(alive)
     return found
 
 
@@ -120,6 +110,7 @@ class HookedWalk(Walk):
         wanted: Sequence[Tensor] | None,
         hooks: Mapping[int, Hooks] | None = None,
         anomaly: str | None = None,
+        ask: Ask | None = None,
     ) -> None:
         """Prepare a walk.
 
@@ -129,12 +120,14 @@ class HookedWalk(Walk):
             create_graph: see ``Walk``.
             wanted: see ``Walk``.
             hooks: those to call, by the identity of node or leaf, in place of what is registered there.
+            ask: is told of each node whose function nobody has brought, with its label and what arrived; the walk waits there.
             anomaly: ``errors`` names the node where an error came from, in ``extra``; ``nan`` also makes NaN an error.
         """
         super().__init__(home, retain_graph=retain_graph, create_graph=create_graph, wanted=wanted)
         self.accumulate = False
         self.given = hooks
         self.anomaly = anomaly
+        self.ask = ask
         self.warns = is_anomaly_enabled() and home.watched
         self.check_nan = anomaly == "nan" or (self.warns and is_anomaly_check_nan_enabled())
         self.seeds: list[tuple[Target, int, Any]] = []
@@ -316,10 +309,10 @@ class HookedWalk(Walk):
             return super()._saved(node)
         if node.guards:
             self._check_guards(node)
-        arrays: tuple[Any, ...] = _unpacked(saved)
+        arrays: tuple[Any, ...] = unpacked(saved)
         if not self.create_graph:
             return arrays
-        tensors: tuple[Any, ...] = _valued(tensors_of_saved(self.home, node, arrays), arrays)
+        tensors: tuple[Any, ...] = valued(tensors_of_saved(self.home, node, arrays), arrays)
         return tensors
 
     def _after(self, node: Node, table: HookTable, values: list[Any], gradients: Gradients) -> Step[list[Any]]:
@@ -439,34 +432,6 @@ def _differentiable(node: Node) -> list[int]:
 def _layout(target: Target, index: int) -> tuple[Any, Any]:
     """Shape and type of what arrives there."""
     return target.layouts[index] if isinstance(target, Node) else (target.array.shape, target.array.dtype)
-
-
-def _unpacked(value: Any) -> Any:
-    """The arrays of packed values; other values as they are."""
-    if isinstance(value, tuple):
-        return tuple([_unpacked(v) for v in value])  # pyright: ignore[reportUnknownVariableType] - narrowed from Any
-    if not isinstance(value, Packed):
-        return value
-    found = value.unpack(value.kept)
-    array = getattr(found, "array", None)
-    if not isinstance(array, np.ndarray):
-        raise ArgumentTypeError(
-            f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(found).__name__}"
-        )
-    return array
-
-
-def _valued(tensor: Any, array: Any) -> Any:
-    """Restored tensors with the values that were unpacked: for a leaf, a tensor with its history and those values."""
-    if tensor is None:
-        return None  # what a kernel found on the way, which no formula on tensors asks for
-    if isinstance(array, tuple):
-        return tuple([_valued(t, a) for t, a in zip(tensor, array, strict=True)])  # pyright: ignore[reportUnknownVariableType]
-    if not isinstance(array, np.ndarray) or tensor.array is array:
-        return tensor
-    made = tensor.clone()
-    made.array = array
-    return made
 
 
 def _refuse_nan(node: Node, values: Sequence[Any]) -> None:

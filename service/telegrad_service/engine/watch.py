@@ -11,7 +11,8 @@ from telegrad.contract.modes import no_grad
 from telegrad.contract.schedule import current_walk
 from telegrad.contract.watching import Packing, current_packing, is_anomaly_enabled, users_stack
 from telegrad_service.engine.graph import Node, tensors_of_saved
-from telegrad_service.engine.hooks import HookedWalk, Packed, hooks_for
+from telegrad_service.engine.hooks import HookedWalk, hooks_for
+from telegrad_service.engine.packing import Packed
 
 if TYPE_CHECKING:
     from telegrad_service.engine.tensor import Engine

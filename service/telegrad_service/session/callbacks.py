@@ -36,7 +36,9 @@ class CallbackRun:
     Attributes:
         hooks: for the engine's walk, by the identity of node or leaf; None where there are no callbacks.
         stopped: whether a callback ended the walk.
-        pausing: the last callback that let it wait.
+        pausing: the last callback that let it wait, and its number; None where a node did.
+        label: of that node.
+        arrived: with ``asks``, the gradients there, in one group or two.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class CallbackRun:
         resolve: Callable[[str], Tensor],
         do: Callable[[Command], object],
         hold: Callable[[int], None],
+        *,
+        asks: bool = False,
     ) -> None:
         """Find the places.
 
@@ -57,6 +61,7 @@ class CallbackRun:
             resolve: from a reference to its tensor.
             do: does a command.
             hold: is told the bytes of each gradient that gets a name.
+            asks: wait at each callback, and keep what arrived there.
 
         Raises ArgumentValueError for a place that is not there, NotFoundError for an unknown tensor.
         """
@@ -65,9 +70,12 @@ class CallbackRun:
         self._resolve = resolve
         self._do = do
         self._hold = hold
-        self.hooks: dict[int, Hooks] | None = {} if callbacks else None
+        self.hooks: dict[int, Hooks] | None = {} if callbacks or asks else None
+        self.asks = asks
+        self.arrived: tuple[Sequence[Any], ...] = ()
         self.stopped = False
-        self.pausing: Callback | None = None
+        self.pausing: tuple[int, Callback] | None = None
+        self.label: str | None = None
         self._places: list[Place] = []
         self._deferred: list[tuple[Deferred, Hook]] = []
         self._extend(callbacks)
@@ -149,13 +157,23 @@ class CallbackRun:
                 error.extra.setdefault("callback", index)
                 error.extra.setdefault("command", at)
                 raise
-            if callback.pauses is not None:
-                self.pausing = callback
+            if callback.pauses is not None or self.asks:
+                self.pausing = index, callback
+                shown = () if callback.kind == "accumulated" else groups
+                self.arrived = tuple([g if isinstance(g, tuple) else (g,) for g in shown]) if self.asks else ()
                 return WAIT
             return self.given(callback.kind, callback.results, stops=callback.stops)
 
         hook.__name__ = f"callback {index}"
         return hook
+
+    def ask(self, label: str | None, gradients: tuple[Any, ...]) -> None:
+        """The walk came by a node whose function the client has, and waits."""
+        self.pausing, self.label, self.arrived = None, label, (gradients,)
+
+    def reached(self, comes_by: Callable[[Any], bool]) -> list[int]:
+        """The numbers of the callbacks whose places a walk comes by."""
+        return [i for i, (target, _) in enumerate(self._places) if comes_by(target)]
 
     def given(self, kind: str, results: Sequence[str | None] | None, *, stops: bool) -> Any:
         """What a callback gives to the walk. Raises Stopped where it ends that."""

@@ -14,6 +14,7 @@ from telegrad_service.engine import autograd, custom
 from telegrad_service.engine.tensor import Tensor, spec_of
 from telegrad_service.session.callbacks import CallbackRun
 from telegrad_service.session.context import Context, within
+from telegrad_service.session.values import describe
 
 if TYPE_CHECKING:
     from telegrad_service.session.session import Session
@@ -37,6 +38,7 @@ def backward(session: Session, command: Backward, context: Context) -> dict[str,
             inputs=None if command.inputs is None else session.many(command.inputs, context),
             hooks=callbacks.hooks,
             anomaly=command.anomaly,
+            ask=None if command.waits is None else callbacks.ask,
         ),
     )
 
@@ -64,6 +66,7 @@ def grad(session: Session, command: Grad, context: Context) -> dict[str, Any] | 
             materialize_grads=command.materialize_grads,
             hooks=callbacks.hooks,
             anomaly=command.anomaly,
+            ask=None if command.waits is None else callbacks.ask,
         ),
     )
 
@@ -120,25 +123,41 @@ class Begun:
         wrap = self.session.engine.wrap
         return [*self._roots, *[value if isinstance(value, Tensor) else wrap(value) for value in carried]]
 
-    def wait(self, where: autograd.Suspended) -> dict[str, Any]:
+    def wait(self, where: autograd.Suspended, context: Context) -> dict[str, Any]:
         """It waits for the callback that paused. Returns what is answered."""
-        callback, session = self.callbacks.pausing, self.session
-        if callback is None or callback.pauses is None:
+        callbacks, session = self.callbacks, self.session
+        number, callback = callbacks.pausing or (None, None)
+        name = self.command.waits if callback is None or callback.pauses is None else callback.pauses
+        if name is None:
             raise InternalError("a walk waits for nobody")
-        self.where, self.kind = where, callback.kind
+        self.where, self.kind = where, "custom" if callback is None else callback.kind
         if len(session.waiting) >= _MOST_WAITING:
             del session.waiting[next(iter(session.waiting))]
-        session.waiting[callback.pauses] = self
+        session.waiting[name] = self
         session.quota.hold(sum(t.array.nbytes for t in self.tensors()[len(self._roots) :]), True)
-        waits = {"waits": callback.pauses}
+        waits: dict[str, Any] = {"waits": name}
+        if self.command.waits is not None:
+            groups = [[self._named(g, context) for g in group] for group in callbacks.arrived]
+            waits |= dict(zip(("grads", "arrived"), groups, strict=False))
+            waits |= {"label": callbacks.label} if number is None else {"callback": number}
+            waits["reached"] = callbacks.reached(where.walk.comes_by)
         return waits if isinstance(self.command, Backward) else {**_told([None] * len(self.wanted)), **waits}
+
+    def _named(self, gradient: Tensor | None, context: Context) -> dict[str, Any] | None:
+        """A description of a gradient, which gets a name."""
+        if gradient is None:
+            return None
+        name = self.session.new_name(context)
+        self.session.require_free((name,), context)
+        context.names[name] = gradient
+        return describe(name, gradient)
 
     def end(self, found: Any, context: Context) -> dict[str, Any] | None:
         """It has ended with what the engine gives. Returns what is answered."""
         session, command = self.session, self.command
         if isinstance(command, Backward):
             session.quota.hold(0 if found is None else found, command.create_graph)
-            return None
+            return None if command.waits is None else {"waits": None}
         gradients: Sequence[Tensor | None] = (None,) * len(command.inputs) if found is None else found
         names: list[str | None] = []
         for name, tensor in zip(self.wanted, gradients, strict=False):
@@ -160,7 +179,7 @@ def _walk(begun: Begun, context: Context, go: Callable[[], Any]) -> dict[str, An
         with begun.callbacks:
             found = go()
     except autograd.Suspended as where:
-        return begun.wait(where)
+        return begun.wait(where, context)
     return begun.end(found, context)
 
 
@@ -178,6 +197,8 @@ def _names_made(session: Session, command: Backward | Grad | Resume, context: Co
             "the callbacks", len(inner), session.limits.max_commands, "max_commands", unit="commands", hint="do less in hooks"
         )
     made = [*names_bound(command.callbacks), *[name for c in inner for name in names_made(c)]]
+    if not isinstance(command, Resume) and command.waits is not None:
+        session.require_free((command.waits,), context)
     if command.callbacks:
         session.require_free([*results, *made], context)
     return made
@@ -192,6 +213,7 @@ def _callbacks(session: Session, command: Backward | Grad, context: Context, res
         lambda reference: session.resolve(reference, context),
         lambda inner: session.do(inner, context),
         lambda nbytes: session.quota.hold(nbytes, False),
+        asks=command.waits is not None,
     )
 
 
@@ -223,7 +245,7 @@ def attach(session: Session, command: Attach, context: Context) -> None:
         raise AutogradError("the outputs of attach must be different tensors that require no grad and are no inputs")
     if any(not t.dtype.is_differentiable for t in made):
         raise AutogradError("the outputs of attach must be floating point or complex, but for those in 'constants'")
-    backward = custom.Deferred(command.name, [spec_of(x) for x in inputs], command.materialize, command.saves)
+    backward = custom.Deferred(command.name, [spec_of(x) for x in inputs], command.materialize, command.saves, command.label)
     token = modes.set_mode(False)
     try:
         with within(command.scope):

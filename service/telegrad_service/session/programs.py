@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from telegrad.contract.commands import Command, Create, Release, Resume, Run, inner_commands, names_made
+from telegrad.contract.commands import Backward, Command, Create, Grad, Release, Resume, Run, inner_commands, names_made
 from telegrad.contract.errors import ArgumentValueError
 from telegrad.contract.programs import as_message, content_id
 
@@ -41,7 +41,7 @@ class Program:
         for index, command in enumerate(commands):
             if isinstance(command, Run):
                 raise ArgumentValueError("a program cannot run another program", extra={"failed": index})
-            if isinstance(command, Resume) or any(c.pauses is not None for c in getattr(command, "callbacks", ())):
+            if isinstance(command, Resume) or _waits(command):
                 raise ArgumentValueError("a program cannot wait for anybody: no callback of it pauses", extra={"failed": index})
             if _takes_array(command):
                 raise ArgumentValueError("a program cannot take an array from a body; make it an input", extra={"failed": index})
@@ -54,6 +54,12 @@ class Program:
     def describe(self) -> dict[str, Any]:
         """The program as JSON."""
         return {"id": self.id, **as_message(self.commands, self.inputs)}
+
+
+def _waits(command: Command) -> bool:
+    if not isinstance(command, (Backward, Grad)):
+        return False
+    return command.waits is not None or any(callback.pauses is not None for callback in command.callbacks)
 
 
 def _takes_array(command: Command) -> bool:

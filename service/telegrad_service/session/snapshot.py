@@ -52,7 +52,7 @@ KNOWN_SLOTS: Final[dict[type, str]] = {
     CustomNode: "",
     Tensor: "_grad array base generation home hooks node output_index path recorded tracks version __weakref__",
     Engine: "generator refreshed session walk watched __weakref__",
-    Deferred: "name specs materialize saves action",
+    Deferred: "name specs materialize saves action label",
 }
 """Every attribute that these classes had when this module was written; a test fails when one is added that nobody stores here."""
 
@@ -235,7 +235,7 @@ class _Writer:
 
     def _deferred(self, value: Deferred) -> dict[str, Any]:
         specs = [[list(spec.shape), spec.dtype.name] for spec in value.specs]
-        return {"deferred": [value.name, specs, value.materialize, value.saves]}
+        return {"deferred": [value.name, specs, value.materialize, value.saves, value.label]}
 
     def _version(self, version: Version) -> int:
         return self._versions.setdefault(id(version), (len(self._versions), version))[0]
@@ -417,8 +417,8 @@ class _Reader:
 
 
 def _deferred(written: Any) -> Deferred:
-    name, specs, materialize, saves = written
-    return Deferred(name, [Spec(tuple(shape), as_dtype(dtype)) for shape, dtype in specs], materialize, saves)
+    name, specs, materialize, saves, *label = written  # earlier snapshots had none
+    return Deferred(name, [Spec(tuple(shape), as_dtype(dtype)) for shape, dtype in specs], materialize, saves, *label)
 
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "KNOWN_SLOTS", "dump", "load"]

@@ -68,7 +68,7 @@ def custom_gradients_of_gradients(tg: Any) -> Any:
     return g.detach(), h
 
 
-@local_script
+@script
 def custom_with_saved_output(tg: Any) -> Any:
     def forward(ctx: Any, x: Any) -> Any:
         y = x.exp()
@@ -247,7 +247,7 @@ def custom_split_form_and_defaults(tg: Any) -> Any:
     return x.grad, attempt(lambda: made.apply(x, other=3))
 
 
-@local_script
+@script
 def custom_once_differentiable(tg: Any) -> Any:
     made = function(tg, doubled, tg.autograd.function.once_differentiable(lambda _c, g: g * 2))
     x = leaf(tg, 1.0, 2.0)
@@ -501,7 +501,7 @@ def custom_vmap_and_forward_mode(tg: Any) -> Any:
     ]
 
 
-@local_script
+@script
 def custom_transforms(tg: Any) -> Any:
     made = transformable(tg, generate_vmap_rule=True)
 

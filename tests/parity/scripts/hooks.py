@@ -406,18 +406,6 @@ def hooks_of_nodes_see_what_is_wanted_only(tg: Any) -> Any:
     return log, found, y.grad, x.grad
 
 
-@local_script
-def hooks_of_a_first_gradient_and_of_a_second(tg: Any) -> Any:
-    log: list[Any] = []
-    x = leaf(tg, 2.0)
-    y = x**3
-    y.register_hook(naming(log, "y"))
-    x.register_hook(noting(log, "x"))
-    (g,) = tg.autograd.grad(y.sum(), x, create_graph=True)
-    g.sum().backward()
-    return log, x.grad
-
-
 @script
 def hooks_that_make_tensors_and_name_nothing(tg: Any) -> Any:
     x = leaf(tg, 1.0, 2.0)
