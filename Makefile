@@ -70,7 +70,7 @@ wheel: $(VENV)/.ready-test ## build the wheel into dist/ (the tests check what i
 conformance: $(VENV)/.ready-test ## compare every op's samples with PyTorch's answers; prints names, samples and passes per family
 	$(PYTEST) -q -p tests.conformance tests/engine/test_op_*.py $(ARGS)
 
-bench: reference $(VENV)/.ready-bench ## run the benchmarks (one of them: make bench ARGS=engine)
+bench: reference $(VENV)/.ready-bench $(VENV)/tesseract/.ready ## run the benchmarks (one of them: make bench ARGS=engine)
 	$(PY) -m benchmarks $(ARGS)
 
 soak: $(VENV)/.ready-test $(VENV)/.ready-bench ## the long forms of the fault, fuzz and property runs, then latency under load
@@ -122,6 +122,12 @@ $(VENV)/.ready-test: pyproject.toml | $(PY)
 $(VENV)/.ready-dev: pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet -e '.[dev]'
 	@touch $@ $(VENV)/.ready-demo $(VENV)/.ready-test
+
+# A peer that wants other releases of what the service needs, and so an environment of its own.
+$(VENV)/tesseract/.ready: | $(PY)
+	$(PY) -m venv $(VENV)/tesseract
+	$(VENV)/tesseract/bin/python -m pip install -q 'tesseract-core[runtime]>=1.15'
+	touch $@
 
 $(VENV)/.ready-bench: pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet -e '.[service,scipy,examples,bench]'

@@ -81,6 +81,39 @@ class Squares(umbridge.Model):
 umbridge.serve_models([Squares()], int(sys.argv[1]))
 """
 
+TESSERACT_APP: Final = '''
+import os, sys, tempfile
+from pathlib import Path
+
+API = """
+from pydantic import BaseModel
+from tesseract_core.runtime import Array, Differentiable, Float64
+
+class InputSchema(BaseModel):
+    x: Differentiable[Array[(None,), Float64]]
+
+class OutputSchema(BaseModel):
+    y: Differentiable[Float64]
+    same: Array[(None,), Float64]
+
+def apply(inputs):
+    return OutputSchema(y=(inputs.x * inputs.x).sum(), same=inputs.x)
+
+def vector_jacobian_product(inputs, vjp_inputs, vjp_outputs, cotangent_vector):
+    return {"x": 2 * inputs.x * cotangent_vector["y"]}
+"""
+
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "tesseract_api.py"
+    path.write_text(API)
+    os.environ["TESSERACT_API_PATH"] = str(path)
+    from tesseract_core.runtime import serve
+    import logging
+    logging.getLogger("uvicorn.access").disabled = True
+    serve.serve("127.0.0.1", int(sys.argv[1]), 1)
+'''
+"""Tesseract: the sum of squares with its gradient, and the numbers back; for an interpreter that has tesseract-core[runtime]."""
+
 RPC: Final = """
 import os, sys, time
 import torch

@@ -31,14 +31,14 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", a
 
 
 @contextlib.contextmanager
-def server(*command: str, path: str) -> Generator[str]:
+def server(*command: str, path: str, python: str = sys.executable) -> Generator[str]:
     """A server subprocess on a free loopback port; its address, once ``path`` answers. Stopped at the end."""
     import socket
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, *(c.replace("PORT", str(port)) for c in command)])
+    process = subprocess.Popen([python, *(c.replace("PORT", str(port)) for c in command)])
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(200):

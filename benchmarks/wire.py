@@ -1,5 +1,5 @@
-"""What the wire costs: small calls against PyTorch RPC and UM-Bridge, calls per second against bare FastAPI, large arrays against
-an ASGI application that reads into a buffer, small calls while large ones run, and a gigabyte up and down.
+"""What the wire costs: small calls against PyTorch RPC, UM-Bridge and Tesseract, calls per second against bare FastAPI, large
+arrays against an ASGI application that reads into a buffer, small calls while large ones run, and a gigabyte up and down.
 
 Of the peers, each is measured in turns with ours; one that is not installed is left out, and said to be.
 """
@@ -25,7 +25,7 @@ import httpx2
 import numpy as np
 
 import telegrad
-from benchmarks import peers
+from benchmarks import peers, tesseract
 from benchmarks.harness import Ratio, show
 from benchmarks.isolation import memory_bytes
 from benchmarks.roundtrip import BARE_APP, server
@@ -139,6 +139,12 @@ def small_calls(isolation: str, command: tuple[str, ...]) -> list[Ratio]:
                 rows.append(turns(f"gradient of 8 numbers, {isolation}", program, other, against="UM-Bridge", calls=40))
         else:
             print("  UM-Bridge is not installed: no comparison with it")
+        with tesseract.opened() as found:
+            if found is not None:
+                gradient, array = found[0], np.arange(8.0)
+                assert np.array_equal(gradient(array), 2 * array)
+                side = repeated(lambda: gradient(array))
+                rows.append(turns(f"gradient of 8 numbers, {isolation}", program, side, against="Tesseract", calls=20))
         rows.append(turns(f"the same recorded, {isolation}", recorded, program, against="the stored program", calls=40))
         client = open_.enter_context(httpx2.Client())
         session = client.post(f"{ours}/v1/sessions", json={}).json()["id"]
@@ -231,6 +237,15 @@ def large(isolation: str, command: tuple[str, ...]) -> list[Ratio]:
                     rounds=rounds,
                 )
             )
+        with tesseract.opened() as found:
+            if found is not None:
+                other, array = found[1], np.random.default_rng(0).normal(size=10**6)
+                assert np.array_equal(other(array), array)
+                ours_there_and_back = repeated(lambda: telegrad.tensor(array).numpy())
+                name = f"1e6 float64 there and back, {isolation}"
+                rows.append(
+                    turns(name, ours_there_and_back, repeated(lambda: other(array)), against="Tesseract", calls=2, rounds=5)
+                )
     return rows
 
 
