@@ -411,3 +411,67 @@ def test_a_tensor_up_and_down_takes_the_server_little_more_than_the_tensor():
 
     assert done.returncode == 0, done.stderr
     assert 1.0 <= float(done.stdout) < 1.25
+
+
+# Answers from the session's own memory
+
+
+def test_an_answer_in_this_process_is_sent_from_the_sessions_memory_until_the_session_goes_on():
+    async def scenario(host: Host) -> None:
+        session = await opened(host)
+        array = np.zeros(LARGE)
+        await host.do(session, Work("create_many", buffers={"x": array}))
+        answer = await get(host, session, "x")
+        assert answer.pieces == ()
+        first = await anext(aiter(answer.stream))
+        array[...] = 5.0  # nobody may; it shows that there is one memory
+        second = await anext(aiter(answer.stream))
+        assert (np.frombuffer(first)[0], np.frombuffer(second)[0]) == (0.0, 5.0)
+
+        assert (await host.do(session, Work("summary"))).status == 200, "who only looks changes nothing"
+        await host.do(session, batch_of(ADD))
+        rest = await answer.whole()
+        assert len(first) + len(second) + len(rest) == array.nbytes
+        assert set(np.frombuffer(rest)) == {5.0}, "as it was when it was read"
+        assert set(array) == {6.0}
+
+    run(scenario, inline_host())
+
+
+def test_answers_that_are_taken_at_once_and_between_changes_show_what_was_there():
+    async def scenario(host: Host) -> None:
+        session = await opened(host)
+        await put(host, session, x=np.zeros(LARGE))
+        left = []
+        for _ in range(4):
+            left.append(await get(host, session, "x"))
+            left.append(await get(host, session, "x"))
+            await host.do(session, batch_of(ADD))
+        found = [set(np.frombuffer(whole)) for whole in await asyncio.gather(*(answer.whole() for answer in left))]
+        assert found == [{float(n)} for n in range(4) for _ in range(2)]
+
+    run(scenario, inline_host())
+
+
+def test_an_answer_that_nobody_takes_is_not_copied(monkeypatch):
+    copies: list[int] = []
+
+    async def scenario(host: Host) -> None:
+        session = await opened(host)
+        await put(host, session, x=np.zeros(LARGE))
+        answer = await get(host, session, "x")
+        answer.stream.drop()
+        await host.do(session, batch_of(ADD))
+        del answer
+        await get(host, session, "x")  # and forgotten
+        await host.do(session, batch_of(ADD))
+
+    from telegrad_service.hosts import inline
+
+    def noted(piece: memoryview) -> memoryview:
+        copies.append(len(piece))
+        return piece
+
+    monkeypatch.setattr(inline, "copied", noted)
+    run(scenario, inline_host())
+    assert copies == []

@@ -23,7 +23,7 @@ from telegrad_service.api.endpoint import DID_KEY, REQUEST_ID_KEY, Endpoint
 from telegrad_service.api.line import Line, line_of
 from telegrad_service.hosts.base import Answer, Array, Did, Host, Work
 from telegrad_service.hosts.lending import Outlet, Upload
-from telegrad_service.hosts.streams import StalledError, Stream
+from telegrad_service.hosts.streams import Borrowed, StalledError, Stream
 from telegrad_service.session.watch import Watch
 from telegrad_service.settings import Settings
 
@@ -174,9 +174,9 @@ class AnswerResponse(Response):
         """See the ASGI specification."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if self._stream is not None:
-            line = None if is_wanted(scope["headers"]) else line_of(scope)
+            line = line_of(scope) if isinstance(self._stream, Stream) and not is_wanted(scope["headers"]) else None
             descriptor = None if line is None else await line.lend_for_answer()
-            if line is None or descriptor is None:
+            if line is None or descriptor is None or isinstance(self._stream, Borrowed):
                 await self._pass_on(self._stream, send)
             else:
                 await self._let_pass(self._stream, descriptor, line, scope["app"].state.settings, send)
@@ -200,7 +200,7 @@ class AnswerResponse(Response):
         else:
             log.warning("an answer was cut: its client took %d bytes of %d, or its session ended", sent, self._nbytes)
 
-    async def _pass_on(self, stream: Stream, send: Send) -> None:
+    async def _pass_on(self, stream: Stream | Borrowed, send: Send) -> None:
         """Send what arrives. Where the rest will not come the answer is left unfinished, and the server closes the connection."""
         try:
             async for piece in stream:

@@ -14,7 +14,7 @@ from telegrad.contract.codec import JSON_MEDIA_TYPE
 from telegrad.contract.limits import Limits
 from telegrad_service.hosts.ledger import Ledger
 from telegrad_service.hosts.lending import Upload
-from telegrad_service.hosts.streams import Stream
+from telegrad_service.hosts.streams import Borrowed, Stream
 from telegrad_service.session.account import Allowance
 from telegrad_service.session.watch import Watch
 
@@ -81,7 +81,7 @@ class Work:
         return (self.client, self.number, self.key) if self.number or self.key else None
 
 
-def _copied(piece: memoryview) -> bytes | memoryview:
+def copied(piece: memoryview) -> bytes | memoryview:
     """The same bytes elsewhere. numpy copies without holding up other threads, bytes would not."""
     return np.frombuffer(piece, np.uint8).copy().data if len(piece) else b""
 
@@ -95,7 +95,7 @@ class Answer(NamedTuple):
         media_type: of the body; None where there is none.
         status: HTTP status.
         created: name of the one thing that was made, for its address.
-        stream: the body in place of ``pieces``, where it is large and still on its way.
+        stream: the body in place of ``pieces``, where it is large: on its way here, or in the session's memory.
         stream_bytes: how long that is.
         headers: further ones, names and values.
     """
@@ -104,7 +104,7 @@ class Answer(NamedTuple):
     media_type: str | None = None
     status: int = 200
     created: str | None = None
-    stream: Stream | None = None
+    stream: Stream | Borrowed | None = None
     stream_bytes: int = 0
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -117,7 +117,7 @@ class Answer(NamedTuple):
         """The same in memory of its own."""
         if len(self.pieces) == 1 and self.pieces[0].__class__ is bytes:  # as almost always
             return self
-        return self._replace(pieces=tuple([p if isinstance(p, bytes) else _copied(p) for p in self.pieces]))
+        return self._replace(pieces=tuple([p if isinstance(p, bytes) else copied(p) for p in self.pieces]))
 
     async def whole(self) -> bytes:
         """The body as one. Raises StalledError where it will not come."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
@@ -11,12 +12,13 @@ from typing import Final, TypeVar
 from telegrad.contract.limits import Limits
 from telegrad_service import process
 from telegrad_service.hosts import verbs
-from telegrad_service.hosts.base import Answer, Work
-from telegrad_service.hosts.durable import DurableSession
+from telegrad_service.hosts.base import Answer, Work, copied
+from telegrad_service.hosts.durable import LOOKS, DurableSession
 from telegrad_service.hosts.keeping import Keeping
 from telegrad_service.hosts.ledger import Ledger
 from telegrad_service.hosts.place import Place
 from telegrad_service.hosts.queueing import QueueingHost
+from telegrad_service.hosts.streams import Borrowed
 from telegrad_service.session.account import Allowance, Need, Report
 from telegrad_service.session.haste import Haste, TooLongError
 from telegrad_service.session.watch import Watch
@@ -28,6 +30,9 @@ _SHORT_BODY_BYTES: Final = 4096
 
 _SMALL_ARRAYS_BYTES: Final = 2**16
 """Arrays that come with a request; larger ones take a while to be copied, or to be looked at for a number of the right type."""
+
+_SHORT_ANSWER_BYTES: Final = 2**20
+"""A shorter answer is copied: sending it from the session's memory would save nothing."""
 
 
 class _NearAccount:
@@ -50,6 +55,7 @@ class InlineHost(QueueingHost[DurableSession]):
         super().__init__(limits, max_waiting_requests=max_waiting_requests, keeping=keeping)
         self._threads = compute_threads
         self._pool: ThreadPoolExecutor | None = None
+        self._borrowed: weakref.WeakKeyDictionary[DurableSession, weakref.WeakSet[Borrowed]] = weakref.WeakKeyDictionary()
         self._paused: dict[int, tuple[Work, TooLongError]] = {}  # by identity: what began on the event loop and is not done
 
     async def start(self) -> None:
@@ -72,7 +78,12 @@ class InlineHost(QueueingHost[DurableSession]):
 
     def _at_once(self, resident: DurableSession, work: Work, watch: Watch | None) -> Answer | None:
         # A journal waits for the disk.
-        if work.verb not in verbs.SHORT_VERBS or len(work.body) > _SHORT_BODY_BYTES or self._keeping.is_durable:
+        if (
+            (self._borrowed and self._borrowed.get(resident))
+            or work.verb not in verbs.SHORT_VERBS
+            or len(work.body) > _SHORT_BODY_BYTES
+            or self._keeping.is_durable
+        ):
             return None
         if work.buffers and sum([array.nbytes for array in work.buffers.values()]) > _SMALL_ARRAYS_BYTES:
             return None
@@ -90,8 +101,18 @@ class InlineHost(QueueingHost[DurableSession]):
             if found is not None:
                 return found
         _, paused = self._paused.pop(id(work), (work, None))
-        # The session goes on while the answer is sent, so the answer needs memory of its own.
-        return await self._compute(lambda: resident.do(work, watch, paused=paused).owned())
+        if work.verb not in LOOKS:
+            for borrowed in list(self._borrowed.get(resident, ())):
+                await borrowed.own(lambda pieces: self._compute(lambda: [memoryview(copied(piece)) for piece in pieces]))
+        return self._lent(resident, await self._compute(lambda: _owned_if_short(resident.do(work, watch, paused=paused))))
+
+    def _lent(self, resident: DurableSession, answer: Answer) -> Answer:
+        """The answer; a long one is sent from the session's memory, until the session goes on."""
+        if answer.nbytes <= _SHORT_ANSWER_BYTES or all(isinstance(piece, bytes) for piece in answer.pieces):
+            return answer
+        borrowed = Borrowed(answer.pieces)
+        self._borrowed.setdefault(resident, weakref.WeakSet()).add(borrowed)
+        return answer._replace(pieces=(), stream=borrowed, stream_bytes=answer.nbytes)
 
     def _done(self, resident: DurableSession) -> tuple[Mapping[str, int], float]:
         return resident.session.done, resident.journal_seconds
@@ -120,6 +141,11 @@ class InlineHost(QueueingHost[DurableSession]):
     async def _compute(self, function: Callable[[], T]) -> T:
         # A context of its own: a mode that one request sets must not be the next one's in the same thread.
         return await asyncio.get_running_loop().run_in_executor(self._pool, Context().run, function)
+
+
+def _owned_if_short(answer: Answer) -> Answer:
+    """The session may go on while a short answer is sent, so that needs memory of its own."""
+    return answer.owned() if answer.nbytes <= _SHORT_ANSWER_BYTES else answer
 
 
 def _do_in_haste(resident: DurableSession, work: Work, watch: Watch | None) -> Answer:

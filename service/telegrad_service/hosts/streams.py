@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from telegrad_service.hosts.lending import Outlet
@@ -158,3 +158,38 @@ class Stream:
         if self._paused:
             self._paused = False
             self._resume()
+
+
+class Borrowed:
+    """The body of a large answer in memory that is the session's. It leaves from there in pieces (``async for``); what has not left
+    when the session goes on is copied.
+    """
+
+    def __init__(self, pieces: Iterable[bytes | memoryview]) -> None:
+        """Send these."""
+        self._rest = deque(memoryview(piece).cast("B") for piece in pieces if len(piece))
+        self._lock = asyncio.Lock()
+        self._is_own = False
+
+    async def own(self, copy: Callable[[list[memoryview]], Awaitable[list[memoryview]]]) -> None:
+        """The session goes on: have what has not left in memory of its own."""
+        async with self._lock:
+            if not self._is_own:
+                self._is_own = True
+                self._rest = deque(await copy(list(self._rest)))
+
+    def drop(self) -> None:
+        """Nobody wants the rest."""
+        self._rest.clear()
+
+    def __aiter__(self) -> Borrowed:
+        return self
+
+    async def __anext__(self) -> bytes:
+        async with self._lock:
+            if not self._rest:
+                raise StopAsyncIteration
+            whole = self._rest.popleft()
+            if len(whole) > PIECE_BYTES:
+                self._rest.appendleft(whole[PIECE_BYTES:])
+            return bytes(whole[:PIECE_BYTES])
