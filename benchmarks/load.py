@@ -89,7 +89,7 @@ def drive(url: str, per_second: float = 0.0, seconds: float = SECONDS, users: in
             raise RuntimeError(done.stderr)
         found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     times = sorted(found["milliseconds"])
-    if found["failed"] or not times:
+    if found["failed"]:
         raise RuntimeError(f"{found['failed']} steps failed: {found['failures']}")
     return Load(len(times) / seconds, times, found["failed"])
 
@@ -99,9 +99,12 @@ def measure(isolation: str, durability: str, seconds: float = SECONDS) -> tuple[
     with tempfile.TemporaryDirectory() as folder:
         serve = ("-m", "telegrad_service", "serve", "--port", "PORT", "--log-level", "error", "--data-dir", folder)
         with server(*serve, "--isolation", isolation, "--durability", durability, path="/healthz") as url:
-            drive(url, seconds=2.0)
+            drive(url, seconds=2.0)  # to warm up; on a busy machine the users have hardly come by then
             most = drive(url, seconds=seconds)
-            return most, drive(url, SHARE * most.per_second, seconds)
+            usual = drive(url, SHARE * most.per_second, seconds)
+            if not (most.milliseconds and usual.milliseconds):
+                raise RuntimeError(f"no step was answered in {seconds:g} s")
+            return most, usual
 
 
 def main() -> None:
