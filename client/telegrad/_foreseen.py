@@ -142,6 +142,8 @@ class Foreseen:
         try:
             self._schedule = schedule = Schedule([target for target, _ in self._roots], self._targets, _rank, self._goes_to)
             for target, index in self._roots:
+                if len(self._roots) == 1 and not self._goes_to(target):  # a single root, whose own hooks are called
+                    self._look_at(target, index)
                 self._arrive(target, index, True)
             while schedule and self.error is None:
                 target = schedule.next()
@@ -164,6 +166,13 @@ class Foreseen:
             arrived = self._arrived.setdefault(id(target), {})
             arrived[index] = arrived.get(index, False) or present
             self._schedule.arrived(target)
+
+    def _look_at(self, target: Any, index: int) -> None:
+        """Call the hooks of a root that the backward does not go to."""
+        hooks = hooks_of(target)
+        for number, table in () if hooks is None else hooks.tensor.items():
+            spec = target.spec(number) if isinstance(target, Node) else target.spec
+            self._through(table, target, number == index, spec, number if isinstance(target, Node) else None)
 
     # Nodes and leaves --------------------------------------------------------------------------------------------------------
 

@@ -243,7 +243,9 @@ def _walk(walk: Walk, roots: Sequence[Tensor], cotangents: Sequence[Any], *, acc
     if walk.restricted:
         walk.restrict(roots)
     for root, cotangent in zip(roots, cotangents, strict=True):
-        walk.seed(root, cotangent)
+        # As in PyTorch, a single root sees its gradient even if it leads to nothing that is wanted.
+        if len(roots) == 1 or walk.leads_from(root):
+            walk.seed(root, cotangent)
     walk.run(accumulate=accumulate)
 
 

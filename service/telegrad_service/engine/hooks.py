@@ -176,6 +176,8 @@ class HookedWalk(Walk):
             self._goes_to,
         )
         for target, index, gradient in self.seeds:
+            if not self._goes_to(target):  # a single root, whose own hooks are called
+                yield from self._look_at(target, index, gradient)
             self._arrive(target, index, gradient)
         if self.anomaly is None:
             self.seeds.clear()
@@ -266,6 +268,18 @@ class HookedWalk(Walk):
             values = yield from self._after(node, hooks.after, values, gradients)
         for edge in delivery_order(node.plan.entry.op, node.plan.positions):
             self._arrive(node.edges[edge], node.indexes[edge], values[edge])
+
+    def _look_at(self, target: Target, index: int, gradient: Any) -> Step[None]:
+        """Call the hooks of a root that the walk does not go to."""
+        hooks = self._hooks_of(target)
+        if hooks is not None:
+            for number, table in _in_order(hooks):
+                if number == index:
+                    gradient = yield from self._through(table, gradient)
+                else:
+                    yield from self._through(table, None)
+        if isinstance(target, Node):
+            self._retain(target, [gradient if i == index else None for i in range(len(target.layouts))])
 
     def _capture(self, node: Node, gradients: Gradients) -> None:
         for index, gradient in enumerate(gradients):

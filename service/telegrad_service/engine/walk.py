@@ -72,6 +72,11 @@ class Walk:
         else:
             self._reach(node, root.output_index, gradient)
 
+    def leads_from(self, root: Tensor) -> bool:
+        """Whether the walk goes on from a root, once it is restricted."""
+        node = root.current_node()
+        return self.needed is None or (id(root) in self.wanted_leaves if node is None else node.number in self.needed)
+
     def restrict(self, roots: Sequence[Tensor]) -> None:
         """Visit only nodes from which a wanted tensor can be reached."""
         wanted_nodes = self.wanted_nodes = {number for number, _ in self.wanted_outputs}

@@ -175,3 +175,41 @@ def once_differentiable_twice(tg: Any) -> Any:
     (h,) = tg.autograd.grad((made.apply(x) ** 2).sum(), x, create_graph=True)
     plain = function(tg, doubled, passed).apply(x)
     return h, h.requires_grad, plain, attempt(lambda: h.sum().backward())
+
+
+@script
+def hooks_of_roots_that_lead_nowhere_wanted(tg: Any) -> Any:
+    def made() -> tuple[Any, ...]:
+        log: list[Any] = []
+        x, u = leaf(tg, 1.0, 2.0), leaf(tg, 1.0, 2.0)
+        y = x * 3
+        z = y.sum()
+        for tensor, name in ((z, "z"), (y, "y"), (x, "x"), (u, "u")):
+            tensor.register_hook(naming(log, name))
+        z.grad_fn.register_prehook(naming(log, "before z"))
+        z.grad_fn.register_hook(naming(log, "after z"))
+        y.retain_grad()
+        z.retain_grad()
+        return x, u, y, z, log
+
+    def seen(run: Any) -> Any:
+        x, u, y, z, log = made()
+        result = attempt(lambda: run(x, u, y, z))
+        return result, log, y.grad, z.grad, x.grad, u.grad
+
+    ones = tg.ones(2, dtype=tg.float64)
+    grad, backward = tg.autograd.grad, tg.autograd.backward
+    return [
+        seen(run)
+        for run in (
+            lambda _x, u, _y, z: z.backward(inputs=[u]),
+            lambda x, u, _y, z: z.backward(inputs=[x, u]),
+            lambda _x, u, _y, z: grad(z, [u], allow_unused=True),
+            lambda _x, u, y, z: grad([z, y], [u], [None, ones], allow_unused=True),
+            lambda _x, u, y, z: backward([z, y], [None, ones], inputs=[u]),
+            lambda _x, u, _y, z: backward([z, z], inputs=[u]),
+            lambda _x, u, _y, z: grad(z, [z, u], allow_unused=True),
+            lambda x, u, _y, _z: x.backward(ones, inputs=[u]),
+            lambda x, u, _y, _z: grad(x, [u], ones, allow_unused=True),
+        )
+    ]
