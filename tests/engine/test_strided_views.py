@@ -83,9 +83,9 @@ def test_steps_count_in_memory_whatever_order_the_dimensions_have() -> None:
 def test_a_tangent_is_stepped_through_as_its_primal() -> None:
     with forward_ad.dual_level():
         x = forward_ad.make_dual(telegrad.arange(6.0).view(2, 3).t(), telegrad.arange(10.0, 16.0).view(3, 2))
-        seen = forward_ad.unpack_dual(x.as_strided((3,), (1,), 0))
+        seen: Any = forward_ad.unpack_dual(x.as_strided((3,), (1,), 0))
         x.as_strided((1,), (1,), 1).mul_(2)
-        whole = forward_ad.unpack_dual(x)
+        whole: Any = forward_ad.unpack_dual(x)
 
     assert seen.tangent.tolist() == [10.0, 12.0, 14.0]
     assert whole.tangent.tolist() == [[10.0, 11.0], [24.0, 13.0], [14.0, 15.0]]

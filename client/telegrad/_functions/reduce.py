@@ -78,7 +78,7 @@ def max(input: T, *, other: T) -> T: ...  # noqa: A001
 
 
 @overload
-def max(input: T, *args: Any, out: Any, **kwargs: Any) -> Any: ...  # noqa: A001
+def max(input: Any, *args: Any, out: Any, **kwargs: Any) -> Any: ...  # noqa: A001
 
 
 @takes_out(CASTS)
@@ -105,7 +105,7 @@ def min(input: T, *, other: T) -> T: ...  # noqa: A001
 
 
 @overload
-def min(input: T, *args: Any, out: Any, **kwargs: Any) -> Any: ...  # noqa: A001
+def min(input: Any, *args: Any, out: Any, **kwargs: Any) -> Any: ...  # noqa: A001
 
 
 @takes_out(CASTS)

@@ -60,13 +60,17 @@ def free(
             args = (kwargs.pop(given),)
         if takes_other and "x2" in kwargs and "other" not in kwargs:
             kwargs["other"] = kwargs.pop("x2")
-        if number_first is not None and isinstance(args[0], _NUMBERS) and len(args) > 1 and isinstance(args[1], TensorBase):
+        if number_first is not None and _number_and_tensor(args):
             return number_first(*args, **kwargs)
         require_tensor(args[0], name)
         return method(*args, **kwargs)
 
     call.__qualname__ = name
     return call
+
+
+def _number_and_tensor(args: tuple[Any, ...]) -> bool:
+    return len(args) > 1 and isinstance(args[0], _NUMBERS) and isinstance(args[1], TensorBase)
 
 
 def takes_input(function: Callable[P, R]) -> Callable[P, R]:

@@ -61,7 +61,7 @@ def _shared_out(memory: Array, own: Array, shape: Ints, layout: Ints) -> Array:
     """The memory, divided by how many elements of the tensor stand in each place."""
     if memory.dtype.kind not in "fc" or not _meet(shape, layout):
         return memory
-    return cast(Array, memory / np.maximum(np.bincount(own.reshape(-1), minlength=len(memory)), 1).astype(memory.real.dtype))
+    return cast(Array, memory / np.maximum(np.bincount(own.reshape(-1), minlength=len(memory)), 1).astype(np.real(memory).dtype))
 
 
 # Kernels ---------------------------------------------------------------------------------------------------------------------
