@@ -9,9 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import socket
-import struct
-import sys
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -22,6 +19,7 @@ from telegrad_service.api.endpoint import REFUSED_KEY
 from telegrad_service.api.gathering import Gathering
 from telegrad_service.api.line import Line
 from telegrad_service.api.middleware import SECURITY_HEADERS
+from telegrad_service.hosts.lending import unsent_bytes
 
 if TYPE_CHECKING:
     from telegrad_service.api.observe import Observer
@@ -36,21 +34,6 @@ MAX_HEADERS: Final = 256
 """A head with more of them is refused, however short they are: each is looked at several times."""
 
 _REASONS: Final = {400: "Bad Request", 408: "Request Timeout"}
-
-
-def _unsent_bytes(sock: socket.socket | None) -> int:
-    """Bytes that the system holds for the other side; 0 where it does not say."""
-    if sock is None or sys.platform == "win32":
-        return 0
-    import fcntl
-    import termios
-
-    answer = bytearray(struct.calcsize("i"))
-    try:
-        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, answer)
-    except OSError:
-        return 0
-    return int(struct.unpack("i", answer)[0])
 
 
 class Protocol(HttpToolsProtocol):
@@ -218,7 +201,7 @@ class Protocol(HttpToolsProtocol):
     def _taken_bytes(self) -> int:
         """What the client's machine has received since the beginning: neither ours nor the system's buffer holds it any more."""
         sock = self.transport.get_extra_info("socket")
-        return self._gathering.nbytes - self.transport.get_write_buffer_size() - _unsent_bytes(sock)
+        return self._gathering.nbytes - self.transport.get_write_buffer_size() - unsent_bytes(sock)
 
     def _watch_no_writing(self) -> None:
         if self._write_timer is not None:

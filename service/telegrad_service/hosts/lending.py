@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +36,7 @@ _QUICK_SECONDS: Final = 2.0
 _QUICK_BYTES_PER_SECOND: Final = 2**25
 """What comes so fast, and is expected to be there within that, is worth a session's waiting: neighbours, not the internet."""
 
-PATIENCE_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 30.0
 """Who promised to be quick and is not by then is given up: a session waits for him."""
 
 
@@ -116,6 +118,21 @@ class Outlet(NamedTuple):
     least_bytes: float
 
 
+def unsent_bytes(sock: socket.socket | None) -> int:
+    """Bytes that the system holds for the other side; 0 where it does not say."""
+    if sock is None or sys.platform == "win32":
+        return 0
+    import fcntl
+    import termios
+
+    answer = bytearray(struct.calcsize("i"))
+    try:
+        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, answer)
+    except OSError:
+        return 0
+    return int(struct.unpack("i", answer)[0])
+
+
 def deliver(outlet: Outlet, pieces: Sequence[bytes | memoryview]) -> int:
     """Send all pieces over the client's connection, blocking; it stays open.
 
@@ -129,14 +146,18 @@ def deliver(outlet: Outlet, pieces: Sequence[bytes | memoryview]) -> int:
     with contextlib.suppress(OSError), socket.fromfd(outlet.descriptor, socket.AF_INET, socket.SOCK_STREAM) as connection:
         connection.settimeout(outlet.seconds)
         while waiting:
-            count = connection.sendmsg(waiting[:_MOST_PIECES])
+            try:
+                count = connection.sendmsg(waiting[:_MOST_PIECES])
+            except TimeoutError:  # room is told of only when much of it is free: perhaps the client does get on
+                count = 0
             sent += count
             while waiting and count >= len(waiting[0]):
                 count -= len(waiting.pop(0))
             if count:
                 waiting[0] = waiting[0][count:]
-            if time.monotonic() > until:
-                if sent - before < outlet.least_bytes:
+            if time.monotonic() >= until:
+                taken = sent - unsent_bytes(connection)
+                if taken - before < outlet.least_bytes:
                     break
-                before, until = sent, time.monotonic() + outlet.seconds
+                before, until = taken, time.monotonic() + outlet.seconds
     return sent
