@@ -8,7 +8,7 @@ import pytest
 
 from telegrad.contract.commands import decode_command, encode_command
 from telegrad.contract.limits import Limits
-from telegrad.errors import NotFoundError, TelegradError
+from telegrad.errors import ConflictError, NotFoundError, TelegradError
 from telegrad_service.session.session import Session
 
 
@@ -184,6 +184,18 @@ def test_the_walk_that_waits_longest_is_given_up_where_many_do() -> None:
         do(session, resume(f"w{number}"))
 
     assert values(session, "x.grad") == [[64 * 3, 64 * 3]]
+
+
+def test_two_walks_cannot_wait_under_one_name() -> None:
+    session = opened()
+    pausing = {"on": "y", "kind": "tensor", "pauses": "w"}
+    do(session, backward(pausing))
+    for command in (backward(pausing), {**backward({"on": "y", "kind": "tensor"}), "waits": "w"}):
+        with pytest.raises(ConflictError, match="waits already"):
+            do(session, command)
+    do(session, resume("w"))
+
+    assert values(session, "x.grad") == [[3, 3]]
 
 
 def test_a_resume_that_fails_leaves_no_name_and_ends_the_walk() -> None:

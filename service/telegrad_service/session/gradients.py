@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from telegrad.contract import modes
 from telegrad.contract.callbacks import names_bound
 from telegrad.contract.commands import Attach, Backward, Grad, Resume, inner_commands, names_made
-from telegrad.contract.errors import ArgumentValueError, AutogradError, InternalError, NotFoundError
+from telegrad.contract.errors import ArgumentValueError, AutogradError, ConflictError, InternalError, NotFoundError
 from telegrad.contract.limits import refuse
 from telegrad_service.engine import autograd, custom
 from telegrad_service.engine.tensor import Tensor, spec_of
@@ -196,6 +196,9 @@ def _names_made(session: Session, command: Backward | Grad | Resume, context: Co
         raise refuse(
             "the callbacks", len(inner), session.limits.max_commands, "max_commands", unit="commands", hint="do less in hooks"
         )
+    walks = [c.pauses for c in command.callbacks] + ([] if isinstance(command, Resume) else [command.waits])
+    if any(name in session.waiting for name in walks if name is not None):
+        raise ConflictError("a backward of that name waits already; resume it first, or choose another name")
     made = [*names_bound(command.callbacks), *[name for c in inner for name in names_made(c)]]
     if not isinstance(command, Resume) and command.waits is not None:
         session.require_free((command.waits,), context)
