@@ -21,7 +21,7 @@ from typing import Any, Final
 from telegrad.contract.dtypes import promote_pair
 from telegrad.contract.ops import OPS
 from telegrad.contract.transforms.forward_formulas import EXPLICIT
-from telegrad.contract.transforms.forward_ways import Call, Rule, double, flat, linear, many, multilinear, slope
+from telegrad.contract.transforms.forward_ways import Call, Rule, aligned, double, flat, linear, many, multilinear, slope
 
 SLOPE: Final = (
     *("asin", "acos", "asinh", "acosh", "atanh", "sinc", "logit", "nan_to_num", "addcmul", "addcdiv", "lerp"),
@@ -56,6 +56,7 @@ RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(FLAT, flat),
     **dict.fromkeys(SLOPE, slope),
     **EXPLICIT,
+    "ctc_loss": aligned,
 }
 """The table. Ops that it lacks are linear by their family, or go the general way; ``rule_of`` adds them when first asked."""
 

@@ -181,6 +181,17 @@ def slope(call: Call) -> Any:
     return total
 
 
+def aligned(call: Call) -> Any:
+    """Of ``ctc_loss``, whose samples do not meet: each loss's gradient, along the tangent of its log-probabilities. That gradient
+    is the one of ``log_softmax``'s input, so the tangent must be of log-probabilities too, as it is behind ``log_softmax``.
+    """
+    with enable_grad():
+        x = _alias(call.inputs[0])
+        losses = call.repeat((x, *call.inputs[1:]))
+        (gradient,) = _grad([losses], [x], [do("ones_like", losses)], create_graph=call.recorded)
+    return (gradient * call.tangents[0]).sum((0, 2))
+
+
 class Transposed:
     """The Jacobian of recorded tensors, as a map of directions: its transpose, twice.
 
