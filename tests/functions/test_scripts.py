@@ -47,6 +47,8 @@ def test_a_script_is_refused_or_sees_the_same_compiled(place, name):
         if "tests/parity/scripts" in "".join(getattr(error, "__notes__", ())) or "hook" in str(error):
             return
         raise
+    if "nobody can wait for a value" in repr(compiled):
+        return  # refused by name, and the script caught it
 
     assert compiled == seen(place, name, compiled=False)
 
