@@ -128,7 +128,7 @@ class _FarWatch(Watch):
     def __init__(self, connection: socket.socket, incoming: frames.Incoming) -> None:
         super().__init__("", lambda news: frames.send(connection, frames.news_frame(news)))
         self._incoming = incoming
-        self._looked = 0.0
+        self._looked = time.monotonic()  # a wish of before came with the request
 
     def wish(self) -> str | None:
         """See ``Watch.wish``. Looks at the connection now and then: that takes longer than a small run."""
