@@ -16,8 +16,8 @@ from telegrad._places import users_frame
 from telegrad._queue import Entry, Recorded, Reply, commands_of, place
 from telegrad._twins import AsyncTraceSession, OutsideLeaf, TraceRecorder, TraceSession
 from telegrad.contract import codec, tracing
-from telegrad.contract.commands import Command, Create
-from telegrad.contract.errors import NumericalError, SessionMismatchError, TelegradError, TraceError
+from telegrad.contract.commands import Apply, Command, Create
+from telegrad.contract.errors import ArgumentError, NumericalError, SessionMismatchError, TelegradError, TraceError
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tracing import LEAF, RECORDED
@@ -183,21 +183,27 @@ class Tracing(tracing.Trace):
                 self._done += 1
                 try:
                     result = rehearsal.do(_whole(command, arrays))
-                except NumericalError as error:
+                except (NumericalError, ArgumentError) as error:
+                    if not isinstance(error, NumericalError) and not isinstance(command, Apply):
+                        raise self._failed(entry, error) from None
+                    # Whatever shapes, types and parameters tell was checked when the op was recorded: it is the values.
                     raise self.refuse(
                         "what is asked for here (a history, or whether there is a gradient) is found out by doing what was "
                         f"recorded with made-up numbers, and these did not go with an op ({error.detail}); ask outside"
                     ) from error
                 except TelegradError as error:
-                    # It would fail at every run, as it does untraced: the function is told, and may go on without.
-                    self._done -= 1
-                    del self.recorder.queue[self._done]
-                    abandon(self.recorder, [entry], [], error)
-                    error.add_note(place(entry))
-                    raise
+                    raise self._failed(entry, error) from None
                 if isinstance(entry, Recorded) and entry.reply is not None:
                     entry.reply.result = result
             return rehearsal
+
+    def _failed(self, entry: Entry, error: TelegradError) -> TelegradError:
+        """What would fail at every run, as it does untraced: the function is told, and may go on without."""
+        self._done -= 1
+        del self.recorder.queue[self._done]
+        abandon(self.recorder, [entry], [], error)
+        error.add_note(place(entry))
+        return error
 
     # Refusing ----------------------------------------------------------------------------------------------------------------
 

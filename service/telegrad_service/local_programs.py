@@ -140,7 +140,9 @@ class LocalRuns(Runs):
 
 
 class LocalRehearsal(Rehearsal):
-    """See ``Rehearsal``. Numbers are around 1, where most functions are defined; integers are 0, an index of most things."""
+    """See ``Rehearsal``. Numbers are below 1, where most functions are defined, probabilities too; integers are 0, an index of most
+    things.
+    """
 
     def __init__(self) -> None:
         self._session = Session("rehearsal", UNLIMITED)
@@ -159,7 +161,7 @@ class LocalRehearsal(Rehearsal):
         shape, dtype = spec
         if not dtype.is_differentiable:
             return np.zeros(shape, dtype.numpy)
-        return np.asarray(self._random.uniform(0.5, 1.5, shape)).astype(dtype.numpy)
+        return np.asarray(self._random.uniform(0.5, 1.0, shape)).astype(dtype.numpy)
 
     def do(self, command: Command) -> dict[str, Any] | None:
         """See ``Rehearsal.do``."""

@@ -103,6 +103,53 @@ def test_what_was_done_before_a_failing_command_stands_in_a_compiled_run_as_well
     assert twins.compiled.names["count"].array[0] == 56.0
 
 
+def grad(outputs: list[str], inputs: list[str], results: list[str], **more: Any) -> dict[str, Any]:
+    return {"command": "grad", "outputs": outputs, "inputs": inputs, "results": results, **more}
+
+
+SECOND_ORDER = {
+    "a Hessian times a vector": [
+        *NETWORK[:4],
+        grad(["loss"], ["w1", "w2"], ["g1", "g2"], create_graph=True),
+        apply("mul", ["g1", "g1"], "s1"),
+        apply("sum", ["s1"], "along"),
+        grad(["along"], ["w1", "w2"], ["h1w", "h2w"]),
+        apply("sub_", ["w1", "h1w"], grad=False, alpha=0.1),
+        {"command": "read", "tensor": "h2w"},
+    ],
+    "a penalty on a gradient": [
+        *NETWORK[:4],
+        grad(["loss"], ["w1", "b1"], ["g1", "gb"], create_graph=True),
+        apply("mul", ["g1", "g1"], "squares"),
+        apply("sum", ["squares"], "penalty"),
+        apply("add", ["loss", "penalty"], "total"),
+        backward("total"),
+        *NETWORK[5:13],
+        {"command": "read", "tensor": "total"},
+    ],
+    "a third derivative": [
+        apply("pow", ["w1", 4], "fourth"),
+        apply("sum", ["fourth"], "y"),
+        grad(["y"], ["w1"], ["first"], create_graph=True),
+        apply("sum", ["first"], "y1"),
+        grad(["y1"], ["w1"], ["second"], create_graph=True),
+        apply("sum", ["second"], "y2"),
+        grad(["y2"], ["w1"], ["third"]),
+        {"command": "read", "tensor": "third"},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SECOND_ORDER)
+def test_a_gradient_that_is_recorded_itself_is_compiled(name: str):
+    twins = network()
+    program = twins.store(SECOND_ORDER[name], list(HOLES))
+
+    twins.run(program, HOLES, times=8)
+
+    assert twins.plan().text
+
+
 @pytest.mark.parametrize(
     ("commands", "why"),
     [

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from telegrad_service.compiler.ir import CALL, Result
+from telegrad_service.compiler.noted import Noted, Noting
 from telegrad_service.compiler.passes import in_order
 from telegrad_service.compiler.recorder import Recorder, add_into
 from telegrad_service.engine.graph import Node
@@ -27,6 +28,10 @@ def _put(total: Array, part: Part) -> None:
     part.add_to(total)
 
 
+def _plain(gradient: Any) -> Any:
+    return gradient.held if isinstance(gradient, Noted) else gradient
+
+
 def _into_type(gradient: Array, dtype: np.dtype[Any]) -> Array:
     if gradient.dtype.kind == "c" and dtype.kind != "c":
         gradient = np.real(gradient)
@@ -39,27 +44,27 @@ class RecordingWalk(Walk):
     def __init__(self, recorder: Recorder, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         self.recorder = recorder
-        if self.create_graph:
-            recorder.fail("a gradient that is recorded itself")
+        self._noting = Noting(self.home, recorder)
 
     def seed(self, root: Any, gradient: Any) -> None:
         """See ``Walk.seed``."""
-        if not self.create_graph and not self.recorder.knows(gradient):
-            if gradient.size == 1 and gradient.reshape(-1)[0] == 1:
-                self.recorder.constant(gradient)
+        array = gradient.array if self.create_graph else gradient
+        if not self.recorder.knows(array):
+            if array.size == 1 and array.reshape(-1)[0] == 1:
+                self.recorder.constant(array)
             else:
                 self.recorder.fail("a walk that begins with an unknown vector")
-        super().seed(root, gradient)
+        super().seed(root, self._noting.around(gradient))
 
     def _run_arrays(self) -> None:
         self._drain(self._visit)
 
     def _visit(self, node: Node, gradients: list[Any]) -> None:
+        if node.retained is not None:
+            self.recorder.fail("a gradient that is retained on the way")
         if self.create_graph or self.recorder.failed:
             super()._visit(node, gradients)
             return
-        if node.retained is not None:
-            self.recorder.fail("a gradient that is retained on the way")
         if (node.retained is not None or (self.needed is not None and node.number in self.wanted_nodes)) and not self._note(
             node, gradients
         ):
@@ -77,15 +82,24 @@ class RecordingWalk(Walk):
         if plan.saves and not self.retain_graph:
             node.saved = None
 
+    def _saved(self, node: Node) -> tuple[Any, ...]:
+        saved = super()._saved(node)
+        return tuple([self._noting.around(value) for value in saved]) if self.create_graph else saved
+
     def _zeros(self, node: Node, index: int) -> Any:
         made = super()._zeros(node, index)
-        if made is not None and not self.create_graph:
-            self.recorder.constant(made)
-        return made
+        if made is not None:
+            self.recorder.constant(made.array if self.create_graph else made)
+        return self._noting.around(made)
 
     def _fit(self, gradient: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         recorder = self.recorder
-        if self.create_graph or recorder.failed:
+        if self.create_graph:
+            if isinstance(gradient, (np.ndarray, np.generic, int, float, complex)):  # a formula's constant
+                gradient = self.home.wrap(np.asarray(gradient))
+                recorder.constant(gradient.array)
+            return super()._fit(self._noting.around(gradient), shape, dtype)
+        if recorder.failed:
             return super()._fit(gradient, shape, dtype)
         if isinstance(gradient, Part):
             gradient = recorder.unit(_full, (gradient,), {}, _full(gradient), fallible=False)
@@ -150,8 +164,16 @@ class RecordingWalk(Walk):
 
     def _finish(self, accumulate: bool) -> None:
         recorder = self.recorder
+        if self.create_graph:
+            if accumulate:
+                recorder.fail("a gradient that is recorded itself is added to .grad")
+            for entry in self.leaves.values():
+                entry[1] = _plain(entry[1])
+            self.retained = [(tensor, _plain(gradient)) for tensor, gradient in self.retained]
+            recorder.walked = {}
         if self.create_graph or recorder.failed:
             super()._finish(accumulate)
+            self.captured = {position: _plain(gradient) for position, gradient in self.captured.items()}
             return
         leaves = self.leaves
         while leaves:
