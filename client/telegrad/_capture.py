@@ -76,7 +76,7 @@ class Capture:
 
     def refuse(self) -> AutogradError:
         """The error of asking for what is not known yet."""
-        self.refusal = AutogradError(
+        self.refusal = self._home.cannot_ask(
             "a hook, or a custom function, is called while its backward is recorded, before the server computes anything, and "
             "nobody can wait for a value in an AsyncSession or in a traced function. Compute with the gradient, keep it and read "
             "it after the backward; for Python code that depends on values, use telegrad.connect() or telegrad.local()"

@@ -465,7 +465,7 @@ class Recorder:
                 "which an async session does while something is awaited: `await session.flush()` now and then, or await a value"
             )
 
-    def cannot_ask(self, why: str) -> TelegradError:
+    def cannot_ask(self, why: str) -> AutogradError:
         """The error of what only the server could tell, where nobody can wait for it."""
         return AutogradError(why)
 

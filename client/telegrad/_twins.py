@@ -20,7 +20,7 @@ from telegrad.contract.custom import Backward
 
 if TYPE_CHECKING:
     from telegrad._trace import Tracing
-    from telegrad.contract.errors import TelegradError
+    from telegrad.contract.errors import AutogradError
     from telegrad.contract.ops import Spec
 
 _VALUES: Final = (
@@ -88,7 +88,7 @@ class TraceRecorder(Recorder):
             )
         self.sink.append(entry)
 
-    def cannot_ask(self, why: str) -> TelegradError:
+    def cannot_ask(self, why: str) -> AutogradError:
         """See ``Recorder.cannot_ask``."""
         return self.tracing.refuse(why)
 
