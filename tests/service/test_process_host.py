@@ -28,10 +28,11 @@ from telegrad.contract.errors import (
     UnavailableError,
 )
 from telegrad.contract.limits import Limits
-from telegrad_service.hosts import frames, shared, warm
+from telegrad_service.hosts import frames, shared, warm, worker
 from telegrad_service.hosts.base import Work
-from telegrad_service.hosts.durable import Keeping
+from telegrad_service.hosts.durable import DurableSession, Keeping
 from telegrad_service.hosts.process import ProcessHost
+from telegrad_service.journal.base import Kept
 from telegrad_service.session.watch import News, Watch
 
 LINUX = Path("/proc/self/status").exists()
@@ -550,3 +551,27 @@ def test_a_process_that_ends_before_anybody_knows_of_it_is_not_waited_for(monkey
         assert host.census().workers == 1
 
     run(scenario)
+
+
+@pytest.mark.parametrize("times", [{}, {"times": 500}])
+def test_a_run_whose_server_is_gone_is_done_whole_when_the_session_is_back(tmp_path, monkeypatch, times):
+    monkeypatch.setattr(worker, "bound_memory", lambda _: None)
+    home = worker.Home(Kept("id", 1.5), Limits(), Keeping(f"sqlite:///{tmp_path}"))
+    add = {"command": "apply", "op": "add_", "inputs": ["n", 1], "grad_enabled": False}
+    session = DurableSession(home.kept, home.limits, home.keeping)
+    session.do(Work("create", b'{"id": "n", "data": 0}'))
+    stored = session.do(Work("store_program", json.dumps({"commands": [add], "inputs": ["n"]}).encode()))
+    session.stop()
+    body = json.dumps({"inputs": {"n": "n"}, **times}).encode()
+    run = Work("run", body, {"program": stored.created}, client="client-of-this-test", number=1, turn="t")
+
+    ours, theirs = socket.socketpair()
+    with ours:
+        frames.send(ours, frames.work_frame(run))
+    worker.run(theirs, home)
+
+    session = DurableSession(home.kept, home.limits, home.keeping)
+    assert session.session.names["n"].array.item() == times.get("times", 1)
+    assert session.do(run).status == 200
+    assert session.session.names["n"].array.item() == times.get("times", 1)
+    session.close()

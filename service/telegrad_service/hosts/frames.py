@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from telegrad.contract import codec, errors
-from telegrad.contract.errors import InternalError, LimitError, RequestTimeoutError, TelegradError, UnavailableError
+from telegrad.contract.errors import InternalError, LimitError, RequestTimeoutError, TelegradError
 from telegrad_service.hosts import shared
 from telegrad_service.hosts.base import Answer, Array, Work
 from telegrad_service.hosts.lending import Outlet, Upload, deliver, receive
@@ -46,6 +46,12 @@ _MOST_PIECES: Final = 512
 
 LARGE_ANSWER_BYTES: Final = 2**20
 """The body of a longer answer waits until it is known where it goes."""
+
+
+class ServerGone(BaseException):
+    """The server has closed the connection in the middle of a request. No error of the request, which nobody is told of: what is
+    written down of it is done whole when the session is brought back, so that nothing may be kept of how far it came here.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +198,7 @@ def receive_grant(incoming: Incoming, stopped: Callable[[str], object]) -> Allow
     while True:
         received = incoming.header()
         if received is None:
-            raise UnavailableError("the server is gone")
+            raise ServerGone
         header = received[0]
         if "stop" in header:
             stopped(str(header["stop"]))
@@ -347,7 +353,9 @@ def receive_stop(incoming: Incoming) -> str | None:
         return None
     # Nothing else comes while a request is under way: a wish to stop, or the end of the server.
     received = incoming.header()
-    return "gone" if received is None else str(received[0]["stop"])
+    if received is None:
+        raise ServerGone
+    return str(received[0]["stop"])
 
 
 def receive_work(incoming: Incoming) -> Work | None:

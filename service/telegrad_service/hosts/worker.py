@@ -169,7 +169,7 @@ def spawned(connection: socket.socket, home: Home, tuned: bool) -> None:
 
 
 def run(connection: socket.socket, home: Home) -> None:
-    """``serve``, and an orderly end where the server goes away first."""
+    """``serve``, and an end without a word where the server goes away first: the journal has what was asked."""
     gc.enable()
-    with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError, frames.ServerGone):
         serve(connection, home)
