@@ -39,6 +39,8 @@ class Application(FastAPI):
     both takes a tenth of a small request.
     """
 
+    _front: Frame
+
     def frame_with(self, **options: Any) -> None:
         """Make ``Frame`` the outermost layer, with these options. To be called last."""
 

@@ -97,7 +97,9 @@ class Frame:
             sent += len(message.get("body", b""))
             await send(message)
 
-        of_connection, scope = scope, {**scope, REQUEST_ID_KEY: request_id}
+        of_connection = scope
+        scope = dict(scope)
+        scope[REQUEST_ID_KEY] = request_id
         if method == "HEAD":
             scope["method"], scope["extensions"] = "GET", {}  # nobody may send a body past this
         self.observer.in_progress += 1

@@ -100,7 +100,8 @@ class Protocol(HttpToolsProtocol):
             self._refuse(RequestError("the request has too many headers"))
             raise ValueError("too many headers")  # ends the parser's work
         hosts = [name for name, _ in self.headers].count(b"host")
-        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, section 3.2
+        parser = cast(Any, self.parser)  # there while a head is parsed
+        if hosts > 1 or (not hosts and parser.get_http_version() == "1.1"):  # RFC 9112, section 3.2
             self._refuse(RequestError("a request of HTTP/1.1 has one Host header"))
             raise ValueError("no host, or several")
         self._in_head = False

@@ -47,7 +47,8 @@ def _inputs(node: Node, home: Engine) -> list[Any]:
         made = shown(home, tuple(shape), as_dtype(dtype.name))
         found[position] = _UNKNOWN if made is None else made
 
-    for (kind, what), value in zip(plan.sources, node.saved or (), strict=False):
+    saved: tuple[Any, ...] = node.saved or ()
+    for (kind, what), value in zip(plan.sources, saved, strict=False):
         if kind == "input" and isinstance(value, np.ndarray):
             put(what, value.shape, value.dtype)
         elif kind == "input_shape":
