@@ -12,10 +12,15 @@ from typing import Any, Self
 import httpx2
 import numpy as np
 import pytest
+import uvicorn
+from uvicorn.protocols.http import httptools_impl
 
 import telegrad
 from telegrad.contract import codec
+from telegrad_service.api import line, protocol
+from telegrad_service.api.app import create_app
 from telegrad_service.hosts import lending
+from telegrad_service.settings import Settings
 from tests.service.test_server import Server
 
 STALL_SECONDS = 0.8
@@ -369,3 +374,32 @@ def test_what_is_counted_as_sent_is_what_was_sent(server, client, at):
     before = sent()
     client.get(f"{at}/tensors/x", headers={"accept": codec.BYTES_MEDIA_TYPE})
     assert 8 * SIZE <= sent() - before < 8 * SIZE + 100_000  # the metrics' own page is an answer, too
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_an_encrypted_connection_is_not_lent(monkeypatch, encrypted):
+    made: list[Any] = []
+
+    class Noted(line.Line):
+        def __init__(self, *arguments: Any) -> None:
+            made.append(self)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(protocol, "Line", Noted)
+    monkeypatch.setattr(httptools_impl, "is_ssl", lambda _transport: encrypted)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(create_app(Settings(durability="none")), http=protocol.Protocol, log_level="error")
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, args=([listening],))
+        thread.start()
+        try:
+            with httpx2.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=30) as client:
+                at = client.post("/v1/sessions").headers["location"]
+                body, media_type = body_of(numbers(), codec.SAFETENSORS_MEDIA_TYPE), codec.SAFETENSORS_MEDIA_TYPE
+                client.post(f"{at}/tensors", content=body, headers={"content-type": media_type}).raise_for_status()
+                back = client.get(f"{at}/tensors/x", headers={"accept": media_type})
+                assert codec.unpack(back.content)[0]["x"].tobytes() == numbers().tobytes()
+        finally:
+            running.should_exit = True
+            thread.join(10)
+    assert bool(made) is not encrypted

@@ -107,7 +107,8 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         self._watch_no_reading()  # the body has a watch of its own
         super().on_headers_complete()
-        Line(self, self.cycle)
+        if self.scheme == "http":  # what goes past an encrypted connection's own reader and writer would not be encrypted
+            Line(self, self.cycle)
 
     def on_message_complete(self) -> None:
         """See httptools."""
