@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from telegrad.contract import codec, dtypes
-from telegrad.contract.errors import ArgumentError, LimitError, PayloadTooLargeError, RequestError
+from telegrad.contract import codec, dtypes, kinds
+from telegrad.contract.errors import ArgumentError, ArgumentValueError, LimitError, PayloadTooLargeError, RequestError
 from telegrad.contract.literal import array_of
 
 ALL = [d.numpy for d in dtypes.DTYPES.values()]
@@ -293,3 +293,17 @@ def test_spelled_numbers_mean_what_they_say() -> None:
     assert found[1] == math.inf
     assert found[2] == -math.inf
     assert math.isnan(found[3])
+
+
+@pytest.mark.parametrize("data", ["1e999", "[1.0, -1e400]", '[[{"complex": [1e999, 0]}]]', '[{"float": 1e400}]'])
+def test_a_number_beyond_float64_is_no_infinity(data: str) -> None:
+    parsed = codec.load_json(data.encode(), max_depth=9)
+    with pytest.raises(ArgumentValueError, match="too large for float64"):
+        codec.array_from_json(parsed, None, max_elements=9)
+
+
+@pytest.mark.parametrize("value", [1e999, -1e400, {"float": 1e999}, {"complex": [0, 1e999]}])
+def test_a_parameter_beyond_float64_is_no_infinity(value: object) -> None:
+    with pytest.raises(ArgumentValueError, match="too large for float64"):
+        kinds.decode_number(value)
+    assert kinds.decode_number({"float": "-Infinity"}) == -np.inf

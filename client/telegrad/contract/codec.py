@@ -199,6 +199,8 @@ def array_from_json(data: Any, dtype: DType | None, *, max_elements: int) -> Arr
     flat: list[Any] = []
     _flatten(data, shape, 0, flat, max_elements)
     kinds_seen = {type(v) for v in flat}
+    if float in kinds_seen and (math.inf in flat or -math.inf in flat):
+        raise kinds.too_large()  # an infinity is spelled, and still is here
     if not kinds_seen <= {bool, int, float}:
         flat = [v if type(v) in (bool, int, float) else _spelled(v) for v in flat]
         kinds_seen = {type(v) for v in flat}

@@ -75,7 +75,9 @@ def decode_number(value: Any) -> bool | int | float | complex:
     kind = type(value)
     if kind is int:
         return _int(value)
-    if kind is float or kind is bool:
+    if kind is float:
+        return _within(value)
+    if kind is bool:
         return value  # type: ignore[no-any-return]
     if kind is dict and len(value) == 1:
         ((key, inner),) = value.items()
@@ -86,12 +88,25 @@ def decode_number(value: Any) -> bool | int | float | complex:
     raise _refuse('a number, a boolean, {"float": ...} or {"complex": [real, imaginary]}', value)
 
 
+def too_large() -> ArgumentValueError:
+    """The error of a number of digits beyond float64, which Python's parser takes for an infinity."""
+    return ArgumentValueError(
+        'a number is too large for float64; infinity is written "Infinity" in data, else {"float": "Infinity"}'
+    )
+
+
+def _within(value: float) -> float:
+    if math.isinf(value):
+        raise too_large()
+    return value
+
+
 def _spelled_float(value: Any) -> float:
     if type(value) is int or type(value) is float:
         try:
-            return float(value)
+            return _within(float(value))
         except OverflowError:
-            raise ArgumentValueError("a number is too large for float64") from None
+            raise too_large() from None
     if type(value) is str and value in SPELLED_FLOATS:
         return SPELLED_FLOATS[value]
     raise _refuse('a number or one of "NaN", "Infinity", "-Infinity"', value)
