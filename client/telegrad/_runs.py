@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Waiting: TypeAlias = "Generator[Any, None, Any]"
 """Work that yields the session whenever what is recorded has to be done before it goes on."""
 
-_NOBODYS_WISH: Final = frozenset({"stopping", "gone", "hung-up"})
+_NOBODYS_WISH: Final = frozenset({"stopping", "hung-up"})
 """Why a server ends runs that somebody wants: they go on where they were."""
 
 _HOST: Final = (np.ndarray, np.generic)

@@ -190,8 +190,4 @@ def _kind(value: Any) -> str:
     return value
 
 
-def _count(value: Any) -> int:
-    number: int = kinds.INT.decode(value)
-    if number < 0:
-        raise ArgumentValueError("a position or number must not be negative")
-    return number
+_count: Final = kinds.at_least(0, "a position or number must not be negative")

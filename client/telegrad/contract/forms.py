@@ -88,11 +88,7 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
     return decode
 
 
-def _positive(value: Any) -> int:
-    number: int = kinds.INT.decode(value)
-    if number < 1:
-        raise ArgumentValueError("expected an integer of at least 1")
-    return number
+_positive: Final = kinds.at_least(1, "expected an integer of at least 1")
 
 
 def _seconds(value: Any) -> float:
@@ -110,11 +106,7 @@ def _node_name(value: Any) -> str:
     return value
 
 
-def _size(value: Any) -> int:
-    number: int = kinds.INT.decode(value)
-    if number < 0:
-        raise ArgumentValueError("a size must not be negative")
-    return number
+_size: Final = kinds.at_least(0, "a size must not be negative")
 
 
 def _same(value: Any) -> Any:

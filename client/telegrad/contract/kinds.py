@@ -358,3 +358,15 @@ def decode_parameters(op: Op, given: dict[str, Any]) -> dict[str, Any]:
 def encode_parameters(op: Op, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Canonical parameters as JSON."""
     return {name: KINDS[op.parameters[name].annotation].encode(value) for name, value in parameters.items()}
+
+
+def at_least(low: int, refusal: str) -> Callable[[Any], int]:
+    """A reader of integers from ``low`` on; it raises ArgumentValueError with those words for a lower one."""
+
+    def decode(value: Any) -> int:
+        number: int = INT.decode(value)
+        if number < low:
+            raise ArgumentValueError(refusal)
+        return number
+
+    return decode

@@ -36,7 +36,7 @@ class Application(FastAPI):
     """FastAPI, whose requests begin at our own outermost layer.
 
     What FastAPI has around it (a last net, a bound on bodies, spans) that layer has itself, by the server's settings; going through
-    both takes a tenth of a small request.
+    both takes 11 of the 134 us of a small request.
     """
 
     _front: Frame

@@ -14,7 +14,6 @@ REASONS: Final = {
     "hung-up": "the client hung up",
     "deleted": "the session was deleted",
     "stopping": "the server stops",
-    "gone": "the server is gone",
 }
 """Why a request is stopped, for machines and for people."""
 
