@@ -18,7 +18,7 @@ from tests.references.evaluation import Bound, Result, evaluate_at, is_in_place
 from tests.references.sides import HAS_TORCH, Telegrad, flatten, torch_side
 from tests.references.stored import variables_of
 from tests.samples import Array, Sample
-from tests.samples.table import SAMPLES, parameters
+from tests.samples.table import SAMPLES, for_each_sample
 
 STEADY = [s for s in SAMPLES if not s.random and Bound(s).arrays]
 
@@ -39,7 +39,7 @@ def storage_address(tensor: Tensor) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-@pytest.mark.parametrize("sample", parameters([s for s in STEADY if not is_in_place(s)]))
+@for_each_sample([s for s in STEADY if not is_in_place(s)])
 def test_inputs_stay_and_results_share_their_version_exactly_with_their_memory(engine: Telegrad, sample: Sample) -> None:
     bound = Bound(sample)
     tensors = [engine.tensor(a) for a in bound.arrays]
@@ -56,14 +56,12 @@ def test_inputs_stay_and_results_share_their_version_exactly_with_their_memory(e
                 assert shared == np.may_share_memory(output.array, tensor.array)
 
 
-COPIES = {
-    "einsum": "PyTorch happens to return a view where nothing is summed; ours always makes a new tensor",
-}
+COPIES = {"conj", "einsum"}
+"""Ours are new tensors. PyTorch's conj is a view that conjugates when it is read, and its einsum one where nothing is summed."""
 
 
 @pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: nothing to compare aliases with")
-# PyTorch's conj is a view that conjugates when it is read; ours is a copy.
-@pytest.mark.parametrize("sample", parameters([s for s in STEADY if not is_in_place(s) and s.torch and s.op != "conj"]))
+@for_each_sample([s for s in STEADY if not is_in_place(s) and s.torch and s.op not in COPIES])
 def test_results_share_memory_where_the_reference_does(engine: Telegrad, sample: Sample) -> None:
     bound = Bound(sample)
     torch = torch_side()
@@ -74,8 +72,6 @@ def test_results_share_memory_where_the_reference_does(engine: Telegrad, sample:
         outputs = [o for o in returned if side.is_tensor(o) and 0 not in o.shape]
         return aliases(outputs, tensors, address)
 
-    if sample.op in COPIES:
-        pytest.skip(COPIES[sample.op])
     assert shared(engine, storage_address) == shared(torch, lambda t: t.untyped_storage().data_ptr())
 
 
@@ -88,12 +84,10 @@ def in_place_twin(sample: Sample) -> Sample | None:
     return dataclasses.replace(sample, call=f"Tensor.{name}_")
 
 
-TWINS = [(s, twin) for s in STEADY if (twin := in_place_twin(s)) is not None]
-
-
-@pytest.mark.parametrize(("sample", "twin"), [pytest.param(sample, twin, id=twin.id[:120]) for sample, twin in TWINS])
-def test_in_place_form_writes_what_the_op_returns(engine: Telegrad, sample: Sample, twin: Sample) -> None:
-    bound = Bound(sample)
+@for_each_sample([s for s in STEADY if in_place_twin(s) is not None])
+def test_in_place_form_writes_what_the_op_returns(engine: Telegrad, sample: Sample) -> None:
+    bound, twin = Bound(sample), in_place_twin(sample)
+    assert twin is not None
     tensors = [engine.tensor(a) for a in bound.arrays]
     target = tensors[0]
     wanted = bound.call(engine, tensors)
@@ -143,7 +137,7 @@ class LaidOut(Telegrad):
         return tensor
 
 
-@pytest.mark.parametrize("sample", parameters(OF_ANY_LAYOUT))
+@for_each_sample(OF_ANY_LAYOUT)
 def test_memory_layout_does_not_matter(engine: Telegrad, sample: Sample) -> None:
     bound = Bound(sample)
     variables = variables_of(sample)
@@ -181,7 +175,7 @@ def disagreements(found: Any, wanted: Any, sample: Sample) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("sample", parameters(OF_ANY_LAYOUT))
+@for_each_sample(OF_ANY_LAYOUT)
 def test_expanded_inputs_count_as_their_copies(engine: Telegrad, sample: Sample) -> None:
     bound = Bound(sample)
     expanded = [np.broadcast_to(a[:1], a.shape) if a.ndim and a.shape[0] else a for a in bound.arrays]  # one row, repeated

@@ -13,7 +13,7 @@ from tests.references.evaluation import Bound
 from tests.references.sides import Telegrad, flatten
 from tests.references.stored import variables_of
 from tests.samples import Sample
-from tests.samples.table import SAMPLES, parameters
+from tests.samples.table import SAMPLES, for_each_sample
 
 
 def told(value: Any) -> Any:
@@ -44,7 +44,7 @@ def calls(engine: Telegrad, sample: Sample) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("sample", parameters(SAMPLES))
+@for_each_sample(SAMPLES)
 def test_a_call_leaves_the_same_every_time(engine: Telegrad, sample: Sample) -> None:
     plain, recorded, plain_again, recorded_again, once_more = calls(engine, sample)
 

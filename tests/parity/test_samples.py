@@ -12,7 +12,7 @@ from tests.references.evaluation import Bound, Result, evaluate, order_of
 from tests.references.sides import Telegrad
 from tests.references.stored import variables_of
 from tests.samples import Array, ErrorSample, Sample
-from tests.samples.table import ERRORS, SAMPLES, parameters
+from tests.samples.table import ERRORS, SAMPLES, for_each_sample, parameters
 
 
 @pytest.fixture(scope="module", params=REMOTE)
@@ -63,7 +63,7 @@ def run(side: Telegrad, sample: Sample) -> Result:
         return evaluate(side, sample, order_of(sample), variables_of(sample))
 
 
-@pytest.mark.parametrize("sample", parameters(SAMPLES))
+@for_each_sample(SAMPLES)
 def test_sample_gives_the_same_bits_as_locally(remote: Telegrad, local: Telegrad, sample: Sample) -> None:
     wanted = run(local, sample)
 
