@@ -107,6 +107,7 @@ with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "tesseract_api.py"
     path.write_text(API)
     os.environ["TESSERACT_API_PATH"] = str(path)
+    os.environ["TESSERACT_OUTPUT_PATH"] = folder  # a folder for each run, which else stay where the benchmark was started
     from tesseract_core.runtime import serve
     import logging
     logging.getLogger("uvicorn.access").disabled = True
