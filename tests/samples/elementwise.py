@@ -10,6 +10,13 @@ NEAR_ZERO = np.array([-1.5, -0.0, 0.0, 2.0])
 POSITIVE = rand(2, 3, low=0.3)
 
 SAMPLES: list[Sample] = [
+    Sample(
+        "lerp",
+        (rand(3), rand(3, seed=1), rand(low=0, high=1, dtype="float32")),
+        op="lerp",
+        float32=False,
+        note="weight of another type",
+    ),
     # Sums, products, quotients
     Sample("add", (rand(2, 3), rand(2, 3, seed=1)), op="add"),
     Sample("add", (rand(2, 3), rand(3, seed=1)), {"alpha": 2.5}, op="add"),

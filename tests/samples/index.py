@@ -114,6 +114,7 @@ def _scattered(call: str, op: str) -> list[Sample]:
 
 
 SAMPLES: list[Sample] = [
+    Sample("index_fill", (rand(3, 4), 1, at(-1, 0), 2.0), op="index_fill", note="from the end"),
     Sample("index_fill", (rand(3, 4), -1, at(2, 0, 2, 2), rand(seed=1)), op="index_fill", note="a place named twice"),
     Sample("take_along_dim", (rand(3, 4), at([[-1, 0], [1, -4], [2, 0]]), 1), op="take_along_dim", note="from the end"),
     Sample("gather", (rand(3), 0, np.zeros(0, "uint8")), op="gather", note="an index of nothing"),

@@ -10,6 +10,7 @@ X, Y = rand(2, 3), rand(3, seed=1)
 SIZES = rand(2, 3, low=0.2, high=3.0)
 
 SAMPLES: list[Sample] = [
+    Sample("ldexp", (rand(3), rand(3, seed=1, dtype="float32")), op="ldexp", float32=False, differences=False, second=False),
     Sample("ldexp", (complexes(3), complexes(3, seed=2)), op="ldexp", note="complex exponents"),
     Sample("ldexp", (X, complexes(3)), op="ldexp", torch=False, note="real times complex power, of which PyTorch has no gradient"),
     # frexp

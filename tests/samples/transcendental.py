@@ -33,6 +33,7 @@ IN_PLACE_WITHOUT_DERIVATIVE = ("asinh", "acosh", "atanh")
 REAL_ONLY = frozenset({"erf", "erfc", "deg2rad", "rad2deg"})
 
 SAMPLES: list[Sample] = [
+    Sample("logit", (rand(5, low=0.1, high=0.9), 0.7), op="logit", gradient=False, note="bounds that cross"),
     *[Sample(name, (x,), op=name) for name, x in DOMAINS.items()],
     *[Sample(name, (np.asarray(x[0, 0]),), op=name, note="0-d") for name, x in DOMAINS.items()],
     *[Sample(name, (ints(4, low=1, high=3),), op=name, gradient=False) for name in DOMAINS],

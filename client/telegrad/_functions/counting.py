@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from telegrad.contract.functions.free import free
+from telegrad.contract.functions.free import free, takes_input
 from telegrad.contract.functions.out import SAME, takes_out
 from telegrad.contract.tensor.counting import bucketize as _bucketize
 from telegrad.contract.tensor.counting import histogramdd
 from telegrad.contract.tensor.counting import isin as _isin
 from telegrad.contract.tensor.counting import searchsorted as _searchsorted
+from telegrad.contract.tensor.numpy_names import with_numpy_names
 from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 searchsorted = takes_out(SAME)(_searchsorted)
-isin = takes_out(SAME)(_isin)
+isin = takes_out(SAME)(takes_input(with_numpy_names(_isin), "element"))
 bucketize = takes_out(SAME)(_bucketize)
 bincount = free(Tensor.bincount)
 histc = free(Tensor.histc, out=SAME)

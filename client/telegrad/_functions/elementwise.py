@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+from telegrad._current import current
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.functions.free import free, op_of_number, swapped
@@ -56,25 +58,36 @@ def _added_to(number: Number, x: Any, *, alpha: Number = 1) -> Any:
     return x.add(number) if alpha == 1 else (x * alpha).add(number)
 
 
+def _arithmetic(number_first: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
+    """``number_first`` of arithmetic, which takes two numbers as well: the first is then made a tensor of the current session."""
+
+    def call(number: Number, other: Any, **parameters: Any) -> Any:
+        if isinstance(other, TensorBase):
+            return number_first(number, other, **parameters)
+        return method(current().tensor(number), other, **parameters)
+
+    return call
+
+
 abs = free(Tensor.abs, out=SAME)  # noqa: A001 - PyTorch's name
-add = free(Tensor.add, out=CASTS, number_first=_added_to)
+add = free(Tensor.add, out=CASTS, number_first=_arithmetic(_added_to, Tensor.add))
 addcdiv = free(Tensor.addcdiv, out=CASTS)
 addcmul = free(Tensor.addcmul, out=CASTS)
 ceil = free(Tensor.ceil, out=SAME)
-div = free(Tensor.div, out=CASTS, number_first=op_of_number("div"))
+div = free(Tensor.div, out=CASTS, number_first=_arithmetic(op_of_number("div"), Tensor.div))
 floor = free(Tensor.floor, out=SAME)
-floor_divide = free(Tensor.floor_divide, out=CASTS, number_first=op_of_number("floor_divide"))
+floor_divide = free(Tensor.floor_divide, out=CASTS, number_first=_arithmetic(op_of_number("floor_divide"), Tensor.floor_divide))
 fmod = free(Tensor.fmod, out=CASTS)
 frac = free(Tensor.frac, out=SAME)
 lerp = free(Tensor.lerp, out=CASTS)
-mul = free(Tensor.mul, out=CASTS, number_first=swapped("mul"))
+mul = free(Tensor.mul, out=CASTS, number_first=_arithmetic(swapped("mul"), Tensor.mul))
 neg = free(Tensor.neg, out=SAME)
 positive = free(Tensor.positive)
 round = free(Tensor.round, out=SAME)  # noqa: A001 - PyTorch's name
 sgn = free(Tensor.sgn, out=SAME)
 sign = free(Tensor.sign, out=SAME)
 square = free(Tensor.square, out=CASTS)
-sub = free(Tensor.sub, out=CASTS, number_first=op_of_number("sub"))
+sub = free(Tensor.sub, out=CASTS, number_first=_arithmetic(op_of_number("sub"), Tensor.sub))
 trunc = free(Tensor.trunc, out=SAME)
 copysign = free(Tensor.copysign, out=CASTS)
 gcd = free(Tensor.gcd, out=CASTS)

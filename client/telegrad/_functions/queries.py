@@ -84,9 +84,9 @@ def promote_types(type1: DTypeLike, type2: DTypeLike) -> DType:
     return dtypes.promote_pair(dtypes.as_dtype(type1), dtypes.as_dtype(type2))
 
 
-def result_type(tensor1: Tensor | Number, tensor2: Tensor | Number) -> DType:
+def result_type(tensor: Tensor | Number, other: Tensor | Number) -> DType:
     """The type of arithmetic on the two; tensors without dimensions, and numbers even more, give way to other tensors."""
-    return shapes.result_type([_operand(tensor1), _operand(tensor2)])
+    return shapes.result_type([_operand(tensor), _operand(other)])
 
 
 def can_cast(from_: DTypeLike, to: DTypeLike) -> bool:

@@ -169,7 +169,7 @@ def scatter(inputs: Inputs, p: Parameters) -> Outcome:
 
 def _vector(name: str, idx: Spec) -> int:
     if len(idx.shape) > 1:
-        raise ShapeError(f"{name}(): Index is supposed to be a vector, got shape {list(idx.shape)}")
+        raise IndexBoundsError(f"{name}(): Index is supposed to be a vector, got shape {list(idx.shape)}")
     _index_type(name, idx)
     return math.prod(idx.shape)
 
@@ -178,8 +178,6 @@ def index_select(inputs: Inputs, p: Parameters) -> Outcome:
     """Rule of ``index_select``."""
     x, idx = inputs
     dim = dimension(p["dim"], len(x.shape))
-    if len(idx.shape) > 1:
-        raise IndexBoundsError("index_select(): Index is supposed to be a vector")
     count = _vector("index_select", idx)
     if not x.shape:
         if count != 1:
@@ -189,7 +187,7 @@ def index_select(inputs: Inputs, p: Parameters) -> Outcome:
 
 
 def index_add(inputs: Inputs, p: Parameters) -> Outcome:
-    """Rule of ``index_add`` and ``index_copy``."""
+    """Rule of ``index_add``."""
     x, idx, source = inputs
     dim = dimension(p["dim"], len(x.shape))
     count = _vector("index_add", idx)
@@ -211,11 +209,49 @@ def index_add(inputs: Inputs, p: Parameters) -> Outcome:
     return Outcome((x,), x.size + 2 * source.size)
 
 
+def index_copy(inputs: Inputs, p: Parameters) -> Outcome:
+    """Rule of ``index_copy``."""
+    x, idx, source = inputs
+    dim = dimension(p["dim"], len(x.shape))
+    if len(idx.shape) > 1:
+        raise IndexBoundsError(f"index_copy_(): Index should have dimension 1 or 0 (got {len(idx.shape)})")
+    count = math.prod(idx.shape)
+    if not source.shape and count != 1:
+        raise IndexBoundsError(f"index_copy_(): When source is scalar, index should have one element (got {count})")
+    if len(source.shape) != len(x.shape) and source.shape and x.shape:
+        raise IndexBoundsError(
+            "index_copy_(): When source and destination are not scalars, their dimensionality must match. Source dimensionality "
+            f"({len(source.shape)}), destination dimensionality ({len(x.shape)})"
+        )
+    if source.shape and source.shape[dim] != count:
+        raise IndexBoundsError(
+            f"index_copy_(): Number of indices ({count}) should be equal to source.size(dim) ({source.shape[dim]})"
+        )
+    if idx.dtype is not dtypes.int64:
+        raise DTypeError(f"index_copy_(): Expected a long tensor for index, but got {idx.dtype.name}")
+    if source.dtype is not x.dtype:
+        raise DTypeError(
+            "index_copy_(): self and source expected to have the same dtype, but got (self) "
+            f"{x.dtype.name} and (source) {source.dtype.name}"
+        )
+    ours = (*x.shape[:dim], *x.shape[dim + 1 :])
+    theirs = (*source.shape[:dim], *source.shape[dim + 1 :])
+    if ours != theirs:
+        raise ShapeError(
+            "index_copy_(): Source/destination tensor must have same slice shapes. Destination slice shape: "
+            f"{list(ours)} at dimension {dim} and source slice shape: {list(theirs)} at dimension 0."
+        )
+    return Outcome((x,), x.size + 2 * source.size)
+
+
 def index_fill(inputs: Inputs, p: Parameters) -> Outcome:
     """Rule of ``index_fill``."""
     x, idx, value = inputs
     dimension(p["dim"], len(x.shape))
-    _vector("index_fill", idx)
+    if idx.dtype is not dtypes.int64:
+        raise IndexBoundsError(f"index_fill_(): Expected dtype int64 for index, got {idx.dtype.name}")
+    if len(idx.shape) > 1:
+        raise ShapeError(f"index_fill_(): Index has to be a vector/scalar, got shape {list(idx.shape)}")
     _zero_dim_value("index_fill", value, x)
     if type(value) is Spec and value.dtype.is_complex and not x.dtype.is_complex:
         raise DTypeError("index_fill_(): Converting complex Scalar to non-complex type is not supported")

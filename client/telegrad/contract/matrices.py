@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from telegrad.contract.dtypes import float16
 from telegrad.contract.errors import DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Spec
+
+
+def require_implemented(name: str, x: Any) -> None:
+    """Refuse whole numbers where PyTorch has no kernel for them, which it calls another error than a wrong type."""
+    if x.dtype.category < 2:
+        raise UnsupportedDTypeError(f'"{name}" not implemented for {x.dtype.name}; convert it first, with .to(telegrad.float32)')
 
 
 def check_floating(name: str, x: Spec) -> None:

@@ -36,6 +36,11 @@ def deprecated(name: str) -> None:
     warn_user(f"{name} is deprecated: use {REPLACED_BY[name]}")
 
 
+def byte_condition() -> None:
+    """A condition of 8-bit integers."""
+    warn_user("where received a uint8 condition tensor. This behavior is deprecated. Use a boolean condition instead.")
+
+
 def sizes_that_broadcast(x: Any, target: Any) -> None:
     """A loss whose target has another size than the input, which is most often a forgotten squeeze."""
     mine, theirs = known_shape(x), known_shape(target)

@@ -41,6 +41,9 @@ class Spec(NamedTuple):
 SizeByName: TypeAlias = "Sequence[int] | None"
 """Annotates the keyword under which sizes may be given that are usually given one by one: ``x.view(size=(2, 3))``."""
 
+TypeByName: TypeAlias = "DType | None"
+"""Annotates an element type that makes the call one of another op: ``x.view(dtype=telegrad.int32)``."""
+
 Input: TypeAlias = "Spec | bool | int | float | complex | None"
 """What a rule sees of an input: a tensor's Spec, a Python number, or None for an absent optional tensor."""
 
@@ -319,8 +322,8 @@ def read_signature(
             continue  # a creation method annotates its receiver: a session is no input
         if p.name == "requires_grad":
             continue  # a setting of the new tensor, made by a `set` command of its own
-        if annotation == "SizeByName":
-            continue  # another spelling of the sizes given one by one, whose name then ends in an underscore
+        if annotation in ("SizeByName", "TypeByName"):
+            continue  # another spelling of the sizes given one by one, whose name then ends in an underscore; or another op
         kind = _TENSOR_ANNOTATIONS.get(annotation.replace('"', ""))
         if kind is not None:
             variadic = kind.get("variadic", False) or p.kind is p.VAR_POSITIONAL

@@ -42,7 +42,7 @@ def free(
     """``method`` as a function whose first argument is the tensor, by position or as ``input=`` (or as ``first=``, or numpy's).
 
     With ``out`` it also takes an argument of that name, see ``takes_out``. ``number_first`` is what is called instead where a
-    number comes first and a tensor second. Raises ArgumentTypeError where the first argument is no tensor otherwise.
+    number comes first and another operand second. Raises ArgumentTypeError where the first argument is no tensor otherwise.
     """
     name = getattr(method, "__name__", "function").lstrip("_")
     takes_other = "other" in inspect.unwrap(method).__code__.co_varnames
@@ -54,14 +54,17 @@ def free(
             if target is not None:
                 return written(name, call, args, kwargs, target, out)
         if not args:
-            given = next((n for n in (first, "input", *_NUMPY_INPUTS) if n in kwargs), None)
+            given = next((n for n in ("input", *_NUMPY_INPUTS, first) if n in kwargs), None)
             if given is None:
                 raise ArgumentTypeError(f"{name}() missing 1 required argument: '{first}'")
             args = (kwargs.pop(given),)
         if takes_other and "x2" in kwargs and "other" not in kwargs:
             kwargs["other"] = kwargs.pop("x2")
-        if number_first is not None and _number_and_tensor(args):
-            return number_first(*args, **kwargs)
+        if number_first is not None and isinstance(args[0], _NUMBERS):
+            if len(args) == 1 and "other" in kwargs:
+                args = (args[0], kwargs.pop("other"))
+            if len(args) > 1:
+                return number_first(*args, **kwargs)
         require_tensor(args[0], name)
         return method(*args, **kwargs)
 
@@ -69,18 +72,14 @@ def free(
     return call
 
 
-def _number_and_tensor(args: tuple[Any, ...]) -> bool:
-    return len(args) > 1 and isinstance(args[0], _NUMBERS) and isinstance(args[1], TensorBase)
-
-
-def takes_input(function: Callable[P, R]) -> Callable[P, R]:
-    """``function``, whose first argument has a name of its own, and may be given as ``input=`` too."""
+def takes_input(function: Callable[P, R], also: str = "input") -> Callable[P, R]:
+    """``function``, whose first argument has a name of its own, and may be given under another name too."""
     first = next(iter(inspect.signature(function).parameters))
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not args and "input" in kwargs and first not in kwargs:
-            args = (kwargs.pop("input"),)
+        if not args and also in kwargs and first not in kwargs:
+            args = (kwargs.pop(also),)
         return function(*args, **kwargs)
 
     return call
@@ -88,9 +87,14 @@ def takes_input(function: Callable[P, R]) -> Callable[P, R]:
 
 def op_of_number(name: str) -> Callable[..., Any]:
     """``number_first`` of an op that takes a number in place of its first tensor: ``sub(1, x)``."""
-    return lambda number, x, **parameters: x._apply(name, number, x, **parameters)
+    return lambda number, x, **parameters: _beside(number, x, name)._apply(name, number, x, **parameters)
 
 
 def swapped(method: str) -> Callable[..., Any]:
     """``number_first`` of what does not mind the order: ``mul(2, x)`` is ``x.mul(2)``."""
-    return lambda number, x: getattr(x, method)(number)
+    return lambda number, x: getattr(_beside(number, x, method), method)(number)
+
+
+def _beside(number: Any, x: Any, name: str) -> Any:
+    """``x`` if it is a tensor; otherwise there is none, and the first argument should have been one."""
+    return x if isinstance(x, TensorBase) else require_tensor(number, name)

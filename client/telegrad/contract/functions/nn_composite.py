@@ -46,6 +46,8 @@ def celu(input: T, alpha: float = 1.0, inplace: bool = False) -> T:
     x = _tensor("celu", input, floating=True)
     if alpha == 0:
         raise ShapeError("ZeroDivisionError: alpha cannot be 0 for CELU")
+    if alpha < 0:  # the element decides, not its quotient, whose sign is the other one
+        return _perhaps_in_place(lambda v: choose(v > 0, v, (v / alpha).expm1() * alpha), x, inplace)  # type: ignore[no-any-return]
     return _perhaps_in_place(lambda v: (v / alpha).elu() * alpha, x, inplace)  # type: ignore[no-any-return]
 
 
@@ -107,7 +109,8 @@ def softshrink(input: T, lambd: float = 0.5) -> T:
     if lambd < 0:
         raise ShapeError(f"lambda must be greater or equal to 0, but found to be {lambd}")
     inside = (x >= -lambd) & (x <= lambd)
-    return (x - x.detach().sign() * lambd).masked_fill(inside, 0)  # type: ignore[no-any-return]
+    # A zero keeps the element's sign.
+    return choose(inside, x * 0, x - x.detach().sign() * lambd)  # type: ignore[no-any-return]
 
 
 def softsign(input: T) -> T:
@@ -137,7 +140,7 @@ _threshold = threshold
 
 def prelu(input: T, weight: T) -> T:
     """The element where positive, ``weight`` times it elsewhere; a weight for all, or one for each slice of dimension 1."""
-    x, w = _tensor("prelu", input), _tensor("prelu", weight)
+    x, w = _tensor("prelu", input, floating=True), _tensor("prelu", weight)
     if x.dtype is not w.dtype:
         raise DTypeError(f"prelu: Type promoting not supported. Got {x.dtype.name} and {w.dtype.name}")
     if len(w.shape) > 1:
@@ -189,7 +192,7 @@ def margin_ranking_loss(input1: T, input2: T, target: T, margin: float = 0, *, r
     if not len(x.shape) == len(input2.shape) == len(target.shape):
         shapes = f"{list(x.shape)}, {list(input2.shape)} and {list(target.shape)}"
         raise ShapeError(f"margin_ranking_loss : All input tensors should have same dimension but got sizes: {shapes}")
-    return _reduced((-target * (x - input2) + margin).clamp_min(0), reduction)  # type: ignore[no-any-return]
+    return _reduced((-target * (x - input2) + float(margin)).clamp_min(0), reduction)  # type: ignore[no-any-return]
 
 
 @with_older_arguments
@@ -206,7 +209,10 @@ def hinge_embedding_loss(input: T, target: T, margin: float = 1.0, *, reduction:
 def soft_margin_loss(input: T, target: T, *, reduction: str = "mean") -> T:
     """``log(1 + exp(-target * input))``, with targets of 1 and -1."""
     check_reduction(reduction)
-    return _reduced((-target * _tensor("soft_margin_loss", input)).exp().log1p(), reduction)  # type: ignore[no-any-return]
+    x = _tensor("soft_margin_loss", input)
+    if not x.dtype.is_floating_point:
+        raise DTypeError(f"soft_margin_loss: result type float32 can't be cast to the input's type {x.dtype.name}")
+    return _reduced((-(target * x)).exp().log1p(), reduction)  # type: ignore[no-any-return]
 
 
 @with_older_arguments

@@ -328,9 +328,9 @@ def _alpha(x: Any, kept: Any, p: float) -> Any:
 def alpha_dropout(input: T, p: float = 0.5, training: bool = False, inplace: bool = False) -> T:
     """Dropout for networks of ``selu``: keeps mean and variance. Source: Klambauer et al. (2017), arXiv:1706.02515."""
     _check_probability(p)
-    x = _floating("alpha_dropout", input)
     if not training or p == 0:
-        return x  # type: ignore[no-any-return]
+        return require_tensor(input, "alpha_dropout")
+    x = _floating("alpha_dropout", input)
     kept = (x.detach() * 0 + 1).dropout(p) * (1 - p)
     return _written(_alpha(x, kept, p), x, inplace)  # type: ignore[no-any-return]
 
@@ -338,9 +338,9 @@ def alpha_dropout(input: T, p: float = 0.5, training: bool = False, inplace: boo
 def feature_alpha_dropout(input: T, p: float = 0.5, training: bool = False, inplace: bool = False) -> T:
     """``alpha_dropout`` of whole channels (dimension 1)."""
     _check_probability(p)
-    x = _floating("feature_alpha_dropout", input)
     if not training or p == 0:
-        return x  # type: ignore[no-any-return]
+        return require_tensor(input, "feature_alpha_dropout")
+    x = _floating("feature_alpha_dropout", input)
     if p == 1:
         return _written(x * 0, x, inplace)  # type: ignore[no-any-return]
     if len(x.shape) < 2:

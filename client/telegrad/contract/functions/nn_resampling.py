@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from telegrad.contract import notices
-from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, ShapeError
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DimensionError, ShapeError
 from telegrad.contract.functions.free import free, require_tensor
 from telegrad.contract.resampling import adaptive_sizes, check_mode, output_sizes
 from telegrad.contract.shapes import ints
@@ -167,6 +167,8 @@ def _unpool(name: str, input: Any, indices: Any, count: int, kernel_size: Any, s
     kernel = per_dimension(ints(kernel_size, "kernel_size"), count, "kernel_size")
     steps = kernel if stride is None else per_dimension(ints(stride, "stride"), count, "stride")
     margins = per_dimension(ints(padding, "padding"), count, "padding")
+    if len(x.shape) < count:
+        raise DimensionError(f"{name}(): expected an input of at least {count} dimensions, got shape {list(x.shape)}")
     spatial = tuple(x.shape[len(x.shape) - count :])
     usual = tuple([(n - 1) * s + k - 2 * p for n, s, k, p in zip(spatial, steps, kernel, margins, strict=True)])
     if output_size is None:

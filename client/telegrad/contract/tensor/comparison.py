@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from telegrad.contract import dtypes
+from telegrad.contract import dtypes, notices
 from telegrad.contract.dtypes import DType, Number
 from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.literal import check_fits
@@ -426,7 +426,7 @@ class ComparisonOps(TensorBase):
 
     def where(self, condition: Self, other: Self | Number) -> Self:
         """``self`` where ``condition`` holds, else ``other``. The free function takes the condition first."""
-        return self._apply("where", condition, self, other)
+        return self._apply("where", _mask(condition), self, other)
 
     # Operators ---------------------------------------------------------------------------------------------------------------
 
@@ -468,4 +468,12 @@ def where(condition: T, input: T | Number, other: T | Number) -> T:
     Shapes: [...], [...], [...] -> broadcast. Gradient: g where the condition holds; g where it does not.
     Raises: DTypeError if ``condition`` is not bool.
     """
-    return condition._apply("where", condition, input, other)  # pyright: ignore[reportPrivateUsage]
+    return condition._apply("where", _mask(condition), input, other)  # pyright: ignore[reportPrivateUsage]
+
+
+def _mask(condition: Any) -> Any:
+    """The condition; of bytes, which PyTorch still takes and warns about, whether they are not zero."""
+    if getattr(condition, "dtype", None) is not dtypes.uint8:
+        return condition
+    notices.byte_condition()
+    return condition._apply("ne", condition, 0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Final, Self, overload
 
 from telegrad.contract import dtypes, notices
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
-from telegrad.contract.errors import DTypeError, ShapeError
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
 from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Spec, op
+from telegrad.contract.reduce_rules import flag
 from telegrad.contract.shapes import broadcast, same
 from telegrad.contract.tensor.base import TensorBase
 
@@ -54,6 +55,14 @@ def _copy(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     return Outcome((x,), x.size)
 
 
+_WAYS: Final = {
+    "dtype": ("dtype", "non_blocking", "copy"),
+    "other": ("other", "non_blocking", "copy"),
+    "device": ("device", "dtype", "non_blocking", "copy"),
+}
+"""What the arguments of ``to`` are, by what the first one is."""
+
+
 class ConversionOps(TensorBase):
     """Copies and conversions."""
 
@@ -64,8 +73,8 @@ class ConversionOps(TensorBase):
         """Element type."""
         raise NotImplementedError
 
-    @op(_converted, node="ToCopy")
-    def to(self, dtype: DTypeLike, *, copy: bool = False) -> Self:
+    @op(_converted, node="ToCopy", name="to")
+    def _to(self, dtype: DTypeLike, *, copy: bool = False) -> Self:
         """The values as ``dtype``, or in another tensor's type: the tensor itself if it has that type already, unless ``copy``.
 
         ``"cpu"`` is where all tensors are: it changes nothing.
@@ -73,12 +82,42 @@ class ConversionOps(TensorBase):
         Shapes: [...] -> [...]. Gradient: g, as the input's type. Real from complex drops the imaginary part; whole from fractional
         truncates.
         """
-        like: Any = dtype
-        wanted: DType = like.dtype if hasattr(like, "_apply") else self.dtype if like == "cpu" else as_dtype(like)
+        wanted = as_dtype(dtype)
         if wanted is self.dtype and not copy:
             return self
         notices.discards_imaginary(self, wanted)
         return self._apply("to", self, dtype=wanted)
+
+    @overload
+    def to(self, dtype: DTypeLike, non_blocking: bool = False, copy: bool = False) -> Self: ...
+    @overload
+    def to(self, other: TensorBase, non_blocking: bool = False, copy: bool = False) -> Self: ...
+    @overload
+    def to(
+        self, device: str | None = None, dtype: DTypeLike | None = None, non_blocking: bool = False, copy: bool = False
+    ) -> Self: ...
+    def to(self, *how: Any, **named: Any) -> Self:
+        """The values as ``dtype``, or in another tensor's type: the tensor itself if it has that type already, unless ``copy``.
+
+        ``device`` is ``"cpu"`` or None: all tensors are there. So there is nothing to wait for either, ``non_blocking`` or not.
+        Raises ArgumentTypeError for anything else.
+        """
+        if len(how) == 1 and not named and how[0].__class__ is DType:
+            return self._to(how[0])
+        way = _WAYS[
+            "other" if how and isinstance(how[0], TensorBase) else "device" if not how or how[0] in (None, "cpu") else "dtype"
+        ]
+        given = dict(zip(way, how, strict=False))
+        if len(how) > len(way) or named.keys() & given.keys() or named.keys() - {*_WAYS["device"]}:
+            raise ArgumentTypeError(f"to() takes ({', '.join(way)}), each once, got {len(how)} arguments and {sorted(named)}")
+        given.update(named)
+        if given.get("device") not in (None, "cpu"):
+            raise ArgumentTypeError("to(): device must be 'cpu', where all tensors are")
+        like = given.get("other")
+        dtype = given.get("dtype") if like is None else like.dtype
+        for name in ("non_blocking", "copy"):
+            flag(given.get(name, False), name)
+        return self._to(self.dtype if dtype is None else dtype, copy=given.get("copy", False))
 
     def type_as(self, other: Self) -> Self:
         """``to(other.dtype)``."""

@@ -116,11 +116,14 @@ def _rounding(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
 
 
 def _interpolation(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
-    start = inputs[0]
-    for name, value in zip(("end", "weight"), inputs[1:], strict=True):
-        if isinstance(value, Spec) and value.dtype is not start.dtype:
+    start, end, weight = inputs
+    promoted = not isinstance(weight, Spec) or not weight.shape  # a weight without dimensions stands for a number
+    for name, value in (("end", end), ("weight", start if promoted else weight)):
+        if value.dtype is not start.dtype:
             raise DTypeError(f"expected dtype {start.dtype.name} for `{name}` but got dtype {value.dtype.name}")
     require_differentiable_type("lerp", start.dtype)
+    if not isinstance(weight, Spec):
+        check_fits(weight, start.dtype)
     return elementwise(flops=3)(inputs, p)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 from telegrad.contract import linalg_rules as rules
 from telegrad.contract import notices
 from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
+from telegrad.contract.matrices import require_implemented
 from telegrad.contract.ops import op
 from telegrad.contract.reduce_rules import flag
 from telegrad.contract.tensor.base import TensorBase
@@ -198,6 +199,7 @@ class FactorisationOps(TensorBase):
 
         Shapes: [..., m, n] -> [..., m, n], [..., min(m, n)].
         """
+        require_implemented("geqrf", self)
         return Reflectors(*self._apply("geqrf", self))
 
     @op(rules.eig, name="eig", namespace="linalg", outputs=("eigenvalues", "eigenvectors"), node="LinalgEig")
@@ -222,6 +224,7 @@ class FactorisationOps(TensorBase):
     def cholesky(self, upper: bool = False) -> Self:
         """``linalg.cholesky``."""
         notices.deprecated("cholesky")
+        require_implemented("cholesky", self)
         return self._apply("cholesky", self, upper=flag(upper, "upper"))
 
     def qr(self, some: bool = True) -> Any:

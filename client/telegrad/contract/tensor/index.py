@@ -293,7 +293,7 @@ class IndexOps(TensorBase):
         """
         return self._apply("index_fill", self, index, value, dim=integer(dim, "dim"))
 
-    @op(rules.index_add, differentiable=("self", "source"), inplace=True)
+    @op(rules.index_copy, differentiable=("self", "source"), inplace=True)
     def index_copy(self, dim: int, index: Self, source: Self) -> Self:
         """A copy with the slices of ``source`` in the places along ``dim`` that ``index`` names.
 
@@ -366,7 +366,7 @@ class IndexOps(TensorBase):
     # Order ---------------------------------------------------------------------------------------------------------------------
 
     @op(rules.ordered, outputs=("values", "indices"))
-    def sort(self, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+    def sort(self, dim: int = -1, descending: bool = False, stable: bool | None = False) -> Any:
         """Values in order along ``dim``, and where each was. Equal values keep their order; not a number counts as largest.
 
         Shapes: [...] -> [...] twice. Gradient: g where each value was.

@@ -417,11 +417,11 @@ class InPlaceOps(TensorBase):
 
     def cumprod_(self, dim: int, *, dtype: DTypeLike | None = None) -> Self:
         """``cumprod`` in place."""
-        return self._apply("cumprod_", self, dim=integer(dim, "dim"), dtype=None if dtype is None else as_dtype(dtype))
+        return self._apply("cumprod_", self, dim=integer(dim, "dim"), dtype=_own_type(self, dtype))
 
     def cumsum_(self, dim: int, *, dtype: DTypeLike | None = None) -> Self:
         """``cumsum`` in place."""
-        return self._apply("cumsum_", self, dim=integer(dim, "dim"), dtype=None if dtype is None else as_dtype(dtype))
+        return self._apply("cumsum_", self, dim=integer(dim, "dim"), dtype=_own_type(self, dtype))
 
     # shape --------------------------------------------------------------------------------------------------------------
 
@@ -458,3 +458,13 @@ class InPlaceOps(TensorBase):
     def masked_scatter_(self, mask: Self, source: Self) -> Self:
         """``masked_scatter`` in place."""
         return self._apply("masked_scatter_", self, mask, source)
+
+
+def _own_type(x: Any, dtype: DTypeLike | None) -> DType | None:
+    """The type that a running sum or product in place is asked for: the tensor's own, or nothing. Raises DTypeError."""
+    if dtype is None:
+        return None
+    wanted = as_dtype(dtype)
+    if wanted is not x.dtype:
+        raise DTypeError(f"Bad in-place call: input tensor dtype {x.dtype.name} and output tensor dtype {wanted.name} should match")
+    return wanted

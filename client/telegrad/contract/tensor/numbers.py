@@ -40,7 +40,8 @@ def _ldexp(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     shape = broadcast(x.shape, exponent.shape)
     # Whole exponents stay so: shifting by them is exact where 2**exponent alone would overflow.
     whole = exponent.dtype.category < 2 and not dtype.is_complex
-    return Outcome((Spec(shape, dtype),), 10 * math.prod(shape), None if whole and x.dtype is dtype else dtype)
+    real = exponent.dtype.is_floating_point and x.dtype is dtype
+    return Outcome((Spec(shape, dtype),), 10 * math.prod(shape), None if real or (whole and x.dtype is dtype) else dtype)
 
 
 _COMPLEX = {dtypes.float32: dtypes.complex64, dtypes.float64: dtypes.complex128}

@@ -1,4 +1,6 @@
-"""numpy's names of PyTorch's arguments, in one place: ``x.sum(axis=0, keepdims=True)`` is ``x.sum(dim=0, keepdim=True)``."""
+"""Second names of arguments, in one place: numpy's, ``x.sum(axis=0, keepdims=True)`` for ``x.sum(dim=0, keepdim=True)``, and those
+that PyTorch gives one argument depending on its type, ``x.tensor_split(sections=2)``.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,18 @@ from telegrad.contract.ops import OPS
 NUMPY_NAMES: Final = {"axis": "dim", "keepdims": "keepdim"}
 """What each of numpy's names is called here. PyTorch takes them wherever it takes its own."""
 
+_PARTS: Final = {"sections": "indices_or_sections", "indices": "indices_or_sections"}
+
+SECOND_NAMES: Final[dict[str, Mapping[str, str]]] = {
+    "tensor_split": {**_PARTS, "tensor_indices_or_sections": "indices_or_sections"},
+    "hsplit": _PARTS,
+    "vsplit": _PARTS,
+    "dsplit": _PARTS,
+    "orgqr": {"input2": "tau"},
+    "isin": {"test_element": "test_elements"},
+}
+"""By function, what each of its arguments' other names stands for."""
+
 C = TypeVar("C")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,7 +40,7 @@ _ABSENT: Final = _Absent()
 
 
 def accept_numpy_names(cls: type[C]) -> type[C]:
-    """Let the methods of a class that take ``dim`` or ``keepdim`` take numpy's names as well, those behind functions too."""
+    """Let the methods of a class take the second names of their arguments as well, those behind functions too."""
     ops = {op.function for op in OPS.values()}
     methods = {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items() if inspect.isfunction(value)}
     for name, method in methods.items():
@@ -38,14 +52,16 @@ def accept_numpy_names(cls: type[C]) -> type[C]:
 
 
 def with_numpy_names(function: F) -> F:
-    """A function that takes ``axis`` and ``keepdims`` for its ``dim`` and ``keepdim``; itself if it has neither.
+    """A function that takes ``axis`` and ``keepdims`` for its ``dim`` and ``keepdim``, and ``SECOND_NAMES``; itself if it has none.
 
     The parameters are spelled out in the new function, because passing ``*args, **kwargs`` on costs four times as much (0.3 µs
     instead of 0.07, on the path of every reduction).
     """
     code: Any = function.__code__
     own: tuple[str, ...] = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    extra = tuple([name for name, torch_name in NUMPY_NAMES.items() if torch_name in own and name not in own])
+    second = {name: known for name, known in NUMPY_NAMES.items() if known in own and name not in own}
+    second.update(SECOND_NAMES.get(function.__name__, {}))
+    extra = tuple(second)
     if not extra or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
         return function
     plain, keywords = own[1 : code.co_argcount], own[code.co_argcount :]
@@ -55,7 +71,7 @@ def with_numpy_names(function: F) -> F:
     defaults.update(function.__kwdefaults__ or {})
     required = tuple([name for name, default in defaults.items() if default is _ABSENT])
     make = _template(own[0], required, plain, keywords, extra)
-    made: Any = make(function, functools.partial(_translated, function, extra, defaults), defaults, _ABSENT)
+    made: Any = make(function, functools.partial(_translated, function, second, defaults), defaults, _ABSENT)
     functools.update_wrapper(made, function)
     return made
 
@@ -86,17 +102,16 @@ def _template(
 
 
 def _translated(
-    function: Callable[..., Any], extra: tuple[str, ...], defaults: Mapping[str, Any], first: Any, given: dict[str, Any]
+    function: Callable[..., Any], second: Mapping[str, str], defaults: Mapping[str, Any], first: Any, given: dict[str, Any]
 ) -> Any:
-    """Call the function with numpy's names translated; what is required and absent it will say itself."""
-    for name in extra:
+    """Call the function with second names translated; what is required and absent it will say itself."""
+    for name, known in second.items():
         value = given.pop(name)
         if value is _ABSENT:
             continue
-        torch_name = NUMPY_NAMES[name]
-        if given[torch_name] is not defaults[torch_name]:
+        if given[known] is not defaults[known]:
             raise ArgumentTypeError(
-                f"{function.__name__}() got both '{torch_name}' and '{name}', which are two names of the same argument"
+                f"{function.__name__}() got both '{known}' and '{name}', which are two names of the same argument"
             )
-        given[torch_name] = value
+        given[known] = value
     return function(first, **{name: value for name, value in given.items() if value is not _ABSENT})

@@ -11,7 +11,7 @@ from telegrad.contract import notices
 from telegrad.contract import shape_rules as rules
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
-from telegrad.contract.ops import Shape, SizeByName, op
+from telegrad.contract.ops import Shape, SizeByName, TypeByName, op
 from telegrad.contract.shapes import broadcast, integer, ints, optional_ints, same, size_argument
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.watching import warn_user
@@ -44,20 +44,22 @@ class ShapeOps(TensorBase):
         return self._apply("reshape", self, shape=size_argument(shape_, shape, "shape"))
 
     @overload
-    def view(self, dtype: DType, /) -> Self: ...
+    def view(self, dtype: DType) -> Self: ...
     @overload
     def view(self, *shape_: int | Sequence[int], size: SizeByName = None) -> Self: ...
     @op(rules.reshape, view=True)  # type: ignore[misc]
     # The op's signature is that of its sizes; a type makes it another op.
-    def view(self, *shape_: int | Sequence[int], size: SizeByName = None) -> Self:  # pyright: ignore[reportInconsistentOverload]
+    def view(self, *shape_: int | Sequence[int], size: SizeByName = None, dtype: TypeByName = None) -> Self:  # pyright: ignore[reportInconsistentOverload]
         """The same memory in another shape; or, given an element type, the same bits as elements of that type.
 
         One size may be -1. Shapes: [...] -> [*shape]. Gradient: g, reshaped.
         Raises: ShapeError if the number of elements differs, or if only a copy could have that shape.
         """
-        first: Any = shape_[0] if shape_ else None
-        if first.__class__ is DType:
+        first: Any = shape_[0] if shape_ else dtype
+        if first.__class__ is DType and (dtype is None or not shape_) and size is None:
             return self._apply("view.dtype", self, dtype=first)
+        if dtype is not None:
+            raise ArgumentTypeError("view() takes either sizes or an element type, dtype=telegrad.float32")
         return self._apply("view", self, shape=size_argument(shape_, size))
 
     def reshape_as(self, other: Self) -> Self:

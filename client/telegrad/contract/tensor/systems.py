@@ -8,6 +8,7 @@ from telegrad.contract import linalg_rules as rules
 from telegrad.contract import notices
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.matrices import require_implemented
 from telegrad.contract.ops import op
 from telegrad.contract.reduce_rules import flag
 from telegrad.contract.tensor.base import TensorBase
@@ -116,6 +117,7 @@ class SystemOps(TensorBase):
         Shapes: [..., n, n] -> [..., n, n]. Gradient: -inverse @ (g + g^H) @ inverse @ L, not cut to the triangle, as in PyTorch.
         Raises: NumericalError for a zero on the diagonal.
         """
+        require_implemented("cholesky_inverse", self)
         return self._apply("cholesky_inverse", self, upper=flag(upper, "upper"))
 
     @op(rules.cholesky_solve)
@@ -164,7 +166,9 @@ class SystemOps(TensorBase):
         ``linalg.solve_triangular``.
         """
         notices.deprecated("triangular_solve")
+        require_implemented("triangular_solve", self)
         matrix: Any = A
         matrix = matrix.mT if transpose else matrix
         solution = matrix._solve_triangular(self, upper=flag(upper, "upper") != transpose, unitriangular=unitriangular)
-        return TriangularSolution(solution, self._apply("clone", A))
+        shape = (*solution.shape[:-2], *matrix.shape[-2:])
+        return TriangularSolution(solution, self._apply("clone", self._apply("expand", A, size=shape)))

@@ -109,8 +109,9 @@ derivative(
 
 @kernel("clamp")
 def _clamp(self: Array, min: Any, max: Any) -> Any:
-    raised = self if min is None else np.maximum(self, min)
-    return raised if max is None else np.minimum(raised, max)
+    # The bounds come first: of two zeros numpy takes the second operand, and the element is to keep its sign, as in PyTorch.
+    raised = self if min is None else np.maximum(min, self)
+    return raised if max is None else np.minimum(max, raised)
 
 
 def _clamp_self(g: Any, self: Any, min: Any, max: Any) -> Any:

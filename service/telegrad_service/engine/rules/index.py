@@ -310,20 +310,22 @@ def as_number_of(target: Array, value: Any) -> Any:
     return fits(number, target.dtype)
 
 
-def _index_write_into(target: Array, index: Array, values: Any, dim: int) -> Array:
+def _index_write_into(target: Array, index: Array, values: Any, dim: int, from_the_end: bool) -> Array:
     values = fits(as_number_of(target, values) if np.ndim(values) == 0 else values, target.dtype)
     positions = index.reshape(-1)
     into = target.reshape(1) if target.ndim == 0 else target
-    check_positions("index_fill", positions, into.shape[dim], dim, IndexBoundsError)
+    if from_the_end:
+        positions = _from_the_front(positions, into.shape[dim])
+    check_positions("index_fill" if from_the_end else "index_copy", positions, into.shape[dim], dim, IndexBoundsError)
     np.moveaxis(into, dim, 0)[positions] = values if np.ndim(values) == 0 else np.moveaxis(values, dim, 0)
     return target
 
 
-for _name in ("index_fill", "index_copy"):
+for _name, _from_the_end in (("index_fill", True), ("index_copy", False)):
     kernel(
         _name,
-        lambda self, index, source, dim: _index_write_into(np.array(self), index, source, dim),
-        in_place=lambda target, index, source, dim: _index_write_into(target, index, source, dim),
+        lambda self, index, source, dim, _end=_from_the_end: _index_write_into(np.array(self), index, source, dim, _end),
+        in_place=lambda target, index, source, dim, _end=_from_the_end: _index_write_into(target, index, source, dim, _end),
     )
 
 derivative(

@@ -264,10 +264,11 @@ def only_where(condition: Any, g: Any) -> Any:
 
 
 def _relu(self: Array) -> Any:
-    return np.maximum(self, 0)
+    # The bound comes first: of two zeros numpy takes the second operand, and the element is to keep its sign, as in PyTorch.
+    return np.maximum(0, self)
 
 
-kernel("relu", _relu, ufunc=_relu, ufunc_kinds="f", in_place=lambda target: np.maximum(target, 0, out=target))
+kernel("relu", _relu, ufunc=_relu, ufunc_kinds="f", in_place=lambda target: np.maximum(0, target, out=target))
 
 
 # `not <=` lets the gradient pass where the value is NaN, as in PyTorch.
@@ -301,7 +302,7 @@ def _hardtanh(self: Array, min_val: float, max_val: float) -> Any:
             raise ArgumentValueError("hardtanh(): the bounds of an integer tensor must be numbers")
         info = np.iinfo(self.dtype)
         min_val, max_val = (int(min(max(bound, info.min), info.max)) for bound in (min_val, max_val))
-    return np.minimum(np.maximum(self, min_val), max_val)
+    return np.minimum(max_val, np.maximum(min_val, self))
 
 
 derivative(

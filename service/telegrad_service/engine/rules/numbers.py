@@ -28,8 +28,8 @@ def _frexp(self: Array) -> tuple[Any, Any]:
 
 @kernel("ldexp")
 def _ldexp(self: Array, other: Array) -> Any:
-    if self.dtype.kind in "fc" and other.dtype.kind in "fc":
-        return self * np.exp2(other)
+    if other.dtype.kind in "fc":
+        return self * np.exp2(other)  # in the exponent's own precision, as in PyTorch
     x = self if self.dtype.kind in "fc" else self.astype(DEFAULT_DTYPE.numpy)
     if x.dtype.kind == "c":
         return x * np.exp2(other.astype(np.real(x).dtype))

@@ -224,7 +224,8 @@ derivative("sinc", self=_sinc_self)
 
 @kernel("logit", ufunc_kinds="f")
 def _logit(self: Array, eps: float | None) -> Any:
-    x = self if eps is None else np.clip(self, eps, 1 - eps)
+    # Where the bounds cross, eps above 1/2, the lower one comes first, as in PyTorch.
+    x = self if eps is None else np.where(self < eps, self.dtype.type(eps), np.minimum(1 - eps, self))
     return np.log(x / (1 - x))
 
 

@@ -241,20 +241,21 @@ def index_add(call: Call) -> Any:
 
 @rule("index_fill")
 def index_fill(call: Call) -> Any:
-    """Slices filled by number."""
+    """Slices filled by number; negative ones from the end."""
     _ = call.outcome
     dim = dimension(call.parameters["dim"], call.rank())
     x, value = at_least_1d(call), call.values[2]
     if not call.batched[1] and not call.batched[2]:
         return call.shaped(do("index_fill", x, call.values[1], value, dim=dim + 1))
+    shape = call.specs[0].shape or (1,)
+    index = _along(call, shape, dim)
+    index = do("where", do("lt", index, 0), do("add", index, shape[dim]), index)
     if hasattr(call.specs[2], "shape"):
-        shape = call.specs[0].shape or (1,)
-        index = _along(call, shape, dim)
         value = values_of(call.level, call.inputs[2])
         value = do("expand", do("reshape", value, shape=(call.size, *(1,) * len(shape))), size=index.shape)
         value = value if value.dtype is x.dtype else do("to", value, dtype=x.dtype)
         return call.shaped(do("scatter", x, index, value, dim=dim + 1))
-    return call.shaped(do("scatter", x, _along(call, call.specs[0].shape or (1,), dim), value, dim=dim + 1))
+    return call.shaped(do("scatter", x, index, value, dim=dim + 1))
 
 
 @rule("take")
