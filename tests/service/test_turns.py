@@ -14,6 +14,7 @@ from telegrad_service.hosts.base import Answer, Did, Work
 from telegrad_service.hosts.place import Place
 from telegrad_service.hosts.turns import Turn
 from telegrad_service.journal.base import Kept
+from telegrad_service.session.watch import Watch
 
 ANSWER = Answer((b"{}",), headers=(("Telegrad-Seq", "7"), ("Telegrad-Durable-Seq", "5")))
 
@@ -26,13 +27,14 @@ def taken(scenario: Callable[[Turn, Place[Any], Work, set[asyncio.Future[Any]]],
         await place.lock.acquire()
         tasks: set[asyncio.Future[Any]] = set()
         work = Work("batch", key="k", did=Did())
-        await scenario(Turn(place, work, tasks, lambda: ({"read": 2}, 0.5)), place, work, tasks)
+        watch = place.watches["r"] = Watch("r")
+        await scenario(Turn(place, work, watch, tasks, lambda: ({"read": 2}, 0.5)), place, work, tasks)
 
     asyncio.run(run())
 
 
 def assert_free(place: Place[Any], tasks: set[asyncio.Future[Any]]) -> None:
-    assert (place.pending, place.lock.locked(), place.keys, tasks) == (0, False, set(), set())
+    assert (place.pending, place.lock.locked(), place.keys, place.watches, tasks) == (0, False, set(), {}, set())
 
 
 def test_an_answer_is_handed_out_and_noted():

@@ -83,8 +83,7 @@ class Connection(asyncio.BufferedProtocol):
         if transport is None or self.closed:
             return WorkerGone()
         answer: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-        if watch is not None and watch.stopped:  # while it waited: the wish itself may come when a short run is over
-            work = dataclasses.replace(work, stopped=watch.stopped)
+        work = _stopped(work, watch)
         self._upload = work.upload
         self._expect(lambda found: None if answer.done() else answer.set_result(found), hear, grant)
         for piece in self._begin(transport, work):
@@ -108,11 +107,17 @@ class Connection(asyncio.BufferedProtocol):
         """Whether a small request can be sent now, without waiting for anything."""
         return (self._stream is None or self._stream.done.is_set()) and self._room.is_set() and not self.closed
 
-    def begin(self, work: Work, deliver: Callable[[Found], object], hear: Callable[[News], object]) -> None:
-        """Send a small request without arrays, on a free connection; ``deliver`` is called with what comes of it."""
-        assert self._transport is not None  # noqa: S101 - it is free
+    def begin(self, work: Work, watch: Watch | None, deliver: Callable[[Found], object], hear: Callable[[News], object]) -> None:
+        """Send a small request without arrays, on a free connection; ``deliver`` is called with what comes of it.
+
+        A wish to stop that ``watch`` has is passed on until it is told to ``never_mind``.
+        """
+        transport = self._transport
+        assert transport is not None  # noqa: S101 - it is free
         self._expect(deliver, hear, None)
-        self._transport.writelines(frames.work_frame(work))
+        transport.writelines(frames.work_frame(_stopped(work, watch)))
+        if watch is not None:
+            watch.when_stopped(lambda reason: transport.writelines(frames.stop_frame(reason)))
 
     def _expect(
         self,
@@ -292,3 +297,8 @@ class Connection(asyncio.BufferedProtocol):
         header, body = self._header, self._body
         self._header, self._body, self._filled = None, bytearray(), 0
         self._tell(frames.read_answer(header, body))
+
+
+def _stopped(work: Work, watch: Watch | None) -> Work:
+    """The work with the wish to stop that came while it waited: the wish itself may come when a short run is over."""
+    return work if watch is None or not watch.stopped else dataclasses.replace(work, stopped=watch.stopped)

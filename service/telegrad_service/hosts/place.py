@@ -71,6 +71,11 @@ class Place(Generic[R]):
         durable = numbers.get("Telegrad-Durable-Seq")
         self.lag = 0 if durable is None else int(numbers["Telegrad-Seq"]) - int(durable)
 
+    def forget(self, watch: Watch | None) -> None:
+        """The request that is watched so, if it is, has ended."""
+        if watch is not None and self.watches.get(watch.id) is watch:
+            del self.watches[watch.id]
+
     def note_fatal(self, work: Work) -> int:
         """This request has ended a process: how many times in a row, where it may be sent again."""
         request, times = self.fatal

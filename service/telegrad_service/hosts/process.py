@@ -31,6 +31,7 @@ from telegrad.contract.limits import Limits
 from telegrad_service.hosts import shared
 from telegrad_service.hosts.base import Answer, Array, Census, Work
 from telegrad_service.hosts.connection import Connection, Found, WorkerGone
+from telegrad_service.hosts.deadline import Deadline
 from telegrad_service.hosts.keeping import ANY, Drop, Keeping
 from telegrad_service.hosts.nursery import CAN_FORK, Forking, Nursery, Spawning
 from telegrad_service.hosts.place import Place
@@ -69,6 +70,7 @@ class Worker:
         session_id: of the session that lives there.
         pid: of the process.
         connection: to it.
+        deadline: of the request that it does.
         overdue: whether it was ended because a request took too long.
         let_go: whether the connection was closed from here.
         lost: whether it ended while it was needed.
@@ -78,6 +80,7 @@ class Worker:
     session_id: str
     pid: int
     connection: Connection
+    deadline: Deadline
     overdue: bool = False
     let_go: bool = False
     lost: bool = False
@@ -156,7 +159,9 @@ class ProcessHost(QueueingHost[Worker]):
             raise
         self._barren = None
         place.drop = None
-        worker = Worker(place.id, pid, await Connection.over(end, self._request_seconds))
+        connection = await Connection.over(end, self._request_seconds)
+        deadline = Deadline(self._request_seconds, lambda: self._overdue(worker))
+        worker = Worker(place.id, pid, connection, deadline)
         if self._nursery.is_alive(pid):  # its end may have been told already
             self._workers[pid] = worker
         return worker
@@ -167,20 +172,13 @@ class ProcessHost(QueueingHost[Worker]):
 
     async def _perform(self, resident: Worker, work: Work, watch: Watch | None) -> Answer:
         await resident.connection.idle()  # a large answer may still be on its way to somebody
-        call_later = asyncio.get_running_loop().call_later
-        deadline = call_later(self._request_seconds, self._overdue, resident)
-
-        def hear(news: News) -> None:
-            nonlocal deadline
-            deadline.cancel()
-            deadline = call_later(self._request_seconds, self._overdue, resident)
-            if watch is not None:
-                watch.tell(news)
-
+        resident.deadline.set()
         try:
-            found = await resident.connection.ask(work, watch, hear, functools.partial(self.ledger.ask, resident.session_id))
+            found = await resident.connection.ask(
+                work, watch, _heard(resident, watch), functools.partial(self.ledger.ask, resident.session_id)
+            )
         finally:
-            deadline.cancel()
+            resident.deadline.lift()
         outcome = self._outcome(resident, work, found)
         if isinstance(outcome, Answer):
             return outcome
@@ -190,20 +188,16 @@ class ProcessHost(QueueingHost[Worker]):
         has_arrays = work.buffers or work.upload is not None
         return not has_arrays and len(work.body) <= _SMALL_BYTES and resident.connection.is_free
 
-    def _begin(self, resident: Worker, work: Work, ended: Callable[[Answer | Exception], object]) -> None:
-        call_later = asyncio.get_running_loop().call_later
-        deadline = call_later(self._request_seconds, self._overdue, resident)
-
-        def hear(_: News) -> None:
-            nonlocal deadline
-            deadline.cancel()
-            deadline = call_later(self._request_seconds, self._overdue, resident)
+    def _begin(self, resident: Worker, work: Work, watch: Watch | None, ended: Callable[[Answer | Exception], object]) -> None:
+        resident.deadline.set()
 
         def deliver(found: Found) -> None:
-            deadline.cancel()
+            resident.deadline.lift()
+            if watch is not None:
+                watch.never_mind()
             ended(self._outcome(resident, work, found))
 
-        resident.connection.begin(work, deliver, hear)
+        resident.connection.begin(work, watch, deliver, _heard(resident, watch))
 
     def _outcome(self, resident: Worker, work: Work, found: Found) -> Answer | TelegradError:
         """What came of a request, from what came of it over the connection."""
@@ -330,3 +324,14 @@ class ProcessHost(QueueingHost[Worker]):
             log.warning("the process %d of a session ended with status %d", pid, status)
         if not worker.let_go:
             self._lose(worker)
+
+
+def _heard(worker: Worker, watch: Watch | None) -> Callable[[News], object]:
+    """What is to be done with news of a request."""
+
+    def hear(news: News) -> None:
+        worker.deadline.set()
+        if watch is not None:
+            watch.tell(news)
+
+    return hear

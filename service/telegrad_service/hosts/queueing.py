@@ -86,7 +86,7 @@ class QueueingHost(Host, Generic[R]):
         """Whether ``_begin`` can do this work: only where sessions are not in this process."""
         return False
 
-    def _begin(self, resident: R, work: Work, ended: Callable[[Answer | Exception], object]) -> None:
+    def _begin(self, resident: R, work: Work, watch: Watch | None, ended: Callable[[Answer | Exception], object]) -> None:
         """Begin work that can be, and do not wait for its end: ``ended`` is told what came of it."""
         raise NotImplementedError
 
@@ -237,11 +237,11 @@ class QueueingHost(Host, Generic[R]):
             try:
                 if place.pending or place.resident is None or place.lock.locked():
                     return await self._queue(place, work, watch)
+                turn = await self._try_to_begin(place, place.resident, work, watch)
+                if turn is not None:
+                    return await turn.wait()
                 found = self._try_at_once(place, place.resident, work, watch)
-                if found is not None:
-                    return found
-                turn = await self._try_to_begin(place, place.resident, work) if watch is None else None
-                return await (self._queue(place, work, watch) if turn is None else turn.wait())
+                return await self._queue(place, work, watch) if found is None else found
             except SequenceError as error:
                 # Requests before it may be on their way over another connection.
                 received = work.upload is not None and work.upload.taken != 0
@@ -261,7 +261,7 @@ class QueueingHost(Host, Generic[R]):
         try:
             found = self._at_once(resident, work, watch)
         except TelegradError:
-            _forget_watch(place, watch)
+            place.forget(watch)
             raise
         finally:
             place.used = time.monotonic()
@@ -269,18 +269,18 @@ class QueueingHost(Host, Generic[R]):
                 work.did.session_seconds = time.perf_counter() - begun
                 work.did.commands = self._done(resident)[0]
         if found is not None:
-            _forget_watch(place, watch)
+            place.forget(watch)
         return found
 
-    async def _try_to_begin(self, place: Place[R], resident: R, work: Work) -> Turn | None:
+    async def _try_to_begin(self, place: Place[R], resident: R, work: Work, watch: Watch | None) -> Turn | None:
         """Nobody is before this work: begin it, if the host hears of its end. Does not wait for anything."""
         if not self._can_begin(resident, work) or self.ledger.begin(place.id) is not None:
             return None
         await place.lock.acquire()  # it is free: nobody else runs before it is taken
         if self._keeping.is_durable:
             work.turn = secrets.token_hex(8)
-        turn = Turn(place, work, self._tasks, lambda: self._done(resident))
-        self._begin(resident, work, turn.end)
+        turn = Turn(place, work, watch, self._tasks, lambda: self._done(resident))
+        self._begin(resident, work, watch, turn.end)
         return turn
 
     def watches(self, session_id: str) -> Mapping[str, Watch]:
@@ -394,7 +394,7 @@ class QueueingHost(Host, Generic[R]):
                     place.watches.setdefault(watch.id, watch)
                 return await self._have_done(place, place.resident, work, watch, queued)
         finally:
-            _forget_watch(place, watch)
+            place.forget(watch)
             place.keys.discard(work.key)
             if waiting:
                 self._queue_of_all.leave(place.tenant)
@@ -490,8 +490,3 @@ class QueueingHost(Host, Generic[R]):
                     await self.close(place.id)
                 elif place.resident is not None:
                     await self._hibernate(place)
-
-
-def _forget_watch(place: Place[Any], watch: Watch | None) -> None:
-    if watch is not None and place.watches.get(watch.id) is watch:
-        del place.watches[watch.id]

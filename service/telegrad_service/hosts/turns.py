@@ -13,6 +13,7 @@ from typing import Any
 
 from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.place import Place
+from telegrad_service.session.watch import Watch
 
 
 class Turn:
@@ -22,21 +23,27 @@ class Turn:
         answer: what comes of it. Whoever waits may be cancelled, and it with him.
     """
 
-    __slots__ = ("_begun", "_done", "_place", "_rest", "_tasks", "_work", "answer")
+    __slots__ = ("_begun", "_done", "_place", "_rest", "_tasks", "_watch", "_work", "answer")
 
     def __init__(
-        self, place: Place[Any], work: Work, tasks: set[asyncio.Future[Any]], done: Callable[[], tuple[Mapping[str, int], float]]
+        self,
+        place: Place[Any],
+        work: Work,
+        watch: Watch | None,
+        tasks: set[asyncio.Future[Any]],
+        done: Callable[[], tuple[Mapping[str, int], float]],
     ) -> None:
         """Take the turn, whose lock is held.
 
         Args:
             place: of the session.
             work: to be done.
+            watch: who follows it; the place forgets him when it is over.
             tasks: what the host waits for when it stops; the work is among them.
             done: when it is over says what the session did: commands by kind, and seconds of its journal.
         """
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._place, self._work, self._tasks, self._done = place, work, tasks, done
+        self._place, self._work, self._watch, self._tasks, self._done = place, work, watch, tasks, done
         self._rest: asyncio.Future[Any] = self.answer
         self._begun = time.perf_counter()
         place.pending += 1
@@ -63,6 +70,7 @@ class Turn:
             did.commands, did.journal_seconds = self._done()
         if isinstance(found, Answer):
             place.note(found)
+        place.forget(self._watch)
         place.keys.discard(self._work.key)
         place.pending -= 1
         place.used = time.monotonic()
