@@ -154,8 +154,8 @@ class AsyncTensor(Handle):
 
     async def _read(self) -> npt.NDArray[Any]:
         asked, writes = ask(self), self._home.writes
-        if asked:
-            await self.session.wait_for(asked[-1][1])
+        if asked is not None:
+            await self.session.wait_for(asked.reply)
             take(asked, writes)
         return cast("npt.NDArray[Any]", self.extra().value)
 

@@ -21,6 +21,7 @@ from telegrad import _defaults
 from telegrad._transport import NotSent, Request, Response, Sink, failed, is_to_be_compressed, not_reached, pieces, timed_out
 from telegrad._version import __version__
 from telegrad.contract import compression
+from telegrad.contract.errors import TransportError
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -151,28 +152,19 @@ class DirectTransport:
 
     def send(self, request: Request) -> Response:
         """Send, and read the whole answer."""
+        return self.begin(request).finish()
+
+    def begin(self, request: Request) -> _Begun:
+        """Send, and leave the answer to be read later."""
         connection = self._connection()
-        keep = False
         try:
             self._write(connection, request)
-            answer = _Answer(request.hear)
-            try:
-                self._read(connection, answer)
-            finally:
-                answer.forget_parser()
-            keep = answer.complete and answer.keep_alive
-            return cast(Sink, answer.sink).finish()
-        except TimeoutError as error:
-            raise timed_out(str(error)) from error
-        except httptools.HttpParserCallbackError as error:
-            raise cast(Exception, error.__context__) from None  # what a callback above raised
-        except (OSError, httptools.HttpParserError) as error:
-            raise failed(str(error) or type(error).__name__) from error
-        finally:
-            if keep:
-                self._idle.append(_Connection(connection, time.monotonic()))
-            else:
-                connection.close()
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, OSError):
+                raise _as_failure(error) from error
+            raise
+        return _Begun(self._idle, connection, request.hear)
 
     def close(self) -> None:
         """Close all connections."""
@@ -220,6 +212,48 @@ class DirectTransport:
         except (BrokenPipeError, ConnectionResetError):
             return  # a server that refuses the body may have answered before it hung up: the answer tells why
 
+
+class _Begun:
+    """See ``Begun``. Until it is read, the answer waits in the socket."""
+
+    def __init__(self, idle: list[_Connection], connection: socket.socket, hear: Callable[[dict[str, Any]], object] | None) -> None:
+        """``idle`` takes the connection once the answer was read."""
+        self._idle = idle
+        self._connection = connection
+        self._timeout_seconds = connection.gettimeout()
+        self._hear = hear
+
+    def is_answered(self) -> bool:
+        """Whether the answer has begun to come, or never will."""
+        silent = _is_silent(self._connection)
+        self._connection.settimeout(self._timeout_seconds)
+        return not silent
+
+    def finish(self) -> Response:
+        """Read the whole answer."""
+        keep = False
+        try:
+            answer = _Answer(self._hear)
+            try:
+                self._read(self._connection, answer)
+            finally:
+                answer.forget_parser()
+            keep = answer.complete and answer.keep_alive
+            return cast(Sink, answer.sink).finish()
+        except httptools.HttpParserCallbackError as error:
+            raise cast(Exception, error.__context__) from None  # what a callback above raised
+        except (OSError, httptools.HttpParserError) as error:
+            raise _as_failure(error) from error
+        finally:
+            if keep:
+                self._idle.append(_Connection(self._connection, time.monotonic()))
+            else:
+                self._connection.close()
+
+    def abandon(self) -> None:
+        """Nobody will read the answer."""
+        self._connection.close()
+
     def _read(self, connection: socket.socket, answer: _Answer) -> None:
         while True:
             piece = connection.recv(_defaults.RECEIVE_PIECE_BYTES)
@@ -237,6 +271,11 @@ class DirectTransport:
                 answer.complete = answer.wanted
             if answer.complete or not answer.wanted:
                 return
+
+
+def _as_failure(error: Exception) -> TransportError:
+    """What a user is told of a connection that broke."""
+    return timed_out(str(error)) if isinstance(error, TimeoutError) else failed(str(error) or type(error).__name__)
 
 
 def _chunks(request: Request) -> Iterator[bytes]:

@@ -372,7 +372,7 @@ class Exchange:
         self._drop(entry, error, taint)
         if isinstance(entry, Recorded) and entry.reply is not None and isinstance(entry.command, (Read, Run)):
             entry.reply.error = error
-        else:
+        elif not (isinstance(entry, Recorded) and entry.unasked):
             errors.append(error)
 
     def _stopped(self, entry: Recorded, error: TelegradError) -> None:

@@ -86,6 +86,7 @@ class Recorded:
         program: what a run runs.
         many: of a run that is followed: how, and by which id it is stopped.
         nbytes: of a read, how long a value is to be expected.
+        unasked: nobody has asked for it, and nobody minds where it cannot be done.
     """
 
     __slots__ = (
@@ -101,6 +102,7 @@ class Recorded:
         "reply",
         "roots",
         "touches",
+        "unasked",
     )
 
     def __init__(
@@ -118,8 +120,10 @@ class Recorded:
         program: Traced | None = None,
         many: Many | None = None,
         nbytes: int = 0,
+        unasked: bool = False,
     ) -> None:
         self.nbytes = nbytes
+        self.unasked = unasked
         self.command = command
         self.code = code
         self.instruction = instruction

@@ -83,6 +83,7 @@ class Recorder:
         crowded: whether more is recorded than may be before some of it is sent.
         numbers: what programs gave out and nobody has read.
         gathers: whether commands leave together.
+        depart: called when some runs of programs are recorded, to be sent while others are recorded; None where that cannot be.
     """
 
     def __init__(self, tensor_class: type[Handle], session: Any, wake: Callable[[int], None], limit: int) -> None:
@@ -124,6 +125,7 @@ class Recorder:
         self.attention = False
         self.crowded = False
         self.queued_bytes = 0
+        self.queued_runs = 0
         self.numbers = Numbers()
         self.gathers = limit > 1
         self.process = os.getpid()
@@ -131,6 +133,7 @@ class Recorder:
         self.name: Callable[[], str] = map(f"c{secrets.token_hex(4)}.".__add__, map(str, itertools.count(1))).__next__
         self._blank: Callable[[Any], Any] = object.__new__
         self._wake = wake
+        self.depart: Callable[[], None] | None = None
         self._limit = limit
         self._rules: dict[Any, Foresight] = {}
 
@@ -409,6 +412,10 @@ class Recorder:
                 command, *place, touches=touches, array=array, arrays=arrays, roots=roots, reply=reply, program=program, many=many
             )
         )
+        if program is not None and many is None and self.depart is not None:
+            self.queued_runs += 1
+            if not self.queued_runs % _defaults.DEPART_RUNS and self.capturing is None:
+                self.depart()
 
     def put(self, entry: Any) -> None:
         """Add to the queue."""
@@ -493,7 +500,7 @@ class Recorder:
         """All that is recorded, releases last, and the queue is empty."""
         self.release()
         entries = [self.queue.popleft() for _ in range(len(self.queue))]
-        self.queued_bytes = 0
+        self.queued_bytes = self.queued_runs = 0
         self.crowded = False
         return entries
 

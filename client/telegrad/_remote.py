@@ -7,16 +7,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy.typing as npt
 
 from telegrad import _autograd, _custom, _defaults, _walks
 from telegrad._exchange import Exchange
+from telegrad._flight import Traffic
 from telegrad._handle import Handle
 from telegrad._history import UNKNOWN, Leaf, Node, Unknown
 from telegrad._queue import Reply
@@ -24,7 +24,7 @@ from telegrad._reading import ask, take
 from telegrad._recorder import Recorder
 from telegrad._retries import Retries
 from telegrad._sender import Sender
-from telegrad._transport import NotSent, Procedure, Transport, run
+from telegrad._transport import NotSent, Transport, run
 from telegrad.contract import checks, tracing
 from telegrad.contract.custom import Backward
 from telegrad.contract.datasets import content_name
@@ -41,8 +41,6 @@ from telegrad.contract.transforms.wrapper import adopted, running, settled
 if TYPE_CHECKING:
     from telegrad.contract.codec import Array
     from telegrad.contract.tracing import Programs
-
-R = TypeVar("R")
 
 
 class Tensor(Handle, AbstractTensor):
@@ -154,8 +152,8 @@ class Tensor(Handle, AbstractTensor):
 
     def _value(self) -> npt.NDArray[Any]:
         asked, writes = ask(self), self._home.writes
-        if asked:
-            self.session.wait_for(asked[-1][1])
+        if asked is not None:
+            self.session.wait_for(asked.reply)
             take(asked, writes)
         return cast("npt.NDArray[Any]", self.extra().value)
 
@@ -178,19 +176,18 @@ class RemoteSession(BaseSession):
         self._recorder.waits = True
         self._exchange = Exchange(self._recorder, retries, session)
         self._transport = transport
-        self._sending = threading.RLock()
+        self._traffic = Traffic(self._exchange, transport)
+        if self._traffic.departs and not eager:
+            self._recorder.depart = self._traffic.depart
         self._eager = eager
         self._limit = limit
         self._full = False
         self._sender: Sender | None = None
         try:
-            self._run(self._exchange.open())
+            self._traffic.run(self._exchange.open())
         except BaseException:
             self._transport.close()
             raise
-
-    def _run(self, procedure: Procedure[R]) -> R:
-        return run(procedure, self._transport)
 
     @property
     def id(self) -> str:
@@ -348,7 +345,7 @@ class RemoteSession(BaseSession):
         """New tensors of these arrays, sent at once and past what is recorded: in another thread, while the server computes."""
         made = [_autograd.unsent(self._recorder, array) for array in arrays]
         try:
-            self._run(self._exchange.upload({x._name: array for x, array in zip(made, arrays, strict=True)}))
+            run(self._exchange.upload({x._name: array for x, array in zip(made, arrays, strict=True)}), self._transport)
         except BaseException:
             self._recorder.unmade.update(x._name for x in made)
             raise
@@ -381,41 +378,43 @@ class RemoteSession(BaseSession):
         """The autograd graph that leads to ``root``; see ``BaseSession.graph``."""
         name = _autograd.name_of(self._recorder, root, "root")
         self.flush()
-        with self._sending:
-            return self._run(self._exchange.graph(name, format, max_nodes, collapse))
+        return self._traffic.run(self._exchange.graph(name, format, max_nodes, collapse))
 
     def summary(self, root: AbstractTensor) -> Summary:
         """What the graph that leads to ``root`` holds; see ``telegrad.summary``."""
         name = _autograd.name_of(self._recorder, root, "root")
         self.flush()
-        with self._sending:
-            return self._run(self._exchange.summary(name))
+        return self._traffic.run(self._exchange.summary(name))
 
     def flush(self) -> None:
         """Send what is recorded and wait until it is applied. Raises the first error of the recorded commands."""
         self._recorder.check(())
-        with self._sending:
-            self._run(self._exchange.flush())
+        self._traffic.run(self._exchange.flush())
 
     def flush_in_background(self, taken: Callable[[], None] | None = None) -> None:
         """Send what is recorded; an error is raised at the next flush that somebody waits for.
 
         ``taken`` is called when the queue is empty again, so that others can record while this is computed.
         """
-        with self._sending:
+        with self._traffic.lock:
             if self._recorder.closed or os.getpid() != self._recorder.process:
                 return
             try:
-                self._run(self._exchange.flush(taken, background=True))
+                self._traffic.run(self._exchange.flush(taken, background=True))
             except TelegradError as error:
                 self._exchange.remember(error)
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether something is on its way whose answer nobody waits for."""
+        return self._traffic.is_under_way
 
     # Closing -----------------------------------------------------------------------------------------------------------------
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None and len(self._tokens) == 1:
             # The script failed: what it had recorded is not wanted any more, and a second error would hide the first.
-            self._exchange.discard()
+            self._traffic.abandon()
         super().__exit__(kind, value, trace)
 
     def close(self) -> None:
@@ -429,14 +428,15 @@ class RemoteSession(BaseSession):
         if os.getpid() != recorder.process:
             recorder.close()
             return
-        with self._sending:
+        with self._traffic.lock:
             try:
+                self._traffic.land()
                 if self._exchange.has_work():
-                    self._run(self._exchange.flush())
+                    self._traffic.run(self._exchange.flush())
             finally:
                 recorder.close()
                 try:
-                    self._run(self._exchange.close())
+                    self._traffic.run(self._exchange.close())
                 finally:
                     self._transport.close()
 

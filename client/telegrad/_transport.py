@@ -13,7 +13,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import sleep
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from telegrad import _defaults
 from telegrad.contract import codec, compression
@@ -107,6 +107,31 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Close all connections."""
+        ...
+
+
+class Begun(Protocol):
+    """A request that was sent, and whose answer nobody has read."""
+
+    def is_answered(self) -> bool:
+        """Whether the answer has begun to come, or never will."""
+        ...
+
+    def finish(self) -> Response:
+        """Read the whole answer. Raises TransportError."""
+        ...
+
+    def abandon(self) -> None:
+        """Let go of it: nobody will read the answer."""
+        ...
+
+
+@runtime_checkable
+class Pipelined(Transport, Protocol):
+    """A transport that can send a request and leave the answer to be read later. Raises as ``send`` does."""
+
+    def begin(self, request: Request) -> Begun:
+        """Send."""
         ...
 
 

@@ -89,6 +89,46 @@ def test_a_number_that_cannot_be_read_ahead_costs_the_others_nothing(session, wi
         gone.item()
 
 
+def test_many_numbers_are_read_as_one_tensor_of_each_type(session, wire: Wire):
+    count = telegrad.tensor(0)
+
+    def step() -> tuple[Any, Any]:
+        nonlocal count
+        count += 1
+        return count.clone(), count / 4
+
+    traced = telegrad.function(step)
+    kept = [traced() for _ in range(2 * _defaults.STACKED_READS)]
+
+    assert kept[5][0].item() == 6
+    sent = wire.commands()
+    before = wire.trips
+    assert [command["command"] for command in sent].count("read") == 3
+    assert [whole.item() for whole, _ in kept] == [i + 1 for i in range(len(kept))]
+    assert [type(whole.item()) for whole, _ in kept] == [int] * len(kept)
+    assert [part.item() for _, part in kept] == [(i + 1) / 4 for i in range(len(kept))]
+    assert kept[3][1].numpy().shape == ()
+    assert wire.trips == before
+    session.flush()
+    with httpx2.Client(transport=wire, base_url=ADDRESS) as other:
+        held = other.get(f"/v1/sessions/{session.id}").json()["tensors"]
+    assert held <= 2 * len(kept) + 1  # what they were stacked in is gone
+
+
+def test_one_among_many_numbers_that_cannot_be_read_costs_the_others_nothing(session, wire: Wire):
+    counter = Counter(session)
+    kept = [counter.step()[0] for _ in range(2 * _defaults.STACKED_READS)]
+    session.flush()
+    with httpx2.Client(transport=wire, base_url=ADDRESS) as other:
+        other.delete(f"/v1/sessions/{session.id}/tensors/{kept[3]._name}").raise_for_status()
+
+    assert kept[-1].item() == float(len(kept))
+    assert kept[0].item() == 1.0
+    with pytest.raises(NotFoundError):
+        kept[3].item()
+    session.flush()
+
+
 def test_eager_sessions_read_what_was_asked_for(wire: Wire):
     with wire.open(eager=True) as session:
         counter = Counter(session)
