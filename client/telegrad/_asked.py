@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from telegrad._foreseen import hooks_of, owner_of
 from telegrad._history import AccumulateGrad, CustomNode, Leaf, Node, made_of
+from telegrad._packs import packs_of
 from telegrad._queue import Reply
 from telegrad.contract import checks, modes
 from telegrad.contract.callbacks import Callback, Place
@@ -167,12 +168,18 @@ class Asked:
         return self._ours(result)
 
     def _custom(self, label: str, grads: tuple[Any, ...]) -> Sequence[Any]:
+        packs = self._home.packs.get(label)
+        if packs is not None and packs.kept is not None:
+            found = self._ours(packs.unpacked(self._home.tensor_class))
+            if not self._retain_graph:
+                packs.kept = None
+            return found
         node = self._home.customs.get(label)
         backward = None if node is None else node.backward
         if node is None or backward is None:
             raise AutogradError(
-                "this backward comes by a custom function, or a checkpoint, that another client recorded, or whose results nobody "
-                "here has any more. Differentiate it from where it was recorded; or use telegrad.local()"
+                "this backward comes by a custom function, a checkpoint or packed tensors, that another client recorded, or whose "
+                "results nobody here has any more. Differentiate it from where it was recorded; or use telegrad.local()"
             )
         results = self._ours(backward.run(grads))
         if backward.saves and not self._retain_graph:
@@ -203,8 +210,8 @@ def _ways(roots: Sequence[Handle]) -> dict[int, Place]:
 
 
 def may_meet(targets: Sequence[Any]) -> bool:
-    """Whether any of these has hooks, or runs a function."""
-    return any(isinstance(target, CustomNode) or hooks_of(target) for target in targets)
+    """Whether any of these has hooks, packed tensors among them, or runs a function."""
+    return any(isinstance(target, CustomNode) or hooks_of(target) or packs_of(target) for target in targets)
 
 
 def wants_each(vectors: Sequence[Any], outputs: Sequence[Any]) -> int | None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from telegrad._history import UNKNOWN, Leaf
 from telegrad._queue import Recorded, outputs_of
-from telegrad.contract import watching
 from telegrad.contract.errors import AutogradError, DependentError, TelegradError
 
 if TYPE_CHECKING:
@@ -97,12 +96,3 @@ def abandon(home: Recorder, entries: Sequence[Any], names: Sequence[str], cause:
                 touched.settle(UNKNOWN, home.grad_epoch)
             else:
                 touched.forget()
-
-
-def refuse_packing() -> None:
-    """Refuse to pack what an op on a server saves. Raises AutogradError."""
-    if watching.current_packing() is not None:
-        raise AutogradError(
-            "saved_tensors_hooks packs tensors of this process; what a remote op saves stays on its server. Use telegrad.local() "
-            "within, or leave the context before you record"
-        )

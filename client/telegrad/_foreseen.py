@@ -8,12 +8,13 @@ Where a hook asks for a value, what was foreseen so far is sent and waits on the
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from telegrad._capture import Capture, abandon
 from telegrad._history import AccumulateGrad, CustomNode, Leaf, Node, Reach, made_of
+from telegrad._packs import packs_of
 from telegrad._queue import Entry, Recorded, Reply, commands_of
 from telegrad.contract import checks, modes
 from telegrad.contract.callbacks import Callback, Place
@@ -195,6 +196,7 @@ class Foreseen:
             for position, target, index in node.edges:
                 self._arrive(target, index, given[position])
             return
+        self._unpack(node, arrived.values())
         present = any(arrived.values()) and passes_gradient(node.op, node.parameters)
         for edge in node.delivery():
             _, target, index = node.edges[edge]
@@ -215,6 +217,18 @@ class Foreseen:
             node.backward = None
         return [g is not None for g in results]
 
+    def _unpack(self, node: Node, present: Iterable[bool]) -> None:
+        """Call the hooks that unpack what the node saved, if a gradient is there."""
+        packs = packs_of(node)
+        if packs is None or not any(present):
+            return
+        if packs.kept is None:
+            raise GraphFreedError(GRAPH_FREED)
+        with self._calling(node, "unpack", None, ()) as call:
+            call.done(packs.unpacked(self._home.tensor_class))
+        if not self._retain_graph:
+            packs.kept = None
+
     def _run_hooked(self, node: Node, hooks: Hooks, arrived: dict[int, bool]) -> None:
         """With hooks on the node itself, which see all its gradients at once."""
         count = node.outputs
@@ -228,6 +242,7 @@ class Foreseen:
         present = [arrived.get(index, False) for index in numbers]
         found = self._through_all(hooks.before, "before", node, present, specs)
         flows = any(found) and passes_gradient(node.op, node.parameters)
+        self._unpack(node, found)
         made: list[bool] | None = None
         if isinstance(node, CustomNode):
             there = dict(zip(numbers, found, strict=True))
@@ -323,11 +338,13 @@ class Foreseen:
     def _calling(
         self, target: Node | Leaf, kind: str, index: int | None, names: tuple[str | None, ...], arrived: tuple[str | None, ...] = ()
     ) -> _Call:
-        return _Call(self, Callback(self._place(target), kind, index, names, arrived), target)
+        packs = packs_of(target) if kind == "unpack" else None
+        return _Call(self, Callback(self._place(target) if packs is None else packs.name, kind, index, names, arrived), target)
 
     def add(self, callback: Callback, target: Node | Leaf, entries: Sequence[Entry]) -> None:
         """A hook was called at ``target``."""
-        self._numbers.setdefault(id(target), self._count)
+        if callback.kind != "unpack":  # that has a name, and is no place for others
+            self._numbers.setdefault(id(target), self._count)
         self._count += 1
         self.callbacks.append(callback)
         self._entries.extend(entries)

@@ -19,6 +19,7 @@ from telegrad.contract.tensor.formatting import html_node
 
 if TYPE_CHECKING:
     from telegrad._foresight import Foresight
+    from telegrad._packs import Packs
     from telegrad._recorder import Recorder
     from telegrad.contract.custom import Backward
 
@@ -126,11 +127,13 @@ class Node:
         number: position in the order of making, which is that of the server's nodes.
         retained: the states of outputs that ``retain_grad`` was called on; None while there are none.
         hooks: what users registered; the slot is filled when first needed.
+        packs: what it saved, where hooks have packed it; likewise.
     """
 
     hooks: Hooks
+    packs: Packs
 
-    __slots__ = ("count", "edges", "hooks", "number", "parameters", "plan", "retained")
+    __slots__ = ("count", "edges", "hooks", "number", "packs", "parameters", "plan", "retained")
 
     def __init__(
         self, plan: Foresight, edges: Sequence[tuple[int, Target, int]], parameters: Mapping[str, Any], count: int

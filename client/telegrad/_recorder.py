@@ -19,10 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from telegrad import _defaults
-from telegrad._capture import Capture, dependent, refuse_packing
+from telegrad._capture import Capture, dependent
 from telegrad._foresight import Foresight, add_parameters
 from telegrad._handle import inference_extra
 from telegrad._history import Leaf, Node, Unknown, made_of
+from telegrad._packs import packing_of, settle
 from telegrad._places import known_files, users_frame, users_place
 from telegrad._queue import Recorded, Reply, collected
 from telegrad._reading import Numbers
@@ -44,6 +45,7 @@ from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected, run
 if TYPE_CHECKING:
     from telegrad._handle import Handle
     from telegrad._history import CustomNode
+    from telegrad._packs import Packs
     from telegrad._traced import Traced
     from telegrad.contract.ops import Spec
     from telegrad.contract.tracing import Many
@@ -73,6 +75,7 @@ class Recorder:
         shared: other clients may change this session's tensors, so that no value is kept.
         block: while a checkpoint runs its block: by history and output, the tensors that its ops were given.
         customs: nodes of custom functions and checkpoints, by label.
+        packs: what hooks on saved tensors have packed, by name.
         undrawn: who wants to be called before the next random op is recorded.
         written: how often the memory of a tensor was changed in place, by the name of the one that the others are views of.
         stored: the ids of programs that the server has, for all we know.
@@ -115,6 +118,7 @@ class Recorder:
         self.most_runs = _defaults.RUN_TIMES
         self.block: dict[tuple[int, int], Handle] | None = None
         self.customs: weakref.WeakValueDictionary[str, CustomNode] = weakref.WeakValueDictionary()
+        self.packs: weakref.WeakValueDictionary[str, Packs] = weakref.WeakValueDictionary()
         self.undrawn: list[Callable[[], None]] = []
         self.written: dict[str, int] = {}
         self.stored: set[str] = set()
@@ -168,7 +172,7 @@ class Recorder:
                 if x._node is not None or x._extra is not None:
                     node = self.link(plan, inputs, parameters)
                     break
-        if not plan.simple:
+        if not plan.simple or watching.watchers:
             return self._several(plan, op, inputs, names, parameters, grad, node)
         # What `cls(self, name, spec, node)` does, at half its price.
         made = self._blank(cls)
@@ -273,7 +277,7 @@ class Recorder:
     def link(self, plan: Foresight, inputs: Sequence[Any], parameters: dict[str, Any]) -> Any:
         """The history that a recorded op gives its outputs."""
         if watching.watchers:
-            refuse_packing()
+            settle(self, plan, inputs)
         edges: list[tuple[int, Any, int]] = []
         certain = False
         for position in plan.positions:
@@ -313,6 +317,7 @@ class Recorder:
             # How many outputs there are depends on a shape that only the server knows.
             inputs[0].resolve_shape()
             plan = self.foresee(row, inputs, parameters)
+        packing = packing_of(self, node, inputs) if watching.watchers else None
         made: list[Any] = []
         for index, (spec, dtype) in enumerate(zip(plan.outputs, plan.types, strict=True)):
             history = node
@@ -332,7 +337,12 @@ class Recorder:
                     inputs[0], keeps_history=row.name not in ("detach", "data", "view.dtype"), follows=plan.single and bool(grad)
                 )
             made.append(output)
-        self.put((op, names, parameters, tuple([m._name for m in made]), grad, current_scope(), *users_place(2)))
+        outputs = tuple([m._name for m in made])
+        if packing is None:
+            self.put((op, names, parameters, outputs, grad, current_scope(), *users_place(2)))
+        else:
+            packing.record(op, names, parameters, outputs)
+            packing.end(made)
         return made[0] if plan.single else tuple(made)
 
     def _apply_in_place(
@@ -351,15 +361,21 @@ class Recorder:
         if spec is not None and target._spec is not None:
             checks.check_in_place_result(spec, target._spec)
         place = users_place(3)
+        packing = None
         if grad:
             known = target.known_dtype()
             node = None if known is not None and not known.is_differentiable else self.link(plan, inputs, parameters)
+            packing = packing_of(self, node, inputs) if watching.watchers else None
             if node is not None or history is not None or view:
                 self._rewrite_history(target, plan, node, view)
         self.writes += 1
         root = self.roots.get(target._name, target._name)
         self.written[root] = self.written.get(root, 0) + 1
-        self.put(Recorded(None, *place, touches=(target,), applied=(op, names, parameters, (), grad, current_scope())))
+        if packing is None:
+            self.put(Recorded(None, *place, touches=(target,), applied=(op, names, parameters, (), grad, current_scope())))
+        else:
+            packing.record(op, names, parameters, (), (target,))
+            packing.end((target,))
         return target
 
     def _rewrite_history(self, target: Any, plan: Foresight, node: Any, view: bool) -> None:

@@ -13,6 +13,7 @@ from telegrad._foreseen import Foreseen
 from telegrad._handle import Handle
 from telegrad._history import PRESENT, UNKNOWN, End, Leaf, Node, Reach, Unknown, made_of
 from telegrad._hooks import foresee, meets_some
+from telegrad._packs import GRADIENTS_OF_GRADIENTS
 from telegrad._queue import Reply
 from telegrad.contract import checks
 from telegrad.contract.commands import Backward, Grad
@@ -21,7 +22,7 @@ from telegrad.contract.modes import set_grad_enabled
 from telegrad.contract.ops import Spec, returns_tuple
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.transforms.wrapper import NOT_REDIRECTED, redirected_grad, refuse_backward, running
-from telegrad.contract.watching import is_anomaly_check_nan_enabled, is_anomaly_enabled, warn_of_cycle
+from telegrad.contract.watching import current_packing, is_anomaly_check_nan_enabled, is_anomaly_enabled, warn_of_cycle
 
 if TYPE_CHECKING:
     from telegrad._recorder import Recorder
@@ -60,6 +61,11 @@ def _check_roots(home: Recorder, tensors: Sequence[Any], vectors: Sequence[Any] 
     return names, None if vectors is None else vector_names, known
 
 
+def _check_packing(create_graph: bool) -> None:
+    if create_graph and current_packing() is not None:
+        raise AutogradError(GRADIENTS_OF_GRADIENTS)
+
+
 def _anomaly() -> str | None:
     """What the server is to watch for."""
     if not is_anomaly_enabled():
@@ -79,6 +85,7 @@ def backward(
     if running():
         refuse_backward()
     checks.check_grad_inputs(inputs, "backward")
+    _check_packing(create_graph)
     if not tensors:
         return
     home.admit()
@@ -269,6 +276,7 @@ def grad(
         if made is not NOT_REDIRECTED:
             return made, None
     checks.check_materialize(allow_unused, materialize_grads)
+    _check_packing(create_graph)
     allow = materialize_grads if allow_unused is None else allow_unused
     home.admit()
     names, input_names, vector_names = _check_grad(home, outputs, inputs, vectors, is_grads_batched)

@@ -1,4 +1,4 @@
-"""Anomaly mode and hooks on saved tensors, in this process: PyTorch's values, errors and warnings, and nothing left behind."""
+"""Anomaly mode: PyTorch's values, errors and warnings, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -78,76 +78,6 @@ def a_graph_that_was_freed(tg: Any) -> Any:
         y = leaf(tg, 1.0).exp()
         y.backward()
         y.backward()
-
-
-@script
-def packed_and_unpacked(tg: Any) -> Any:
-    log: list[Any] = []
-    x, w = leaf(tg, 2.0), leaf(tg, 3.0)
-
-    def pack(t: Any) -> Any:
-        name = None if t.grad_fn is None else t.grad_fn.name()
-        log.append(["pack", t.tolist(), t.requires_grad, t is x, name, tg.is_grad_enabled()])
-        return t.detach()
-
-    def unpack(t: Any) -> Any:
-        log.append(["unpack", t.tolist(), tg.is_grad_enabled()])
-        return t
-
-    with tg.autograd.graph.saved_tensors_hooks(pack, unpack):
-        y = x * w
-        z = tg.cat([y.exp(), y.sqrt()])
-    z.sum().backward(retain_graph=True)
-    z.sum().backward()
-    return log, x.grad, w.grad
-
-
-@script
-def packed_otherwise(tg: Any) -> Any:
-    x = leaf(tg, 2.0)
-    with tg.autograd.graph.saved_tensors_hooks(lambda t: t * 5, lambda t: t):
-        with tg.autograd.graph.saved_tensors_hooks(lambda t: t * 7, lambda t: t):
-            y = x * x
-        z = x * x
-    (g,) = tg.autograd.grad(y + z, x, create_graph=True)
-    return g, tg.autograd.grad(g, x)
-
-
-@script
-def packed_and_changed_since(tg: Any) -> Any:
-    x = leaf(tg, 2.0)
-    with tg.autograd.graph.saved_tensors_hooks(lambda t: t.detach(), lambda t: t):
-        a = x * 1
-        y = a * a
-    with tg.no_grad():
-        a.mul_(3)
-    y.backward()
-    return x.grad
-
-
-@script
-def hooks_that_do_wrong(tg: Any) -> Any:
-    graph = tg.autograd.graph
-    x = leaf(tg, 2.0)
-
-    def unpack_nothing() -> Any:
-        with graph.saved_tensors_hooks(lambda _t: "a", lambda _p: 3):
-            y = x * x
-        y.backward()
-
-    def pack_in_place() -> Any:
-        with graph.saved_tensors_hooks(lambda t: t.mul_(2), lambda t: t):
-            return (x * 1) * (x * 2)
-
-    def enter_disabled() -> Any:
-        with graph.disable_saved_tensors_hooks("not here"), graph.saved_tensors_hooks(repr, repr):
-            pass
-
-    def disable_within() -> Any:
-        with graph.saved_tensors_hooks(repr, repr), graph.disable_saved_tensors_hooks("not here"):
-            pass
-
-    return [attempt(action) for action in (unpack_nothing, pack_in_place, enter_disabled, disable_within)]
 
 
 @pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: nobody to compare the scripts with")
@@ -248,16 +178,3 @@ def test_a_server_tells_which_node_it_was_and_the_client_which_line(place: str) 
                 pytest.raises(telegrad.errors.GraphFreedError),
             ):
                 session.flush()
-
-
-def test_a_server_refuses_to_pack_tensors_by_functions() -> None:
-    graph = telegrad.autograd.graph
-    with open_session("asgi"):
-        x = leaf(telegrad, 1.0)
-        y = x * 2
-        with graph.saved_tensors_hooks(repr, repr), pytest.raises(telegrad.errors.AutogradError, match=r"telegrad\.local\(\)"):
-            y * x  # pyright: ignore[reportUnusedExpression]
-        y.backward()
-
-        assert x.grad is not None
-        assert x.grad.tolist() == [2.0]

@@ -16,7 +16,9 @@ from telegrad.contract.errors import AutogradError, InternalError, RequestError,
 from telegrad.contract.limits import Limits
 from telegrad_service.engine.custom import Deferred
 from telegrad_service.engine.graph import CustomNode, Node
+from telegrad_service.engine.packing import Packed
 from telegrad_service.engine.tensor import Engine, Tensor
+from telegrad_service.session.packs import Packs
 from telegrad_service.session.session import Session
 from telegrad_service.session.snapshot import KNOWN_SLOTS, dump, load
 from tests.histories import History, as_data, do, everything
@@ -72,7 +74,7 @@ def test_every_attribute_of_what_is_stored_is_known():
     for kind, known in KNOWN_SLOTS.items():
         found = set(vars(Deferred("f", [], True, True))) if kind is Deferred else set(kind.__slots__)
         assert found == set(known.split()), f"{kind.__name__} changed: teach session/snapshot.py what to store, then KNOWN_SLOTS"
-    assert set(KNOWN_SLOTS) == {Node, CustomNode, Tensor, Engine, Deferred}
+    assert set(KNOWN_SLOTS) == {Node, CustomNode, Tensor, Engine, Deferred, Packed, Packs}
 
 
 def test_every_attribute_of_a_session_is_known():
@@ -88,6 +90,7 @@ def test_every_attribute_of_a_session_is_known():
         "foresight",
         "haste",
         "collecting",
+        "packs",
         "run_times",
     }
     given_up = {"waiting"}  # see DurableSession
@@ -172,6 +175,20 @@ def test_nodes_of_functions_that_the_client_has_come_back():
     }
     assert do(twin, [{"command": "backward", "tensors": ["y"], "callbacks": [callback]}]).failed is None
     assert twin.names["x"].grad.array.tolist() == [7.0]
+
+
+def test_what_clients_have_packed_is_theirs_afterwards():
+    session = Session("s")
+    do(session, [
+        {"command": "create", "id": "x", "data": [1.0], "requires_grad": True},
+        {"command": "apply", "op": "exp", "inputs": ["x"], "outputs": ["y"], "pack": "p"},
+        {"command": "release", "tensors": ["t1"]},
+    ])  # fmt: skip
+    twin = reloaded(session)
+    assert isinstance(do(twin, [{"command": "backward", "tensors": ["y"]}]).failed, AutogradError)
+    callback = {"on": "p", "kind": "unpack", "results": ["x"]}
+    assert do(twin, [{"command": "backward", "tensors": ["y"], "callbacks": [callback]}]).failed is None
+    assert twin.names["x"].grad.array.tolist() == [1.0]
 
 
 def test_a_long_chain_of_nodes_and_of_views_needs_no_recursion():

@@ -19,6 +19,7 @@ from telegrad.contract.modes import is_grad_enabled, no_grad
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.transforms.wrapper import innermost, running
+from telegrad.contract.watching import current_packing, no_tensor, packed_in_place
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
 
@@ -78,16 +79,19 @@ class FunctionCtx:
 
 
 class _Kept:
-    """A saved tensor and how often it had been written to."""
+    """A saved tensor and how often it had been written to; or what a hook has packed it to, and the hook that unpacks that."""
 
-    __slots__ = ("_give", "_version")
+    __slots__ = ("_give", "_packed", "_version")
 
-    def __init__(self, give: Callable[[], Any], version: int) -> None:
+    def __init__(self, give: Callable[[], Any], version: int, packed: tuple[Any, Callable[[Any], Any]] | None = None) -> None:
         self._give = give
         self._version = version
+        self._packed = packed
 
     def tensor(self, by: str) -> Any:
         """The tensor again. Raises VersionError where it was changed."""
+        if self._packed is not None:
+            return self._unpacked(*self._packed)
         tensor = self._give()
         now = tensor.session._written(tensor)
         if now > self._version:
@@ -97,6 +101,29 @@ class _Kept:
                 f"{self._version} instead. Hint: clone() the tensor before changing it in place, or change it after backward()."
             )
         return tensor
+
+    def _unpacked(self, value: Any, unpack: Callable[[Any], Any]) -> Any:
+        found = unpack(value)
+        if not isinstance(found, Tensor):
+            raise no_tensor(found)
+        saved = self._give()
+        if saved is None or not is_grad_enabled():
+            return found
+        with no_grad():  # these values, with the history of what was saved
+            (made,) = found.session._attach(_Same(), [saved], [found.detach()], [True], [False], [])
+        return made
+
+
+class _Same:
+    """The backward of a tensor that stands for another one. See ``telegrad.contract.custom.Backward``."""
+
+    name = "AliasBackward0"
+    materialize = False
+    saves = False
+
+    def run(self, gradients: tuple[Any, ...]) -> Sequence[Any]:
+        """The gradient as it is."""
+        return gradients
 
 
 class _Run:
@@ -359,9 +386,14 @@ def _differentiable(tensor: Tensor) -> bool:
 def _kept(tensor: Any, is_output: bool) -> _Kept:
     session = tensor.session
     version = session._written(tensor)
-    if is_output:
-        return _Kept(session._keep_output(tensor), version)
-    return _Kept(lambda: tensor, version)
+    give = session._keep_output(tensor) if is_output else lambda: tensor
+    packing = current_packing()
+    if packing is None:
+        return _Kept(give, version)
+    value = packing.pack(tensor)
+    if session._written(tensor) != version:
+        raise packed_in_place()
+    return _Kept(give if tensor.requires_grad else lambda: None, version, (value, packing.unpack))
 
 
 # Backward once only ----------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ __all__ = [
     "get_gradient_edge",
     "increment_version",
     "register_multi_grad_hook",
+    "save_on_cpu",
     "saved_tensors_hooks",
 ]
 
@@ -85,6 +86,29 @@ class GradientEdge(NamedTuple):
     node: Any
     output_nr: int
     ownership_token: Any = None
+
+
+class save_on_cpu(saved_tensors_hooks):  # noqa: N801 - PyTorch's name
+    """Within, what ops save for backward is kept in the memory of this process, and comes back when backward needs it.
+
+    For remote tensors: the server's memory is spared, and values travel twice. Local tensors are here anyway.
+
+    Args:
+        pin_memory: there is no such memory; raises ArgumentValueError if true.
+    """
+
+    def __init__(self, pin_memory: bool = False) -> None:
+        if pin_memory:
+            raise ArgumentValueError("telegrad has no pinned memory; leave pin_memory out")
+
+        def pack(tensor: Any) -> Any:
+            return tensor.session, tensor.detach().numpy()
+
+        def unpack(kept: Any) -> Any:
+            session, array = kept
+            return session.from_numpy(array)
+
+        super().__init__(pack, unpack)
 
 
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:

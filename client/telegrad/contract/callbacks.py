@@ -4,9 +4,10 @@ A hook is a Python function and stays where it was written. The client calls it 
 the gradients; what it does with them becomes the commands of a ``Callback``, which the server does when its walk is there.
 
 Where the client cannot know what a walk comes by, it asks: a ``backward`` or ``grad`` with ``waits``, a name, waits at each of
-its callbacks, after their commands, and at each node of ``attach`` that none is for. The answer says at which ``callback``, or at
-the node of which ``label``; it names and describes the gradients (``grads``, and those that ``arrived``), null where there is none,
-and tells which callbacks are ``reached`` at all. ``resume`` goes on until the answer's ``waits`` is null.
+its callbacks, after their commands, and at each node of ``attach``, or of an ``apply`` with ``pack``, that none is for. The answer
+says at which ``callback``, or at the node of which ``label`` (or name of ``pack``); it names and describes the gradients
+(``grads``, and those that ``arrived``), null where there is none, and tells which callbacks are ``reached`` at all. ``resume`` goes
+on until the answer's ``waits`` is null.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Place: TypeAlias = "str | tuple[str | int, ...]"
 reference, or the number of an earlier callback of the same command, and whose further items lead from that node towards the leaves:
 each is the position of an input of the op."""
 
-KINDS: Final = ("tensor", "accumulated", "before", "after", "custom")
+KINDS: Final = ("tensor", "accumulated", "before", "after", "custom", "unpack")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,12 @@ class Callback:
     """What one hook does in one backward.
 
     Attributes:
-        on: where, see ``Place``.
+        on: where, see ``Place``; of ``unpack``, the name that ``pack`` gave.
         kind: ``tensor`` sees the gradient of one output of the node, or of the leaf, before anything else does; ``before`` sees
             all gradients that arrived at the node, and ``after`` those that it gives to its inputs; ``accumulated`` comes when the
             gradient was added to that of the leaf; ``custom`` computes the gradients of a node that ``attach`` made, and its
-            results are those, one for each input. Those of one kind and place are called in the order in which they are listed.
+            results are those, one for each input; ``unpack`` brings what an op with ``pack`` saved, and its results are that, one
+            for each tensor that was packed. Those of one kind and place are called in the order in which they are listed.
         output: which output's gradient a ``tensor`` callback sees; left out, the one that ``on`` leads to.
         grads: names for the gradients that it sees: one for ``tensor``, one for each output that can have one for ``before``,
             one for each output for ``custom``, one for each of the node's ``next_functions`` for ``after``; null where it does not
@@ -175,6 +177,8 @@ class Form:
         for command in found:
             if command.command in ("read", "release", "run", "resume"):
                 raise ArgumentValueError(f"a callback cannot {command.command}; do it after the backward")
+            if getattr(command, "pack", None) is not None:
+                raise ArgumentValueError("nobody can be told what an op of a callback saved: leave out its 'pack'")
             if getattr(command, "waits", None) is not None or any(c.pauses is not None for c in getattr(command, "callbacks", ())):
                 raise ArgumentValueError("only the outermost backward can pause, not one in a callback")
         return found

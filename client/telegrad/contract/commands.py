@@ -74,6 +74,10 @@ class Apply:
         grad_enabled: false records no history, as inside ``torch.no_grad()``.
         scope: the part of the graph that the op belongs to, a name or several joined by ``/``; pictures group by it.
         inference: true computes as inside ``torch.inference_mode()``: no history, and results that never take part in one.
+        pack: a name for what the op saves for backward, of which the session keeps nothing then: the answer's ``packed`` describes
+            it, with names under which it is there until they are released, and each backward that comes by must bring it again, by
+            an ``unpack`` callback. The answer also says which inputs and outputs are the ``same`` tensor, or have the history of
+            one. Not in callbacks and programs.
     """
 
     command: ClassVar[str] = "apply"
@@ -84,6 +88,7 @@ class Apply:
     grad_enabled: bool = True
     scope: str | None = None
     inference: bool = False
+    pack: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +327,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "grad_enabled": kinds.BOOL,
         "scope": forms.OPTIONAL_SCOPE,
         "inference": kinds.BOOL,
+        "pack": forms.OPTIONAL_NAME,
     },
     "backward": {
         "tensors": forms.REFERENCES,

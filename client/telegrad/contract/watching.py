@@ -14,7 +14,7 @@ from contextvars import ContextVar, Token
 from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from telegrad.contract.errors import AutogradError
+from telegrad.contract.errors import ArgumentTypeError, AutogradError
 from telegrad.contract.scope import active
 
 _OURS: Final = ("telegrad", "telegrad_service", "")
@@ -92,6 +92,16 @@ def _watch(change: int) -> None:
         active.append(None)
     else:
         active.pop()
+
+
+@contextlib.contextmanager
+def looking_at_nodes() -> Iterator[None]:
+    """Within, new nodes are looked at."""
+    _watch(1)
+    try:
+        yield
+    finally:
+        _watch(-1)
 
 
 # Anomaly mode ----------------------------------------------------------------------------------------------------------------
@@ -184,10 +194,27 @@ current_packing: Callable[[], Packing | None] = _packing.get
 """The hooks on saved tensors of this thread and task, if any."""
 
 
+def no_tensor(found: Any) -> ArgumentTypeError:
+    """The error of an unpack hook that gives something else than a tensor."""
+    return ArgumentTypeError(
+        f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(found).__name__}"
+    )
+
+
+def packed_in_place() -> AutogradError:
+    """The error of a pack hook that writes."""
+    return AutogradError(
+        "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook cannot be modified by "
+        "in-place operations as this can lead to unexpected side-effects; return a changed clone() instead."
+    )
+
+
 class saved_tensors_hooks:  # noqa: N801 - PyTorch's name
     """Within, what ops save for backward goes through ``pack_hook``, and through ``unpack_hook`` when backward needs it.
 
-    Only the innermost pair counts. For tensors of this process; an op on remote tensors that would record is refused within.
+    Only the innermost pair counts. What is in the block of a checkpoint is not packed. On remote tensors, each op that records asks
+    the server what it saved, which is one request, and the server keeps none of it: a hook gets handles, and may keep values
+    here. Refused over remote tensors: ``create_graph=True`` within, and recording in an AsyncSession or a traced function.
 
     Args:
         pack_hook: gets each saved tensor, in ``no_grad``; what it returns is kept in place of it. It must not change its input.
@@ -210,6 +237,16 @@ class saved_tensors_hooks:  # noqa: N801 - PyTorch's name
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         _watch(-1)
         _packing.reset(self._tokens.pop())
+
+
+@contextlib.contextmanager
+def without_packing() -> Iterator[None]:
+    """Within, what ops save is nobody's business, until somebody says so there."""
+    token = _packing.set(None)
+    try:
+        yield
+    finally:
+        _packing.reset(token)
 
 
 class disable_saved_tensors_hooks:  # noqa: N801 - PyTorch's name

@@ -12,6 +12,7 @@ from telegrad.contract.modes import enable_grad, is_grad_enabled, no_grad
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.transforms.trees import build, flatten
 from telegrad.contract.transforms.wrapper import running
+from telegrad.contract.watching import without_packing
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential"]
 
@@ -49,7 +50,7 @@ class _Recompute:
                     f"version {version} instead. Hint: clone() the tensor before changing it in place."
                 )
         records = is_grad_enabled()
-        with enable_grad():
+        with enable_grad(), without_packing():
             leaves = self._block()
         self._compare(leaves)
         pairs = [(leaves[i], g) for i, g in zip(self._chosen, gradients, strict=True) if g is not None and leaves[i].requires_grad]
@@ -148,7 +149,8 @@ def _recorded(
     versions = [(x, session._written(x)) for x in given]
     begin = session._begin_block(preserve)
     try:
-        result = function(*args, **kwargs)
+        with without_packing():
+            result = function(*args, **kwargs)
     finally:
         session._leave_block(begin)
     leaves, structure = flatten(result)

@@ -149,7 +149,8 @@ def _node(plan: Plan, name: str, space: str, *, numbers: bool) -> list[str]:
         "result.tracks = True",
         *(f"node.{field} = {text}" for field, text in fields.items()),
     ]
-    lines += ["if active: notice(node, x0.home)", "return result"]
+    inputs = "".join(f"x{at}, " for at in range(plan.count))
+    lines += [f"if active: notice(node, x0.home, ({inputs}))", "return result"]
     return [space + line for line in lines]
 
 

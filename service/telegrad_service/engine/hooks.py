@@ -47,7 +47,8 @@ WAIT: Final = Wait()
 
 
 class MustWait(Exception):  # noqa: N818 - no error
-    """The function of a custom node gave ``WAIT``. Nothing was done: the node is run again when its results are there.
+    """The function of a custom node, or what unpacks saved values, gave ``WAIT``. Nothing was done: the node is run again when
+    the results are there.
 
     Attributes:
         give: takes them.
@@ -133,6 +134,8 @@ class HookedWalk(Walk):
         self.seeds: list[tuple[Target, int, Any]] = []
         self.arrived: dict[int, tuple[Gradients, list[bool]]] = {}
         self.running: Node | None = None
+        self.brought: dict[Any, Sequence[Tensor]] = {}
+        """What was unpacked for this walk, by whoever packed it, see ``session.packs``."""
 
     def seed(self, root: Tensor, gradient: Any) -> None:
         """Start at ``root`` with ``gradient``."""
@@ -299,14 +302,14 @@ class HookedWalk(Walk):
         values: list[Any] = [None] * len(node.edges)
         plan = node.plan
         if any(g is not None for g in gradients):
-            saved = self._saved(node)
             filled = [self._zeros(node, i) if g is None else g for i, g in enumerate(gradients)]
             filling = filled[0] if len(filled) == 1 else tuple(filled)
-            try:
-                made = plan.differentiate(filling, saved)
-            except MustWait as function:  # of a custom node, whose results come later; nothing was done yet
-                function.give((yield))
-                made = plan.differentiate(filling, saved)
+            while True:
+                try:
+                    made = plan.differentiate(filling, self._saved(node))
+                    break
+                except MustWait as function:  # of a user's function, whose results come later; nothing was done yet
+                    function.give((yield))
             for edge, value in zip(plan.targets, made, strict=True):
                 target = node.edges[edge]
                 if edge >= 0 and value is not None and self._goes_to(target):

@@ -7,26 +7,31 @@ from typing import Any, Final
 
 import numpy as np
 
-from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.errors import ShapeError
 from telegrad.contract.hooks import Hook
+from telegrad.contract.watching import no_tensor
 
 alive: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 """Tables of hooks that are not empty, and packed values, of the whole process."""
 
 
 class Packed:
-    """What a hook made of a saved array, and the hook that makes a tensor of it again."""
+    """What a hook made of a saved array of this shape, and the hook that makes a tensor of it again."""
 
-    __slots__ = ("__weakref__", "kept", "unpack")
+    __slots__ = ("__weakref__", "kept", "shape", "unpack")
 
-    def __init__(self, kept: Any, unpack: Hook) -> None:
+    def __init__(self, kept: Any, unpack: Hook, shape: tuple[int, ...]) -> None:
         self.kept = kept
         self.unpack = unpack
+        self.shape = shape
         alive.add(self)
 
 
 def unpacked(value: Any) -> Any:
-    """The arrays of packed values; other values as they are."""
+    """The arrays of packed values; other values as they are.
+
+    Raises ArgumentTypeError where a hook gives no tensor, ShapeError for one that cannot be broadcast to what was saved.
+    """
     if isinstance(value, tuple):
         return tuple([unpacked(v) for v in value])  # pyright: ignore[reportUnknownVariableType] - narrowed from Any
     if not isinstance(value, Packed):
@@ -34,10 +39,15 @@ def unpacked(value: Any) -> Any:
     found = value.unpack(value.kept)
     array = getattr(found, "array", None)
     if not isinstance(array, np.ndarray):
-        raise ArgumentTypeError(
-            f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(found).__name__}"
-        )
-    return array
+        raise no_tensor(found)
+    if array.shape == value.shape:
+        return array  # pyright: ignore[reportUnknownVariableType] - narrowed from Any
+    try:
+        return np.broadcast_to(array, value.shape)
+    except ValueError:
+        raise ShapeError(
+            f"the unpack hook gave a tensor of shape {list(array.shape)} in place of a saved one of shape {list(value.shape)}"
+        ) from None
 
 
 def valued(tensor: Any, array: Any) -> Any:

@@ -26,15 +26,15 @@ _MOST_WRITTEN: Final = 16
 """So many inputs stand one by one; a plan for more has a loop."""
 
 
-def notice(node: Node, home: Engine) -> None:
-    """A node was made while there are scopes, or somebody looks at new nodes."""
+def notice(node: Node, home: Engine, inputs: Sequence[Any]) -> None:
+    """A node was made while there are scopes, or somebody looks at new nodes; of an op with these inputs."""
     path = current_scope()
     if path is not None:
         node.scope = path
     if watching.watchers:
         from telegrad_service.engine.watch import look_at  # it needs the engine's tensors
 
-        look_at(node, home)
+        look_at(node, home, inputs)
 
 
 SCOPE: Final[dict[str, Any]] = {
@@ -128,7 +128,7 @@ def _written(plan: Plan) -> Record:
         "retained": "None",
     }
     lines += ["first = o[0].array", "node = new(Node)", *(f"node.{name} = {text}" for name, text in fields.items())]
-    lines += ["if active: notice(node, o[0].home)", "return node"]
+    lines += ["if active: notice(node, o[0].home, i)", "return node"]
     scope: dict[str, Any] = SCOPE | {"plan": plan, "zeros": plan.zeros}
     # The text is made of this package's own templates, slot numbers and declared parameter names only.
     exec("def record(i, a, o, p):\n " + "\n ".join(lines), scope)  # noqa: S102
@@ -166,7 +166,7 @@ def _looped(plan: Plan) -> Record:
             tuple([(a.shape, a.dtype) for a in values[1:]]) if len(values) > 1 else None,
         )
         if active:
-            notice(made, outputs[0].home)
+            notice(made, outputs[0].home, inputs)
         return made
 
     return record

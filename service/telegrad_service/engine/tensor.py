@@ -23,6 +23,7 @@ from telegrad.contract.session import BaseSession
 from telegrad.contract.tensor.tensor import GraphNode
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms.wrapper import running
+from telegrad.contract.watching import Packing
 from telegrad_service.engine import views
 from telegrad_service.engine.graph import INFERENCE, AccumulateGrad, Node, Version, mark_inference
 from telegrad_service.engine.hooks import hooks_for, register
@@ -48,12 +49,13 @@ class Engine:
     Attributes:
         generator: of random numbers.
         session: that the tensors answer to.
-        watched: whether anomaly mode of this process is about them.
+        watched: whether anomaly mode and hooks on saved tensors of this process are about them.
+        packing: where they are not, what is done with what nodes save; None: nothing.
         refreshed: how often looking at a view gave it a new history.
         walk: see below.
     """
 
-    __slots__ = ("__weakref__", "generator", "refreshed", "session", "walk", "watched")
+    __slots__ = ("__weakref__", "generator", "packing", "refreshed", "session", "walk", "watched")
 
     def __init__(self, session: Any = None) -> None:
         self.generator = np.random.Generator(np.random.PCG64())
@@ -61,6 +63,7 @@ class Engine:
         self.walk: Any = None
         """What makes the walk of ``backward`` and ``grad`` where no hooks are about, for a recording that has one of its own."""
         self.refreshed = 0
+        self.packing: Packing | None = None
         # Anomaly mode is a mode of the user's process: a service that runs there too has clients with modes of their own.
         self.watched = isinstance(session, BaseSession)
 

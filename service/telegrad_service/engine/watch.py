@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from telegrad.contract.errors import AutogradError
 from telegrad.contract.modes import no_grad
 from telegrad.contract.schedule import current_walk
-from telegrad.contract.watching import Packing, current_packing, is_anomaly_enabled, users_stack
+from telegrad.contract.watching import Packing, current_packing, is_anomaly_enabled, packed_in_place, users_stack
 from telegrad_service.engine.graph import Node, tensors_of_saved
 from telegrad_service.engine.hooks import HookedWalk, hooks_for
 from telegrad_service.engine.packing import Packed
@@ -27,15 +27,15 @@ def note_lines(node: Node, home: Engine) -> None:
         hooks.parent = walk.running if isinstance(walk, HookedWalk) else None
 
 
-def look_at(node: Node, home: Engine) -> None:
-    """A node was recorded while somebody watches."""
+def look_at(node: Node, home: Engine, inputs: Sequence[Any]) -> None:
+    """A node was recorded while somebody watches, of an op with these inputs."""
     note_lines(node, home)
-    packing = current_packing()
+    packing = current_packing() if home.watched else home.packing
     if packing is not None:
-        _pack(node, home, packing)
+        _pack(node, home, inputs, packing)
 
 
-def _pack(node: Node, home: Engine, packing: Packing) -> None:
+def _pack(node: Node, home: Engine, inputs: Sequence[Any], packing: Packing) -> None:
     """Put in place of every saved tensor what the hook makes of it."""
 
     def packed(array: Any, tensor: Any) -> Any:
@@ -46,15 +46,18 @@ def _pack(node: Node, home: Engine, packing: Packing) -> None:
         with no_grad():
             kept = packing.pack(tensor)
         if version[0] != before:
-            raise AutogradError(
-                "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook cannot be "
-                "modified by in-place operations as this can lead to unexpected side-effects; return a changed clone() instead."
-            )
-        return Packed(kept, packing.unpack)
+            raise packed_in_place()
+        return Packed(kept, packing.unpack, array.shape)
 
     saved: tuple[Any, ...] = () if node.saved is None else node.saved
     values: list[Any] = []
-    for value, tensor in zip(saved, tensors_of_saved(home, node, saved), strict=True):
+    tensors = list(tensors_of_saved(home, node, saved))
+    for position, kind, what, _ in node.plan.restored:  # hooks get the very tensors that went in
+        if kind == "input":
+            tensors[position] = inputs[what]
+        elif kind == "inputs":
+            tensors[position] = tuple(inputs[what:])
+    for value, tensor in zip(saved, tensors, strict=True):
         if isinstance(value, tuple) and isinstance(tensor, tuple):
             pairs: Any = zip(value, tensor, strict=True)  # pyright: ignore[reportUnknownArgumentType] - narrowed from Any
             values.append(tuple([packed(v, t) for v, t in pairs]))

@@ -6,9 +6,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from telegrad.contract import checks
+from telegrad.contract import checks, watching
 from telegrad.contract.errors import AutogradError, LeafError, UnknownOpError
 from telegrad.contract.modes import is_grad_enabled
+from telegrad.contract.watching import current_packing
 from telegrad_service.engine import quiet
 from telegrad_service.engine.buffers import overlap, owner_of
 from telegrad_service.engine.calls import apply, as_array, check_inputs, compute, foresee, known_call, make_node, mask_of
@@ -62,6 +63,9 @@ def apply_in_place(home: Engine, name: str, inputs: tuple[Any, ...], parameters:
         return target
     if records and target.base is not None and any_hooks():
         inputs = (_apart_from_hooks(home, target), *inputs[1:])
+    if records and watching.watchers and (current_packing() if home.watched else home.packing) is not None:
+        before = _before_write(home, target)  # a hook may keep what it is given, and the write comes after it
+        inputs = tuple([before if x is target else x for x in inputs])
     result = cast(Tensor, compute(home, entry, inputs, full, call) if recorded else apply(home, name, inputs, parameters))
     if records and op.flat_in_place:
         node = f"{op.node.removesuffix('0')}{int(isinstance(inputs[1], Tensor))}"
@@ -136,6 +140,13 @@ def _apart_from_hooks(home: Engine, target: Tensor) -> Tensor:
         fresh = cast(Tensor, apply(home, op, (fresh,), parameters, track=True))
     made = Tensor(home, target.array, fresh.node, fresh.output_index)
     made.version = target.shared_version()
+    return made
+
+
+def _before_write(home: Engine, target: Tensor) -> Tensor:
+    """A tensor about to be written, with memory of its own."""
+    made = Tensor(home, target.array.copy(), target.current_node(), target.output_index)
+    made.tracks = target.tracks
     return made
 
 

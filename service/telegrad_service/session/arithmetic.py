@@ -55,7 +55,8 @@ def _inputs(node: Node, home: Engine) -> list[Any]:
             put(what, value, node.dtype)
         elif kind == "inputs":
             for position, one in enumerate(value, what):
-                put(position, one.shape, one.dtype)
+                if isinstance(one, np.ndarray):
+                    put(position, one.shape, one.dtype)
         elif kind == "inputs_shapes":
             for position, shape in enumerate(value, what):
                 put(position, shape, node.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
@@ -16,6 +16,7 @@ from telegrad_service.engine.custom import Deferred, deferred_of
 from telegrad_service.engine.graph import Node
 from telegrad_service.engine.hooks import WAIT, Target
 from telegrad_service.engine.tensor import Tensor
+from telegrad_service.session.packs import Packs
 
 Place: TypeAlias = "tuple[Target, int]"
 """A node or leaf, and an output of it."""
@@ -49,6 +50,7 @@ class CallbackRun:
         resolve: Callable[[str], Tensor],
         do: Callable[[Command], object],
         hold: Callable[[int], None],
+        packs: Mapping[str, Packs],
         *,
         asks: bool = False,
     ) -> None:
@@ -61,6 +63,7 @@ class CallbackRun:
             resolve: from a reference to its tensor.
             do: does a command.
             hold: is told the bytes of each gradient that gets a name.
+            packs: what clients keep of what ops saved, by name.
             asks: wait at each callback, and keep what arrived there.
 
         Raises ArgumentValueError for a place that is not there, NotFoundError for an unknown tensor.
@@ -70,14 +73,15 @@ class CallbackRun:
         self._resolve = resolve
         self._do = do
         self._hold = hold
+        self._packs = packs
         self.hooks: dict[int, Hooks] | None = {} if callbacks or asks else None
         self.asks = asks
         self.arrived: tuple[Sequence[Any], ...] = ()
         self.stopped = False
         self.pausing: tuple[int, Callback] | None = None
         self.label: str | None = None
-        self._places: list[Place] = []
-        self._deferred: list[tuple[Deferred, Hook]] = []
+        self._places: list[Place | None] = []
+        self._deferred: list[tuple[Deferred | Packs, Hook]] = []
         self._extend(callbacks)
 
     def go_on(self, callbacks: Sequence[Callback], made: Sequence[str], do: Callable[[Command], object]) -> None:
@@ -96,6 +100,13 @@ class CallbackRun:
                 raise
 
     def _add(self, index: int, callback: Callback) -> None:
+        if callback.kind == "unpack":
+            packs = self._packs.get(callback.on) if isinstance(callback.on, str) else None
+            if packs is None:
+                raise ArgumentValueError("no op that is there saved something under that name, or it was freed")
+            self._places.append(None)
+            self._deferred.append((packs, self._function(index, callback)))
+            return
         target, output = self._place(callback)
         self._places.append((target, output))
         if self.hooks is None:
@@ -125,9 +136,10 @@ class CallbackRun:
         on = callback.on
         first = on if isinstance(on, str) else on[0]
         if isinstance(first, int):
-            if first >= len(self._places):
-                raise ArgumentValueError(f"there is no earlier callback number {first}")
-            target, output = self._places[first]
+            before = self._places[first] if first < len(self._places) else None
+            if before is None:
+                raise ArgumentValueError(f"there is no earlier callback number {first} at a place")
+            target, output = before
         else:
             tensor = self._resolve(first)
             if not tensor.requires_grad:
@@ -173,7 +185,7 @@ class CallbackRun:
 
     def reached(self, comes_by: Callable[[Any], bool]) -> list[int]:
         """The numbers of the callbacks whose places a walk comes by."""
-        return [i for i, (target, _) in enumerate(self._places) if comes_by(target)]
+        return [i for i, place in enumerate(self._places) if place is not None and comes_by(place[0])]
 
     def given(self, kind: str, results: Sequence[str | None] | None, *, stops: bool) -> Any:
         """What a callback gives to the walk. Raises Stopped where it ends that."""

@@ -264,28 +264,30 @@ class Forecast:
         else:
             outputs = [self._new(o.shape, o.dtype) for o in outcome.outputs]
         if command.grad_enabled and not command.inference:
-            self._record(op, inputs, outputs, call.flows, outcome)
+            self._record(op, inputs, outputs, call.flows, outcome, kept=command.pack is None)
         self._check(0)
         self._name(command, outputs, in_place)
 
-    def _record(self, op: Op, inputs: Sequence[Any], outputs: Sequence[StandIn], flows: Sequence[bool], outcome: Outcome) -> None:
-        """The node, and what it keeps."""
+    def _record(
+        self, op: Op, inputs: Sequence[Any], outputs: Sequence[StandIn], flows: Sequence[bool], outcome: Outcome, *, kept: bool
+    ) -> None:
+        """The node, and what it keeps, if that is kept here."""
         mask = sum(1 << i for i, (x, flow) in enumerate(zip(inputs, flows, strict=True)) if flow and x.tracks)
         made = [o for o in outputs if o.shown is not None and o.shown.array.dtype.kind in "fc"]
         if not mask or not made:
             return
         edges = tuple([x.step or x for i, x in enumerate(inputs) if mask >> i & 1])
         step = Step(self, edges, sum(o.nbytes for o in made), outcome.flops, max(outcome.nodes, 1))
-        if op.name in compositions.COMPOSITIONS:
+        if kept and op.name in compositions.COMPOSITIONS:
             step.saved = (Memory(self, outcome.kept_bytes),)
-        else:
+        elif kept:
             try:
                 plan = ENTRIES[op.name].plan(mask, len(inputs))
             except LookupError:
                 raise Unforeseen from None
-            kept = [inputs[i].memory for i in plan.saved_inputs if type(inputs[i]) is StandIn]
-            kept += [outputs[i].memory for i in plan.saved_outputs if i < len(outputs)]
-            step.saved = tuple([m for m in kept if m is not None])
+            saved = [inputs[i].memory for i in plan.saved_inputs if type(inputs[i]) is StandIn]
+            saved += [outputs[i].memory for i in plan.saved_outputs if i < len(outputs)]
+            step.saved = tuple([m for m in saved if m is not None])
         for output in made:
             output.step, output.tracks = step, True
 

@@ -158,7 +158,7 @@ def _describe(commands: Sequence[Command], context: Context) -> Part | None:
 
 def _apply(command: Apply, names: _Names, key: list[Any], _context: Context) -> None:
     numbers = names.numbers
-    key += (command.op, command.grad_enabled, command.inference)
+    key += (command.op, command.grad_enabled, command.inference, command.pack is None)
     for value in command.inputs:
         if value.__class__ is str:
             number = numbers.get(value)

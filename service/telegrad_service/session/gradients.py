@@ -216,6 +216,7 @@ def _callbacks(session: Session, command: Backward | Grad, context: Context, res
         lambda reference: session.resolve(reference, context),
         lambda inner: session.do(inner, context),
         lambda nbytes: session.quota.hold(nbytes, False),
+        session.packs,
         asks=command.waits is not None,
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
 
 from telegrad.contract import compositions, modes
 from telegrad.contract.commands import Apply, Seed
@@ -11,10 +12,14 @@ from telegrad_service.engine.calls import compute
 from telegrad_service.engine.random_state import generator_of, state_of
 from telegrad_service.engine.table import ENTRIES
 from telegrad_service.engine.writes import apply_in_place
+from telegrad_service.session import packs
 from telegrad_service.session.context import Context, inference, within
 
 if TYPE_CHECKING:
     from telegrad_service.session.session import Session
+
+
+_NOT_PACKED: Final = contextlib.nullcontext()
 
 
 def apply_op(session: Session, command: Apply, context: Context) -> dict[str, Any]:
@@ -37,8 +42,9 @@ def apply_op(session: Session, command: Apply, context: Context) -> dict[str, An
     recorder = context.recorder
     entry: Any = None if recorder is None else recorder.entry(ENTRIES.get(op.name), inputs, call)
     token = modes.set_mode(command.grad_enabled)
+    packed = _NOT_PACKED if command.pack is None else packs.packing(session, command.pack, inputs)
     try:
-        with within(command.scope), inference(command.inference):
+        with within(command.scope), inference(command.inference), packed as packer:
             if op.name in compositions.COMPOSITIONS:
                 made: Any = compositions.run(op.name, session.engine, inputs, command.parameters)
             elif in_place:
@@ -56,7 +62,9 @@ def apply_op(session: Session, command: Apply, context: Context) -> dict[str, An
     for name, tensor in zip(wanted, outputs, strict=False):
         if name is not None:
             context.names[name] = tensor
-    return {"outputs": wanted}
+    if packer is None:
+        return {"outputs": wanted}
+    return {"outputs": wanted, "packed": packs.told(session, packer, inputs, outputs, context)}
 
 
 def seed(session: Session, command: Seed, context: Context) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from telegrad.contract.commands import Backward, Command, Create, Grad, Release, Resume, Run, inner_commands, names_made
+from telegrad.contract.commands import Apply, Backward, Command, Create, Grad, Release, Resume, Run, inner_commands, names_made
 from telegrad.contract.errors import ArgumentValueError
 from telegrad.contract.programs import as_message, content_id
 
@@ -43,6 +43,10 @@ class Program:
                 raise ArgumentValueError("a program cannot run another program", extra={"failed": index})
             if isinstance(command, Resume) or _waits(command):
                 raise ArgumentValueError("a program cannot wait for anybody: no callback of it pauses", extra={"failed": index})
+            if isinstance(command, Apply) and command.pack is not None:
+                raise ArgumentValueError(
+                    "nobody can be told what an op of a program saved: leave out its 'pack'", extra={"failed": index}
+                )
             if _takes_array(command):
                 raise ArgumentValueError("a program cannot take an array from a body; make it an input", extra={"failed": index})
             names.update(names_made(command))

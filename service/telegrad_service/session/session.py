@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +28,7 @@ from telegrad_service.session.compiled import Compiled, Ran
 from telegrad_service.session.context import GRAD_SUFFIX, Context, Names
 from telegrad_service.session.foresight import Foresight
 from telegrad_service.session.haste import Haste, RunTimes, TooLongError
+from telegrad_service.session.packs import Packs
 from telegrad_service.session.programs import Program
 from telegrad_service.session.quota import Quota
 from telegrad_service.session.watch import Watch
@@ -79,6 +81,8 @@ class Session:
         self.collecting: runs.Collecting | None = None
         self.waiting: dict[str, gradients.Begun] = {}
         """Walks that wait to be resumed, by name, those that wait longest first."""
+        self.packs: weakref.WeakValueDictionary[str, Packs] = weakref.WeakValueDictionary()
+        """What clients keep of what ops saved, by name."""
         self.quota = Quota(self.limits, self.alive, lambda: len(self.names))
         self.compiled = Compiled(self)
         self.foresight = Foresight(self)

@@ -32,8 +32,10 @@ from telegrad.contract.ops import Spec
 from telegrad_service.engine.buffers import owner_of
 from telegrad_service.engine.custom import CustomPlan, Deferred, custom_plan
 from telegrad_service.engine.graph import INFERENCE, CustomNode, Node, Version
+from telegrad_service.engine.packing import Packed
 from telegrad_service.engine.table import ENTRIES, Array
 from telegrad_service.engine.tensor import Engine, Path, Tensor
+from telegrad_service.session.packs import Packs
 from telegrad_service.session.programs import Program
 from telegrad_service.session.session import Session
 from telegrad_service.session.usage import Held
@@ -51,7 +53,9 @@ KNOWN_SLOTS: Final[dict[type, str]] = {
     Node: "dtype edges guards hooks indexes number others parameters plan retained saved scope shape __weakref__",
     CustomNode: "",
     Tensor: "_grad array base generation home hooks node output_index path recorded tracks version __weakref__",
-    Engine: "generator refreshed session walk watched __weakref__",
+    Engine: "generator packing refreshed session walk watched __weakref__",
+    Packed: "kept shape unpack __weakref__",
+    Packs: "action count name __weakref__",
     Deferred: "name specs materialize saves action label",
 }
 """Every attribute that these classes had when this module was written; a test fails when one is added that nobody stores here."""
@@ -64,7 +68,7 @@ def dump(session: Session, more: Any = None) -> list[bytes | memoryview]:
         session: between two commands. The pieces are its own memory: use them before it does the next one.
         more: a JSON value that ``load`` gives back.
 
-    Raises InternalError for what only exists in a user's process: hooks, saved tensors packed by one.
+    Raises InternalError for what only exists in a user's process: hooks, saved tensors packed by one there.
     """
     return _Writer(session).pieces(more)
 
@@ -110,6 +114,7 @@ class _Writer:
             Tensor: lambda v: {"tensor": self._tensors[id(v)][0]},
             Engine: lambda _: {"home": True},
             Deferred: self._deferred,
+            Packed: _packed,
         }
 
     def pieces(self, more: Any) -> list[bytes | memoryview]:
@@ -267,6 +272,13 @@ class _Writer:
         return [number, array.dtype.str, list(array.shape), list(array.strides), offset, bool(array.flags.writeable)]
 
 
+def _packed(value: Packed) -> dict[str, Any]:
+    packs = getattr(value.unpack, "__self__", None)
+    if not isinstance(packs, Packs):
+        raise InternalError("a saved tensor that a hook of a user's process has packed cannot be stored")
+    return {"packed": [packs.name, packs.count, value.kept, list(value.shape)]}
+
+
 def _extent(array: Array) -> tuple[int, int]:
     """Address and number of the bytes between the first and the last one that an array uses."""
     if not array.size:
@@ -330,6 +342,7 @@ class _Reader:
             "tensor": lambda v: self._tensors[v],
             "home": lambda _: self._session.engine,
             "deferred": _deferred,
+            "packed": lambda v: self._packed(*v),
         }
         self._paths: list[Path] = []
         for before, name, parameters, output in state["paths"]:
@@ -371,6 +384,12 @@ class _Reader:
             ((kind, value),) = cast("dict[str, Any]", written).items()
             return self._readers[kind](value)
         return written
+
+    def _packed(self, name: str, count: int, number: int, shape: list[int]) -> Packed:
+        packs = self._session.packs.get(name)
+        if packs is None:
+            packs = self._session.packs[name] = Packs(name, count)
+        return Packed(number, packs.unpack, tuple(shape))
 
     def _node(self, row: dict[str, Any]) -> Node:
         positions, count = tuple(row["positions"]), row["count"]

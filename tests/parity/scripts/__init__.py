@@ -16,6 +16,7 @@ from tests.parity.scripts import (
     hooks,
     inference,
     reading,
+    saved_tensors,
     tensors,
     training,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "hooks",
     "inference",
     "reading",
+    "saved_tensors",
     "tensors",
     "training",
 ]
