@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from telegrad._autograd import name_of, rng_state, set_rng_state
 from telegrad._foresight import Foresight
-from telegrad._history import UNKNOWN, CustomNode, Leaf, Node, Reach, Unknown, next_number
+from telegrad._history import UNKNOWN, CustomNode, Leaf, Node, Unknown, next_number
 from telegrad.contract import checks
 from telegrad.contract.commands import Attach, Set
 from telegrad.contract.custom import Backward, custom_op
@@ -212,12 +212,6 @@ class Block:
                 if found is None or isinstance(target, Unknown):
                     raise _unknown()
                 boundary[id(target), index] = found
-        behind = Reach([t for x in boundary.values() if isinstance(x.history(), Node) for _, t, _ in x.history().edges])
-        if any(key in behind.nodes or key in behind.leaves for key, _ in boundary):
-            raise AutogradError(
-                "a checkpoint's block over remote tensors cannot use both a tensor and what it was made of; give it detached "
-                "tensors, call it without a checkpoint, or use telegrad.local()"
-            )
         return list(boundary.values()), fresh, name
 
 

@@ -67,6 +67,7 @@ class Foreseen:
         accumulated: Callable[[Leaf], None] | None,
         begin: Callable[[Foreseen], None],
         sources: list[Any],
+        bounded: bool = False,
     ) -> None:
         """Prepare.
 
@@ -79,6 +80,7 @@ class Foreseen:
             accumulated: is told each leaf that its gradient is added to; None for ``grad``, which adds to none.
             begin: records the command, with what was foreseen so far.
             sources: histories of what gradients may be made of, where they have histories.
+            bounded: the backward ends at the wanted tensors, whose hooks are another one's business.
         """
         self.callbacks: list[Callback] = []
         self.arrays: dict[str, Any] = {}
@@ -109,6 +111,7 @@ class Foreseen:
                 index = 0 if tensor._extra is None else tensor._extra.index
                 self._wanted.setdefault((id(tensor.history()), index), []).append(position)
             self._needed = self._lead_on({key for key, _ in self._wanted})
+        self._ends = {key for key, _ in self._wanted} if bounded else set[int]()
 
     def _lead_on(self, wanted: set[int]) -> set[int]:
         """The nodes and leaves that are wanted, and all that lead to them."""
@@ -123,7 +126,7 @@ class Foreseen:
         return self._needed is None or id(target) in self._needed
 
     def _targets(self, target: Any) -> list[Any]:
-        if not isinstance(target, Node):
+        if not isinstance(target, Node) or id(target) in self._ends:
             return []
         for position, follower, _ in target.edges:
             self._parents.setdefault(id(follower), (target, position))
@@ -178,6 +181,9 @@ class Foreseen:
     # Nodes and leaves --------------------------------------------------------------------------------------------------------
 
     def _run_node(self, node: Node, arrived: dict[int, bool]) -> None:
+        if id(node) in self._ends:
+            self._capture(node, arrived)
+            return
         hooks = hooks_of(node)
         goes_on = self._needed is None or self._accumulated is not None or any(self._goes_to(t) for _, t, _ in node.edges)
         if goes_on:
@@ -266,7 +272,7 @@ class Foreseen:
                 self.captured.update(self._wanted.get((id(node), index), ()))
 
     def _serve_leaf(self, leaf: Leaf, present: bool) -> None:
-        hooks = hooks_of(leaf)
+        hooks = None if id(leaf) in self._ends else hooks_of(leaf)
         if hooks is not None:
             for table in hooks.tensor.values():
                 self._through(table, leaf, present, leaf.spec, None)

@@ -7,7 +7,7 @@ request. Where an outcome depends on what only the server knows, the answer is `
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from telegrad.contract.custom import of_context
@@ -447,8 +447,10 @@ class Reach:
         certain: whether all of the graph was known; if not, other leaves may be reached too.
     """
 
-    def __init__(self, roots: Iterable[History]) -> None:
-        """Walk back from ``roots``; iterative, so that no depth can hurt."""
+    def __init__(self, roots: Iterable[History], ends: Container[int] = ()) -> None:
+        """Walk back from ``roots``, and not beyond nodes whose identities are among ``ends``; iterative, so that no depth can
+        hurt.
+        """
         self.leaves: dict[int, Leaf] = {}
         self.nodes: dict[int, Node | Described] = {}
         self.certain = True
@@ -459,7 +461,7 @@ class Reach:
             if isinstance(target, Node):
                 if id(target) not in self.nodes:
                     self.nodes[id(target)] = target
-                    if passes_gradient(target.op, target.parameters):
+                    if passes_gradient(target.op, target.parameters) and id(target) not in ends:
                         todo.extend([edge[1] for edge in target.edges])
             elif isinstance(target, Leaf):
                 self.leaves[id(target)] = target

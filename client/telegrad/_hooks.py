@@ -89,9 +89,10 @@ def foresee(
     accumulated: Callable[[Leaf], None] | None,
     begin: Callable[[Foreseen], None],
     sources: list[Any],
+    bounded: bool = False,
 ) -> Foreseen | Asked | None:
-    """Call the hooks of a backward that is about to be recorded; None where it comes by none. For ``begin`` and ``sources`` see
-    ``Foreseen``. Where only the server knows part of the graph, hooks are called while it walks: ``Asked``, not begun.
+    """Call the hooks of a backward that is about to be recorded; None where it comes by none. For ``begin``, ``sources`` and
+    ``bounded`` see ``Foreseen``. Where only the server knows part of the graph, hooks are called while it walks: ``Asked``, not begun.
 
     Raises AutogradError where nobody here can know which hooks it comes by, or wait for the server to tell.
     """
@@ -111,6 +112,7 @@ def foresee(
         accumulated=accumulated,
         begin=begin,
         sources=sources,
+        bounded=bounded,
     )
     walk.run()
     return walk

@@ -310,7 +310,19 @@ class RemoteSession(BaseSession):
         return cast("_custom.Block", block).end()
 
     def _grad_at(self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], create_graph: bool) -> Sequence[Any]:
-        return self.grad(outputs, inputs, vectors, create_graph=create_graph, allow_unused=True)  # `enclose` saw to the rest
+        results, reply = _walks.grad(
+            self._recorder,
+            settled(outputs),
+            settled(inputs),
+            settled(vectors),
+            retain_graph=None,
+            create_graph=create_graph,
+            allow_unused=True,
+            is_grads_batched=False,
+            materialize_grads=False,
+            bounded=True,
+        )
+        return results if reply is None else _walks.keep_present(results, self.wait_for(reply).take()["present"])
 
     def _enclose(self, block: Any, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:
         return cast("_custom.Block", block).enclose(outputs)

@@ -184,6 +184,7 @@ def _foresee(
     accumulated: Callable[[Leaf], None] | None,
     begin: Callable[[Foreseen], None],
     sources: list[Any],
+    bounded: bool = False,
 ) -> Foreseen | Asked | None:
     for leaf in reach.retained():
         leaf.settle(UNKNOWN, home.grad_epoch)  # a hook may ask for one in between
@@ -197,6 +198,7 @@ def _foresee(
         accumulated=accumulated,
         begin=begin,
         sources=sources,
+        bounded=bounded,
     )
     for leaf in reach.retained():
         leaf.settle(UNKNOWN, home.grad_epoch)
@@ -257,8 +259,10 @@ def grad(
     is_grads_batched: bool,
     materialize_grads: bool,
     may_wait: bool = True,
+    bounded: bool = False,
 ) -> tuple[tuple[Any, ...], Reply | None]:
-    """Record a grad: its results, None where there surely is none, and a reply where the answer must tell which there are.
+    """Record a grad, for ``bounded`` see ``Grad``: its results, None where there surely is none, and a reply where the answer must
+    tell which there are.
 
     Raises SessionError where only the server can tell and the caller cannot wait for it.
     """
@@ -282,7 +286,7 @@ def grad(
     names, input_names, vector_names = _check_grad(home, outputs, inputs, vectors, is_grads_batched)
     anomaly = _anomaly()
     roots = () if anomaly is None else tuple([t.history() for t in outputs])
-    reach = Reach([t.history() for t in outputs])
+    reach = Reach([t.history() for t in outputs], {id(t.history()) for t in inputs} if bounded else ())
     keep = create_graph if retain_graph is None else retain_graph
     if is_grads_batched and meets_some(home, reach):
         return _one_by_one(home, outputs, inputs, vectors or (), keep, create_graph, allow_unused, materialize_grads), None
@@ -302,6 +306,7 @@ def grad(
                 () if foreseen is None else tuple(foreseen.callbacks),
                 anomaly,
                 foreseen.name if isinstance(foreseen, Asked) else None,
+                bounded,
             ),
             roots=roots,
             touches=() if foreseen is None else tuple(foreseen.touches),
@@ -314,7 +319,9 @@ def grad(
         record(foreseen, [None] * len(inputs), None)
 
     sources = _sources(outputs, vectors)
-    foreseen = _foresee(home, outputs, reach, inputs, keep, create_graph, None, begin, sources) if home.hooked else None
+    foreseen = None
+    if home.hooked:
+        foreseen = _foresee(home, outputs, reach, inputs, keep, create_graph, None, begin, sources, bounded)
     if home.retaining:
         _retain_on_the_way(home, reach)
     if isinstance(foreseen, Asked):

@@ -143,7 +143,7 @@ class LocalSession(BaseSession):
         return functools.partial(custom.again, self._engine, block)
 
     def _grad_at(self, outputs: Sequence[Any], inputs: Sequence[Any], vectors: Sequence[Any], create_graph: bool) -> Sequence[Any]:
-        return autograd.grad_at(outputs, inputs, vectors, create_graph)
+        return autograd.grad(outputs, inputs, vectors, create_graph=create_graph, allow_unused=True, bounded=True)
 
     def _enclose(self, block: Any, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:
         return custom.enclose(self._engine, block, outputs)

@@ -123,6 +123,8 @@ class Grad:
         anomaly: watch the walk: an error names the node that it came from, by the positions of inputs that lead to it from a root;
             with ``nan``, a gradient that has NaN in it is an error.
         waits: see ``Backward``.
+        bounded: the walk ends at the inputs, each of which counts as if it did not depend on another; gradients that tensors there
+            retain are left to other walks.
     """
 
     command: ClassVar[str] = "grad"
@@ -138,6 +140,7 @@ class Grad:
     callbacks: tuple[Callback, ...] = ()
     anomaly: str | None = None
     waits: str | None = None
+    bounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +355,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "callbacks": _CALLBACKS,
         "anomaly": forms.OPTIONAL_ANOMALY,
         "waits": forms.OPTIONAL_NAME,
+        "bounded": kinds.BOOL,
     },
     "set": {
         "tensor": forms.REFERENCE,

@@ -77,26 +77,32 @@ def grad(
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
+    bounded: bool = False,
     hooks: Mapping[int, Hooks] | None = None,
     anomaly: str | None = None,
     ask: Ask | None = None,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of ``outputs`` with respect to ``inputs``, nothing accumulated; see ``telegrad.autograd.grad``.
 
-    ``hooks``, ``anomaly`` and ``ask`` as in ``backward``.
+    ``hooks``, ``anomaly`` and ``ask`` as in ``backward``. A ``bounded`` walk ends at the inputs, as if none of them depended on
+    another; hooks and retained gradients there are other walks' business, and nothing behind is freed.
     """
     checks.check_materialize(allow_unused, materialize_grads)
     allow_unused = materialize_grads if allow_unused is None else allow_unused
     checks.check_grad_inputs(inputs, "grad")
     keep = create_graph if retain_graph is None else retain_graph
     if is_grads_batched:
+        if bounded:
+            raise ArgumentValueError("bounded and is_grads_batched do not go together; call grad once for each vector")
         if hooks is not None:
             raise ArgumentValueError(
                 "is_grads_batched=True takes no callbacks: they would be called for every vector; call grad once each"
             )
         found = _batched(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, anomaly)
     else:
-        begin, result = _gradients_in_parts(outputs, inputs, grad_outputs, keep, create_graph, allow_unused, hooks, anomaly, ask)
+        begin, result = _gradients_in_parts(
+            outputs, inputs, grad_outputs, keep, create_graph, allow_unused, hooks, anomaly, ask, bounded
+        )
         return _finished(begin, lambda: _filled(inputs, result(), materialize_grads, create_graph))
     return _filled(inputs, found, materialize_grads, create_graph)
 
@@ -150,12 +156,9 @@ def _gradients(
     create_graph: bool,
     allow_unused: bool,
     anomaly: str | None = None,
-    bounded: bool = False,
 ) -> list[Tensor | None]:
-    """One walk, with ``bounded`` one that ends at the inputs; None for inputs that it did not reach."""
-    begin, result = _gradients_in_parts(
-        outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, None, anomaly, None, bounded
-    )
+    """One walk; None for inputs that it did not reach."""
+    begin, result = _gradients_in_parts(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, None, anomaly, None)
     begin()
     return result()
 
@@ -184,13 +187,6 @@ def _gradients_in_parts(
         lambda: _walk(walk, roots, cotangents, accumulate=False),
         lambda: _results(inputs, lambda position: walk.captured.pop(position, None), cotangents, allow_unused),
     )
-
-
-def grad_at(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor], create_graph: bool
-) -> Sequence[Tensor | None]:
-    """Gradients of ``outputs`` with respect to ``inputs`` as if none of these depended on another; nothing behind is freed."""
-    return _gradients(outputs, inputs, vectors, create_graph, create_graph, allow_unused=True, bounded=True)
 
 
 def _results(

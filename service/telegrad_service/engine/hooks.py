@@ -349,7 +349,7 @@ class HookedWalk(Walk):
     # Leaves ------------------------------------------------------------------------------------------------------------------
 
     def _serve_leaf(self, leaf: Tensor, gradient: Any, owned: bool) -> Step[None]:
-        hooks = self._hooks_of(leaf)
+        hooks = None if self.bounded else self._hooks_of(leaf)
         if hooks is not None:
             for _, table in _in_order(hooks):
                 gradient = yield from self._through(table, gradient)

@@ -201,7 +201,7 @@ def _backward(command: Backward, names: _Names, key: list[Any], _context: Contex
 
 
 def _grad(command: Grad, names: _Names, key: list[Any], _context: Context) -> None:
-    if command.callbacks or command.is_grads_batched or command.results is None:
+    if command.callbacks or command.is_grads_batched or command.bounded or command.results is None:
         raise _Unlike
     key += ("grad", *map(names.look, command.outputs), command.retain_graph, command.create_graph, *map(names.look, command.inputs))
     for name in command.results:

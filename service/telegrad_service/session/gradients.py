@@ -64,6 +64,7 @@ def grad(session: Session, command: Grad, context: Context) -> dict[str, Any] | 
             allow_unused=command.allow_unused,
             is_grads_batched=command.is_grads_batched,
             materialize_grads=command.materialize_grads,
+            bounded=command.bounded,
             hooks=callbacks.hooks,
             anomaly=command.anomaly,
             ask=None if command.waits is None else callbacks.ask,

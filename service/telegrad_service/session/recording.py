@@ -23,8 +23,8 @@ def refuse_before(recorder: Recorder, command: Command) -> None:
         recorder.fail("results without names")
     elif isinstance(command, (Backward, Grad)) and (command.callbacks or command.anomaly is not None):
         recorder.fail("hooks, or anomaly mode")
-    elif isinstance(command, Grad) and (command.is_grads_batched or command.results is None):
-        recorder.fail("gradients of many vectors, or without names")
+    elif isinstance(command, Grad) and (command.is_grads_batched or command.bounded or command.results is None):
+        recorder.fail("gradients of many vectors, bounded ones, or without names")
 
 
 def note(

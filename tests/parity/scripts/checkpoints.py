@@ -6,7 +6,7 @@ import functools
 import warnings
 from typing import Any
 
-from tests.parity.scripts.hooks import leaf, local_script
+from tests.parity.scripts.hooks import leaf
 from tests.parity.scripts.table import script
 from tests.parity.transcripts import attempt
 
@@ -45,7 +45,7 @@ def checkpoint_of_nested_results(tg: Any) -> Any:
     return out["a"].detach(), out["b"][0].detach(), out["b"][1], out["b"][2], out["same"] is f, x.grad, f.grad
 
 
-@local_script
+@script
 def checkpoint_of_a_tensor_and_what_it_was_made_of(tg: Any) -> Any:
     x, w = leaf(tg, 1.0, 2.0), leaf(tg, 3.0, 4.0)
     h = (x * w).exp()
@@ -53,6 +53,37 @@ def checkpoint_of_a_tensor_and_what_it_was_made_of(tg: Any) -> Any:
     y = checkpoint(tg, lambda h: (h * x).sin() + w * h, h)
     y.sum().backward()
     return h.grad, x.grad, w.grad
+
+
+@script
+def checkpoint_between_hooks(tg: Any) -> Any:
+    log: list[Any] = []
+    x, w = leaf(tg, 1.0, 2.0), leaf(tg, 3.0, 4.0)
+    w.register_hook(lambda g: (log.append(g * 1), g * 2)[1])
+    w.register_post_accumulate_grad_hook(lambda w: log.append(w.grad * 1))
+    h = x * w
+    h.retain_grad()
+    h.register_hook(lambda g: (log.append(g * 1), g * 10)[1])
+    h.grad_fn.register_prehook(lambda g: log.append(g[0] * 1))
+    y = checkpoint(tg, lambda h: checkpoint(tg, lambda h: h * w * h, h) + w, h)
+    y.register_hook(lambda g: g + 1)
+    y.sum().backward()
+    return log, h.grad, x.grad, w.grad
+
+
+@script
+def checkpoint_and_hooks_within(tg: Any) -> Any:
+    log: list[Any] = []
+    x = leaf(tg, 1.0, 2.0)
+    x.register_hook(lambda g: log.append(g * 1))
+
+    def block(x: Any) -> Any:
+        inside = x * 3
+        inside.register_hook(lambda g: g * 5)
+        return inside.exp()
+
+    (gradient,) = tg.autograd.grad(checkpoint(tg, block, x).sum(), x)
+    return log, gradient
 
 
 @script
