@@ -19,7 +19,7 @@ from telegrad.contract import checks, modes
 from telegrad.contract.callbacks import Callback, Place
 from telegrad.contract.commands import Resume
 from telegrad.contract.errors import AutogradError, SessionMismatchError
-from telegrad.contract.hooks import Hook, check_replacement, check_replacements
+from telegrad.contract.hooks import Hook, check_nothing, check_replacement, check_replacements
 from telegrad.contract.schedule import enter_walk, leave_walk
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Asked:
         kind, tensor_class = self.callbacks[number].kind, self._home.tensor_class
         if kind == "accumulated":
             owner = owner_of(target)
-            check_replacement(hook, owner, hook(owner), tensor_class)
+            check_nothing(hook(owner))
             return None
         if kind == "tensor":
             result = hook(grads[0])

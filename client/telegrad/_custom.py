@@ -56,14 +56,7 @@ def attach(
     node = CustomNode(plan, edges, len(inputs), backward)
     label = home.name()
     home.customs[label] = node
-    given = {id(x) for x in inputs}
-    made = list(outputs)
-    for index, y in enumerate(outputs):
-        if y is None or not flows[index] or dirty[index]:
-            continue
-        if id(y) in given or y.history() is not None:
-            y = made[index] = y._apply("view", y, shape=tuple(y.shape))
-        given.add(id(y))
+    made, sent, flows = _placed(inputs, outputs, flows, dirty)
     for index, y in enumerate(made):
         if y is not None and flows[index]:
             extra = y._extra
@@ -79,7 +72,7 @@ def attach(
     command = Attach(
         backward.name,
         tuple(names),
-        tuple([None if y is None else name_of(home, y, "output") for y in made]),
+        tuple([None if y is None else name_of(home, y, "output") for y in sent]),
         tuple([i for i, flow in enumerate(flows) if not flow]),
         backward.materialize,
         backward.saves,
@@ -89,6 +82,31 @@ def attach(
     )
     home.record(command, touches=tuple([y for y, flow in zip(made, flows, strict=True) if flow]))
     return made
+
+
+def _placed(
+    inputs: Sequence[Any], outputs: Sequence[Any], flows: Sequence[bool], dirty: Sequence[bool]
+) -> tuple[list[Any], list[Any], list[bool]]:
+    """The outputs as they are given back, as the server is told them, and from which of these gradients come.
+
+    An input that is given back as it is becomes a view. One tensor in several places gets the gradient of the last one: the server
+    is told of copies in the others.
+    """
+    given = {id(x) for x in inputs}
+    made, sent, flowing = list(outputs), list(outputs), list(flows)
+    places: dict[int, int] = {}
+    for index, y in enumerate(outputs):
+        if y is None or not flows[index]:
+            continue
+        if dirty[index] or id(y) not in given:
+            before = places.get(id(y))
+            if before is not None:
+                sent[before], flowing[before], made[index] = _apart(y), False, made[before]
+            places[id(y)] = index
+        if not dirty[index] and made[index] is y and (id(y) in given or y.history() is not None):
+            made[index] = y._apply("view", y, shape=tuple(y.shape))
+        sent[index] = made[index]
+    return made, sent, flowing
 
 
 def _check_rewritable(name: str, tensor: Any) -> None:

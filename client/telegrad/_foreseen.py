@@ -21,7 +21,7 @@ from telegrad.contract.callbacks import Callback, Place
 from telegrad.contract.checks import GRAPH_FREED
 from telegrad.contract.commands import Resume
 from telegrad.contract.errors import AutogradError, GraphFreedError, SessionMismatchError, TelegradError
-from telegrad.contract.hooks import Hooks, HookTable, check_replacement, check_replacements
+from telegrad.contract.hooks import Hooks, HookTable, check_nothing, check_replacement, check_replacements
 from telegrad.contract.nodes import edge_positions, passes_gradient
 from telegrad.contract.ops import Spec
 from telegrad.contract.schedule import LEAF, Schedule, enter_walk, leave_walk
@@ -209,9 +209,7 @@ class Foreseen:
             self._arrive(target, index, present)
 
     def _run_custom(self, node: CustomNode, present: list[bool]) -> list[bool]:
-        """Call the function of a custom node; which gradients it gives, by input."""
-        if not any(present):
-            return [False] * node.count
+        """Call the function of a custom node; which gradients it gives, by input. It is called even where no gradient arrives."""
         backward = node.backward
         if backward is None:
             raise GraphFreedError(GRAPH_FREED)
@@ -289,7 +287,7 @@ class Foreseen:
         owner = owner_of(leaf)
         for hook in hooks.accumulated.functions():
             with self._calling(leaf, "accumulated", None, ()) as call:
-                check_replacement(hook, owner, hook(owner), self._home.tensor_class)
+                check_nothing(hook(owner))
                 call.done(None)
         self._through_all(hooks.after, "after", leaf, [], [], ([present], [leaf.spec]))
 

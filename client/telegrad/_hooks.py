@@ -92,7 +92,8 @@ def foresee(
     bounded: bool = False,
 ) -> Foreseen | Asked | None:
     """Call the hooks of a backward that is about to be recorded; None where it comes by none. For ``begin``, ``sources`` and
-    ``bounded`` see ``Foreseen``. Where only the server knows part of the graph, hooks are called while it walks: ``Asked``, not begun.
+    ``bounded`` see ``Foreseen``. Where only the server knows part of the graph, hooks are called while it
+    walks: ``Asked``, not begun.
 
     Raises AutogradError where nobody here can know which hooks it comes by, or wait for the server to tell.
     """

@@ -129,6 +129,10 @@ class Tensor(Handle, AbstractTensor):
     def grad(self, value: AbstractTensor | None) -> None:
         _autograd.set_grad(self, value)
 
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
+
     @property
     def retains_grad(self) -> bool:
         """Whether ``retain_grad()`` was called on this non-leaf."""

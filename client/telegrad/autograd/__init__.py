@@ -16,6 +16,7 @@ from telegrad.autograd import graph
 from telegrad.autograd.checks import gradcheck, gradgradcheck
 from telegrad.autograd.function import Function
 from telegrad.autograd.graph import GradientEdge, as_tensors
+from telegrad.contract.checks import check_materialize
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, GradcheckError
 from telegrad.contract.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from telegrad.contract.session import one_or_many
@@ -138,6 +139,10 @@ def grad(
         Otherwise as ``backward``.
     """
     wanted = _wanted(inputs, "grad")
+    edges = [isinstance(x, GradientEdge) for x in _each(inputs)] if materialize_grads else []
+    if any(edges):
+        check_materialize(allow_unused, materialize_grads)
+        allow_unused, materialize_grads = True, False
     roots = as_tensors(outputs, "outputs")
     vectors = None if grad_outputs is None else one_or_many(grad_outputs, "grad_outputs")
     found = _session(roots or wanted, "outputs").grad(
@@ -150,7 +155,29 @@ def grad(
         is_grads_batched,
         materialize_grads,
     )
+    if any(edges):
+        found = tuple(
+            [_made_up(x, edge, create_graph) if g is None else g for g, x, edge in zip(found, wanted, edges, strict=True)]
+        )
     return dict(zip(inputs, found, strict=True)) if isinstance(inputs, dict) else found
+
+
+def _each(inputs: Any) -> Sequence[Any]:
+    return (
+        (inputs,) if isinstance(inputs, (Tensor, GradientEdge)) else tuple(inputs.values() if isinstance(inputs, dict) else inputs)
+    )
+
+
+def _made_up(tensor: Any, edge: bool, requires_grad: bool) -> Any:
+    """Zeros for a gradient that there is not."""
+    if edge:
+        raise AutogradError(
+            "materialize_grads cannot be used when the given input is a GradientEdge that no gradient arrives at: an edge has no "
+            "values to be like; use allow_unused=True, or give the tensor"
+        )
+    with no_grad():
+        made = tensor._apply("zeros_like", tensor)
+    return made.requires_grad_(requires_grad)
 
 
 def _wanted(inputs: Tensor | GradientEdge | Sequence[Tensor | GradientEdge] | dict[str, Tensor], function: str) -> list[Tensor]:

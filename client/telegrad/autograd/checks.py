@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from telegrad.autograd.function import Function
 from telegrad.autograd.jacobians import Problem, Real, as_tuple, components, from_components, to_components
 from telegrad.contract import dtypes
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, GradcheckError
 from telegrad.contract.tensor.tensor import Tensor
+from telegrad.contract.transforms.batched import do
 
 
 class _Tolerances(NamedTuple):
@@ -333,8 +335,11 @@ def _difference(problem: Problem, variable: int, place: int, numerical: Real, an
     gap[np.isnan(gap)] = np.inf
     row, column = (int(k) for k in np.unravel_index(int(np.argmax(gap)), gap.shape))
     x, y = problem.variables[variable], problem.results[place]
+    part = ""
+    if y.is_complex():
+        part = f"While considering the {'real' if close[:, 1::2].all() else 'imaginary'} part of complex outputs only, "
     return (
-        f"Jacobian {mode}mismatch for output {place} with respect to input "
+        f"{part}Jacobian {mode}mismatch for output {place} with respect to input "
         f"{problem.places[variable]}: "
         f"{int((~close).sum())} of {close.size} derivatives disagree. Largest: d output{_element(y, column)} / d "
         f"input{_element(x, row)}, "
@@ -425,7 +430,7 @@ def _agrees_forward(
 ) -> bool:
     """Whether forward mode gives what differences give along ``directions``, for all outputs."""
     measured = problem.numerical(variable, directions, tolerances.step(problem, variable), outputs=places)
-    found = problem.forward(variable, directions, outputs=places)
+    found = problem.forward(variable, directions, outputs=places, zeros=True)
     # Along a direction every element of the Jacobian may be off by atol, and so their sum by this much.
     atol = tolerances.atol * float(np.abs(directions).sum(axis=1).max(initial=0.0))
     for place, numerical, analytical in zip(places, measured, found, strict=True):
@@ -457,9 +462,49 @@ def _check_batched_forward(problem: Problem, variable: int, places: Sequence[int
             )
 
 
+class _Undefined(Function):
+    """Passes a value on, and no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004 - nothing is kept
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> None:  # noqa: ARG004 - whatever it is
+        return None
+
+
+def _check_none(problem: Problem, outputs: Sequence[Tensor]) -> None:
+    """Where no gradient arrives, backward must neither fail nor make one up."""
+    if not outputs:
+        return
+    vectors = [do("zeros_like", y.detach()) for y in outputs]
+    try:
+        found = outputs[0].session.grad(outputs, problem.variables, vectors, retain_graph=True, allow_unused=True)
+        made_up = any(g is not None and to_components(g.detach().numpy()).any() for g in found)
+    except RuntimeError as error:
+        warnings.warn(
+            "Backwards compatibility: New undefined gradient support checking feature is enabled by default, but it may break "
+            "existing callers of this function. If this is true for you, you can call this function with "
+            "check_undefined_grad=False to disable the feature",
+            UserWarning,
+            stacklevel=6,
+        )
+        raise GradcheckError(f"{_UNDEFINED} Error: {error}") from error
+    if made_up:
+        raise GradcheckError(_UNDEFINED)
+
+
+_UNDEFINED: Final = (
+    "Expected backward function to handle undefined output grads: where no gradient arrives, hooks get None, and custom functions "
+    "None or zeros, see set_materialize_grads; what they give must be None or zeros."
+)
+
+
 def _check_undefined(problem: Problem, tolerances: _Tolerances) -> None:
     """Leaving outputs out must give what vectors of zeros for them give."""
     outputs = problem.outputs
+    _check_none(problem, [_Undefined.apply(y) for y in outputs])
     if len(outputs) < 2:
         return
     zeros = [problem.vectors(i, np.zeros((1, components(y))))[0] for i, y in enumerate(outputs)]

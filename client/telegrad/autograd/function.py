@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
@@ -66,6 +67,12 @@ class FunctionCtx:
     def set_materialize_grads(self, value: bool) -> None:
         """Whether ``backward`` and ``jvp`` get zeros (the default) or None for gradients that are missing."""
         self.materialize_grads = bool(value)
+
+    @property
+    def saved_variables(self) -> tuple[Any, ...]:
+        """The old name of ``saved_tensors``, deprecated as in PyTorch."""
+        warnings.warn("'saved_variables' is deprecated; use 'saved_tensors'", DeprecationWarning, stacklevel=2)
+        return self.saved_tensors
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
@@ -198,6 +205,14 @@ class Function:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._context = type(f"{cls.__name__}Backward", (FunctionCtx,), {"__module__": cls.__module__})
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002 - of no use whatever they are
+        warnings.warn(
+            f"{self.__class__} should not be instantiated. Methods on autograd functions are all static, so you should invoke them "
+            "on the class itself. Instantiating an autograd function will raise an error in a future version.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - refused whatever they are
         """Refused: there are no instances to call."""

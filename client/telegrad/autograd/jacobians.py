@@ -15,13 +15,12 @@ from typing import Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 
+from telegrad.autograd.forward_ad import dual_level, make_dual, unpack_dual
 from telegrad.contract.dtypes import DType, to_real
 from telegrad.contract.errors import GradcheckError
 from telegrad.contract.modes import no_grad
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.transforms.batched import do
-from telegrad.contract.transforms.dual import Dual, ForwardLevel, make_dual
-from telegrad.contract.transforms.wrapper import entered
 
 Real = npt.NDArray[np.float64]
 
@@ -125,19 +124,17 @@ class Problem:
 
     def pushed(self, variable: int, tangent: Tensor, outputs: Sequence[int], *, zeros: bool = False) -> list[Tensor]:
         """How ``outputs`` change along the direction ``tangent`` of one variable."""
-        level = ForwardLevel(functional=False)
-        with entered(level):
+        with dual_level():
             moved = self._fresh()
             for i in self.places:
                 if i == self.places[variable]:
-                    moved[i] = make_dual(level, moved[i], tangent)
+                    moved[i] = make_dual(moved[i], tangent)
                 elif zeros:
-                    moved[i] = make_dual(level, moved[i], do("zeros_like", moved[i].detach()))
+                    moved[i] = make_dual(moved[i], do("zeros_like", moved[i].detach()))
             results = as_tuple(self.function(*moved))
             found: list[Tensor] = []
             for i in outputs:
-                y = results[i]
-                t = y.tangent if isinstance(y, Dual) and y.level is level else None
+                t = unpack_dual(results[i]).tangent
                 found.append(do("zeros_like", self.results[i].detach()) if t is None else t.detach())
             return found
 
@@ -158,14 +155,12 @@ class Problem:
         for i in outputs:
             before = self.results[i]
             after = results[i] if i < len(results) else None
-            if not isinstance(after, Tensor) or (after.shape, after.dtype) != (before.shape, before.dtype):
-                raise GradcheckError(
-                    f"Expected `func` to return outputs with the same shape and type when inputs are perturbed: output "
-                    f"{i} is "
-                    f"{before.dtype.name} {list(before.shape)}, and "
-                    + (f"{after.dtype.name} {list(after.shape)}" if isinstance(after, Tensor) else "missing")
-                    + f" with input {place} perturbed"
-                )
+            if not isinstance(after, Tensor):
+                raise _moved(i, "the same number", "a tensor", "missing", place)
+            if after.shape != before.shape:
+                raise _moved(i, "the same shape", list(before.shape), list(after.shape), place)
+            if after.dtype != before.dtype:
+                raise _moved(i, "the same dtype", before.dtype.name, after.dtype.name, place)
         return [results[i] for i in outputs]
 
     def analytical(self, output: int, vectors: Real, *, check_dtypes: bool = False) -> list[Real]:
@@ -213,6 +208,14 @@ class Problem:
         if found:
             values[[g is not None for g in gradients]] = _read(found)
         return values
+
+
+def _moved(output: int, what: str, before: object, after: object, place: int) -> AssertionError:
+    """The error, of PyTorch's class, for an output that is another one elsewhere."""
+    return AssertionError(
+        f"Expected `func` to return outputs with {what} when inputs are perturbed by eps: output {output} is {before}, and {after} "
+        f"with input {place} perturbed"
+    )
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:

@@ -177,6 +177,12 @@ def check_replacement(hook: Hook, before: Any, after: Any, tensor_class: type[An
         raise ShapeError(f"hook '{name}' has changed the size of value (was {list(size)}, got {list(found)})")
 
 
+def check_nothing(result: Any) -> None:
+    """Refuse a result of a hook on an accumulation: there is nothing to replace."""
+    if result is not None:
+        raise AutogradError("Tensor post accumulate grad hooks should return None.")
+
+
 def check_replacements(hook: Hook, before: tuple[Any, ...], after: Any, tensor_class: type[Any]) -> None:
     """The same for hooks that return one gradient for each of several."""
     if not isinstance(after, tuple):

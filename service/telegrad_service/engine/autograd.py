@@ -158,7 +158,9 @@ def _gradients(
     anomaly: str | None = None,
 ) -> list[Tensor | None]:
     """One walk; None for inputs that it did not reach."""
-    begin, result = _gradients_in_parts(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, None, anomaly, None)
+    begin, result = _gradients_in_parts(
+        outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, None, anomaly, None
+    )
     begin()
     return result()
 

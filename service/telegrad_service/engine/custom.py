@@ -12,6 +12,7 @@ import numpy as np
 from telegrad.contract import checks, watching
 from telegrad.contract.custom import Backward, check_gradient, custom_op
 from telegrad.contract.errors import ArgumentValueError, AutogradError, SessionMismatchError
+from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import Spec
 from telegrad.contract.schedule import current_walk
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
@@ -51,7 +52,8 @@ def _differentiate(g: Any, saved: tuple[Any, ...]) -> tuple[Any, ...]:
     """Run the node. Arrays become tensors for the function, and its results arrays, unless the walk is one of tensors."""
     backward, home = saved[0], saved[1]
     gradients: tuple[Any, ...] = g if isinstance(g, tuple) else (g,)
-    if any(isinstance(x, AbstractTensor) for x in gradients):
+    tensors = any(isinstance(x, AbstractTensor) for x in gradients)
+    if tensors or (is_grad_enabled() and all(x is None for x in gradients)):  # grad mode is the walk's: whether it is recorded
         return tuple(backward.run(gradients))
     shown = tuple([None if x is None else home.wrap(x) for x in gradients])
     made: list[Any] = []
@@ -113,18 +115,26 @@ def attach(
         note_lines(node, home)
     taken = {id(x) for x in inputs}
     made = list(outputs)
+    given_before: dict[int, Tensor] = {}
     for index, tensor in enumerate(outputs):
         if tensor is None or not flows[index]:
             continue
-        if dirty[index]:
+        again = given_before.get(id(tensor))
+        if again is not None:  # one tensor in several places: as in PyTorch, its gradient is that of the last one
+            made[index] = again
+            again.output_index = index
+        elif dirty[index]:
             _rebase(home, tensor, node, index, len(outputs))
+            given_before[id(tensor)] = tensor
         else:
-            if id(tensor) in taken or tensor.tracks:
+            fresh = id(tensor) not in taken
+            if not fresh or tensor.tracks:
                 tensor = made[index] = apply(home, "view", (tensor,), {"shape": tensor.array.shape}, track=False)
             if tensor.base is not None:
                 tensor.unfollow()  # its gradient is the node's
             tensor.node, tensor.output_index, tensor.tracks = node, index, True
-            taken.add(id(tensor))
+            if fresh:
+                given_before[id(outputs[index])] = tensor
     return made
 
 

@@ -14,12 +14,12 @@ import numpy as np
 
 from telegrad.contract import checks, modes
 from telegrad.contract.errors import NumericalError, SessionMismatchError, TelegradError
-from telegrad.contract.hooks import Hook, Hooks, HookTable, RemovableHandle, check_replacement, check_replacements
+from telegrad.contract.hooks import Hook, Hooks, HookTable, RemovableHandle, check_nothing, check_replacement, check_replacements
 from telegrad.contract.nodes import delivery_order, edge_positions
 from telegrad.contract.schedule import LEAF, Schedule, enter_walk, leave_walk
 from telegrad.contract.watching import is_anomaly_check_nan_enabled, is_anomaly_enabled, warn_of_anomaly, warn_user
 from telegrad_service.engine import quiet
-from telegrad_service.engine.graph import AccumulateGrad, Node, tensors_of_saved
+from telegrad_service.engine.graph import AccumulateGrad, CustomNode, Node, tensors_of_saved
 from telegrad_service.engine.ownership import may_steal
 from telegrad_service.engine.packing import Packed, alive, unpacked, valued
 from telegrad_service.engine.walk import Walk
@@ -301,7 +301,7 @@ class HookedWalk(Walk):
         """One gradient per edge, None where there is none or nobody wants it."""
         values: list[Any] = [None] * len(node.edges)
         plan = node.plan
-        if any(g is not None for g in gradients):
+        if any(g is not None for g in gradients) or node.__class__ is CustomNode:
             filled = [self._zeros(node, i) if g is None else g for i, g in enumerate(gradients)]
             filling = filled[0] if len(filled) == 1 else tuple(filled)
             while True:
@@ -368,7 +368,7 @@ class HookedWalk(Walk):
                 result = hook(leaf)
                 if result is WAIT:
                     result = yield
-                check_replacement(hook, leaf, result, type(leaf))
+                check_nothing(result)
             yield from self._through_all(hooks.after, (), ((gradient,),))
 
     # Calling hooks -----------------------------------------------------------------------------------------------------------

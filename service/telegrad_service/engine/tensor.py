@@ -201,6 +201,10 @@ class Tensor(AbstractTensor):
         checks.check_assigned_grad(spec_of(self), spec_of(value))
         self._grad = value
 
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
+
     def _may_get_gradients(self) -> bool:
         try:
             return self.is_leaf or self.retains_grad
@@ -243,7 +247,8 @@ class Tensor(AbstractTensor):
         return (AccumulateGrad(self), 0, None) if node is None else (node, self.output_index, None)
 
     def _increment_version(self) -> None:
-        self.was_written()
+        if not self.is_inference():  # which have no counter, and are never saved
+            self.was_written()
 
     def contiguous(self) -> Tensor:
         """See ``TensorOps.contiguous``."""

@@ -11,7 +11,7 @@ import numpy as np
 from telegrad.contract import dtypes, modes
 from telegrad.contract.errors import GraphFreedError, VersionError
 from telegrad_service.engine import quiet
-from telegrad_service.engine.graph import RARE_NODES, Node, tensors_of_saved
+from telegrad_service.engine.graph import RARE_NODES, CustomNode, Node, tensors_of_saved
 from telegrad_service.engine.ownership import may_steal
 from telegrad_service.engine.parts import Part
 from telegrad_service.engine.sums import sum_to_shape
@@ -160,6 +160,9 @@ class Walk:
         g: Any
         while heap:
             node, g, _ = pending.pop(-heapq.heappop(heap))  # nobody else holds g then: its memory is free as soon as it has served
+            if g is None:
+                self._visit(node, [None])
+                continue
             if node.others is not None:
                 if node.retained is not None or (needed is not None and node.number in self.wanted_nodes):
                     self._visit(node, g)
@@ -203,6 +206,8 @@ class Walk:
                     del g
                     for edge, value in zip(plan.targets, values):  # noqa: B905 - as many of both; strict costs 60 ns a node
                         if edge < 0 or value is None:
+                            if edge >= 0 and node.__class__ is CustomNode:
+                                self._reach_nothing(edges[edge])
                             continue
                         target = edges[edge]
                         if target.__class__ is not Node and target.__class__ not in RARE_NODES:
@@ -271,13 +276,13 @@ class Walk:
             return
         plan = node.plan
         saved = self._saved(node)
-        if len(gradients) == 1:
-            g = gradients[0]
-        else:
-            g = tuple(self._zeros(node, i) if x is None else x for i, x in enumerate(gradients))
+        filled = [self._zeros(node, i) if x is None else x for i, x in enumerate(gradients)]
+        g = filled[0] if len(filled) == 1 else tuple(filled)
         for edge, value in zip(plan.targets, plan.differentiate(g, saved), strict=True):
             if edge >= 0 and value is not None:
                 self._send(node, edge, value)
+            elif edge >= 0 and node.__class__ is CustomNode:
+                self._reach_nothing(node.edges[edge])
         if plan.saves and not self.retain_graph:
             node.saved = None
 
@@ -360,8 +365,28 @@ class Walk:
         else:
             gradients[index], owned[flag] = self._add(before, gradient, owned[flag])
 
+    def _reach_nothing(self, target: Node | Tensor) -> None:
+        """A custom node gave no gradient here. Formulas pass nothing on; custom nodes behind them run all the same, as they do in
+        PyTorch.
+        """
+        todo: list[Any] = [target]
+        seen: set[int] = set()
+        while todo:
+            node = todo.pop()
+            if not isinstance(node, Node) or node.number in seen or (self.needed is not None and node.number not in self.needed):
+                continue
+            seen.add(node.number)
+            if node.__class__ is not CustomNode:
+                todo.extend(node.edges)
+            elif node.number not in self.pending:
+                count = len(node.layouts)
+                self.pending[node.number] = [node, None, False] if count == 1 else [node, [None] * count, [False] * count]
+                heapq.heappush(self.heap, -node.number)
+
     def _add(self, before: Any, gradient: Any, owned: bool) -> tuple[Any, bool]:
         """The sum, and whether its buffer is the walk's own (then the next sum goes into it)."""
+        if before is None:
+            return gradient, False
         if self.create_graph:
             return before + gradient, False
         if owned:

@@ -521,3 +521,62 @@ def custom_transforms(tg: Any) -> Any:
         tg.autograd.gradcheck(made.apply, (a, leaf(tg, 1.0, 2.0, 3.0)), check_forward_ad=True),
         tg.autograd.gradgradcheck(made.apply, (a, leaf(tg, 1.0, 2.0, 3.0))),
     ]
+
+
+@script
+def custom_results_that_are_one_tensor(tg: Any) -> Any:
+    def twice(_ctx: Any, x: Any) -> Any:
+        y = x * 2
+        return y, x * 3, y
+
+    def written(ctx: Any, x: Any) -> Any:
+        ctx.mark_dirty(x.mul_(2))
+        return x, x
+
+    found = []
+    for forward, prepared in ((twice, False), (written, True), (lambda _ctx, x: (x, x), False)):
+        x = leaf(tg, 1.0, 2.0)
+        made = function(tg, forward, lambda _ctx, *g: sum(gradient * 10**i for i, gradient in enumerate(g))).apply(
+            x * 1 if prepared else x
+        )
+        sum(y * (i + 1) for i, y in enumerate(made)).sum().backward()
+        found.append(([[a is b for a in made] for b in made], [y.output_nr for y in made], x.grad))
+    return found
+
+
+@script
+def custom_functions_run_without_gradients_as_well(tg: Any) -> Any:
+    nothing = function(tg, lambda _ctx, x: x.clone(), lambda _ctx, _g: None)
+    found: list[Any] = []
+
+    def told(name: str, g: Any) -> None:
+        found.append((name, g is None))
+
+    def filled(_ctx: Any, g: Any) -> Any:
+        told("filled", g)
+        return g * 2
+
+    def made_up(_ctx: Any, g: Any) -> Any:
+        told("made up", g)
+        return tg.ones(2, dtype=tg.float64) if g is None else g
+
+    def unfilled(ctx: Any, x: Any) -> Any:
+        ctx.set_materialize_grads(False)
+        return x * 1
+
+    zeros, ones = function(tg, lambda _ctx, x: x * 1, filled), function(tg, unfilled, made_up)
+    for hooked in (False, True):
+        for f in (
+            lambda x: nothing.apply(zeros.apply(x)),
+            lambda x: nothing.apply(ones.apply(x * 2) * 3),
+            lambda x: nothing.apply(zeros.apply(x)) + zeros.apply(x),
+            lambda x: nothing.apply(x * 2),
+        ):
+            x = leaf(tg, 1.0, 2.0)
+            if hooked:
+                x.register_hook(lambda g: told("hook", g))
+            f(x).sum().backward()
+            found += [x.grad, tg.autograd.grad(f(x).sum(), x, allow_unused=True)]
+            gradients = tg.autograd.grad(f(x).sum(), x, allow_unused=True, create_graph=True)
+            found.append([None if g is None else g.detach() for g in gradients])
+    return found

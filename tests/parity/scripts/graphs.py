@@ -156,3 +156,34 @@ def summaries_and_pictures_of_graphs_ours(tg: Any) -> Any:
     y.backward()
     drawn = [y.session.graph(y, form, max_nodes=9) for form in ("dot", "mermaid", "svg")]
     return json.dumps(before.as_dict()), str(tg.summary(y)), seen, drawn
+
+
+@script
+def which_output_of_its_node_a_tensor_is(tg: Any) -> Any:
+    x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    parts = x.unbind()
+    edge = tg.autograd.graph.get_gradient_edge(parts[1])
+    (gradient,) = tg.autograd.grad(edge, x, tg.tensor(5.0))
+    plain = (x.output_nr, (x * 2).output_nr, x.detach().output_nr)
+    return [p.output_nr for p in parts], plain, edge.output_nr, gradient
+
+
+@script
+def edges_without_gradients_are_not_made_up(tg: Any) -> Any:
+    x, y = tg.tensor([1.0, 2.0], requires_grad=True), tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    out, other = (x * 2).sum(), y * 1
+    edge_of = tg.autograd.graph.get_gradient_edge
+    found = tg.autograd.grad(out, (edge_of(x), y, edge_of(other)), retain_graph=True, allow_unused=True)
+    made = tg.autograd.grad(out, (edge_of(x), other), retain_graph=True, materialize_grads=True, create_graph=True)
+    refused = attempt(lambda: tg.autograd.grad(out, (x, edge_of(other)), retain_graph=True, materialize_grads=True))
+    return found, [(g.detach(), g.requires_grad) for g in made[1:]], refused.builtins
+
+
+@script
+def forgotten_gradient(tg: Any) -> Any:
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    x.sum().backward()
+    del x.grad
+    gone = x.grad is None
+    (x * 3).sum().backward()
+    return gone, x.grad

@@ -504,3 +504,16 @@ def hooks_of_nodes_do_not_see_what_has_no_gradient(tg: Any) -> Any:
     values.grad_fn.register_hook(noting(log, "after"))
     values.backward()
     return log, x.grad
+
+
+@script
+def a_hook_on_an_accumulation_gives_nothing(tg: Any) -> Any:
+    x = leaf(tg, 1.0, 2.0)
+    x.register_post_accumulate_grad_hook(lambda x: x.grad)
+
+    def walk() -> None:
+        x.sum().backward()
+        x.grad.tolist()
+
+    refused = attempt(walk)
+    return refused.builtins, "hooks should return None" in refused.message

@@ -80,13 +80,22 @@ class Tensor(TensorOps):
         raise NotImplementedError
 
     @property
+    def output_nr(self) -> int:
+        """Which output of ``grad_fn`` this is; 0 for leaves and tensors without history."""
+        return int(self._gradient_edge()[1]) if self.requires_grad else 0
+
+    @property
     def grad(self) -> Self | None:
-        """The gradient accumulated so far, or None. Assign None, or a tensor of the same shape and dtype."""
+        """The gradient accumulated so far, or None. Assign None, or a tensor of the same shape and dtype; ``del`` forgets it."""
         raise NotImplementedError
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         raise NotImplementedError
+
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
 
     @property
     def retains_grad(self) -> bool:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from telegrad.contract.dtypes import promote_pair
+from telegrad.contract.errors import DerivativeMissingError
 from telegrad.contract.ops import OPS
 from telegrad.contract.transforms.forward_formulas import EXPLICIT
 from telegrad.contract.transforms.forward_ways import Call, Rule, aligned, double, flat, linear, many, multilinear, slope
@@ -65,7 +66,12 @@ _KINDS: Final[dict[Rule, str]] = {linear: "linear", flat: "flat", multilinear: "
 
 def tangents_of(call: Call) -> tuple[Any, ...]:
     """The tangent of every result by the op's rule, in the result's shape; None where it has none."""
-    made = rule_of(call.name)(call)
+    try:
+        made = rule_of(call.name)(call)
+    except DerivativeMissingError as error:  # found on the general way, which asks for the gradient
+        raise DerivativeMissingError(
+            f"Trying to use forward AD with {call.name} that does not support it because it has not been implemented yet: {error}"
+        ) from None
     found = many(made)
     return tuple([None if t is None else _fitted(t, y) for t, y in zip(found, call.results, strict=False)])
 
