@@ -8,18 +8,18 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.registry import Collector
 
 from telegrad._version import __version__
 from telegrad.contract.commands import COMMANDS
+from telegrad_service.api.tallies import Count, Spread, Tallies
 from telegrad_service.hosts.base import Did, Host
 
 log = logging.getLogger("telegrad.access")
 
 METRICS_MEDIA_TYPE: Final = "text/plain"
 
-_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 NO_ROUTE: Final = "none"
 """The route of a request for what is no page: its path is the client's own text, and would make labels without end."""
 
@@ -88,36 +88,20 @@ class Observer:
         """Begin with nothing counted, in a registry of its own: an application may be made more than once in a process."""
         self._log = access_log
         self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "telegrad_requests", "Requests, by route and status", ("method", "route", "status"), registry=registry
-        )
-        self._seconds = Histogram(
-            "telegrad_request_seconds",
-            "From a request's head to the last byte of its answer",
-            ("route",),
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._wait = Histogram(
-            "telegrad_wait_seconds",
-            "From a request's arrival at its session to its turn",
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self._session = Histogram(
-            "telegrad_session_seconds", "That a session took for a request", registry=registry, buckets=_SECONDS
-        )
-        self._journal = Histogram(
-            "telegrad_journal_seconds",
-            "For which a request waited for its journal when it was done",
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self._commands = Counter("telegrad_commands", "Commands that were done, by kind", ("command",), registry=registry)
-        self._kinds = {kind: self._commands.labels(kind) for kind in COMMANDS}
-        self._received = Counter("telegrad_received_bytes", "Bytes of request bodies", registry=registry)
-        self._sent = Counter("telegrad_sent_bytes", "Bytes of answers' bodies", registry=registry)
+        tallies = Tallies()
+        registry.register(tallies)
+        self._requests = tallies.counts("telegrad_requests", "Requests, by route and status", "method", "route", "status")
+        self._seconds = tallies.spreads("telegrad_request_seconds", "From a request's head to the last byte of its answer", "route")
+        self._both: dict[tuple[str, str, int], tuple[Count, Spread]] = {}
+        wait = tallies.spreads("telegrad_wait_seconds", "From a request's arrival at its session to its turn")
+        session = tallies.spreads("telegrad_session_seconds", "That a session took for a request")
+        journal = tallies.spreads("telegrad_journal_seconds", "For which a request waited for its journal when it was done")
+        self._wait, self._session, self._journal = [one.setdefault((), Spread()) for one in (wait, session, journal)]
+        commands = tallies.counts("telegrad_commands", "Commands that were done, by kind", "command")
+        self._kinds = {kind: commands.setdefault((kind,), Count()) for kind in COMMANDS}
+        received = tallies.counts("telegrad_received_bytes", "Bytes of request bodies")
+        sent = tallies.counts("telegrad_sent_bytes", "Bytes of answers' bodies")
+        self._received, self._sent = received.setdefault((), Count()), sent.setdefault((), Count())
         self.in_progress = 0
         running = Gauge("telegrad_requests_in_progress", "Requests that have begun and not ended", registry=registry)
         running.set_function(lambda: self.in_progress)
@@ -128,26 +112,24 @@ class Observer:
     def note(self, done: Done) -> None:
         """Count a request, and log it."""
         key = done.method, done.route, done.status
-        children = self._children.get(key)
-        if children is None:  # looking them up takes longer than counting
-            children = self._children[key] = (
-                self._requests.labels(done.method, done.route, str(done.status)),
-                self._seconds.labels(done.route),
+        both = self._both.get(key)
+        if both is None:
+            both = self._both[key] = (
+                self._requests.setdefault((done.method, done.route, str(done.status)), Count()),
+                self._seconds.setdefault((done.route,), Spread()),
             )
-        children[0].inc()
-        children[1].observe(done.seconds)
-        if done.received_bytes:
-            self._received.inc(done.received_bytes)
-        if done.sent_bytes:
-            self._sent.inc(done.sent_bytes)
+        both[0].total += 1
+        both[1].note(done.seconds)
+        self._received.total += done.received_bytes
+        self._sent.total += done.sent_bytes
         did = done.did
         if did is not None:
-            self._wait.observe(did.wait_seconds)
-            self._session.observe(did.session_seconds)
+            self._wait.note(did.wait_seconds)
+            self._session.note(did.session_seconds)
             if did.journal_seconds:
-                self._journal.observe(did.journal_seconds)
+                self._journal.note(did.journal_seconds)
             for kind, count in did.commands.items():
-                self._kinds[kind].inc(count)
+                self._kinds[kind].total += count
         if self._log:
             fields = {k: v for k, v in done._asdict().items() if v not in ("", None) and k != "did"}
             fields["seconds"] = round(done.seconds, 6)
