@@ -20,7 +20,7 @@ def run(scenario: Callable[[Deadline, list[float]], Awaitable[None]]) -> list[fl
     return asyncio.run(main())
 
 
-def test_it_calls_once_where_nobody_lifts_it():
+def test_it_calls_once_where_nobody_cancels_it():
     async def scenario(deadline: Deadline, _calls: list[float]) -> None:
         deadline.set()
         await asyncio.sleep(0.3)
@@ -41,10 +41,10 @@ def test_it_moves_with_every_time_that_it_is_set():
     assert at >= 0.139
 
 
-def test_one_that_was_lifted_does_not_call_and_can_be_set_again():
+def test_one_that_was_cancelled_does_not_call_and_can_be_set_again():
     async def scenario(deadline: Deadline, calls: list[float]) -> None:
         deadline.set()
-        deadline.lift()
+        deadline.cancel()
         await asyncio.sleep(0.15)
         assert not calls
         deadline.set()
@@ -54,13 +54,22 @@ def test_one_that_was_lifted_does_not_call_and_can_be_set_again():
     assert at >= 0.199
 
 
-def test_one_that_was_lifted_and_set_again_counts_from_then_on():
+def test_one_that_was_cancelled_and_set_again_counts_from_then_on():
     async def scenario(deadline: Deadline, _calls: list[float]) -> None:
         deadline.set()
         await asyncio.sleep(0.03)
-        deadline.lift()
+        deadline.cancel()
         deadline.set()
         await asyncio.sleep(0.3)
 
     (at,) = run(scenario)
     assert at >= 0.079
+
+
+def test_one_that_is_closed_calls_nobody():
+    async def scenario(deadline: Deadline, _calls: list[float]) -> None:
+        deadline.set()
+        deadline.close()
+        await asyncio.sleep(0.15)
+
+    assert run(scenario) == []

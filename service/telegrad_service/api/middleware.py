@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import secrets
 import time
@@ -34,7 +35,12 @@ _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "
 
 _NO_PAGE: Final = "there is no such page; GET /openapi.json lists all there are"
 
-_UNCACHED: Final = (b"cache-control", b"no-store")
+_HEADERS: Final = tuple(SECURITY_HEADERS)
+_UNCACHED_HEADERS: Final = (*SECURITY_HEADERS, (b"cache-control", b"no-store"))
+
+_SERVER: Final = secrets.token_hex(6)
+_numbers: Final = itertools.count(1)
+"""Ids of requests: no two alike, and no secret, for which the system would have to be asked each time."""
 
 
 class Frame:
@@ -87,10 +93,10 @@ class Frame:
             if message["type"] == "http.response.start":
                 started = True
                 status = message["status"]
-                headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
-                if not any(name == b"cache-control" for name, _ in headers):
-                    headers.append(_UNCACHED)
-                headers.append((b"server-timing", b"total;dur=%.3f" % (1000 * (time.perf_counter() - begun))))
+                given = message.get("headers", ())
+                own = _HEADERS if b"cache-control" in dict(given) else _UNCACHED_HEADERS
+                timing = b"total;dur=%.3f" % (1000 * (time.perf_counter() - begun))
+                headers = [*given, (b"x-request-id", request_id.encode()), *own, (b"server-timing", timing)]
                 message = {**message, "headers": headers}
             elif method == "HEAD":
                 message = {**message, "body": b""}
@@ -98,10 +104,9 @@ class Frame:
             await send(message)
 
         of_connection = scope
-        scope = dict(scope)
-        scope[REQUEST_ID_KEY] = request_id
         if method == "HEAD":
-            scope["method"], scope["extensions"] = "GET", {}  # nobody may send a body past this
+            scope = {**scope, "method": "GET", "extensions": {}}  # nobody may send a body past this
+        scope[REQUEST_ID_KEY] = request_id
         self.observer.in_progress += 1
         try:
             own = self._own_answer(scope, method, request_id)
@@ -177,4 +182,4 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
-    return secrets.token_hex(12)
+    return f"{_SERVER}{next(_numbers):012x}"

@@ -15,10 +15,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from telegrad.contract import codec
 from telegrad.contract.errors import RequestError, RequestTimeoutError, TelegradError
+from telegrad_service.api.cycle import Cycle
 from telegrad_service.api.endpoint import REFUSED_KEY
 from telegrad_service.api.gathering import Gathering
 from telegrad_service.api.line import Line
 from telegrad_service.api.middleware import SECURITY_HEADERS
+from telegrad_service.hosts.deadline import Deadline
 from telegrad_service.hosts.lending import unsent_bytes
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Protocol(HttpToolsProtocol):
         """See asyncio.Protocol."""
         self._since = self.loop.time()
         self._gathering = Gathering(transport, self.loop, self._watch_writing)
+        self._keep_alive = Deadline(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         super().connection_made(cast("asyncio.Transport", self._gathering))
         self._watch_reading()
 
@@ -65,6 +68,7 @@ class Protocol(HttpToolsProtocol):
         self._watch_no_reading()
         self._watch_no_writing()
         super().connection_lost(exc)
+        self._keep_alive.close()
 
     def eof_received(self) -> None:
         """See asyncio.Protocol: the connection closes now, with what it has been given."""
@@ -107,6 +111,7 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         self._watch_no_reading()  # the body has a watch of its own
         super().on_headers_complete()
+        self.cycle.__class__ = Cycle  # uvicorn has no place to name another one; its task begins later
         if self.scheme == "http":  # what goes past an encrypted connection's own reader and writer would not be encrypted
             Line(self, self.cycle)
 
@@ -119,7 +124,13 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """See uvicorn. An answer that is whole leaves at once, not in the loop's next turn."""
         self._gathering.flush()
-        super().on_response_complete()
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._keep_alive.set()
+        self.timeout_keep_alive_task = cast("asyncio.TimerHandle", self._keep_alive)  # it is cancelled in the same way
 
     # Bodies that go past this ------------------------------------------------------------------------------------------------
 
@@ -190,7 +201,7 @@ class Protocol(HttpToolsProtocol):
         """See uvicorn: nothing came for long. Perhaps the client is still busy with the last answer."""
         if self.transport.get_write_buffer_size() and not self.transport.is_closing():
             self._watch_writing()
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+            self._keep_alive.set()
         else:
             super().timeout_keep_alive_handler()
 

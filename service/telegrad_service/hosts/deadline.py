@@ -1,4 +1,4 @@
-"""A deadline that is set and lifted with every request: its timer is made once in its time, not once a request."""
+"""A deadline that is set and cancelled with every request: its timer is made once in its time, not once a request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CLOCK_SECONDS: Final = 0.001
 
 
 class Deadline:
-    """Calls somebody when nobody has lifted it in time. For the event loop's thread alone.
+    """Calls somebody when nobody has cancelled it in time. For the event loop's thread alone.
 
     A timer that finds that the deadline was moved meanwhile sleeps on until then; making one for each request, and taking it
     back, takes as long as sending the request.
@@ -32,9 +32,16 @@ class Deadline:
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds, self._look)
 
-    def lift(self) -> None:
+    def cancel(self) -> None:
         """There is none."""
         self._until = None
+
+    def close(self) -> None:
+        """Nobody will set it any more: forget who was to be called."""
+        self._until = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _look(self) -> None:
         self._timer = None

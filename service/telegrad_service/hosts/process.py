@@ -178,7 +178,7 @@ class ProcessHost(QueueingHost[Worker]):
                 work, watch, _heard(resident, watch), functools.partial(self.ledger.ask, resident.session_id)
             )
         finally:
-            resident.deadline.lift()
+            resident.deadline.cancel()
         outcome = self._outcome(resident, work, found)
         if isinstance(outcome, Answer):
             return outcome
@@ -192,7 +192,7 @@ class ProcessHost(QueueingHost[Worker]):
         resident.deadline.set()
 
         def deliver(found: Found) -> None:
-            resident.deadline.lift()
+            resident.deadline.cancel()
             if watch is not None:
                 watch.never_mind()
             ended(self._outcome(resident, work, found))
@@ -259,6 +259,7 @@ class ProcessHost(QueueingHost[Worker]):
     def _let_go(self, worker: Worker) -> None:
         """Hang up; the process ends when it has nothing to do."""
         worker.let_go = True
+        worker.deadline.close()
         worker.connection.close()
 
     def _overdue(self, worker: Worker) -> None:
