@@ -156,3 +156,30 @@ def test_programs_are_forgotten_and_counted(client, at):
     assert client.delete(where).status_code == 404
     assert client.post(f"{where}/run", json={}).status_code == 404
     store(client, at, {"commands": [{"command": "seed", "seed": 1}]})
+
+
+def test_the_same_words_run_on_what_there_is_then(client, at):
+    where = store(client, at).headers["location"]
+    losses = [client.post(f"{where}/run", json={"inputs": HOLES}).json()["results"][0][-1]["data"] for _ in range(5)]
+    assert losses == sorted(losses, reverse=True)
+    assert len(set(losses)) == 5
+
+    client.delete(f"{at}/tensors/target")
+    assert client.post(f"{where}/run", json={"inputs": HOLES}).status_code == 404
+
+    client.delete(where)
+    client.post(f"{at}/tensors", json={"id": "target", "data": [3.0, 4.0]})
+    assert client.post(f"{where}/run", json={"inputs": HOLES}).status_code == 404
+    store(client, at)
+    assert client.post(f"{where}/run", json={"inputs": HOLES}).status_code == 200
+
+
+def test_the_same_words_mean_another_thing_at_another_program(client, at):
+    other = {
+        "inputs": ["w", "x", "t"],
+        "commands": [{"command": "apply", "op": "add", "inputs": ["x", "t"], "outputs": ["y"]}, {"command": "read", "tensor": "y"}],
+    }
+    first, second = (store(client, at, program).headers["location"] for program in (STEP, other))
+    for _ in range(3):
+        assert client.post(f"{first}/run", json={"inputs": HOLES}).json()["results"][0][0]["index"] == 6
+        assert client.post(f"{second}/run", json={"inputs": HOLES}).json()["results"][0][0]["data"] == [4.0, 6.0]

@@ -145,7 +145,7 @@ def load_json(body: bytes | bytearray | memoryview, *, max_depth: int, max_value
         raise RequestError("the JSON holds a number with too many digits") from None
 
 
-_encoder: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_encoder: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)  # what we write is a tree
 
 
 def dump_json(value: Any) -> bytes:

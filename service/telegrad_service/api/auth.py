@@ -41,16 +41,13 @@ class Access:
         )
 
         self._quotas = settings.quotas
+        self.is_open = self._keys is None and self._tokens is None
+        """Whether anybody may do anything."""
 
     def quotas_of(self, tenant: str) -> Quotas:
         """What a tenant may have: as the key file says, as the settings say otherwise."""
         own = self._keys.quotas(tenant) if self._keys is not None else None
         return dataclasses.replace(self._quotas, **own) if own else self._quotas
-
-    @property
-    def is_open(self) -> bool:
-        """Whether anybody may do anything."""
-        return self._keys is None and self._tokens is None
 
     def principal(self, headers: Headers, endpoint: Endpoint) -> Principal:
         """Who asks. Raises UnauthenticatedError where nobody known does, ForbiddenError where he may not."""

@@ -96,21 +96,22 @@ class _Arriving:
         self._max_body_bytes = max_body_bytes
         self._declared = _declared(request, max_body_bytes)
         self._total = 0
-        self._more = True
+        self.more = True
+        """Whether the end has not come yet."""
         if self._declared:
             _spend(request, self._declared)
 
     async def piece(self) -> bytes:
         """What has arrived; empty at the end."""
-        while self._more:
+        while self.more:
             message = await self._request.receive()
             if message["type"] == "http.disconnect":
                 raise DisconnectedError
             piece: bytes = message.get("body", b"")
-            self._more = message.get("more_body", False)
+            self.more = message.get("more_body", False)
             self._total += len(piece)
             codec.check_body_bytes(self._total, self._max_body_bytes)
-            if not self._more and self._declared is not None and self._total != self._declared:
+            if not self.more and self._declared is not None and self._total != self._declared:
                 raise RequestError("the body has another length than Content-Length says")
             if piece:
                 if self._declared is None:
@@ -125,12 +126,11 @@ async def whole(request: Request, max_body_bytes: int) -> bytes:
         return b"".join([piece async for piece in pieces(request, max_body_bytes)])
     arriving = _Arriving(request, max_body_bytes)
     first = await arriving.piece()
-    if not (piece := await arriving.piece()):
+    if not arriving.more:  # as of almost all
         return first
     several = [first]
-    while piece:
+    while piece := await arriving.piece():
         several.append(piece)
-        piece = await arriving.piece()
     return b"".join(several)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -45,7 +45,7 @@ class Call:
         media_type: the form of the answer that was agreed; empty where there will be no body.
     """
 
-    __slots__ = ("__dict__", "endpoint", "host", "media_type", "principal", "query", "request")
+    __slots__ = ("_session_id", "endpoint", "host", "media_type", "principal", "query", "request")
 
     def __init__(self, request: Request, endpoint: Endpoint, principal: Principal) -> None:
         """Check what can be checked without the body and the session."""
@@ -53,7 +53,10 @@ class Call:
         self.endpoint = endpoint
         self.principal = principal
         self.host: Host = request.app.state.host
-        self.query: dict[str, Any] = negotiation.query(request.scope["query_string"], endpoint.query)
+        self._session_id: str | None = None
+        asked = request.scope["query_string"]
+        defaults = None if asked else endpoint.defaults
+        self.query: Mapping[str, Any] = negotiation.query(asked, endpoint.query) if defaults is None else defaults
         offers = endpoint.offers if endpoint.offers_of is None else endpoint.offers_of(self.query)
         self.media_type = negotiation.accept(request.scope["headers"], offers) if offers else ""
 
@@ -62,11 +65,14 @@ class Call:
         """The limits of sessions and requests."""
         return self.host.limits
 
-    @cached_property
+    @property
     def session_id(self) -> str:
         """The session that the path names, known to exist for who asks. Raises NotFoundError."""
-        session_id: str = self.request.path_params["session"]
-        self.host.require(session_id, self.principal.tenant)
+        session_id = self._session_id
+        if session_id is None:
+            session_id = self.request.scope["path_params"]["session"]
+            self.host.require(session_id, self.principal.tenant)
+            self._session_id = session_id
         return session_id
 
     def require_session(self) -> None:
@@ -162,9 +168,7 @@ class AnswerResponse(Response):
         if answer.status != 204:
             self.raw_headers.append((b"content-length", b"%d" % self._nbytes))
         if answer.media_type is not None:
-            is_text = answer.media_type.startswith(("text/", "image/svg"))
-            media_type = answer.media_type + ("; charset=utf-8" if is_text else "")
-            self.raw_headers.append((b"content-type", media_type.encode("latin-1")))
+            self.raw_headers.append(_content_type(answer.media_type))
         if location is not None:
             self.raw_headers.append((b"location", location.encode("latin-1")))
         for name, value in answer.headers:
@@ -210,6 +214,13 @@ class AnswerResponse(Response):
             log.warning("an answer of %d bytes was cut: it was not taken in time, or its session ended", self._nbytes)
         finally:
             stream.drop()
+
+
+@functools.cache
+def _content_type(media_type: str) -> tuple[bytes, bytes]:
+    """The header that says what a body is: one of a few media types."""
+    is_text = media_type.startswith(("text/", "image/svg"))
+    return b"content-type", (media_type + ("; charset=utf-8" if is_text else "")).encode("latin-1")
 
 
 def json_response(value: Any, *, status: int = 200) -> Response:

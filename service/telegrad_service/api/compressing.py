@@ -20,7 +20,7 @@ _INLINE_BYTES: Final = 64 * 1024
 def is_wanted(headers: Headers) -> bool:
     """Whether Accept-Encoding asks for zstd, and not for anything that there is: libraries list by themselves all they know."""
     given = header(headers, b"accept-encoding")
-    if ZSTD not in given.lower():
+    if not given or ZSTD not in given.lower():
         return False
     liking = qualities(given)
     wanted = liking.pop(ZSTD, 0.0)

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from telegrad.contract.errors import TelegradError
+from telegrad_service.access.principal import ANYBODY
 from telegrad_service.api.auth import Access
 from telegrad_service.api.call import Call
 from telegrad_service.api.compressing import Compressing, is_wanted
@@ -58,7 +59,7 @@ async def answer(endpoint: Endpoint, request: Request) -> Response:
     access: Access = request.app.state.access
     scope = request.scope
     scope[ENDPOINT_KEY] = endpoint
-    principal = scope[PRINCIPAL_KEY] = access.principal(request.headers, endpoint)
+    principal = scope[PRINCIPAL_KEY] = ANYBODY if access.is_open else access.principal(request.headers, endpoint)
     host: Host = request.app.state.host
     if host.state == "starting":
         await host.start()

@@ -126,6 +126,13 @@ class Endpoint:
         """The media types of a good answer."""
         return tuple(dict.fromkeys(m for forms in self.answers.values() for m in forms))
 
+    @functools.cached_property
+    def defaults(self) -> Mapping[str, Any] | None:
+        """What an empty query string says; None where it misses something."""
+        if any(q.default is REQUIRED for q in self.query):
+            return None
+        return {q.name: q.default for q in self.query}
+
     def problems(self) -> list[int]:
         """Every status that comes as a problem."""
         found = {400, 422, 500, *self.errors}  # any query string may be malformed or name something unknown

@@ -31,7 +31,11 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 def header(headers: Headers, name: bytes) -> str:
     """The values of a header, joined as one; empty where there is none."""
-    return ",".join([str(value, "latin-1") for key, value in headers if key == name])
+    found = None
+    for key, value in headers:
+        if key == name:
+            found = value if found is None else b"%s,%s" % (found, value)
+    return "" if found is None else str(found, "latin-1")
 
 
 def is_compressed(headers: Headers) -> bool:

@@ -53,6 +53,10 @@ PICTURE_MEDIA_TYPES: Final[Mapping[str, str]] = {
 }
 """The forms of a graph's picture."""
 
+_SHORT_BYTES: Final = 512
+_MOST_ASKED: Final = 64
+"""Requests to run a program that a session remembers, and how long they are at most."""
+
 SUMMARY_MEDIA_TYPES: Final[Mapping[str, str]] = {"json": codec.JSON_MEDIA_TYPE, "text": "text/plain"}
 """The forms of a graph's summary."""
 
@@ -354,7 +358,8 @@ def _delete_program(session: Session, work: Work) -> Answer:
     return _no_content()
 
 
-def _run(session: Session, work: Work) -> Answer:
+def _read_run(session: Session, work: Work) -> Run:
+    """The command of a request that runs a program. Raises what is wrong with it."""
     given = _object(session, work)
     if "program" in given:
         raise ArgumentTypeError("run: the program is named by the address, not by a field")
@@ -362,6 +367,19 @@ def _run(session: Session, work: Work) -> Answer:
     if _puts_out_buffers(session, command):
         raise NotAcceptableError("the program reads with encoding 'buffer'; run it in a batch with a safetensors answer")
     assert isinstance(command, Run)  # noqa: S101 - for the type checkers
+    return command
+
+
+def _run(session: Session, work: Work) -> Answer:
+    """Run a stored program. Whoever calls one again and again sends the same words: they are read once."""
+    asked = work.arguments["program"], work.body
+    command = session.asked_runs.get(asked)
+    if command is None:
+        command = _read_run(session, work)
+        if len(work.body) <= _SHORT_BYTES and command.program in session.programs:
+            if len(session.asked_runs) >= _MOST_ASKED:
+                session.asked_runs.clear()
+            session.asked_runs[asked] = command
     result, _ = session.apply(command)
     assert result is not None  # noqa: S101 - a run always has one
     named = [*command.outputs.values(), *command.collect.values()]

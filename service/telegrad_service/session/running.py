@@ -35,26 +35,59 @@ def run(session: Session, command: Run, context: Context) -> dict[str, Any]:
             f"the program's inputs are: {', '.join(program.inputs) or 'none'}; each is to be in one of inputs and each"
         )
     wanted = list(dict.fromkeys([*command.outputs, *command.collect]))
-    if any(reference.removesuffix(GRAD_SUFFIX) not in program.names for reference in wanted):
+    if wanted and any(reference.removesuffix(GRAD_SUFFIX) not in program.names for reference in wanted):
         raise ArgumentValueError("outputs and collect: a reference is no name that the program has at its end")
     session.require_free([*command.outputs.values(), *command.collect.values()], context)
     bound = {hole: session.resolve(reference, context) for hole, reference in command.inputs.items()}
     each = {hole: session.resolve(reference, context) for hole, reference in command.each.items()}
     times = runs.count_of(command.times, each, session.limits)
-    collecting = collect(session, program, list(command.collect), times, bound, each)
     pace = runs.Pace(session.watch, times, command.seconds, session.limits)
     haste, session.haste = session.haste, None  # it was judged as a whole
     kind = RunTimes.key(program.id, bound.items(), command.outputs)  # as it is before: a run may change what it is given
     begun = time.perf_counter()
     try:
-        ran = run_many(session, program, bound, each, collecting, pace, list(command.outputs), out=context.out)
+        if times == 1 and not (each or command.collect):  # as almost always
+            ran = _run_once(session, program, bound, pace, list(command.outputs), context.out)
+        else:
+            ran = _run_collecting(session, program, command, (bound, each), times, pace, context)
         session.run_times.took(kind, (time.perf_counter() - begun) / max(times, 1))
     finally:
         session.haste = haste
+    for reference, name in command.outputs.items():
+        context.names[name] = ran.names[reference]
+    return {"runs": times, "results": ran.results}
+
+
+def _run_once(
+    session: Session, program: Program, bound: Mapping[str, Tensor], pace: runs.Pace, outputs: list[str], out: dict[str, Any]
+) -> Ran:
+    """What ``run_many`` does where it is once, on whole tensors, and nothing is collected."""
+    try:
+        pace.before(0, dict)
+        session.count_answer(_RUN_BYTES)
+        return session.run_bound(program, bound, outputs, out=out)
+    except TelegradError as error:
+        error.extra.update(run=0, times=1)
+        raise
+
+
+def _run_collecting(
+    session: Session,
+    program: Program,
+    command: Run,
+    given: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+    times: int,
+    pace: runs.Pace,
+    context: Context,
+) -> Ran:
+    """Many runs, or one whose values are collected; what was collected gets its names, however many runs there were."""
+    bound, each = given
+    collecting = collect(session, program, list(command.collect), times, bound, each)
+    try:
+        return run_many(session, program, bound, each, collecting, pace, list(command.outputs), out=context.out)
+    finally:
         stacked = collecting.stacked()
         context.names.update({name: stacked[reference] for reference, name in command.collect.items() if reference in stacked})
-    context.names.update({name: ran.names[reference] for reference, name in command.outputs.items()})
-    return {"runs": times, "results": ran.results}
 
 
 def collect(

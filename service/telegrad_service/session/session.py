@@ -71,6 +71,8 @@ class Session:
         self.closed = False
         self.haste: Haste | None = None  # who judges what is short enough for the event loop, where that is asked
         self.run_times = RunTimes()
+        self.asked_runs: dict[tuple[str, bytes], Run] = {}
+        """Commands that run programs, by the program and the text that asked for it: a text says the same each time."""
         self._auto = 0
         self.answer_bytes = 0
         self.done: dict[str, int] = {}
@@ -164,6 +166,7 @@ class Session:
         self.limits = limits
         self.quota.limit(limits)
         self.foresight.forget()
+        self.asked_runs.clear()
 
     def do(self, command: Command, context: Context) -> dict[str, Any] | None:
         """Do one command in a scope of names."""
@@ -334,6 +337,7 @@ class Session:
     def forget_program(self, program_id: str) -> None:
         """Delete a stored program and what was compiled of it. Raises NotFoundError."""
         del self.programs[self.program(program_id).id]
+        self.asked_runs.clear()
         self.compiled.plans.forget(program_id)
 
     def close(self) -> None:
