@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from telegrad._foreseen import hooks_of, owner_of
-from telegrad._history import AccumulateGrad, CustomNode, Leaf, Node, made_of
+from telegrad._history import AccumulateGrad, CustomNode, Described, Leaf, Node, Unknown, made_of
 from telegrad._packs import packs_of
 from telegrad._queue import Reply
 from telegrad.contract import checks, modes
@@ -43,7 +43,7 @@ class Asked:
         self,
         home: Recorder,
         roots: Sequence[Handle],
-        targets: Sequence[Node | Leaf],
+        targets: Sequence[Node | Leaf | Described],
         sources: list[Any],
         *,
         retain_graph: bool,
@@ -70,11 +70,11 @@ class Asked:
         self._retain_graph = retain_graph
         self._create_graph = create_graph
         self._ways = _ways(roots)
-        self._hooks: list[tuple[Node | Leaf, Hook]] = []
+        self._hooks: list[tuple[Node | Leaf | Described, Hook]] = []
         self._reached: set[int] = set()
         self.callbacks: list[Callback] = [callback for target in targets for callback in self._callbacks(target)]
 
-    def _callbacks(self, target: Node | Leaf) -> Iterator[Callback]:
+    def _callbacks(self, target: Node | Leaf | Described) -> Iterator[Callback]:
         hooks = hooks_of(target)
         if not hooks:
             return
@@ -86,12 +86,15 @@ class Asked:
                 self._hooks.append((target, function))
                 yield Callback(place, kind, index if isinstance(target, Node) else None)
 
-    def _place(self, target: Node | Leaf) -> Place:
+    def _place(self, target: Node | Leaf | Described) -> Place:
         way = self._ways.get(id(target))
         if way is not None:
             return way
-        owner = owner_of(target)
-        if owner is None or owner._name in self._home.failed or owner.history() is not target:
+        owner, hooks = owner_of(target), hooks_of(target)
+        if hooks is not None and hooks.pin is not None:
+            return (hooks.pin._name, 0)
+        named = owner is not None and owner._extra is not None and owner._extra.asks and owner._extra.leaf is target
+        if owner is None or owner._name in self._home.failed or (owner.history() is not target and not named):
             raise AutogradError(
                 "only the server knows part of the graph that this backward walks, and a hook in it is on a tensor that nobody "
                 "here has any more, or that was changed since: keep the tensor, or remove the hook with handle.remove(). "
@@ -201,7 +204,7 @@ def _ways(roots: Sequence[Handle]) -> dict[int, Place]:
     todo: list[tuple[Any, tuple[str | int, ...]]] = [(root.history(), (root._name,)) for root in roots]
     while todo:
         target, way = todo.pop()
-        if id(target) in found or not isinstance(target, (Node, Leaf)):
+        if id(target) in found or isinstance(target, Unknown):
             continue
         found[id(target)] = way
         if isinstance(target, Node):

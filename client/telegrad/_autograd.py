@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from telegrad._history import PRESENT, UNKNOWN, Described, Leaf, Node, Unknown
+from telegrad._hooks import pin
 from telegrad._queue import Reply
 from telegrad.contract import checks, dtypes
 from telegrad.contract.commands import Apply, Create, Seed, Set, decode_fields
@@ -214,6 +215,8 @@ def detach_in_place(tensor: Any) -> None:
     leaf = tensor.leaf()
     if isinstance(tensor._node, Node) and tensor._node.retained and leaf in tensor._node.retained:
         tensor._node.retained.remove(leaf)
+    if home.hooked and home.waits:
+        pin(tensor)
     tensor._node = UNKNOWN if extra.base is not None else None
     extra.index = 0
     home.leaves.pop(tensor._name, None)
@@ -248,7 +251,15 @@ def described_node(tensor: Any, description: dict[str, Any]) -> Node | Described
     history = tensor.history()
     if isinstance(history, Described) or (isinstance(history, Node) and history.exact):
         return history
-    return None if description["grad_fn"] is None else Described(description["grad_fn"])
+    if description["grad_fn"] is None:
+        return None
+    made = Described(description["grad_fn"], None, tensor)
+    if isinstance(history, Node):
+        made.hooks = history.hooks_here()
+    elif tensor._home.waits:  # another client may give it another history
+        made.hooks = tensor.leaf().hooks_here()
+        made.hooks.owner = made.tensor
+    return made
 
 
 # Asking about gradients ------------------------------------------------------------------------------------------------------

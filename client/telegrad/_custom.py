@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from telegrad._autograd import name_of, rng_state, set_rng_state
 from telegrad._foresight import Foresight
 from telegrad._history import UNKNOWN, CustomNode, Leaf, Node, Unknown, next_number
+from telegrad._hooks import pin
 from telegrad.contract import checks
 from telegrad.contract.commands import Attach, Set
 from telegrad.contract.custom import Backward, custom_op
@@ -39,6 +40,9 @@ def attach(
     for y, writes in zip(outputs, dirty, strict=True):
         if writes:
             _check_rewritable(backward.name, y)
+    for y, writes in zip(outputs, dirty, strict=True):
+        if writes and home.hooked and home.waits:
+            pin(y)
     names = [name_of(home, x, f"argument {i}") for i, x in enumerate(inputs)]
     edges: list[tuple[int, Any, int]] = []
     for position, x in enumerate(inputs):

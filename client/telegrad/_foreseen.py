@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from telegrad._capture import Capture, abandon
-from telegrad._history import AccumulateGrad, CustomNode, Leaf, Node, Reach, made_of
+from telegrad._history import AccumulateGrad, CustomNode, Described, Leaf, Node, Reach, made_of
 from telegrad._packs import packs_of
 from telegrad._queue import Entry, Recorded, Reply, commands_of
 from telegrad.contract import checks, modes
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from telegrad._recorder import Recorder
 
 
-def hooks_of(target: Node | Leaf) -> Hooks | None:
+def hooks_of(target: Node | Leaf | Described) -> Hooks | None:
     """The hooks of a shadow node or leaf; None where nothing was ever registered."""
     found: Hooks | None = getattr(target, "hooks", None)
     return found
 
 
-def owner_of(target: Node | Leaf) -> Handle | None:
+def owner_of(target: Node | Leaf | Described) -> Handle | None:
     """The handle of what hooks were registered on, if there is still one."""
     hooks = hooks_of(target)
     owner = None if hooks is None else hooks.owner

@@ -207,7 +207,12 @@ class Handle(TensorOps):
         if isinstance(self.history(), Unknown) and not self.extra().asks and description.get("stale") is None:
             extra = self.extra()
             if description["grad_fn"] is not None:
-                self._node = Described(description["grad_fn"], self._node.sources if isinstance(self._node, Unknown) else None)
+                before = self._node
+                sources = before.sources if isinstance(before, Unknown) else None
+                self._node = Described(description["grad_fn"], sources, self)
+                if sources is not None and isinstance(before, Unknown):
+                    before.learned = before.learned or weakref.WeakSet()
+                    before.learned.add(self._node)
             elif description["requires_grad"]:
                 if extra.leaf is None:
                     extra.leaf = Leaf(self._home, self._spec, UNKNOWN)

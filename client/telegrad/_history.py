@@ -7,6 +7,7 @@ request. Where an outcome depends on what only the server knows, the answer is `
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -19,6 +20,7 @@ from telegrad.contract.tensor.formatting import html_node
 
 if TYPE_CHECKING:
     from telegrad._foresight import Foresight
+    from telegrad._handle import Handle
     from telegrad._packs import Packs
     from telegrad._recorder import Recorder
     from telegrad.contract.custom import Backward
@@ -27,25 +29,19 @@ next_number: Final = itertools.count().__next__
 """Numbers nodes in the order in which they are recorded."""
 
 
-def _only_the_server(hook: Hook) -> AutogradError:
-    name = getattr(hook, "__name__", type(hook).__name__)
-    return AutogradError(
-        f"only the server has this node, so the hook '{name}' cannot be called for it here; use telegrad.local(), which calls "
-        "hooks as it goes"
-    )
-
-
 class Unknown:
     """Only the server knows.
 
     Attributes:
         sources: histories that it was made of, and no others; None where nobody here knows even that.
+        learned: what the server told since, of tensors that had this history.
     """
 
-    __slots__ = ("sources",)
+    __slots__ = ("learned", "sources")
 
     def __init__(self, sources: tuple[Any, ...] | None = None) -> None:
         self.sources = sources
+        self.learned: weakref.WeakSet[Described] | None = None
 
     def __repr__(self) -> str:
         return "UNKNOWN"
@@ -98,7 +94,7 @@ class Leaf:
     def hooks_here(self) -> Hooks:
         """The hooks, made if need be."""
         if getattr(self, "hooks", None) is None:
-            self.hooks = Hooks(self.alive)
+            self.hooks = Hooks(self.alive, weakref.ref(self))
         return self.hooks
 
     def at(self, epoch: int) -> Any:
@@ -133,7 +129,7 @@ class Node:
     hooks: Hooks
     packs: Packs
 
-    __slots__ = ("count", "edges", "hooks", "number", "packs", "parameters", "plan", "retained")
+    __slots__ = ("__weakref__", "count", "edges", "hooks", "number", "packs", "parameters", "plan", "retained")
 
     def __init__(
         self, plan: Foresight, edges: Sequence[tuple[int, Target, int]], parameters: Mapping[str, Any], count: int
@@ -179,7 +175,7 @@ class Node:
     def hooks_here(self) -> Hooks:
         """The hooks, made if need be."""
         if getattr(self, "hooks", None) is None:
-            self.hooks = Hooks(self.plan.alive)
+            self.hooks = Hooks(self.plan.alive, weakref.ref(self))
         return self.hooks
 
     @property
@@ -229,7 +225,7 @@ class CustomNode(Node):
         alive: keeps the session looking for such nodes, see ``Recorder.hooked``.
     """
 
-    __slots__ = ("__weakref__", "alive", "backward")
+    __slots__ = ("alive", "backward")
 
     def __init__(self, plan: Foresight, edges: Sequence[tuple[int, Target, int]], count: int, backward: Backward) -> None:
         super().__init__(plan, edges, {}, count)
@@ -250,13 +246,40 @@ _SLOTS: Final = frozenset((*Node.__slots__, *CustomNode.__slots__))
 
 
 class Described:
-    """A node that only the server has: its name is known, where it leads is not. For ``sources`` see ``Unknown``."""
+    """A node that only the server has: its name is known, where it leads is not.
 
-    __slots__ = ("_name", "sources")
+    Attributes:
+        sources: see ``Unknown``.
+        tensor: the handle that has it, weakly; None where there is none, so that nobody can say where hooks on it are.
+        hooks: what users registered; the slot is filled when first needed.
+    """
 
-    def __init__(self, name: str, sources: tuple[Any, ...] | None = None) -> None:
+    hooks: Hooks
+
+    __slots__ = ("__weakref__", "_name", "hooks", "sources", "tensor")
+
+    def __init__(self, name: str, sources: tuple[Any, ...] | None = None, tensor: Handle | None = None) -> None:
         self._name = name
         self.sources = sources
+        self.tensor = None if tensor is None else weakref.ref(tensor)
+
+    def hooks_here(self) -> Hooks:
+        """The hooks, made if need be. Raises AutogradError where nobody could call any."""
+        if getattr(self, "hooks", None) is None:
+            tensor = None if self.tensor is None else self.tensor()
+            if tensor is None:
+                raise AutogradError(
+                    "only the server has this node, and no tensor here leads to it, so hooks cannot be called for it; register "
+                    "them on the grad_fn of a tensor, or use telegrad.local()"
+                )
+            self.hooks = Hooks(tensor._home.hooked, weakref.ref(self))
+            self.hooks.owner = self.tensor
+        return self.hooks
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dict for whatever users want to keep with the node."""
+        return self.hooks_here().metadata
 
     def name(self) -> str:
         """PyTorch's name of this kind of node."""
@@ -268,12 +291,12 @@ class Described:
         return ()
 
     def register_prehook(self, fn: Hook) -> RemovableHandle:
-        """Refuse: nobody here knows when the node runs."""
-        raise _only_the_server(fn)
+        """Call ``fn(grad_outputs)`` before the node runs; see ``telegrad.autograd.graph.Node``."""
+        return self.hooks_here().before.add(fn)
 
     def register_hook(self, fn: Hook) -> RemovableHandle:
-        """Refuse: nobody here knows when the node runs."""
-        raise _only_the_server(fn)
+        """Call ``fn(grad_inputs, grad_outputs)`` after the node ran; see ``telegrad.autograd.graph.Node``."""
+        return self.hooks_here().after.add(fn)
 
     def _repr_html_(self) -> str:
         return html_node(self)
@@ -313,7 +336,7 @@ class RunNode(Node):
     def hooks_here(self) -> Hooks:
         """The hooks, made if need be."""
         if getattr(self, "hooks", None) is None:
-            self.hooks = Hooks(self.run.alive)
+            self.hooks = Hooks(self.run.alive, weakref.ref(self))
         return self.hooks
 
 
@@ -471,7 +494,7 @@ class Reach:
                 if isinstance(target, Described):
                     self.nodes[id(target)] = target
 
-    def behind(self) -> list[Node | Leaf] | None:
+    def behind(self) -> list[Node | Leaf | Described] | None:
         """Nodes and leaves that what is hidden may lead to; None where nobody here knows."""
         found: dict[int, Any] = {}
         todo: list[Any] = list(self.hidden)
@@ -486,7 +509,9 @@ class Reach:
                 if target.sources is None:
                     return None
                 todo.extend(target.sources)
-        return [target for target in found.values() if isinstance(target, (Node, Leaf))]
+                if isinstance(target, Unknown):
+                    todo.extend(target.learned or ())
+        return [target for target in found.values() if isinstance(target, (Node, Leaf, Described))]
 
     def retained(self) -> Sequence[Leaf]:
         """The states of tensors on the way whose gradient is retained."""

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from telegrad._asked import Asked, may_meet
-from telegrad._foreseen import Foreseen, owner_of
-from telegrad._history import AccumulateGrad, Leaf, Node, Reach
-from telegrad.contract.errors import AutogradError
+from telegrad._foreseen import Foreseen, hooks_of, owner_of
+from telegrad._history import AccumulateGrad, Described, Leaf, Node, Reach, Unknown
+from telegrad._places import users_place
 from telegrad.contract.hooks import Hook, RemovableHandle, check_accumulates, check_hookable
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _UNKNOWN: Final = (
 
 def register(tensor: Handle, hook: Hook) -> RemovableHandle:
     """See ``Tensor.register_hook``."""
-    history = _known_history(tensor)
+    history = _target(tensor)
     hooks = history.hooks_here()
     if hooks.owner is None or owner_of(history) is None:
         hooks.owner = weakref.ref(tensor)
@@ -48,31 +48,43 @@ def register(tensor: Handle, hook: Hook) -> RemovableHandle:
     return hooks.of_output(0).add(hook)
 
 
-def register_accumulated(tensor: Handle, hook: Hook) -> RemovableHandle:
+def register_accumulated(tensor: Any, hook: Hook) -> RemovableHandle:
     """See ``Tensor.register_post_accumulate_grad_hook``."""
-    history = _known_history(tensor)
-    check_accumulates(isinstance(history, Leaf))
+    history = _target(tensor)
+    check_accumulates(isinstance(history, Leaf) and (not tensor.extra().asks or bool(tensor.is_leaf)))
     hooks = history.hooks_here()
     hooks.owner = tensor  # hooks are called with it, whoever else still has it
     return hooks.accumulated.add(hook)
 
 
-def edge_of(tensor: Handle) -> tuple[Node | AccumulateGrad, int, Handle]:
+def edge_of(tensor: Handle) -> tuple[Node | Described | AccumulateGrad, int, Handle]:
     """The place in the graph where the tensor's gradient is computed, and the tensor, which the server knows by name."""
-    history = _known_history(tensor)
+    history = _target(tensor)
     if isinstance(history, Leaf):
         return AccumulateGrad(history), 0, tensor
     return history, 0 if tensor._extra is None else tensor._extra.index, tensor
 
 
-def _known_history(tensor: Handle) -> Node | Leaf:
-    if tensor._home.attention:
-        tensor._home.check((tensor,))
+def _target(tensor: Any) -> Node | Leaf | Described:
+    """Where hooks on the tensor are; the server is asked if need be. Of a tensor that another client may change, it is the state of
+    the handle: the hooks are where its name leads to then.
+    """
+    home = tensor._home
+    if home.attention:
+        home.check((tensor,))
     history = tensor.history()
+    if isinstance(history, Unknown):
+        if not home.waits:
+            raise home.cannot_ask(f"only the server knows how this tensor was made, so no hook can be called for it here. {_WHERE}")
+        requires_grad = bool(tensor.requires_grad)
+        history = tensor.history()
+        if isinstance(history, Unknown):
+            check_hookable(requires_grad)
+            state: Leaf = tensor.leaf()
+            return state
     check_hookable(history is not None)
-    if isinstance(history, (Node, Leaf)):
-        return history
-    raise AutogradError(f"only the server knows how this tensor was made, so no hook can be called for it here. {_WHERE}")
+    found: Node | Leaf | Described = history
+    return found
 
 
 # Foreseeing ------------------------------------------------------------------------------------------------------------------
@@ -127,16 +139,35 @@ def meets_some(home: Recorder, reach: Reach) -> bool:
     return behind is None or may_meet([*_known(reach), *behind])
 
 
-def _known(reach: Reach) -> list[Node | Leaf]:
+def _known(reach: Reach) -> list[Node | Leaf | Described]:
     """What a walk surely meets."""
-    return [target for target in (*reach.nodes.values(), *reach.leaves.values()) if isinstance(target, (Node, Leaf))]
+    return [*reach.nodes.values(), *reach.leaves.values()]
+
+
+def _all_targets(home: Recorder) -> list[Node | Leaf | Described]:
+    """All places that have hooks."""
+    references = [table.target for table in list(home.hooked) if len(table) and table.target is not None]
+    return [target for reference in references if (target := reference()) is not None]
+
+
+def pin(tensor: Handle) -> None:
+    """The tensor is about to get another history: see to it that the server finds the place of the hooks that it has."""
+    history = tensor._node
+    hooks = hooks_of(history) if isinstance(history, (Node, Described)) else None
+    if not hooks or hooks.pin is not None or owner_of(history) is not tensor or tensor.history() is not history:
+        return
+    if tensor._extra is not None and tensor._extra.base is not None:
+        return  # a view's write passes by the hooks on its own history
+    home = tensor._home
+    hooks.pin = home.tensor_class(home, home.name(), None, None)  # of which nobody here knows more, so that there is no cycle
+    home.put(("sum", (tensor._name,), {}, (hooks.pin._name,), True, None, *users_place(3)))
 
 
 def _asked(
     home: Recorder,
     roots: Sequence[Handle],
     reach: Reach,
-    known: Sequence[Node | Leaf],
+    known: Sequence[Node | Leaf | Described],
     sources: list[Any],
     *,
     retain_graph: bool,
@@ -144,11 +175,12 @@ def _asked(
 ) -> Asked | None:
     """How the hooks are called of a backward of which only the server knows what it comes by; None where there can be none."""
     behind = reach.behind()
-    if behind is None and any(len(table) for table in home.hooked):
+    everywhere = [] if behind is not None else _all_targets(home)
+    if everywhere and not home.waits:
         raise home.cannot_ask(_UNKNOWN)
     if behind is None and not may_meet(known) and not home.waits:
         return None  # there are custom nodes elsewhere; if there are some on the way, the server says so
-    targets = list({id(target): target for target in (*known, *(behind or ()))}.values())
+    targets = list({id(target): target for target in (*known, *(behind or everywhere))}.values())
     if behind is not None and not may_meet(targets):
         return None
     if not home.waits:

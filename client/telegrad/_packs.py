@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from telegrad._custom import written
 from telegrad._history import Node, Unknown, made_of
 from telegrad._queue import Reply
 from telegrad.contract import watching
@@ -122,9 +121,9 @@ class Packing:
         kept: list[tuple[Any, Callable[[Any], Any]]] = []
         with no_grad():
             for tensor in shown:
-                before = written(home, tensor)
+                before = tensor._writes()
                 kept.append((pack(tensor), self._packing.unpack))
-                if written(home, tensor) != before:
+                if tensor._writes() != before:
                     raise watching.packed_in_place()
         self._node.packs = Packs(home, self._name, kept)
 

@@ -23,6 +23,7 @@ from telegrad._capture import Capture, dependent
 from telegrad._foresight import Foresight, add_parameters
 from telegrad._handle import inference_extra
 from telegrad._history import Leaf, Node, Unknown, made_of
+from telegrad._hooks import pin
 from telegrad._packs import packing_of, settle
 from telegrad._places import known_files, users_frame, users_place
 from telegrad._queue import Recorded, Reply, collected
@@ -367,6 +368,10 @@ class Recorder:
             node = None if known is not None and not known.is_differentiable else self.link(plan, inputs, parameters)
             packing = packing_of(self, node, inputs) if watching.watchers else None
             if node is not None or history is not None or view:
+                if self.hooked and self.waits:
+                    pin(target)
+                    if view and target._extra is not None and target._extra.base is not None:
+                        pin(target._extra.base)
                 self._rewrite_history(target, plan, node, view)
         self.writes += 1
         root = self.roots.get(target._name, target._name)

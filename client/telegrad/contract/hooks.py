@@ -25,12 +25,13 @@ Alive: TypeAlias = "weakref.WeakSet[HookTable]"
 class HookTable:
     """The hooks of one kind at one place, in order of registration."""
 
-    __slots__ = ("__weakref__", "_alive", "_functions")
+    __slots__ = ("__weakref__", "_alive", "_functions", "target")
 
-    def __init__(self, alive: Alive) -> None:
-        """Empty; in ``alive`` while it is not."""
+    def __init__(self, alive: Alive, target: weakref.ref[Any] | None = None) -> None:
+        """Empty; in ``alive`` while it is not. ``target`` is where the hooks are, for those who look for all that there are."""
         self._functions: dict[int, Hook] = {}
         self._alive = alive
+        self.target = target
 
     def add(self, function: Hook) -> RemovableHandle:
         """Register ``function``, after those that are there."""
@@ -63,26 +64,29 @@ class Hooks:
         accumulated: of a leaf: called with it when its ``grad`` is up to date.
         metadata: the node's own dict for users.
         owner: on the client, the handle of a leaf, where a hook wants to be given it.
+        pin: on the client, a handle by which the server finds the place when the owner was changed in place.
         stack: in anomaly mode, the lines that led to the node.
         parent: in anomaly mode, the node whose gradient was computed when this one was recorded.
     """
 
-    __slots__ = ("_alive", "accumulated", "after", "before", "metadata", "owner", "parent", "stack", "tensor")
+    __slots__ = ("_alive", "accumulated", "after", "before", "metadata", "owner", "parent", "pin", "stack", "target", "tensor")
 
-    def __init__(self, alive: Alive) -> None:
+    def __init__(self, alive: Alive, target: weakref.ref[Any] | None = None) -> None:
         self._alive = alive
+        self.target = target
         self.tensor: dict[int, HookTable] = {}
-        self.before = HookTable(alive)
-        self.after = HookTable(alive)
-        self.accumulated = HookTable(alive)
+        self.before = HookTable(alive, target)
+        self.after = HookTable(alive, target)
+        self.accumulated = HookTable(alive, target)
         self.metadata: dict[Any, Any] = {}
         self.owner: Any = None
+        self.pin: Any = None
         self.stack: str | None = None
         self.parent: Any = None
 
     def of_output(self, index: int) -> HookTable:
         """The hooks on output ``index``, of a leaf those on the leaf, which is 0."""
-        return self.tensor.setdefault(index, HookTable(self._alive))
+        return self.tensor.setdefault(index, HookTable(self._alive, self.target))
 
     def __bool__(self) -> bool:
         """Whether anything is registered now."""

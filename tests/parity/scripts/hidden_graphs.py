@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.parity.scripts.functions import doubled, doubling_in_place, function, passed
-from tests.parity.scripts.hooks import leaf, local_script, naming, noting
+from tests.parity.scripts.hooks import leaf, naming, noting
 from tests.parity.scripts.table import script
 from tests.parity.transcripts import attempt
 
@@ -38,7 +38,7 @@ def hooks_of_a_gradient_penalty(tg: Any) -> Any:
     return log, w.grad, b.grad, x.grad
 
 
-@local_script
+@script
 def hooks_before_a_write_through_a_view(tg: Any) -> Any:
     log: list[Any] = []
     x = leaf(tg, 1.0, 2.0, 3.0)
@@ -213,3 +213,60 @@ def hooks_of_roots_that_lead_nowhere_wanted(tg: Any) -> Any:
             lambda x, u, _y, _z: grad(x, [u], ones, allow_unused=True),
         )
     ]
+
+
+@script
+def hooks_on_gradients_with_a_history(tg: Any) -> Any:
+    log: list[Any] = []
+    x, w = leaf(tg, 1.0, 2.0), leaf(tg, 3.0, 4.0)
+    (g,) = tg.autograd.grad((x**3 * w).sum(), x, create_graph=True)
+    g.register_hook(noting(log, "g"))
+    g.register_hook(lambda gradient: gradient * 2)
+    g.grad_fn.register_prehook(noting(log, "before"))
+    g.grad_fn.register_hook(naming(log, "after"))
+    g.grad_fn.metadata["mine"] = 1
+    x.register_hook(noting(log, "x"))
+    (g * g).sum().backward()
+    return log, x.grad, w.grad, g.grad_fn.metadata["mine"]
+
+
+@script
+def hooks_on_accumulated_gradients_with_a_history(tg: Any) -> Any:
+    log: list[Any] = []
+    x = leaf(tg, 1.0, 2.0)
+    (x**3).sum().backward(create_graph=True)
+    first = x.grad
+    x.grad = None
+    first.register_hook(noting(log, "first"))
+    (h,) = tg.autograd.grad((first * x).sum(), x, create_graph=True)
+    handle = h.register_hook(noting(log, "h"))
+    h.sum().backward(retain_graph=True)
+    handle.remove()
+    h.sum().backward()
+    return log, x.grad
+
+
+@script
+def hooks_on_what_a_view_has_changed(tg: Any) -> Any:
+    log: list[Any] = []
+    x = leaf(tg, 1.0, 2.0, 3.0)
+    y = x * 2
+    y[0] = 5.0
+    before = y * 3
+    y.register_hook(noting(log, "y"))
+    after = y * 7
+    (before + after).sum().backward(retain_graph=True)
+    y[1:].mul_(10)
+    y.register_hook(noting(log, "again"))
+    (y * y).sum().backward()
+    return log, x.grad
+
+
+@script
+def multi_hooks_on_gradients_with_a_history(tg: Any) -> Any:
+    log: list[Any] = []
+    x, y = leaf(tg, 1.0), leaf(tg, 2.0)
+    (g,) = tg.autograd.grad((x**3 * y).sum(), x, create_graph=True)
+    tg.autograd.graph.register_multi_grad_hook((g, y), lambda gs: log.append([None if g is None else g.tolist() for g in gs]))
+    (g * y).sum().backward()
+    return log, x.grad, y.grad
