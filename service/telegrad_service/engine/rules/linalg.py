@@ -35,6 +35,26 @@ def matmul(self: Array, other: Array) -> Any:
 kernel("matmul", matmul, ufunc=matmul, ufunc_kinds="f")
 
 
+def times_transposed(left: Any, right: Any, bias: Any = None) -> Any:
+    """``left @ right.T + bias`` of matrices of floats, in a new array; ``bias`` is a row, or None.
+
+    For a few rows BLAS takes longer to lay out ``right`` the other way round than to multiply, so that the product is made as
+    ``(right @ left.T).T``: 0.55 to 0.85 of the time from 16 rows to 64.
+    """
+    rows, width = left.shape[0], right.shape[0]
+    if _FEWEST <= rows <= _MOST and width >= _WIDE and right.size >= _TURNED * rows * rows and right.flags.c_contiguous:
+        product = (right @ left.T).T
+        return product.copy() if bias is None else np.add(product, bias, order="C")
+    product = left @ right.T
+    if bias is not None:
+        product += bias  # made just now: nobody else holds it
+    return product
+
+
+_FEWEST, _MOST, _WIDE, _TURNED = 8, 64, 128, 16
+"""Measured with OpenBLAS: rows of the left matrix, rows of the right one, and its size for each square of the former."""
+
+
 def real_matrices(g: Any, other: Any) -> bool:
     """Whether these are what most products are of: arrays, where the general text takes several steps to one product."""
     return g.__class__ is np.ndarray and g.ndim == 2 and other.ndim == 2 and other.dtype.kind == "f"
@@ -43,7 +63,7 @@ def real_matrices(g: Any, other: Any) -> bool:
 def matmul_self(g: Any, other: Any, self_shape: tuple[int, ...]) -> Any:
     """Gradient of a product's left operand."""
     if real_matrices(g, other) and len(self_shape) == 2:
-        return g @ other.T
+        return times_transposed(g, other)
     conjugate = F.conjugate(other)
     if len(self_shape) == 1:
         if other.ndim == 1:

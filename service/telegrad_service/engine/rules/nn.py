@@ -17,7 +17,7 @@ from telegrad_service.engine import normalisation, threads
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.rules.comparison import where
-from telegrad_service.engine.rules.linalg import matmul, real_matrices
+from telegrad_service.engine.rules.linalg import matmul, real_matrices, times_transposed
 from telegrad_service.engine.table import Array, derivative, joint_derivative, keeping, kernel
 
 
@@ -36,6 +36,8 @@ def sum_along(x: Any, dim: int, ndim: int) -> Any:
 
 @kernel("linear")
 def _linear(self: Array, weight: Array, bias: Array | None) -> Any:
+    if real_matrices(self, weight) and (bias is None or bias.ndim == 1):
+        return times_transposed(self, weight, bias)
     product = matmul(self, weight.T)
     if bias is None:
         return product
@@ -72,7 +74,7 @@ derivative("linear", self=_linear_self, weight=_linear_weight, bias=lambda g: g)
 def _embedding(self: Array, weight: Array, padding_idx: int | None) -> Any:
     if self.size and (self.min() < 0 or self.max() >= weight.shape[0]):
         raise IndexBoundsError(f"index out of range in self: embedding has {weight.shape[0]} rows, numbered from 0")
-    return weight[self]
+    return np.take(weight, self, axis=0, mode="clip")  # nothing is left to clip; the other modes take twice as long
 
 
 derivative(

@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 
 from telegrad_service.engine.formulas import F
+from telegrad_service.engine.rules.linalg import times_transposed
 from telegrad_service.engine.rules.nn import wide
 from telegrad_service.engine.table import Array, joint_derivative, kernel
 
 
 def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
-    product: Array = np.matmul(wide(x), wide(weight).T)
-    if bias is not None:
-        product += bias
+    product: Array = times_transposed(wide(x), wide(weight), bias)
     return product
 
 
