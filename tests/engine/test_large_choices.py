@@ -72,3 +72,32 @@ def test_a_table_that_is_a_view_is_written():
 
     assert base[1].tolist() == [2, 0] * 4
     assert base.sum() == 12
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64, np.int64])
+@pytest.mark.parametrize(
+    ("rows", "width", "count"), [(5000, 40, 3000), (5000, 40, 700), (50_000, 200, 3000), (10**6, 40, 700), (50, 40, 50)]
+)
+def test_rows_of_an_empty_table_are_written_and_repeats_added(rows, width, count, dtype):
+    where = RNG.integers(0, rows, count)
+    added = RNG.integers(-9, 9, (count, width)).astype(dtype)
+    expected = np.zeros((rows, width), dtype)
+    np.add.at(expected, where, added)
+    table = np.zeros((rows, width), dtype)
+
+    add_rows(table, where, added, empty=True)
+
+    assert np.array_equal(table, expected)
+
+
+def test_three_values_of_one_row_are_added_from_the_first_to_the_last():
+    table = np.zeros((5000, 64), np.float32)
+    where = np.arange(1000)
+    where[[100, 300, 900]] = 7
+    added = np.zeros((1000, 64), np.float32)
+    added[[100, 300, 900], 0] = 1, 2**24, -(2**24)  # another order would keep the one
+    added[7] = 0
+
+    add_rows(table, where, added, empty=True)
+
+    assert table[7, 0] == (np.float32(1) + np.float32(2**24)) - np.float32(2**24)

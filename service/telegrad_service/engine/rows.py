@@ -17,6 +17,10 @@ FEW: Final = 6
 """Up to this many repeats, one assignment per repeat beats a segmented sum."""
 WIDE: Final = 128
 """From this many columns on, adding row after row beats a segmented sum: six times at a thousand."""
+SPARSE: Final = 64
+"""With so many rows in the table for each that is named, or more, sorting those beats a place for each in the table."""
+SELDOM: Final = 8
+"""Where one in so many names a row again, or fewer do, the others are written first and those alone are sorted."""
 
 
 def add_rows(table: Array, rows: Array, values: Array, *, empty: bool = False) -> None:
@@ -37,6 +41,8 @@ def add_rows(table: Array, rows: Array, values: Array, *, empty: bool = False) -
     if width <= NARROW and table.flags.c_contiguous:
         cells = rows if width == 1 else (rows[:, None] * width + np.arange(width)).reshape(-1)
         np.add.at(table.reshape(-1), cells, values.reshape(-1))
+        return
+    if empty and table.shape[0] <= SPARSE * rows.size and _write_firsts(table, rows, values):
         return
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
@@ -67,3 +73,17 @@ def add_rows(table: Array, rows: Array, values: Array, *, empty: bool = False) -
         repeat += 1
         left = counts > repeat
         starts, counts = starts[left] + 1, counts[left]
+
+
+def _write_firsts(table: Array, rows: Array, values: Array) -> bool:
+    """``add_rows`` for a table of zeros where few rows repeat, without sorting; False, and nothing done, where many do."""
+    index = np.arange(rows.size)
+    first = np.empty(table.shape[0], index.dtype)  # read only where it is written
+    backwards = rows[::-1]
+    first[backwards] = index[::-1]  # of equal ones the last that is written stays
+    again = np.flatnonzero(first[rows] != index)
+    if again.size * SELDOM > rows.size:
+        return False
+    table[backwards] = values[::-1]
+    add_rows(table, rows[again], values[again])
+    return True
