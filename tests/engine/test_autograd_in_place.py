@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import telegrad
@@ -108,6 +109,26 @@ def test_an_optimiser_step_under_no_grad_changes_the_leaf():
     assert x.tolist() == [0, 0, 0]
     assert x.is_leaf
     assert x.requires_grad
+
+
+@pytest.mark.parametrize("shape", [(3, 2**18), (2**18 + 7,), (5,)])
+def test_a_scaled_write_has_the_bits_of_its_two_halves(shape):
+    rng = np.random.default_rng(0)
+    x, y = (telegrad.tensor(rng.normal(size=shape).astype(np.float32)) for _ in range(2))
+    expected = x.numpy() - y.numpy() * 0.3
+
+    x.sub_(y, alpha=0.3)
+
+    assert np.array_equal(x.numpy(), expected)
+    assert x._version == 1
+
+
+def test_a_scaled_write_of_a_large_tensor_into_itself():
+    x = telegrad.ones(2**19)
+
+    x.add_(x, alpha=2)
+
+    assert (x == 3).all()
 
 
 def test_the_retained_gradient_is_the_one_after_the_write():
