@@ -252,14 +252,16 @@ class Handle(TensorOps):
 
     def _check_turnable(self, name: str) -> None:
         history = self.history()
-        is_view = self._extra is not None and self._extra.base is not None
         is_leaf = history is None or isinstance(history, Leaf)  # what only the server knows has history for all we know
-        checks.check_turnable(name, history is not None, is_leaf, is_view, is_grad_enabled())
+        checks.check_turnable(name, history is not None, is_leaf, self._is_view(), is_grad_enabled())
 
     def _cut_history(self) -> None:
         from telegrad._autograd import detach_in_place  # it needs this module
 
         detach_in_place(self)
+
+    def _is_view(self) -> bool:
+        return self._extra is not None and self._extra.base is not None
 
     def _increment_version(self) -> None:
         raise AutogradError("a remote tensor's memory is the server's alone, so that nobody can change it behind telegrad's back")

@@ -362,6 +362,8 @@ def _finished(
             "inplace must all be outputs of the Function."
         )
     given = {id(x) for x in inputs}
+    if not dirty <= given:
+        _refuse_dirty([t for t in ctx.dirty_tensors if id(t) not in given])
     tensors = [y if isinstance(y, Tensor) else None for y in outputs]
     flows = [y is not None and records and id(y) not in fixed and _differentiable(y) for y in tensors]
     if overridden(cls, "setup_context") and records:
@@ -373,7 +375,8 @@ def _finished(
                     "setup ctx inside the forward function itself."
                 )
     for index, y in enumerate(tensors):
-        if y is not None and not flows[index] and id(y) not in dirty and (y.requires_grad or id(y) in given):
+        # A view that requires grad because its base does stays one that was made in no_grad mode, as in PyTorch.
+        if y is not None and not flows[index] and id(y) not in dirty and (id(y) in given or (y.requires_grad and not y._is_view())):
             outputs[index] = tensors[index] = y.detach()
     if not any(flows):
         return outputs
@@ -384,6 +387,17 @@ def _finished(
     ctx._kept = tuple([None if t is None else _kept(t, id(t) in own) for t in ctx.to_save])
     ctx.to_save = ctx.dirty_tensors = ctx.non_differentiable = ()
     return [y if t is None else t for y, t in zip(outputs, made, strict=True)]
+
+
+def _refuse_dirty(others: Sequence[Any]) -> None:
+    """Tensors that are no inputs were marked as dirty: a warning, and an error where they are views."""
+    said = (
+        "ctx.mark_dirty() received a tensor that was not an input. Only input Tensors that have been mutated should be passed to "
+        "ctx.mark_dirty()."
+    )
+    if any(t._is_view() for t in others):
+        raise AutogradError(said)
+    warnings.warn(said, UserWarning, stacklevel=5)
 
 
 def _ids(tensors: Sequence[Any], what: str) -> set[int]:

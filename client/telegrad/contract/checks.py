@@ -206,6 +206,11 @@ def leaf_in_place() -> LeafError:
     return LeafError("a leaf Variable that requires grad is being used in an in-place operation.")
 
 
+def leaf_view_written() -> LeafError:
+    """The error of a recorded in-place change of a part of a leaf that requires grad."""
+    return LeafError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+
+
 def leaf_written() -> LeafError:
     """The error of a custom function that wrote to a leaf that requires grad."""
     return LeafError("a leaf Variable that requires grad has been used in an in-place operation.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, cast
 
-from telegrad.contract.errors import ArgumentValueError, CheckpointError, VersionError
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, CheckpointError, VersionError
 from telegrad.contract.hooks import known_dtype, known_shape
 from telegrad.contract.modes import enable_grad, is_grad_enabled, no_grad
 from telegrad.contract.tensor.tensor import Tensor
@@ -81,7 +82,7 @@ def checkpoint(
     *args: Any,
     use_reentrant: bool | None = None,
     preserve_rng_state: bool = True,
-    context_fn: Any = None,
+    context_fn: Callable[[], tuple[AbstractContextManager[Any], AbstractContextManager[Any]]] | None = None,
     determinism_check: str = "default",
     debug: bool = False,
     early_stop: bool = True,
@@ -98,13 +99,15 @@ def checkpoint(
         use_reentrant: False is recommended. True is the older variant: where no argument requires grad, nothing does, and the
             node is called ``CheckpointFunctionBackward``. Left out it is True, with a warning.
         preserve_rng_state: draw the same random numbers again.
-        context_fn: not supported, raises.
+        context_fn: gives two context managers: one around the block now, one around it each time that backward runs it again. They
+            are left alone where nothing is recorded. Not with ``use_reentrant=True``.
         determinism_check: ``default`` compares shapes and types of the results with those of the first call, ``none`` does not.
         debug: not supported, raises if true.
         early_stop: accepted; the block always runs to its end.
         kwargs: keyword arguments of ``function``; not with ``use_reentrant=True``.
 
     Raises:
+        ArgumentTypeError: a ``context_fn`` that gives something else.
         ArgumentValueError: an argument that does not go with the others, or is not supported.
         CheckpointError: in the backward, results of another shape or type.
         VersionError: in the backward, an argument that was changed in place.
@@ -119,8 +122,8 @@ def checkpoint(
         use_reentrant = True
     if use_reentrant and kwargs:
         raise ArgumentValueError("Unexpected keyword arguments: " + ",".join(kwargs))
-    if context_fn is not None:
-        raise ArgumentValueError("context_fn is not supported by telegrad.utils.checkpoint; leave it out")
+    if use_reentrant and context_fn is not None:
+        raise ArgumentValueError("Passing context_fn or debug is only supported when use_reentrant=False.")
     if debug:
         raise ArgumentValueError("debug=True is not supported by telegrad.utils.checkpoint; leave it out")
     if determinism_check not in _CHECKS:
@@ -131,19 +134,28 @@ def checkpoint(
         warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", UserWarning, stacklevel=2)
         with no_grad():
             return function(*args, **kwargs)
+    contexts: Any = (nullcontext(), nullcontext()) if context_fn is None else context_fn()
+    if not isinstance(contexts, tuple) or len(contexts) != 2:
+        raise ArgumentTypeError(
+            "context_fn must give a tuple of two context managers: for the first run of the block, and for later ones"
+        )
+    around, again = contexts
     if not is_grad_enabled() or running():
         return function(*args, **kwargs)  # inside a transform what is saved is the transform's
-    return _recorded(function, args, kwargs, given, use_reentrant, preserve_rng_state, determinism_check == "default")
+
+    def first() -> Any:
+        with around:
+            return function(*args, **kwargs)
+
+    def later() -> Any:
+        with again:
+            return function(*args, **kwargs)
+
+    return _recorded(first, later, given, use_reentrant, preserve_rng_state, determinism_check == "default")
 
 
 def _recorded(
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    given: list[Any],
-    reentrant: bool,
-    preserve: bool,
-    check: bool,
+    first: Callable[[], Any], later: Callable[[], Any], given: list[Any], reentrant: bool, preserve: bool, check: bool
 ) -> Any:
     from telegrad._current import current  # what closures use lives there, where no argument is a tensor
 
@@ -152,14 +164,14 @@ def _recorded(
     begin = session._begin_block(preserve)
     try:
         with without_packing():
-            result = function(*args, **kwargs)
+            result = first()
     finally:
         session._leave_block(begin)
     leaves, structure = flatten(result)
     again = session._end_block(begin)
 
     def block() -> list[Any]:
-        return flatten(again(lambda: function(*args, **kwargs)))[0]
+        return flatten(again(later))[0]
 
     tensors = [y if isinstance(y, Tensor) else None for y in leaves]
     with no_grad():

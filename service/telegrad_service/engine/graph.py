@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import weakref
 from collections.abc import Callable
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import numpy as np
 
-from telegrad.contract.checks import INFERENCE_SAVED
+from telegrad.contract.checks import GRAPH_FREED, INFERENCE_SAVED
 from telegrad.contract.custom import of_context
-from telegrad.contract.errors import AutogradError
+from telegrad.contract.errors import AutogradError, GraphFreedError
 from telegrad.contract.modes import is_inference_mode_enabled
 from telegrad.contract.nodes import edge_positions, node_name
+from telegrad.contract.ops import OPS
 from telegrad.contract.scope import active, current_scope
 from telegrad.contract.tensor.formatting import html_node
 from telegrad_service.engine.table import Array, Plan
@@ -163,13 +165,22 @@ class Node:
         """A dict for whatever users want to keep with the node."""
         return _hooks_for(self).metadata
 
-    def stand_in(self, index: int) -> Tensor:
-        """A tensor without values of its own in the place of output ``index``."""
+    def home(self) -> Engine:
+        """Where the graph's tensors belong."""
         end: Any = self
         while isinstance(end, Node):
             end = end.edges[0]
+        found: Engine = end.home
+        return found
+
+    def __dir__(self) -> list[str]:
+        absent = [n for n in dir(type(self)) if n.startswith("_saved_") and not hasattr(self, n)]
+        return sorted(set(super().__dir__()) - set(absent))
+
+    def stand_in(self, index: int) -> Tensor:
+        """A tensor without values of its own in the place of output ``index``."""
         shape, dtype = self.layouts[index]
-        made: Tensor = end.home.wrap(np.broadcast_to(np.zeros((), dtype), shape), self, index)
+        made: Tensor = self.home().wrap(np.broadcast_to(np.zeros((), dtype), shape), self, index)
         return made
 
     def register_prehook(self, fn: Hook) -> RemovableHandle:
@@ -187,6 +198,46 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
+
+
+def saved_value(node: Node, name: str) -> Any:
+    """What a node saved, by PyTorch's names: of an input (``self``), an output (``result``), the sizes of either
+    (``self_sym_sizes``), or a parameter (``dim``). Tensors have their history; a leaf is itself.
+
+    Raises GraphFreedError for a tensor of a node that was freed, AttributeError for what is not saved.
+    """
+    op = node.plan.entry.op
+    slots = {slot.name: at for at, slot in enumerate(op.inputs)} | {output: at for at, output in enumerate(op.outputs)}
+    kinds = {"input", "inputs"} if name in slots and name not in op.outputs else {"output"}
+    base = name.removesuffix("_sym_sizes")
+    for at, (kind, what) in enumerate(node.plan.sources):
+        if base != name and kind == ("output_shape" if base in op.outputs else "input_shape") and what == slots.get(base):
+            return None if node.saved is None else node.saved[at]
+        if kind in kinds and what == slots.get(name):
+            if node.saved is None:
+                raise GraphFreedError(GRAPH_FREED)
+            return _as_it_was(node, node.saved, at)
+    if name in op.parameters and name in node.parameters:
+        return node.parameters[name]
+    raise AttributeError(f"'{node.name()}' object has no attribute '_saved_{name}'")
+
+
+def _as_it_was(node: Node, saved: tuple[Any, ...], at: int) -> Any:
+    from telegrad_service.engine.packing import unpacked, valued  # it needs more than this module does
+
+    arrays: tuple[Any, ...] = unpacked(saved)
+    return valued(tensors_of_saved(node.home(), node, arrays), arrays)[at]
+
+
+def _show_saved() -> None:
+    names = {name for op in OPS.values() for name in (*(slot.name for slot in op.inputs), *op.outputs)}
+    names |= {f"{name}_sym_sizes" for name in names} | {name for op in OPS.values() for name in op.parameters}
+    for name in names:
+        setattr(Node, f"_saved_{name}", property(functools.partial(saved_value, name=name)))
+
+
+# Properties, since fields of a class that has ``__getattr__`` are read ten times slower.
+_show_saved()
 
 
 class DeferredNode(Node):

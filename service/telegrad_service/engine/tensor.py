@@ -276,6 +276,13 @@ class Tensor(AbstractTensor):
             self.node.release(self.output_index, self)
         self.node, self.output_index, self.tracks = None, 0, False
 
+    def _is_view(self) -> bool:
+        return self.base is not None
+
+    @property
+    def _base(self) -> Tensor | None:
+        return self.base
+
     def is_inference(self) -> bool:
         """See the contract's ``Tensor``."""
         return self.version is INFERENCE

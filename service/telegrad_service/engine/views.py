@@ -11,6 +11,7 @@ import numpy as np
 from telegrad.contract.errors import AutogradError, LeafError
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.shape import Chain
+from telegrad_service.engine.graph import CustomNode
 from telegrad_service.engine.table import ENTRIES, Array
 
 _BOTH_INSIDE = (
@@ -43,6 +44,11 @@ def stale(node: Any, output: int, chain: Chain, modified: str) -> AutogradError:
         why = _OUT_OF_PLACE if several else _BOTH_INSIDE
         return LeafError(f"A view was created in no_grad mode and {modified} modified inplace with grad mode enabled.{why}")
     name = node.name().removesuffix("0").removesuffix("Backward")
+    if not several and node.__class__ is not CustomNode:  # recorded, but of what was not
+        return LeafError(
+            f"Output {output} of {name} is a view of a view which was created in no_grad mode and {modified} modified inplace with "
+            f"grad mode enabled.{_BOTH_INSIDE}"
+        )
     return LeafError(f"Output {output} of {name} is a view and {modified} modified inplace.{_OUT_OF_PLACE if several else _CUSTOM}")
 
 

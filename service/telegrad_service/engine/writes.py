@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from telegrad.contract import checks, watching
-from telegrad.contract.errors import AutogradError, LeafError, UnknownOpError
+from telegrad.contract.errors import AutogradError, UnknownOpError
 from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.watching import current_packing
 from telegrad_service.engine import quiet
@@ -123,7 +123,7 @@ def _check_in_place_history(target: Tensor) -> None:
         if not target.recorded:
             raise stale(target.node, target.output_index, target.chain(), "is being")
         if target.requires_grad and base.is_leaf:
-            raise LeafError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+            raise checks.leaf_view_written()
     if target.requires_grad and target.is_leaf:
         raise checks.leaf_in_place()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
 from typing import Any
@@ -235,3 +236,23 @@ def states_of_random_numbers_ours(tg: Any) -> Any:
 def set_and_draw(tg: Any, state: Any) -> Any:
     tg.set_rng_state(state)
     return tg.rand(1).item()
+
+
+@script
+def checkpoint_within_contexts(tg: Any) -> Any:
+    log: list[str] = []
+
+    @contextlib.contextmanager
+    def noted(name: str) -> Any:
+        log.append(name)
+        yield
+
+    x = leaf(tg, 1.0, 2.0)
+    y = checkpoint(tg, lambda x: x.exp() * x, x, context_fn=lambda: (noted("first"), noted("again")))
+    before = list(log)
+    y.sum().backward()
+    gradient = x.grad.detach()
+    with tg.no_grad():
+        checkpoint(tg, lambda x: x * 2, x, context_fn=lambda: (noted("unrecorded"), noted("never")))
+    refused = attempt(lambda: checkpoint(tg, lambda x: x * 2, x, context_fn=lambda: (noted("a"), noted("b")), use_reentrant=True))
+    return before, log, gradient, refused.builtins

@@ -580,3 +580,38 @@ def custom_functions_run_without_gradients_as_well(tg: Any) -> Any:
             gradients = tg.autograd.grad(f(x).sum(), x, allow_unused=True, create_graph=True)
             found.append([None if g is None else g.detach() for g in gradients])
     return found
+
+
+@script
+def custom_views_made_without_recording(tg: Any) -> Any:
+    views = function(tg, lambda _ctx, x: (x[1:], x * 1, x), passed)
+    x = leaf(tg, 1.0, 2.0)
+    with tg.no_grad():
+        made = views.apply(x)
+        part = x[1:]
+    return [(y.requires_grad, y.grad_fn is None) for y in (*made, part)], attempt(lambda: made[0].zero_().sum().item()).message[:43]
+
+
+@local_script
+def custom_functions_may_not_write_to_parts_of_leaves(tg: Any) -> Any:
+    def written(ctx: Any, x: Any) -> Any:
+        ctx.mark_dirty(x.add_(1))
+        return x
+
+    def others(ctx: Any, x: Any) -> Any:
+        y = (x * 3).view_as(x)
+        ctx.mark_dirty(y)
+        return y
+
+    x = leaf(tg, 1.0, 2.0)
+    part = attempt(lambda: function(tg, written, passed).apply(x.view_as(x)))
+    other = attempt(lambda: function(tg, others, passed).apply(x * 1))
+    return part.message, part.builtins, other.message, other.builtins, x.is_leaf
+
+
+@local_script
+def writing_to_a_view_of_an_unrecorded_view(tg: Any) -> Any:
+    with tg.no_grad():
+        y = tg.zeros(2).view(2)
+    y.requires_grad_()
+    return attempt(lambda: y.view(2).div_(2)).message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.parity.scripts.hooks import local_script
 from tests.parity.scripts.table import script
 from tests.parity.transcripts import attempt
 
@@ -187,3 +188,19 @@ def forgotten_gradient(tg: Any) -> Any:
     gone = x.grad is None
     (x * 3).sum().backward()
     return gone, x.grad
+
+
+@local_script
+def what_nodes_saved(tg: Any) -> Any:
+    a = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    b = a * a
+    c = a * b
+    d = c.tanh()
+    f = tg.stack([a, b], dim=1)
+    nodes = [b.grad_fn, c.grad_fn, d.grad_fn]
+    same = [b.grad_fn._saved_self is a, c.grad_fn._saved_self is a, c.grad_fn._saved_other.grad_fn is b.grad_fn]
+    values = [c.grad_fn._saved_other.detach(), d.grad_fn._saved_result.detach(), d.grad_fn._saved_result.grad_fn is d.grad_fn]
+    plain = [f.grad_fn._saved_dim, list(a.sum(0).grad_fn._saved_self_sym_sizes), a.pow(3).grad_fn._saved_exponent]
+    absent = [hasattr(n, name) for n in nodes for name in ("_saved_self", "_saved_other", "_saved_result", "_saved_dim")]
+    d.sum().backward()
+    return same, values, plain, absent, attempt(lambda: c.grad_fn._saved_self).builtins, f.grad_fn._saved_dim

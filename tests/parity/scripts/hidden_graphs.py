@@ -146,7 +146,7 @@ def custom_functions_of_many_vectors_ours(tg: Any) -> Any:
     unused = tg.autograd.grad(y, (x, leaf(tg, 1.0)), eye, is_grads_batched=True, retain_graph=True, allow_unused=True)
     (first,) = tg.autograd.grad(y, x, eye, is_grads_batched=True, create_graph=True)
     (second,) = tg.autograd.grad(first.sum(), w)
-    return rows, unused, first, second
+    return rows, unused, first.detach(), second
 
 
 @script

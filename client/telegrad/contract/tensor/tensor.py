@@ -102,6 +102,10 @@ class Tensor(TensorOps):
         """Whether ``retain_grad()`` was called on this non-leaf."""
         raise NotImplementedError
 
+    def _is_view(self) -> bool:
+        """Whether the tensor is a part of another one, or the whole of it, in the same memory."""
+        raise NotImplementedError
+
     def is_inference(self) -> bool:
         """Whether the tensor was made in ``inference_mode``, or is a view of one that was."""
         raise NotImplementedError
