@@ -135,3 +135,49 @@ def test_a_condition_of_bytes_is_taken_with_a_warning() -> None:
             chosen = telegrad.where(condition, 1.0, telegrad.zeros(3))
 
         assert chosen.tolist() == [1.0, 0.0, 1.0]
+
+
+def blocks(tg: Any) -> Any:
+    return tg.arange(24.0).reshape(2, 3, 4)
+
+
+MEMORY: list[Callable[[Any], Any]] = [
+    lambda tg: tuple(blocks(tg).stride()),
+    lambda tg: (blocks(tg).stride(-1), blocks(tg).permute(2, 0, 1).stride(0)),
+    lambda tg: blocks(tg).stride(3),
+    lambda tg: tuple(blocks(tg).expand(5, 2, 3, 4).stride()),
+    lambda tg: [tuple(tg.zeros(*size).stride()) for size in ((2, 0), (2, 0, 3), (0, 3), ())],
+    lambda tg: [
+        x.is_contiguous() for x in (blocks(tg), blocks(tg).mT, blocks(tg)[1], blocks(tg)[:1].transpose(0, 1), tg.zeros(0, 2).T)
+    ],
+    lambda tg: [x.storage_offset() for x in (blocks(tg), blocks(tg)[1], blocks(tg)[1][:, 2:], blocks(tg)[1].clone())],
+    lambda tg: tg.view_as_real(tg.zeros(3, dtype=tg.complex64)[1:]).storage_offset(),
+    lambda tg: [x[0].data_ptr() == x.data_ptr() == x[0, 1].data_ptr() - 16 for x in (blocks(tg),)],
+]
+
+
+@pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: nobody to compare with")
+@pytest.mark.parametrize("index", range(len(MEMORY)))
+def test_tensors_say_how_they_lie_in_memory(index: int) -> None:
+    call, torch = MEMORY[index], torch_side().torch
+    wanted = attempt(lambda: call(torch))
+    with telegrad.local():
+        found = attempt(lambda: call(telegrad))
+
+    assert disagreements(found, wanted) == []
+
+
+def test_duals_lie_in_memory_as_what_they_hold_and_rows_nowhere() -> None:
+    with telegrad.local():
+        x = blocks(telegrad)
+        seen: list[Any] = []
+
+        def look(y: Any) -> Any:
+            seen.append(y.stride())
+            return y
+
+        telegrad.func.jvp(look, (x,), (x,))
+
+        assert seen == [(12, 4, 1)]
+        with pytest.raises(telegrad.errors.AutogradError, match="outside of transforms"):
+            telegrad.vmap(lambda y: y * y.stride(0))(x)

@@ -24,6 +24,8 @@ _ODD = np.array([np.nan, 1.0, np.nan])
 _POINTS = rand(12, 2)
 
 SAMPLES: list[Sample] = [
+    *[Sample("nonzero_static", (np.array([[1.0, 0.0], [0.0, 2.0]]),), {"size": n}, gradient=False) for n in (0, 1, 3)],
+    Sample("nonzero_static", (np.array([1, 0, 2]),), {"size": 4, "fill_value": 7}, gradient=False),
     _plain("bincount", _REPEATED),
     _plain("bincount", _REPEATED, minlength=7),
     _plain("bincount", _REPEATED, weights=rand(9)),
@@ -71,6 +73,7 @@ SAMPLES: list[Sample] = [
 ]
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample("nonzero_static", (rand(2),), {"size": -1}, error=RuntimeError, match="non-negative"),
     ErrorSample("bincount", (rand(3),), error=NotImplementedError, match="bincount"),
     ErrorSample("bincount", (ints(2, 2),), error=RuntimeError, match="1-d"),
     ErrorSample("bincount", (np.array([-1, 2]),), error=RuntimeError, match="non-negative"),

@@ -27,6 +27,18 @@ _EMPTY = (rand(0, 3), rand(2, 3, 0), rand(0, 2, 2))
 
 SAMPLES: list[Sample] = [
     *[
+        Sample(
+            "ormqr",
+            (kind(*batch, 4, 3), kind(*batch, 3, seed=1), kind(*batch, *((4, 2) if left else (2, 4)), seed=2)),
+            {"left": left, "transpose": transpose},
+            float32=False,
+        )
+        for kind, batch in ((rand, ()), (complexes, (2,)))
+        for left in (True, False)
+        for transpose in (True, False)
+    ],
+    Sample("linalg.householder_product", (rand(3, 2), np.zeros(0)), note="no reflectors", second=False),
+    *[
         Sample("linalg.cholesky_ex", (_definite(x),), {"upper": upper}, op="cholesky_ex", differences=False)
         for x in (rand(3, 3), complexes(2, 3, 3))
         for upper in (False, True)
@@ -101,6 +113,10 @@ SAMPLES: list[Sample] = [
 _ARRAYS_OF_ONE = ("cholesky_ex", "inv_ex", "eig", "eigvals")
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample("ormqr", (rand(4, 3), rand(3), rand(2, 4)), error=RuntimeError, match="must be equal to input.shape"),
+    ErrorSample("ormqr", (rand(4, 3), rand(2), rand(4, 2)), error=RuntimeError, match="tau.shape"),
+    ErrorSample("ormqr", (rand(4, 3), rand(3), ints(4, 2)), error=RuntimeError, match="same dtype"),
+    ErrorSample("ormqr", (rand(3), rand(3), rand(4, 2)), error=RuntimeError, match="at least 2 dimensions"),
     *[
         error
         for name in _ARRAYS_OF_ONE

@@ -22,6 +22,23 @@ def _interpolate(*args: object, note: str = "", **settings: object) -> Sample:
 
 
 SAMPLES: list[Sample] = [
+    *[
+        Sample(
+            F(f"fractional_max_pool{d}d"),
+            (rand(*batch, 2, *sizes), kernel),
+            {"output_size": out, "return_indices": True, "_random_samples": rand(*(batch or (1,)), 2, d, low=0.0, high=1.0)},
+            float32=False,
+            second=False,
+        )
+        for d, batch, sizes, kernel, out in (
+            (2, (2,), (7, 8), 2, 3),
+            (2, (), (6, 5), (3, 2), (1, 4)),
+            (3, (1,), (5, 4, 7), (2, 1, 3), (2, 3, 4)),
+            (3, (), (4, 4, 4), 2, 2),
+        )
+    ],
+    Sample(F("fractional_max_pool2d"), (rand(1, 2, 6, 7), 2), {"output_ratio": (0.5, 0.4)}, random=True, second=False),
+    Sample(F("max_pool2d_with_indices"), (rand(1, 2, 6, 7), 2), second=False),
     _interpolate(rand(2, 2, 3), 5),
     _interpolate(rand(1, 2, 3, 4), (5, 3)),
     _interpolate(rand(1, 1, 2, 3, 2), scale_factor=2.0),
@@ -77,6 +94,12 @@ SAMPLES: list[Sample] = [
 ]
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample(F("fractional_max_pool2d"), (rand(1, 2, 6, 7), 4, 5), error=RuntimeError, match="too large"),
+    ErrorSample(
+        F("fractional_max_pool2d"), (rand(1, 2, 6, 7), 2), error=ValueError, match="either an output_size or an output_ratio"
+    ),
+    ErrorSample(F("fractional_max_pool2d"), (rand(1, 2, 6, 7), 2), {"output_ratio": (0.5, 1.5)}, error=RuntimeError, match="large"),
+    ErrorSample(F("fractional_max_pool3d"), (rand(1, 2, 6, 7, 4), 2), {"output_size": 3}, error=RuntimeError, match="too large"),
     ErrorSample(F("interpolate"), (_PLANE,), error=ValueError, match="either size or scale_factor should be defined"),
     ErrorSample(F("interpolate"), (_PLANE, 3, 2.0), error=ValueError, match="only one of size or scale_factor"),
     ErrorSample(F("interpolate"), (_PLANE, (3,)), error=ValueError, match="same number of spatial dimensions"),

@@ -18,6 +18,9 @@ X = rand(2, 3)
 CUBE = rand(2, 3, 4)
 
 SAMPLES: list[Sample] = [
+    Sample("unsafe_chunk", (rand(4, 3), 2)),
+    Sample("unsafe_split", (rand(4, 3), 2, 1)),
+    Sample("unsafe_split_with_sizes", (rand(4, 3), (1, 3))),
     *_each(
         "reshape", "reshape", (X, (3, 2)), (X, (-1,)), (CUBE, (2, -1, 2)), (rand(1), ()), (rand(), (1, 1)), (rand(0, 3), (3, 0))
     ),

@@ -1,5 +1,7 @@
 """Functions that make tensors, in the current session; without one, in a local session of this process."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -7,6 +9,7 @@ from typing import Any, overload
 
 from telegrad._current import current, in_current
 from telegrad.contract.dtypes import DTypeLike
+from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.functions.free import free
 from telegrad.contract.functions.out import CASTS, OWN, takes_out
 from telegrad.contract.session import BaseSession
@@ -56,7 +59,6 @@ full = takes_out(OWN)(in_current(BaseSession.full))
 full_like = free(Tensor.full_like)
 linspace = takes_out(OWN)(in_current(BaseSession.linspace))
 logspace = takes_out(OWN)(in_current(BaseSession.logspace))
-normal = takes_out(OWN)(in_current(BaseSession.normal))
 ones = takes_out(OWN)(in_current(BaseSession.ones))
 ones_like = free(Tensor.ones_like)
 rand = takes_out(OWN)(in_current(BaseSession.rand))
@@ -72,6 +74,11 @@ zeros = takes_out(OWN)(in_current(BaseSession.zeros))
 zeros_like = free(Tensor.zeros_like)
 
 
+def _normal_like(mean: Any, std: Any) -> Tensor:
+    home = mean if isinstance(mean, Tensor) else std
+    return home._apply("normal.Tensor", mean, std)  # type: ignore[no-any-return]
+
+
 @overload
 def randint(high: int, size: Sequence[int], /, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor: ...
 @overload
@@ -82,6 +89,31 @@ def randint(
 ) -> Tensor:
     """Integers drawn evenly: ``randint(high, size)`` from 0, ``randint(low, high, size)`` from ``low``, without ``high``."""
     return current().randint(low, high, size, dtype=dtype, requires_grad=requires_grad)
+
+
+_normal = takes_out(OWN)(in_current(BaseSession.normal))
+_normal_of = takes_out(CASTS)(_normal_like)
+
+
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Sequence[int] | None = None,
+    *,
+    dtype: DTypeLike | None = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Drawn from the normal distribution: as many as ``size`` says, or one for each element of ``mean`` or ``std``, or both."""
+    if isinstance(mean, Tensor) or isinstance(std, Tensor):
+        if size is not None or dtype is not None or requires_grad:
+            raise ArgumentTypeError("normal() of tensors takes their shape and type, and neither size nor dtype nor requires_grad")
+        made: Tensor = _normal_of(mean, std, out=out)
+        return made
+    if size is None:
+        raise ArgumentTypeError("normal() of numbers needs a size: normal(0.0, 1.0, (2, 3))")
+    drawn: Tensor = _normal(mean, std, size, dtype=dtype, requires_grad=requires_grad, out=out)
+    return drawn
 
 
 def manual_seed(seed: int) -> BaseSession:

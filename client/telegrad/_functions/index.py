@@ -19,6 +19,7 @@ __all__ = [
     "masked_scatter",
     "masked_select",
     "nonzero",
+    "nonzero_static",
     "repeat_interleave",
     "scatter",
     "scatter_add",
@@ -40,6 +41,7 @@ masked_fill = free(Tensor.masked_fill)
 masked_scatter = free(Tensor.masked_scatter)
 masked_select = free(Tensor.masked_select, out=SAME)
 nonzero = free(Tensor.nonzero, out=SAME)
+nonzero_static = free(Tensor.nonzero_static, out=SAME)
 repeat_interleave = free(Tensor.repeat_interleave, "repeats")  # which may stand alone, and is then the tensor
 scatter = free(Tensor.scatter, out=SAME)
 scatter_add = free(Tensor.scatter_add, out=SAME)

@@ -8,6 +8,7 @@ from telegrad.contract.functions.nn import (
     avg_pool1d,
     bilinear,
     celu,
+    celu_,
     channel_shuffle,
     conv1d,
     conv2d,
@@ -30,7 +31,9 @@ from telegrad.contract.functions.nn import (
     rms_norm,
     rrelu,
     selu,
+    selu_,
     threshold,
+    threshold_,
 )
 from telegrad.contract.functions.out import SAME
 from telegrad.contract.tensor.tensor import Tensor
@@ -40,6 +43,7 @@ __all__ = [
     "avg_pool1d",
     "bilinear",
     "celu",
+    "celu_",
     "channel_shuffle",
     "conv1d",
     "conv2d",
@@ -65,8 +69,10 @@ __all__ = [
     "rms_norm",
     "rrelu",
     "selu",
+    "selu_",
     "softmax",
     "threshold",
+    "threshold_",
 ]
 
 log_softmax = free(Tensor.log_softmax, out=SAME)

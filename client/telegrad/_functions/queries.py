@@ -19,9 +19,12 @@ __all__ = [
     "get_default_dtype",
     "inf",
     "is_complex",
+    "is_conj",
     "is_floating_point",
     "is_inference",
+    "is_neg",
     "is_nonzero",
+    "is_same_size",
     "is_signed",
     "is_tensor",
     "nan",
@@ -62,6 +65,21 @@ def is_signed(input: Tensor) -> bool:
 def is_complex(input: Tensor) -> bool:
     """Whether the element type is complex."""
     return require_tensor(input, "is_complex").is_complex()
+
+
+def is_conj(input: Tensor) -> bool:
+    """False: see ``Tensor.is_conj``."""
+    return require_tensor(input, "is_conj").is_conj()
+
+
+def is_neg(input: Tensor) -> bool:
+    """False: see ``Tensor.is_neg``."""
+    return require_tensor(input, "is_neg").is_neg()
+
+
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether the sizes are the same."""
+    return require_tensor(input, "is_same_size").is_same_size(other)
 
 
 def is_inference(input: Tensor) -> bool:

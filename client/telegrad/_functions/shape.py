@@ -57,6 +57,9 @@ __all__ = [
     "triu",
     "unbind",
     "unflatten",
+    "unsafe_chunk",
+    "unsafe_split",
+    "unsafe_split_with_sizes",
     "unsqueeze",
     "vstack",
 ]
@@ -66,6 +69,9 @@ vstack = takes_out(JOINS)(_vstack)
 hstack = takes_out(JOINS)(_hstack)
 cat = takes_out(JOINS)(with_numpy_names(_cat))
 chunk = free(Tensor.chunk)
+unsafe_chunk = free(Tensor.unsafe_chunk)
+unsafe_split = free(Tensor.unsafe_split, "tensor")
+unsafe_split_with_sizes = free(Tensor.unsafe_split_with_sizes)
 concat = cat
 detach = free(Tensor.detach)
 diag = free(Tensor.diag, out=SAME)

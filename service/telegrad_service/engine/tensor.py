@@ -20,11 +20,13 @@ from telegrad.contract.hooks import Hook, Hooks, RemovableHandle, check_accumula
 from telegrad.contract.modes import inferring, is_grad_enabled
 from telegrad.contract.ops import Spec
 from telegrad.contract.session import BaseSession
+from telegrad.contract.tensor.extent import steps_of
 from telegrad.contract.tensor.tensor import GraphNode
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms.wrapper import running
 from telegrad.contract.watching import Packing
 from telegrad_service.engine import views
+from telegrad_service.engine.buffers import owner_of
 from telegrad_service.engine.graph import INFERENCE, AccumulateGrad, Node, Version, mark_inference
 from telegrad_service.engine.hooks import hooks_for, register
 from telegrad_service.engine.parts import unfit
@@ -249,6 +251,16 @@ class Tensor(AbstractTensor):
     def _increment_version(self) -> None:
         if not self.is_inference():  # which have no counter, and are never saved
             self.was_written()
+
+    def _memory(self) -> tuple[tuple[int, ...], int | None, int]:
+        array, base, item = self.array, self.base, self.array.itemsize
+        address = array.ctypes.data
+        steps = steps_of(array.shape) if array.flags.c_contiguous else tuple([step // item for step in array.strides])
+        if base is None:
+            alone = self.version is None or owner_of(array).nbytes <= array.nbytes
+            return steps, 0 if alone else None, address
+        first = np.lib.array_utils.byte_bounds(base.array)[0] if base.array.size else address
+        return steps, (address - first) // item if array.size else 0, address
 
     def contiguous(self) -> Tensor:
         """See ``TensorOps.contiguous``."""

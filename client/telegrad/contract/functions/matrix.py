@@ -25,6 +25,7 @@ __all__ = [
     "lu_unpack",
     "matrix_exp",
     "orgqr",
+    "ormqr",
     "pinverse",
     "qr",
     "svd",
@@ -39,6 +40,7 @@ cholesky = free(Tensor.cholesky, out=CASTS)
 cholesky_inverse = free(Tensor.cholesky_inverse, out=CASTS)
 cholesky_solve = free(Tensor.cholesky_solve, out=CASTS)
 geqrf = free(Tensor.geqrf, out=CASTS)
+ormqr = free(Tensor.ormqr, out=CASTS)
 lu = free(Tensor.lu, "A", out=CASTS)
 lu_solve = free(Tensor.lu_solve, "b", out=SAME)
 lu_unpack = free(Tensor.lu_unpack, "LU_data", out=SAME)

@@ -27,6 +27,7 @@ T = TypeVar("T", bound=Tensor)
 
 READS: Final = "it reads what GET .../tensors/{id} answers"
 PYTHON: Final = "it is Python's own: a protocol, a hook, an object of this process"
+MEMORY: Final = "it is about memory of this process"
 CREATES: Final = "its data goes to POST .../tensors"
 SETS: Final = "it is a `set` command: PATCH .../tensors/{id}"
 WALKS: Final = "it is a command of its own"
@@ -51,6 +52,7 @@ LEFT_OUT: Final[dict[str, str]] = {
         ),
         READS,
     ),
+    **dict.fromkeys(("stride", "storage_offset", "is_contiguous", "data_ptr"), MEMORY),
     **dict.fromkeys(("register_hook", "register_post_accumulate_grad_hook"), PYTHON),
     **dict.fromkeys(("detach_", "requires_grad_", "retain_grad"), SETS),
     **dict.fromkeys(("new_tensor", "tensor", "as_tensor", "from_numpy"), CREATES),

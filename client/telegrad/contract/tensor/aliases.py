@@ -120,17 +120,17 @@ class OtherNames(TensorBase):
 
     def uniform_(self, from_: float = 0, to: float = 1) -> Self:
         """Fill with draws from the uniform distribution over [from_, to). Raises ShapeError where ``from_`` is above ``to``."""
-        x = _drawn("uniform_", self)
+        x = _drawn("uniform_", self, complexes=True)
         if from_ > to:
             raise ShapeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
-        return x.copy_(x.detach().rand_like() * (to - from_) + from_)
+        return x.copy_(x.detach().rand_like() * (to - from_) + _both_parts(x, from_))
 
     def normal_(self, mean: float = 0, std: float = 1) -> Self:
         """Fill with draws from the normal distribution. Raises ShapeError for a negative ``std``."""
-        x = _drawn("normal_", self)
+        x = _drawn("normal_", self, complexes=True)
         if std < 0:
             raise ShapeError(f"normal expects std >= 0.0, but found std {std}")
-        return x.copy_(x.detach().randn_like() * std + mean)
+        return x.copy_(x.detach().randn_like() * std + _both_parts(x, mean))
 
     # Shape in place ----------------------------------------------------------------------------------------------------------
 
@@ -169,6 +169,18 @@ class OtherNames(TensorBase):
         """``to(dtype)``."""
         return _any(self).to(dtype)
 
+    def unsafe_chunk(self, chunks: int, dim: int = 0) -> tuple[Self, ...]:
+        """``chunk``."""
+        return _any(self).chunk(chunks, dim)
+
+    def unsafe_split(self, split_size: int, dim: int = 0) -> tuple[Self, ...]:
+        """``split``."""
+        return _any(self).split(split_size, dim)
+
+    def unsafe_split_with_sizes(self, split_sizes: Sequence[int], dim: int = 0) -> tuple[Self, ...]:
+        """``split_with_sizes``."""
+        return _any(self).split_with_sizes(split_sizes, dim)
+
     def cpu(self) -> Self:
         """The tensor itself: what telegrad computes, it computes in main memory."""
         return self
@@ -203,12 +215,17 @@ def _any(x: TensorBase) -> Any:
     return x
 
 
-def _drawn(name: str, x: Any) -> Any:
-    if not x.dtype.is_floating_point:
+def _drawn(name: str, x: Any, *, complexes: bool = False) -> Any:
+    if not (x.dtype.is_floating_point or (complexes and x.dtype.is_complex)):
         raise UnsupportedDTypeError(
             f'"{name}" not implemented for {x.dtype.name}; convert it first, for example with .to(telegrad.float32)'
         )
     return x
+
+
+def _both_parts(x: Any, number: float) -> Number:
+    """The number; of complex tensors, the one that has it for both parts, as in PyTorch."""
+    return complex(number, number) if x.dtype.is_complex else number
 
 
 def _fitting(name: str, x: Any, made: Any) -> Any:

@@ -42,6 +42,15 @@ class CountingOps(TensorBase):
         """Sizes of the dimensions."""
         raise NotImplementedError
 
+    def nonzero_static(self, *, size: int, fill_value: int = -1) -> Self:
+        """The first ``size`` rows of ``nonzero``, and rows of ``fill_value`` where there are fewer. Raises ShapeError below 0."""
+        rows = integer(size, "size")
+        if rows < 0:
+            raise ShapeError("nonzero_static: 'size' must be an non-negative integer")
+        found: Any = self._apply("nonzero", self)
+        rest = found.new_full((rows, found.shape[1]), integer(fill_value, "fill_value"))
+        return self._apply("cat", found, rest, dim=0).narrow(0, 0, rows)
+
     @op(rules.bincount, differentiable=(), reason=COUNTS)
     def bincount(self, weights: Self | None = None, minlength: int = 0) -> Self:
         """How often each of 0, 1, 2, ... occurs among whole numbers, or the sum of ``weights`` where it does.

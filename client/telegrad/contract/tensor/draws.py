@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from telegrad.contract import dtypes
-from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
+from telegrad.contract.dtypes import Number
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Spec, check_bytes, op
-from telegrad.contract.shapes import integer
+from telegrad.contract.shapes import broadcast, integer
 from telegrad.contract.tensor.base import TensorBase
 
 _MOST_CATEGORIES = 2**24
@@ -35,10 +36,35 @@ def _multinomial(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
     return Outcome((made,), 30 * x.size + 30 * made.size, None, 24 * x.size + 16 * made.size)
 
 
+def _normal_of(inputs: Sequence[Any], p: Mapping[str, Any]) -> Outcome:
+    mean, std = inputs
+    like = mean if isinstance(mean, Spec) else std
+    if not like.dtype.is_differentiable:
+        raise UnsupportedDTypeError(f'"normal" not implemented for {like.dtype.name}; convert it first, with .to(telegrad.float32)')
+    if not isinstance(std, Spec) and isinstance(std, complex):
+        raise ArgumentTypeError("normal(): argument 'std' must be float, not complex")
+    if isinstance(std, Spec) and std.dtype.is_complex:
+        raise DTypeError("normal expects standard deviation to be non-complex")
+    if not isinstance(std, Spec) and std < 0:
+        raise ShapeError("normal expects std >= 0.0, but a negative one was given")
+    shape = broadcast(*[x.shape for x in inputs if isinstance(x, Spec)])
+    made = Spec(shape, like.dtype)
+    return Outcome((made,), 30 * made.size, None, made.nbytes)
+
+
 class DrawOps(TensorBase):
     """Random choices."""
 
     __slots__ = ()
+
+    @op(_normal_of, name="normal.Tensor", random=True, reflected=True, node="NormalBackward3")
+    def _normal_of(self, std: Self | Number) -> Self:
+        """Drawn from normal distributions, each element with a mean and a standard deviation of its own; either may be a number.
+
+        Shapes: [...], [...] -> broadcast. dtype: that of the means, of the deviations where those are a number. Gradient: 0.
+        Raises: NumericalError for a negative deviation, ShapeError for a negative number, DTypeError.
+        """
+        return self._apply("normal.Tensor", self, std)
 
     @op(_multinomial, differentiable=(), reason="its result are positions, drawn at random", random=True)
     def multinomial(self, num_samples: int, replacement: bool = False) -> Self:

@@ -269,11 +269,54 @@ class FactorisationOps(TensorBase):
             raise ShapeError(
                 f"{name}: Expected batch dimensions of tau to be equal to input.shape[:-2], but got {list(t.shape[:-1])}"
             )
-        rows, columns = a.shape[-2:]
-        eye = a.new_ones((rows,)).diag()
-        product = a.new_zeros(a.shape) + eye.narrow(1, 0, columns)
-        below = a.tril(-1)
-        for i in reversed(range(t.shape[-1])):
-            v = below.narrow(-1, i, 1) + eye.narrow(1, i, 1)
-            product = product - t.narrow(-1, i, 1).unsqueeze(-1) * (v @ (v.mH @ product))
-        return product
+        # Zeros that come from the matrix: without a reflector too, the result depends on it.
+        zeros = a.masked_fill(a.new_ones((), dtype="bool"), 0)
+        return _reflected(a, t, zeros + a.new_ones((a.shape[-2],)).diag().narrow(1, 0, a.shape[-1]), left=True, adjoint=False)
+
+    def ormqr(self, input2: Self, input3: Self, left: bool = True, transpose: bool = False) -> Self:
+        """``input3`` times the product Q of the reflectors that ``orgqr`` tells of, Q from the left or the right, or its adjoint.
+
+        Shapes: [..., m, k], [..., k], [..., m, n] -> [..., m, n]; from the right [..., n, m] -> [..., n, m].
+        Gradient: through every reflector. Raises: ShapeError, DTypeError.
+        """
+        a, t, other = _any(self), _any(input2), _any(input3)
+        side = -2 if flag(left, "left") else -1
+        require_implemented("ormqr", a)
+        if len(a.shape) < 2 or len(other.shape) < 2:
+            raise ShapeError(f"torch.ormqr: {'input' if len(a.shape) < 2 else 'other'} must have at least 2 dimensions.")
+        if len(other.shape) != len(a.shape):
+            raise ShapeError(
+                "torch.ormqr: Expected other to have the same number of dimensions as input, but got other.ndim equal to "
+                f"{len(other.shape)} and input.ndim is equal to {len(a.shape)}"
+            )
+        if other.shape[side] != a.shape[-2]:
+            raise ShapeError(f"torch.ormqr: other.shape[{side}] must be equal to input.shape[-2]")
+        if len(t.shape) != len(a.shape) - 1 or t.shape[-1] != min(other.shape[side], a.shape[-1]):
+            raise ShapeError(f"torch.ormqr: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1])")
+        for name, x, batch in (("tau", t, t.shape[:-1]), ("other", other, other.shape[:-2])):
+            if x.dtype is not a.dtype:
+                raise DTypeError(
+                    f"torch.ormqr: Expected input and {name} to have the same dtype, got {a.dtype.name} and {x.dtype.name}"
+                )
+            if batch != a.shape[:-2]:
+                raise ShapeError(
+                    f"torch.ormqr: Expected batch dimensions of {name} to be equal to input.shape[:-2], but got {list(batch)}"
+                )
+        return _reflected(a, t, other, left=left, adjoint=flag(transpose, "transpose"))
+
+
+def _any(x: TensorBase) -> Any:
+    return x
+
+
+def _reflected(a: Any, t: Any, x: Any, *, left: bool, adjoint: bool) -> Any:
+    """``x`` times the reflectors, one after the other: those next to it first."""
+    eye = a.new_ones((a.shape[-2],)).diag()
+    below = a.tril(-1)
+    count = t.shape[-1]
+    for i in range(count) if left == adjoint else reversed(range(count)):
+        v = below.narrow(-1, i, 1) + eye.narrow(1, i, 1)
+        factor = t.narrow(-1, i, 1).unsqueeze(-1)
+        factor = factor.conj() if adjoint else factor
+        x = x - factor * (v @ (v.mH @ x)) if left else x - factor * ((x @ v) @ v.mH)
+    return x

@@ -99,6 +99,10 @@ class Dual(Wrapped):
         """Element type."""
         return self.primal.dtype  # type: ignore[no-any-return]
 
+    def _memory(self) -> tuple[tuple[int, ...], int | None, int]:
+        found: tuple[tuple[int, ...], int | None, int] = self._held()._memory()
+        return found
+
     def _held(self) -> Any:
         return self.primal
 

@@ -133,10 +133,11 @@ def _draw_uniform(generator: Generator, size: Size, dtype: np.dtype[Any]) -> Any
     return np.asarray(drawn)
 
 
-def _draw_normal(generator: Generator, size: Size, dtype: np.dtype[Any]) -> Any:
+def draw_normal(generator: Generator, size: Size, dtype: np.dtype[Any]) -> Any:
+    """Standard normal draws; of complex numbers, each half with half of the variance."""
     if dtype.kind == "c":
         part = np.dtype(np.float32 if dtype.itemsize == 8 else np.float64)
-        return (_draw_normal(generator, (*size, 2), part) * part.type(0.5**0.5)).view(dtype)[..., 0]
+        return (draw_normal(generator, (*size, 2), part) * part.type(0.5**0.5)).view(dtype)[..., 0]
     if dtype.itemsize == 8:
         return np.asarray(generator.standard_normal(size))
     return np.asarray(generator.standard_normal(size, np.float32)).astype(dtype, copy=False)
@@ -159,17 +160,17 @@ def _rand_like(self: Array, dtype: DType | None, generator: Generator) -> Any:
 
 @kernel("randn")
 def _randn(size: Size, dtype: DType | None, generator: Generator) -> Any:
-    return _draw_normal(generator, size, (dtype or DEFAULT_DTYPE).numpy)
+    return draw_normal(generator, size, (dtype or DEFAULT_DTYPE).numpy)
 
 
 @kernel("randn_like")
 def _randn_like(self: Array, dtype: DType | None, generator: Generator) -> Any:
-    return _draw_normal(generator, self.shape, _type_like(self, dtype))
+    return draw_normal(generator, self.shape, _type_like(self, dtype))
 
 
 @kernel("normal")
 def _normal(mean: float, std: float, size: Size, dtype: DType | None, generator: Generator) -> Any:
-    return np.asarray(_draw_normal(generator, size, (dtype or DEFAULT_DTYPE).numpy) * std + mean)
+    return np.asarray(draw_normal(generator, size, (dtype or DEFAULT_DTYPE).numpy) * std + mean)
 
 
 @kernel("randint")

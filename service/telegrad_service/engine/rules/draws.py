@@ -7,7 +7,21 @@ from typing import Any
 import numpy as np
 
 from telegrad.contract.errors import NumericalError
-from telegrad_service.engine.table import Array, kernel
+from telegrad_service.engine.formulas import F
+from telegrad_service.engine.rules.creation import draw_normal
+from telegrad_service.engine.table import Array, derivative, kernel
+
+
+@kernel("normal.Tensor")
+def _normal_of(self: Any, std: Any, generator: np.random.Generator) -> Any:
+    if np.any(np.less(std, 0)):
+        raise NumericalError("normal expects all elements of std >= 0.0")
+    like = self if isinstance(self, np.ndarray) else std
+    drawn = draw_normal(generator, np.broadcast_shapes(np.shape(self), np.shape(std)), like.dtype)
+    return np.asarray(drawn * std + self).astype(like.dtype, copy=False)
+
+
+derivative("normal.Tensor", self=lambda g: F.zeros(g, g.shape), std=lambda g: F.zeros(g, g.shape))
 
 
 @kernel("multinomial")
