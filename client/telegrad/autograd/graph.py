@@ -6,6 +6,7 @@ import abc
 import functools
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self
 
@@ -19,6 +20,7 @@ from telegrad.contract.watching import disable_saved_tensors_hooks, saved_tensor
 __all__ = [
     "GradientEdge",
     "Node",
+    "allow_mutation_on_saved_tensors",
     "disable_saved_tensors_hooks",
     "get_gradient_edge",
     "increment_version",
@@ -109,6 +111,46 @@ class save_on_cpu(saved_tensors_hooks):  # noqa: N801 - PyTorch's name
             return session.from_numpy(array)
 
         super().__init__(pack, unpack)
+
+
+class allow_mutation_on_saved_tensors(saved_tensors_hooks):  # noqa: N801 - PyTorch's name
+    """Within, tensors that were saved for backward may be changed in place: backward uses the values that they had.
+
+    Ops save copies for that. Backward must run within, too.
+
+    Raises AutogradError where it is entered within itself; AssertionError, as in PyTorch, for a backward outside.
+    """
+
+    _active: ContextVar[object | None] = ContextVar("telegrad_allow_mutation", default=None)
+
+    def __init__(self) -> None:
+        self._resets: list[Token[object | None]] = []
+
+        def pack(tensor: Any) -> Any:
+            return self, tensor.detach().clone()
+
+        def unpack(kept: Any) -> Any:
+            owner, tensor = kept
+            if self._active.get() is not owner:
+                # PyTorch's class for it, which has no place among the errors of calls.
+                raise AssertionError(
+                    "Trying to backward outside of the 'allow_mutation_on_saved_tensors' context in which the graph was originally "
+                    "recorded."
+                )
+            return tensor
+
+        super().__init__(pack, unpack)
+
+    def __enter__(self) -> Self:
+        if self._active.get() is not None:
+            raise AutogradError("allow_mutation_on_saved_tensors contexts cannot be nested")
+        super().__enter__()
+        self._resets.append(self._active.set(self))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._active.reset(self._resets.pop())
+        super().__exit__(kind, value, trace)
 
 
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:

@@ -241,8 +241,8 @@ def _walk(walk: Walk, roots: Sequence[Tensor], cotangents: Sequence[Any], *, acc
     if walk.restricted:
         walk.restrict(roots)
     for root, cotangent in zip(roots, cotangents, strict=True):
-        # As in PyTorch, a single root sees its gradient even if it leads to nothing that is wanted.
-        if len(roots) == 1 or walk.leads_from(root):
+        # As in PyTorch, a single root sees its gradient even if it leads to nothing that is wanted, and goes no further.
+        if walk.leads_from(root) or (len(roots) == 1 and walk.is_seen(root)):
             walk.seed(root, cotangent)
     walk.run(accumulate=accumulate)
 

@@ -137,6 +137,10 @@ class HookedWalk(Walk):
         self.brought: dict[Any, Sequence[Tensor]] = {}
         """What was unpacked for this walk, by whoever packed it, see ``session.packs``."""
 
+    def is_seen(self, root: Tensor) -> bool:
+        """Its hooks are called."""
+        return root.requires_grad
+
     def seed(self, root: Tensor, gradient: Any) -> None:
         """Start at ``root`` with ``gradient``."""
         self.seeds.append((root.current_node() or root, root.output_index, gradient))

@@ -77,6 +77,11 @@ class Walk:
         node = root.current_node()
         return self.needed is None or (id(root) in self.wanted_leaves if node is None else node.number in self.needed)
 
+    def is_seen(self, root: Tensor) -> bool:
+        """Whether somebody looks at the gradient of a root that leads to nothing wanted."""
+        node = root.current_node()
+        return node is not None and node.retained is not None
+
     def restrict(self, roots: Sequence[Tensor]) -> None:
         """Visit only nodes from which a wanted tensor can be reached."""
         wanted_nodes = self.wanted_nodes = {number for number, _ in self.wanted_outputs}

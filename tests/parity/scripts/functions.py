@@ -615,3 +615,20 @@ def writing_to_a_view_of_an_unrecorded_view(tg: Any) -> Any:
         y = tg.zeros(2).view(2)
     y.requires_grad_()
     return attempt(lambda: y.view(2).div_(2)).message
+
+
+@script
+def custom_functions_that_lead_nowhere_are_left_alone(tg: Any) -> Any:
+    runs: list[int] = []
+
+    def backward(_ctx: Any, g: Any) -> Any:
+        runs.append(1)
+        return g
+
+    x, y = leaf(tg, 1.0), leaf(tg, 2.0)
+    out = function(tg, lambda _ctx, x: x, backward).apply(x * 2)
+    out.retain_grad()
+    (unused,) = tg.autograd.grad(out, y, allow_unused=True, retain_graph=True)
+    out.backward(inputs=y, retain_graph=True)
+    both = tg.autograd.grad(out + y, (leaf(tg, 1.0), y), allow_unused=True)
+    return unused, y.grad, both, out.grad, len(runs)

@@ -517,3 +517,35 @@ def a_hook_on_an_accumulation_gives_nothing(tg: Any) -> Any:
 
     refused = attempt(walk)
     return refused.builtins, "hooks should return None" in refused.message
+
+
+@script
+def saved_tensors_may_be_changed(tg: Any) -> Any:
+    graph = tg.autograd.graph
+    x = leaf(tg, 1.0, 2.0)
+
+    def changed() -> Any:
+        y = x * 2
+        z = (y * y).sum()
+        y.mul_(10)
+        return z
+
+    def nested() -> Any:
+        with graph.allow_mutation_on_saved_tensors():
+            return graph.allow_mutation_on_saved_tensors().__enter__()
+
+    with graph.allow_mutation_on_saved_tensors():
+        z = changed()
+        z.backward()
+        first = x.grad.detach()
+        left = changed()
+
+    def later() -> Any:
+        return tg.autograd.grad(left, x)[0].tolist()
+
+    return (
+        first,
+        attempt(later).builtins,
+        attempt(nested).builtins,
+        attempt(lambda: changed().backward() or x.grad.tolist()).builtins,
+    )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from telegrad.contract.errors import IndexBoundsError
+from telegrad.contract.tensor.base import TensorBase
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.rules.index import cells_along, check_positions, lifted, source_gradient
@@ -112,19 +113,46 @@ def _mean_parts(g: Any, self: Any, index: Any, part: Any, result: Any, dim: int,
     return share, lambda: F.gather(share, index, dim=dim)
 
 
+def _zeros_apart(part: Any, index: Any, shape: tuple[int, ...], dim: int) -> list[Any]:
+    """Masks of the zeros of ``part``, so that no place of ``shape`` gets two of one mask.
+
+    Numbers need those zeros only that are the only ones of their place: products without one of several are zero. What is recorded
+    needs all, since second derivatives leave out two.
+    """
+    recorded = isinstance(part, TensorBase)
+    values, places = lifted(*(x.array if isinstance(x, TensorBase) else x for x in (part, index)))  # type: ignore[attr-defined]
+    zeros = np.flatnonzero(values.reshape(-1) == 0)
+    if not zeros.size:
+        return []
+    cells = cells_along(places, shape or (1,), dim % max(len(shape), 1))[zeros]
+    order = np.argsort(cells, kind="stable")
+    begins = np.concatenate([[0], np.flatnonzero(np.diff(cells[order])) + 1])
+    counts = np.diff(np.append(begins, len(order)))
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order)) - np.repeat(begins, counts)
+    if not recorded:
+        alone = np.empty(len(order), bool)
+        alone[order] = np.repeat(counts == 1, counts)
+        zeros, ranks = zeros[alone], ranks[alone]
+    masks: list[Any] = []
+    for rank in range(int(ranks.max(initial=-1)) + 1):
+        mask = np.zeros(part.shape, bool)
+        mask.reshape(-1)[zeros[ranks == rank]] = True
+        masks.append(part.home.wrap(mask) if recorded else mask)
+    return masks
+
+
 def _prod_parts(g: Any, self: Any, index: Any, part: Any, result: Any, dim: int, include_self: bool) -> Any:
-    """A factor's gradient is the product of the others: the result over the factor, or without it where it is the only zero."""
+    """A factor's gradient is the product of the others: the result over the factor, or computed without it where it is zero."""
     ones = F.zeros(self, tuple(self.shape)) + 1
     others = F.scatter_reduce(ones, index, part, dim=dim, reduce="prod", include_self=True)
 
     def theirs() -> Any:
-        zero = part == 0
-        zeros = F.gather(F.scatter_add(F.astype(ones * 0, g), index, F.astype(zero, g), dim=dim), index, dim=dim)
-        single = zero & (zeros == 1)
-        without = F.scatter_reduce(self, index, F.masked_fill(part, single, 1), dim=dim, reduce="prod", include_self=include_self)
-        alone = F.gather(g * F.conjugate(without), index, dim=dim)
-        shared = F.gather(g * F.conjugate(result), index, dim=dim) / F.conjugate(F.masked_fill(part, zero, 1))
-        return F.where(single, alone, shared)
+        found = F.gather(g * F.conjugate(result), index, dim=dim) / F.conjugate(F.masked_fill(part, part == 0, 1))
+        for one in _zeros_apart(part, index, tuple(self.shape), dim):
+            without = F.scatter_reduce(self, index, F.masked_fill(part, one, 1), dim=dim, reduce="prod", include_self=include_self)
+            found = F.where(one, F.gather(g * F.conjugate(without), index, dim=dim), found)
+        return found
 
     return g * F.conjugate(others), theirs
 
