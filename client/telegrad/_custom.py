@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from telegrad._autograd import name_of, rng_state, set_rng_state
 from telegrad._foresight import Foresight
-from telegrad._history import UNKNOWN, CustomNode, Leaf, Node, Unknown, next_number
-from telegrad._hooks import pin
+from telegrad._history import UNKNOWN, CustomNode, End, Leaf, Node, Unknown, next_number
+from telegrad._hooks import pin_before_write
 from telegrad.contract import checks
 from telegrad.contract.commands import Attach, Set
 from telegrad.contract.custom import Backward, custom_op
@@ -39,10 +39,9 @@ def attach(
     """
     for y, writes in zip(outputs, dirty, strict=True):
         if writes:
-            _check_rewritable(backward.name, y)
-    for y, writes in zip(outputs, dirty, strict=True):
-        if writes and home.hooked and home.waits:
-            pin(y)
+            _check_rewritable(home, backward.name, y, len(outputs))
+            if home.hooked and home.waits:
+                pin_before_write(y)
     names = [name_of(home, x, f"argument {i}") for i, x in enumerate(inputs)]
     edges: list[tuple[int, Any, int]] = []
     for position, x in enumerate(inputs):
@@ -64,6 +63,9 @@ def attach(
     for index, y in enumerate(made):
         if y is not None and flows[index]:
             extra = y._extra
+            if extra is not None and dirty[index] and extra.base is not None:
+                home.rewrite_views(y, node)
+                continue
             if extra is not None:
                 extra.base = None  # a view in memory only, see ``roots``; its history is the node's
                 extra.generation += dirty[index]
@@ -113,16 +115,24 @@ def _placed(
     return made, sent, flowing
 
 
-def _check_rewritable(name: str, tensor: Any) -> None:
-    """Refuse to give a tensor that was written to a new history where that is impossible, or others would get one too."""
+def _check_rewritable(home: Recorder, name: str, tensor: Any, outputs: int) -> None:
+    """Refuse to give a tensor that was written to a new history where that is impossible."""
     history = tensor.history()
-    if isinstance(history, Leaf):
-        raise checks.leaf_written()
-    if isinstance(history, Unknown) or (tensor._extra is not None and tensor._extra.base is not None):
+    if isinstance(history, Unknown) and home.waits:
+        _ = tensor.grad_fn  # which is refused for views that cannot be written
+        history = tensor.history()
+    if isinstance(history, Unknown):
         raise AutogradError(
-            f"{name}: mark_dirty of a view, or of a tensor whose history only the server knows, is not possible for remote "
-            "tensors. Return a new tensor, or use telegrad.local()"
+            f"{name}: mark_dirty of a tensor whose history only the server knows (one found by its name, say) is not possible for "
+            "remote tensors. Return a new tensor, or use telegrad.local()"
         )
+    if isinstance(history, Leaf) and not isinstance(history, End):
+        raise checks.leaf_written()
+    base = None if tensor._extra is None else tensor._extra.base
+    if base is not None:
+        if history is not None and isinstance(base.history(), Leaf):
+            raise checks.leaf_view_written()
+        checks.check_dirty_view(outputs)
 
 
 def _apart(tensor: Handle) -> Any:

@@ -43,6 +43,8 @@ def register(tensor: Handle, hook: Hook) -> RemovableHandle:
     hooks = history.hooks_here()
     if hooks.owner is None or owner_of(history) is None:
         hooks.owner = weakref.ref(tensor)
+    if tensor._extra is not None and tensor._extra.base is not None:
+        pin(tensor)  # its history may change with that of its base
     if isinstance(history, Node):
         return hooks.of_output(0 if tensor._extra is None else tensor._extra.index).add(hook)
     return hooks.of_output(0).add(hook)
@@ -154,10 +156,8 @@ def pin(tensor: Handle) -> None:
     """The tensor is about to get another history: see to it that the server finds the place of the hooks that it has."""
     history = tensor._node
     hooks = hooks_of(history) if isinstance(history, (Node, Described)) else None
-    if not hooks or hooks.pin is not None or owner_of(history) is not tensor or tensor.history() is not history:
+    if hooks is None or hooks.pin is not None or owner_of(history) is not tensor or tensor.history() is not history:
         return
-    if tensor._extra is not None and tensor._extra.base is not None:
-        return  # a view's write passes by the hooks on its own history
     home = tensor._home
     hooks.pin = home.tensor_class(home, home.name(), None, None)  # of which nobody here knows more, so that there is no cycle
     home.put(("sum", (tensor._name,), {}, (hooks.pin._name,), True, None, *users_place(3)))
@@ -187,3 +187,27 @@ def _asked(
         raise home.cannot_ask(_UNKNOWN)
     home.ask_in_hook()  # of a hook that walks itself
     return Asked(home, roots, targets, sources, retain_graph=retain_graph, create_graph=create_graph)
+
+
+def pin_before_write(target: Handle) -> None:
+    """The same for a tensor that is about to be written, and what it is a view of."""
+    pin(target)
+    if target._extra is not None and target._extra.base is not None:
+        pin(target._extra.base)
+
+
+def apart_from_hooks(target: Any) -> Any:
+    """For a view that is about to be written, another one that has a history of its own, if there are hooks on the one it has: the
+    gradient of the write goes past those, as in PyTorch, where it goes to the base at once.
+    """
+    base = target._extra.base
+    node, chain = target._node, list[Node]()
+    while isinstance(node, Node) and node is not base.history() and node.op.view and len(node.edges) == 1:
+        chain.append(node)
+        node = node.edges[0][1]
+    if not chain or not hooks_of(chain[0]) or node is not base.history() or target.history() is not chain[0]:
+        return target
+    fresh = base
+    for made_by in reversed(chain):
+        fresh = fresh._apply(made_by.op.name, fresh, **made_by.parameters)
+    return fresh

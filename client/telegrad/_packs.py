@@ -16,6 +16,7 @@ from telegrad.contract.commands import Apply
 from telegrad.contract.errors import AutogradError
 from telegrad.contract.hooks import HookTable
 from telegrad.contract.modes import no_grad
+from telegrad.contract.ops import OPS
 from telegrad.contract.scope import current_scope
 
 if TYPE_CHECKING:
@@ -153,3 +154,23 @@ def packing_of(home: Recorder, node: Any, inputs: Sequence[Any]) -> Packing | No
     """The packing of an op that makes ``node``, if there are hooks; to be called before its history is put in place."""
     packing = watching.current_packing()
     return None if packing is None or not isinstance(node, Node) else Packing(home, packing, node, inputs)
+
+
+# What nodes saved ------------------------------------------------------------------------------------------------------------
+
+
+class _NotHereError(AutogradError, AttributeError):
+    """An attribute that nodes of this process have."""
+
+
+def _refuse_saved(node: Node) -> Any:
+    raise _NotHereError(
+        f"what {node.name()} saved stays on its server; saved_tensors_hooks shows what ops save there, and nodes of "
+        "telegrad.local() have PyTorch's _saved_ attributes"
+    )
+
+
+for _op in OPS.values():
+    for _name in (*[slot.name for slot in _op.inputs], *_op.outputs, *_op.parameters):
+        for _attribute in (f"_saved_{_name}", f"_raw_saved_{_name}"):
+            setattr(Node, _attribute, property(_refuse_saved))

@@ -23,7 +23,7 @@ from telegrad._capture import Capture, dependent
 from telegrad._foresight import Foresight, add_parameters
 from telegrad._handle import inference_extra
 from telegrad._history import Leaf, Node, Unknown, made_of
-from telegrad._hooks import pin
+from telegrad._hooks import apart_from_hooks, pin_before_write
 from telegrad._packs import packing_of, settle
 from telegrad._places import known_files, users_frame, users_place
 from telegrad._queue import Recorded, Reply, collected
@@ -361,6 +361,11 @@ class Recorder:
         spec = plan.outputs[0]
         if spec is not None and target._spec is not None:
             checks.check_in_place_result(spec, target._spec)
+        if grad and view and self.hooked and self.waits:
+            apart = apart_from_hooks(target)
+            if apart is not target:
+                self._apply_in_place(plan, op, (apart, *inputs[1:]), (apart._name, *names[1:]), parameters)
+                return target
         place = users_place(3)
         packing = None
         if grad:
@@ -369,9 +374,7 @@ class Recorder:
             packing = packing_of(self, node, inputs) if watching.watchers else None
             if node is not None or history is not None or view:
                 if self.hooked and self.waits:
-                    pin(target)
-                    if view and target._extra is not None and target._extra.base is not None:
-                        pin(target._extra.base)
+                    pin_before_write(target)
                 self._rewrite_history(target, plan, node, view)
         self.writes += 1
         root = self.roots.get(target._name, target._name)
@@ -392,10 +395,21 @@ class Recorder:
         extra.generation += 1
         extra.index = 0
         if view:
-            base = extra.base
-            base._node = made_of(node, base.history())
-            base.extra().generation += 1
-            extra.base_generation = base.extra().generation
+            self._rewrite_base(extra, node)
+
+    def _rewrite_base(self, extra: Any, node: Any) -> None:
+        base = extra.base
+        base._node = made_of(node, base.history())
+        base.extra().generation += 1
+        extra.base_generation = base.extra().generation
+
+    def rewrite_views(self, target: Any, node: Any) -> None:
+        """A custom function, whose node that is, wrote to a view: what that does to its history, to its base's and to others'."""
+        target._node = made_of(node, target.history())
+        extra = target.extra()
+        extra.generation += 1
+        extra.index = 0
+        self._rewrite_base(extra, node)
 
     # Commands other than ops -------------------------------------------------------------------------------------------------
 

@@ -201,6 +201,16 @@ def not_a_tensor(value: object, what: str) -> ArgumentTypeError:
     return ArgumentTypeError(f"{what} must be a Tensor, not {type(value).__name__}")
 
 
+def check_dirty_view(outputs: int) -> None:
+    """Refuse that a custom function which returns so many tensors wrote to an input that is a view."""
+    if outputs > 1:
+        raise AutogradError(
+            "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot return more than "
+            "one Tensor. Clone the input first, or make two Functions of it: one that writes and returns a single Tensor, and one "
+            "for the rest."
+        )
+
+
 def leaf_in_place() -> LeafError:
     """The error of a recorded in-place change of a leaf that requires grad."""
     return LeafError("a leaf Variable that requires grad is being used in an in-place operation.")

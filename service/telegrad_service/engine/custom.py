@@ -265,14 +265,10 @@ def _rebase(home: Engine, tensor: Tensor, node: Node, index: int, count: int) ->
     """Give an input that was written to its new history, and its base with it."""
     if tensor.requires_grad and tensor.is_leaf:
         raise checks.leaf_written()
-    if tensor.base is not None and tensor.requires_grad and tensor.base.is_leaf:
-        raise checks.leaf_view_written()
-    if tensor.base is not None and count > 1:
-        raise AutogradError(
-            "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot return more than "
-            "one Tensor. Clone the input first, or make two Functions of it: one that writes and returns a single Tensor, and one "
-            "for the rest."
-        )
+    if tensor.base is not None:
+        if tensor.requires_grad and tensor.base.is_leaf:
+            raise checks.leaf_view_written()
+        checks.check_dirty_view(count)
     replace_history(home, tensor, Tensor(home, tensor.array, node, index))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.parity.scripts.hooks import leaf, local_script
+from tests.parity.scripts.hooks import leaf, noting
 from tests.parity.scripts.table import script
 from tests.parity.transcripts import attempt
 
@@ -397,14 +397,49 @@ def custom_writes(tg: Any) -> Any:
     ]
 
 
-@local_script
+@script
 def custom_writes_through_a_view(tg: Any) -> Any:
     made = function(tg, doubling_in_place, lambda _c, g: g * 2)
     x = leaf(tg, 1.0, 2.0, 3.0)
     base = x * 1
     made.apply(base[:2])
     (base * tg.tensor([1.0, 10.0, 100.0], dtype=tg.float64)).sum().backward()
-    return x.grad, attempt(lambda: function(tg, doubling_and_more, lambda _c, g, h: g).apply((x * 1)[:2]))
+
+    def unrecorded_view() -> Any:
+        y = x * 1
+        with tg.no_grad():
+            view = y[:2]
+        return made.apply(view)
+
+    several = attempt(lambda: function(tg, doubling_and_more, lambda _c, g, h: g).apply((x * 1)[:2]))
+    of_leaf = attempt(lambda: made.apply(x[:2]))
+    return x.grad, several, of_leaf, attempt(unrecorded_view), attempt(lambda: made.apply((x * 1).split([1, 2])[0]))
+
+
+@script
+def custom_writes_through_views_of_views(tg: Any) -> Any:
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        ctx.save_for_backward(y)
+        ctx.mark_dirty(x)
+        return x.mul_(y)
+
+    def backward(ctx: Any, g: Any) -> Any:
+        return g * ctx.saved_tensors[0], g
+
+    log: list[Any] = []
+    scaled_by, doubled_now = function(tg, forward, backward), function(tg, doubling_in_place, lambda _c, g: g * 2)
+    x = leaf(tg, 1.0, 2.0, 3.0)
+    base, zeros = x * 1, tg.zeros(3, dtype=tg.float64)
+    base.register_hook(noting(log, "before"))
+    scaled_by.apply(base[:2][1:], x[:1])
+    doubled_now.apply(zeros[1:].mul_(x[1:]))
+    part = base[1:]
+    doubled_now.apply(part).mul_(3)
+    base.register_hook(noting(log, "base"))
+    part.register_hook(noting(log, "part"))
+    doubled_now.apply(base)
+    (base * base + zeros + part.sum()).sum().backward()
+    return log, x.grad, base.detach(), part.detach()
 
 
 @script
@@ -592,7 +627,7 @@ def custom_views_made_without_recording(tg: Any) -> Any:
     return [(y.requires_grad, y.grad_fn is None) for y in (*made, part)], attempt(lambda: made[0].zero_().sum().item()).message[:43]
 
 
-@local_script
+@script
 def custom_functions_may_not_write_to_parts_of_leaves(tg: Any) -> Any:
     def written(ctx: Any, x: Any) -> Any:
         ctx.mark_dirty(x.add_(1))
@@ -609,7 +644,7 @@ def custom_functions_may_not_write_to_parts_of_leaves(tg: Any) -> Any:
     return part.message, part.builtins, other.message, other.builtins, x.is_leaf
 
 
-@local_script
+@script
 def writing_to_a_view_of_an_unrecorded_view(tg: Any) -> Any:
     with tg.no_grad():
         y = tg.zeros(2).view(2)

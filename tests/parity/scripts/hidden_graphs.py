@@ -270,3 +270,21 @@ def multi_hooks_on_gradients_with_a_history(tg: Any) -> Any:
     tg.autograd.graph.register_multi_grad_hook((g, y), lambda gs: log.append([None if g is None else g.tolist() for g in gs]))
     (g * y).sum().backward()
     return log, x.grad, y.grad
+
+
+@script
+def hooks_of_views_that_are_written_ours(tg: Any) -> Any:  # PyTorch 2.13 crashes at the hook on the second view that is new again
+    log: list[Any] = []
+    x = leaf(tg, 1.0, 2.0, 3.0, 4.0)
+    b = x * 1
+    v = b[:3]
+    w = v[1:]
+    for name, tensor in (("v", v), ("w", w)):
+        tensor.register_hook(noting(log, name))
+    before = (v * 2 + w.sum()).sum()
+    w.mul_(v[0].clone())
+    v.add_(b[3])
+    w.register_hook(noting(log, "w again"))
+    b[2] = 7.0
+    (before + (b * b).sum() + v.sum() + w.prod()).backward()
+    return log, x.grad, b.detach()
