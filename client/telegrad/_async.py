@@ -16,7 +16,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from telegrad import _autograd, _defaults, _walks
+from telegrad import _autograd, _buffers, _defaults, _walks
 from telegrad._async_tensor import AsyncTensor
 from telegrad._exchange import Exchange
 from telegrad._queue import Reply
@@ -78,6 +78,8 @@ class AsyncSession(CreationOps[AsyncTensor]):
 
     def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
         return self._recorder.apply(op, inputs, parameters)
+
+    _allocate = staticmethod(_buffers.allocate)
 
     def _create(self, array: Any, requires_grad: bool) -> AsyncTensor:
         return cast(AsyncTensor, _autograd.create(self._recorder, array, requires_grad))
@@ -308,6 +310,7 @@ class AsyncSession(CreationOps[AsyncTensor]):
                     await self._run(self._exchange.close())
                 finally:
                     await self._transport.close()
+                    _buffers.forget()
 
     @property
     def closed(self) -> bool:

@@ -72,6 +72,15 @@ SEND_PIECE_BYTES: Final = 2**20
 RECEIVE_PIECE_BYTES: Final = 2**18
 """Most that is received at once where it cannot go straight into an array: the size of the server's own reads."""
 
+KEPT_BLOCKS: Final = 4
+"""Most blocks of memory of freed arrays that are kept for the next: two that go up, two that come down."""
+
+SMALLEST_BLOCK_BYTES: Final = 2**20
+"""The C library itself keeps the memory of smaller arrays."""
+
+LARGEST_BLOCK_BYTES: Final = 2**24
+"""Of larger arrays no memory is kept: with ``KEPT_BLOCKS`` this bounds it to 64 MiB."""
+
 COMPRESS_BYTES: Final = 1024
 """Shorter bodies are sent as they are where compression is asked for: a packet is a packet."""
 

@@ -18,6 +18,7 @@ from telegrad._environment import Environment
 from telegrad.contract import modes, tracing, watching
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, TelegradError, TraceError
+from telegrad.contract.literal import array_of
 from telegrad.contract.scope import current_scope
 from telegrad.contract.session import BaseSession, current_session
 from telegrad.contract.tensor.base import TensorBase
@@ -372,7 +373,7 @@ class Function(Generic[P, R]):
                 key += (x.__class__, _static_key(x))
                 continue
             if isinstance(x, np.ndarray):
-                leaves[position] = x = session._create(np.array(x, order="C"), False)
+                leaves[position] = x = session._create(array_of(x, None, session._allocate), False)
             if tracing.has_twins(x):
                 number = numbers.get(id(x))
                 if number is None:

@@ -152,11 +152,13 @@ class Recorder:
         cls = self.tensor_class
         plan: Foresight | None = None
         names: Sequence[Any] = ()
+        plain = False
         if len(inputs) == 2 and not parameters:
             a, b = inputs
             if a.__class__ is cls and b.__class__ is cls and a._home is self and b._home is self:
                 plan = self._rules.get((op, a._spec, b._spec))
                 names = (a._name, b._name)
+                plain = a._node is None and b._node is None and a._extra is None and b._extra is None
         if plan is None:
             if running():
                 made = redirected(self.session, op, inputs, parameters)
@@ -167,7 +169,7 @@ class Recorder:
             return self._apply_in_place(plan, op, inputs, names, parameters)
         grad = None if inferring and is_inference_mode_enabled() else is_grad_enabled()
         node: Any = None
-        if grad:
+        if grad and not plain:
             for position in plan.positions:
                 x = inputs[position]
                 if x._node is not None or x._extra is not None:
@@ -181,12 +183,14 @@ class Recorder:
         name = made._name = self.name()
         made._extra = None if grad is not None else inference_extra()
         frame = sys._getframe(3)  # apply, _apply, the op's method, its caller
-        if known_files.get(frame.f_code.co_filename, True):
+        code = frame.f_code
+        if known_files.get(code.co_filename, True):
             frame = users_frame(frame)
+            code = frame.f_code
         queue = self.sink
-        queue.append((op, names, parameters, (name,), grad, current_scope() if active else None, frame.f_code, frame.f_lasti))
+        queue.append((op, names, parameters, (name,), grad, current_scope() if active else None, code, frame.f_lasti))
         count = len(queue)
-        if count == 1 or not count % _defaults.RELEASE_COMMANDS:
+        if count % _defaults.RELEASE_COMMANDS < 2:
             self._tick(count)
         return made
 

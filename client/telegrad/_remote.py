@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy.typing as npt
 
-from telegrad import _autograd, _custom, _defaults, _walks
+from telegrad import _autograd, _buffers, _custom, _defaults, _walks
 from telegrad._exchange import Exchange
 from telegrad._flight import Traffic
 from telegrad._handle import Handle
@@ -208,6 +208,8 @@ class RemoteSession(BaseSession):
 
     def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:
         return self._recorder.apply(op, inputs, parameters)
+
+    _allocate = staticmethod(_buffers.allocate)
 
     def _create(self, array: Any, requires_grad: bool) -> Tensor:
         made: Tensor = _autograd.create(self._recorder, array, requires_grad)
@@ -420,11 +422,6 @@ class RemoteSession(BaseSession):
             except TelegradError as error:
                 self._exchange.remember(error)
 
-    @property
-    def is_sending(self) -> bool:
-        """Whether something is on its way whose answer nobody waits for."""
-        return self._traffic.is_under_way
-
     # Closing -----------------------------------------------------------------------------------------------------------------
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
@@ -455,6 +452,7 @@ class RemoteSession(BaseSession):
                     self._traffic.run(self._exchange.close())
                 finally:
                     self._transport.close()
+                    _buffers.forget()
 
     @property
     def closed(self) -> bool:

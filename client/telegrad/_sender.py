@@ -79,7 +79,7 @@ class Sender:
                 return False
             count = len(session._recorder.queue)
             if full or count in (0, before):
-                if count or session.is_sending:
+                if count or session._traffic.is_under_way:
                     with contextlib.suppress(SessionError):
                         session.flush_in_background(self._taken.set)
                 self._taken.set()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from telegrad import _defaults
+from telegrad import _buffers, _defaults
 from telegrad.contract import codec, compression
 from telegrad.contract.errors import (
     ArgumentTypeError,
@@ -199,7 +199,9 @@ class Sink:
         self._headers = headers
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         self._reader = (
-            codec.SafetensorsReader(max_bytes=_defaults.MAX_ANSWER_BYTES) if media_type == codec.SAFETENSORS_MEDIA_TYPE else None
+            codec.SafetensorsReader(max_bytes=_defaults.MAX_ANSWER_BYTES, allocate=_buffers.allocate)
+            if media_type == codec.SAFETENSORS_MEDIA_TYPE
+            else None
         )
         self._events = Events(hear) if media_type == codec.EVENTS_MEDIA_TYPE else None
         self._body = bytearray()

@@ -195,12 +195,12 @@ def test_an_answer_that_nobody_waits_for_is_read_after_a_silence(departing, late
     departing.flush()
     for _ in range(SOME):
         step()
-    assert departing.is_sending
+    assert departing._traffic.is_under_way
 
     end = time.monotonic() + 10
-    while departing.is_sending and time.monotonic() < end:
+    while departing._traffic.is_under_way and time.monotonic() < end:
         time.sleep(0.01)
-    assert not departing.is_sending
+    assert not departing._traffic.is_under_way
     assert later.finished == 1
 
 

@@ -261,7 +261,7 @@ def test_one_session_is_opened_however_often_it_is_asked_for(wire: Wire, fault: 
 def test_a_session_that_the_server_has_no_longer_says_so_plainly(wire: Wire, session: telegrad.RemoteSession) -> None:
     x = telegrad.ones(2)
     with wire.open(session=session.id) as other:
-        other._run(other._exchange.open())
+        other._traffic.run(other._exchange.open())
         wire.answer(httpx2.Request("DELETE", f"{ADDRESS}/v1/sessions/{session.id}"))
 
     with pytest.raises(SessionLostError, match="Open a new one"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -16,6 +17,7 @@ MAX_NAME_LENGTH: Final = 64
 MAX_NODE_NAME_LENGTH: Final = 128
 NAME_PATTERN: Final = r"^(?!.*\.grad$)[A-Za-z_][A-Za-z0-9_.:-]{0,63}$"
 REFERENCE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_.:-]{0,68}$"
+_MAX_REFERENCE_LENGTH: Final = 69  # of REFERENCE_PATTERN; longer text is not worth remembering
 _NAME: Final = re.compile(NAME_PATTERN)
 _REFERENCE: Final = re.compile(REFERENCE_PATTERN)
 
@@ -28,10 +30,21 @@ def refusal(wanted: str, value: Any) -> ArgumentTypeError:
     return ArgumentTypeError(f"expected {wanted}, got {kinds.json_type(value)}")
 
 
+@functools.lru_cache(4096)
+def _is_name(value: str) -> bool:
+    """Whether it looks like a name. Remembered: the steps of a loop name the same tensors, and an expression takes 400 ns."""
+    return _NAME.fullmatch(value) is not None
+
+
+@functools.lru_cache(4096)
+def _is_reference(value: str) -> bool:
+    return _REFERENCE.fullmatch(value) is not None
+
+
 def _name(value: Any) -> str:
     if type(value) is not str:
         raise refusal("a name", value)
-    if not _NAME.fullmatch(value):
+    if len(value) > MAX_NAME_LENGTH or not _is_name(value):
         raise ArgumentValueError(
             f"a name has 1 to {MAX_NAME_LENGTH} letters, digits and _ . : -, begins with a letter or _ and does not end in .grad"
         )
@@ -41,7 +54,7 @@ def _name(value: Any) -> str:
 def _reference(value: Any) -> str:
     if type(value) is not str:
         raise refusal("a tensor's name", value)
-    if not _REFERENCE.fullmatch(value):
+    if len(value) > _MAX_REFERENCE_LENGTH or not _is_reference(value):
         raise ArgumentValueError("a tensor reference is a name, or a name followed by .grad")
     return value
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,18 @@ MAX_DIMENSIONS: Final = 64
 _PYTHON: Final = frozenset({bool, int, float, complex})
 
 
-def array_of(data: Any, dtype: DType | None = None) -> npt.NDArray[Any]:
+Allocate: TypeAlias = "Callable[[tuple[int, ...], np.dtype[Any]], npt.NDArray[Any]]"
+"""Gives an array without values for a shape and a type."""
+
+
+def array_of(data: Any, dtype: DType | None = None, allocate: Allocate | None = None) -> npt.NDArray[Any]:
     """A new, contiguous array of ``data``.
 
     Args:
         data: a Python number, nested sequences of them, a numpy array or scalar, a tensor, or sequences of these.
         dtype: the element type; by default what PyTorch infers: bool, int64, float32 or complex64 for Python numbers; arrays and
             tensors keep their own.
+        allocate: gives the memory for a copy of an array; by default numpy does.
 
     Raises:
         ArgumentValueError: for ragged or too deep nesting, for integers beyond 64 bits.
@@ -36,7 +41,7 @@ def array_of(data: Any, dtype: DType | None = None) -> npt.NDArray[Any]:
     """
     values = _values(data)
     if values is not None:
-        return _convert_array(values, dtype)
+        return _convert_array(values, dtype, allocate)
     shape = _shape(data)
     leaves: set[Any] = set()
     _collect(data, shape, 0, leaves)
@@ -276,10 +281,14 @@ def _write(target: npt.NDArray[Any], data: Any) -> None:
         _write(target[index : index + 1].reshape(target.shape[1:]), item)
 
 
-def _convert_array(array: npt.NDArray[Any], dtype: DType | None) -> npt.NDArray[Any]:
+def _convert_array(array: npt.NDArray[Any], dtype: DType | None, allocate: Allocate | None = None) -> npt.NDArray[Any]:
     target = numpy_type(array.dtype) if dtype is None else dtype
     numpy_type(array.dtype)
     if array.dtype.kind == "c" and target.category in (1, 2):
         array = np.real(array)
     with np.errstate(all="ignore"):
-        return np.array(array, target.numpy, order="C")
+        if allocate is None:
+            return np.array(array, target.numpy, order="C")
+        made = allocate(array.shape, target.numpy)
+        np.copyto(made, array, casting="unsafe")
+        return made

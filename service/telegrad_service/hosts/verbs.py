@@ -42,6 +42,7 @@ from telegrad_service.engine.summary import summarise
 from telegrad_service.hosts.base import Answer, Array, Work
 from telegrad_service.hosts.npy import npy_pieces
 from telegrad_service.session.haste import Haste, TooLongError
+from telegrad_service.session.programs import puts_out
 from telegrad_service.session.session import BatchAnswer, Session
 from telegrad_service.session.watch import Watch
 
@@ -406,12 +407,10 @@ def _check_buffers(commands: Sequence[Command]) -> None:
 
 
 def _puts_out_buffers(session: Session, command: Command) -> bool:
-    if isinstance(command, Read):
-        return command.what == "value" and command.encoding == "buffer"
     if isinstance(command, Run):
         program = session.programs.get(command.program)
-        return program is not None and any(_puts_out_buffers(session, c) for c in program.commands)
-    return False
+        return program is not None and program.puts_out
+    return puts_out(command)
 
 
 SHORT_VERBS: Final = frozenset({"apply", "batch", "create", "grad", "read", "release", "run", "seed", "set"})

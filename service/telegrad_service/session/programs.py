@@ -6,7 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from telegrad.contract.commands import Apply, Backward, Command, Create, Grad, Release, Resume, Run, inner_commands, names_made
+from telegrad.contract.commands import (
+    Apply,
+    Backward,
+    Command,
+    Create,
+    Grad,
+    Read,
+    Release,
+    Resume,
+    Run,
+    inner_commands,
+    names_made,
+)
 from telegrad.contract.errors import ArgumentValueError
 from telegrad.contract.programs import as_message, content_id
 
@@ -21,6 +33,7 @@ class Program:
         commands: in order; every name they make is the program's own.
         names: what can be named when a run has ended: holes, and names made and not released.
         most_names: the most names that one command makes.
+        puts_out: whether a read of it puts out an array.
     """
 
     id: str
@@ -28,6 +41,7 @@ class Program:
     commands: tuple[Command, ...]
     names: frozenset[str]
     most_names: int
+    puts_out: bool
 
     @classmethod
     def make(cls, commands: Sequence[Command], inputs: Sequence[str]) -> Program:
@@ -53,11 +67,23 @@ class Program:
             if isinstance(command, Release):
                 names -= set(command.tensors)
         most = max([len(list(names_made(command))) for command in commands], default=0)
-        return cls(content_id(as_message(commands, inputs)), tuple(inputs), tuple(commands), frozenset(names), most)
+        return cls(
+            content_id(as_message(commands, inputs)),
+            tuple(inputs),
+            tuple(commands),
+            frozenset(names),
+            most,
+            any(map(puts_out, commands)),
+        )
 
     def describe(self) -> dict[str, Any]:
         """The program as JSON."""
         return {"id": self.id, **as_message(self.commands, self.inputs)}
+
+
+def puts_out(command: Command) -> bool:
+    """Whether a command is a read that puts out an array."""
+    return isinstance(command, Read) and command.what == "value" and command.encoding == "buffer"
 
 
 def _waits(command: Command) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self, TypeVar, overload
+from typing import Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,9 @@ class CreationOps(FrequencyOps[Made], WindowOps[Made]):
 
     # Literal data ------------------------------------------------------------------------------------------------------------
 
+    _allocate: ClassVar[Any] = None
+    """An ``Allocate`` that gives the memory for copies of arrays; by default numpy does."""
+
     def _create(self, array: npt.NDArray[Any], requires_grad: bool) -> Made:
         """A tensor around ``array``, which nobody else holds. Every session provides it."""
         raise NotImplementedError
@@ -88,7 +91,7 @@ class CreationOps(FrequencyOps[Made], WindowOps[Made]):
             raise ArgumentTypeError(f"tensor(): argument 'requires_grad' must be bool, not {type(requires_grad).__name__}")
         if isinstance(data, TensorBase):
             notices.copied_tensor()
-        array = array_of(data, _dtype(dtype))
+        array = array_of(data, _dtype(dtype), self._allocate)
         if requires_grad and array.dtype.kind not in "fc":
             raise DTypeError("Only Tensors of floating point and complex dtype can require gradients")
         return self._create(array, requires_grad)
