@@ -10,6 +10,7 @@ NEAR_ZERO = np.array([-1.5, -0.0, 0.0, 2.0])
 POSITIVE = rand(2, 3, low=0.3)
 
 SAMPLES: list[Sample] = [
+    Sample("sgn", (np.array([complex(np.inf, 1), complex(0, -np.inf), 0, 3 + 4j]),), op="sgn", gradient=False, note="infinities"),
     Sample(
         "lerp",
         (rand(3), rand(3, seed=1), rand(low=0, high=1, dtype="float32")),

@@ -155,6 +155,10 @@ SAMPLES: list[Sample] = [
     Sample("Tensor.trace", (complexes(3, 3),), op="trace"),
     Sample("trace", (ints(3, 3, dtype="int32"),), op="trace", gradient=False),
     Sample("linalg.norm", (rand(3, 4),), op="norm"),
+    *[
+        Sample("linalg.norm", (rand(*size), order), {"keepdim": keep}, gradient=False, note="of nothing")
+        for size, order, keep in (((0, 3), 1, False), ((0, 0), 2, True), ((3, 0), float("inf"), False), ((0, 0), "nuc", False))
+    ],
     Sample("linalg.norm", (rand(2, 3, 4),), op="norm"),
     Sample("linalg.norm", (rand(4), 3), op="norm"),
     Sample("linalg.norm", (rand(3, 4), 2, 1), {"keepdim": True}, op="norm"),

@@ -67,6 +67,9 @@ SAMPLES: list[Sample] = [
 ]
 
 ERRORS: list[ErrorSample] = [
+    ErrorSample(
+        F("embedding_bag"), (_BAGS, _TABLE), {"mode": "max", "scale_grad_by_freq": True}, ValueError, "max mode does not support"
+    ),
     ErrorSample(F("grid_sample"), (_IMAGE, _GRID[:1]), match="expected grid and input to have same batch size"),
     ErrorSample(F("grid_sample"), (_IMAGE, rand(2, 2, 3, 3)), match="expected grid to have size 2 in last dimension"),
     ErrorSample(F("grid_sample"), (_IMAGE, _GRID), {"mode": "cubic"}, ValueError, "expected mode to be"),

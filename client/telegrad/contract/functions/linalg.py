@@ -229,7 +229,7 @@ def matrix_norm(
     if ord in ("nuc", 2, -2):
         order = [d for d in range(len(x.shape)) if d not in (rows, columns)]
         values = svdvals(x.permute(*order, rows, columns))
-        result = values.sum(-1) if ord == "nuc" else values.amax(-1) if ord == 2 else values.amin(-1)
+        result = values.sum(-1) if ord == "nuc" else _largest(values, -1, False) if ord == 2 else values.amin(-1)
         if keepdim:
             for d in sorted((rows, columns)):
                 result = result.unsqueeze(d)
@@ -237,7 +237,12 @@ def matrix_norm(
     summed, kept = (rows, columns) if abs(float(ord)) == 1 else (columns, rows)
     sums: Any = vector_norm(x, 1, summed, keepdim)
     at = kept if keepdim or kept < summed else kept - 1
-    return sums.amax(at, keepdim) if float(ord) > 0 else sums.amin(at, keepdim)  # type: ignore[no-any-return]
+    return _largest(sums, at, keepdim) if float(ord) > 0 else sums.amin(at, keepdim)  # type: ignore[no-any-return]
+
+
+def _largest(x: Any, dim: int, keepdim: bool) -> Any:
+    """The largest along ``dim``; of no magnitudes 0, as in PyTorch."""
+    return x.amax(dim, keepdim) if x.shape[dim] else x.sum(dim, keepdim)
 
 
 def norm_of_matrices(x: Any, order: str, dim: Sequence[int] | None, keepdim: bool, dtype: DTypeLike | None) -> Any:

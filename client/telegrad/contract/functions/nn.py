@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from telegrad.contract.dtypes import Number, promote_pair
-from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, UnsupportedDTypeError
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, UnsupportedDTypeError
 from telegrad.contract.functions.free import free
 from telegrad.contract.functions.nn_arguments import log_softmax, softmax, softmin, with_older_arguments
 from telegrad.contract.functions.nn_composite import (
@@ -96,6 +96,8 @@ from telegrad.contract.functions.nn_sampling import (
     embedding_bag,
     grid_sample,
     pdist,
+    refuse_sparse,
+    renormalise,
 )
 from telegrad.contract.functions.out import CASTS, SAME, takes_out
 from telegrad.contract.shapes import broadcast
@@ -351,18 +353,14 @@ def embedding(
 ) -> T:
     """Rows of ``weight`` named by the integers of ``input``; row ``padding_idx`` gets no gradient.
 
-    Raises ArgumentValueError for settings of PyTorch that change weights in the forward pass or make sparse gradients.
+    With ``max_norm``, rows that are named and whose ``norm_type``-norm is larger are first scaled down to it, in ``weight`` itself.
+    Raises ArgumentValueError for ``sparse``: there are no sparse gradients.
     """
-    asked = {
-        "max_norm": max_norm is not None,
-        "norm_type": norm_type != 2.0,
-        "scale_grad_by_freq": scale_grad_by_freq,
-        "sparse": sparse,
-    }
-    for name, given in asked.items():
-        if given:
-            raise ArgumentValueError(f"embedding(): telegrad does not do '{name}'; leave it at its default")
-    return _tensor("embedding", input).embedding(weight, padding_idx)
+    refuse_sparse("embedding", sparse)
+    indices = _tensor("embedding", input)
+    if max_norm is not None:
+        renormalise(indices, weight, max_norm, norm_type)
+    return indices.embedding(weight, padding_idx, scale_grad_by_freq)
 
 
 def max_pool1d(

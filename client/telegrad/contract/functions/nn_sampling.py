@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 from telegrad.contract import notices
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DerivativeMissingError, ShapeError
 from telegrad.contract.functions.free import free, require_tensor
-from telegrad.contract.shapes import ints
+from telegrad.contract.modes import no_grad
+from telegrad.contract.shapes import ints, real_number
 from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.tensor.comparison import where as choose
 from telegrad.contract.tensor.losses import check_reduction
 from telegrad.contract.tensor.tensor import Tensor
 
@@ -74,6 +76,23 @@ def affine_grid(theta: T, size: Sequence[int], align_corners: bool | None = None
     return result.reshape((sizes[0], *spatial, count))  # type: ignore[no-any-return]
 
 
+def refuse_sparse(name: str, sparse: bool) -> None:
+    """Refuse gradients that hold only the rows that were used."""
+    if sparse:
+        raise ArgumentValueError(f"{name}(): telegrad makes no sparse gradients; leave 'sparse' at False")
+
+
+def renormalise(indices: Any, weight: Any, max_norm: float, norm_type: float) -> None:
+    """Scale the rows of ``weight`` that are named down to ``max_norm`` where their norm is larger: in place, past its history."""
+    bound, order = real_number(max_norm, "max_norm"), real_number(norm_type, "norm_type")
+    with no_grad():
+        table = require_tensor(weight, "embedding").detach()
+        at = indices.reshape((-1,)).to("int64")
+        rows = table.index_select(0, at)
+        lengths = rows.norm(order, 1, keepdim=True)
+        table.index_copy_(0, at, choose(lengths > bound, rows * (bound / (lengths + 1e-7)), rows))
+
+
 def embedding_bag(
     input: T,
     weight: T,
@@ -89,22 +108,24 @@ def embedding_bag(
 ) -> T:
     """Sum, mean or maximum of the rows of ``weight`` that each bag of indices names; see ``Tensor._embedding_bag``.
 
-    Raises ArgumentValueError for settings of PyTorch that change weights in the forward pass or make sparse gradients.
+    ``max_norm`` and ``sparse`` as in ``embedding``; ``scale_grad_by_freq`` divides each row's gradient by how often it is named.
     """
-    asked = {
-        "max_norm": max_norm is not None,
-        "norm_type": norm_type != 2,
-        "scale_grad_by_freq": scale_grad_by_freq,
-        "sparse": sparse,
-    }
-    for name, given in asked.items():
-        if given:
-            raise ArgumentValueError(f"embedding_bag(): telegrad does not do '{name}'; leave it at its default")
+    refuse_sparse("embedding_bag", sparse)
+    if mode == "max" and scale_grad_by_freq:
+        raise ArgumentValueError("max mode does not support scaling the gradient by the frequency")
     indices = require_tensor(input, "embedding_bag")
     if include_last_offset and offsets is None:
         raise ArgumentValueError("offsets has to be a 1D Tensor but got None: include_last_offset needs it")
+    if max_norm is not None:
+        renormalise(indices, weight, max_norm, norm_type)
     found: Any = indices._embedding_bag(
-        weight, offsets, per_sample_weights, mode=mode, include_last_offset=include_last_offset, padding_idx=padding_idx
+        weight,
+        offsets,
+        per_sample_weights,
+        mode=mode,
+        scale_grad_by_freq=scale_grad_by_freq,
+        include_last_offset=include_last_offset,
+        padding_idx=padding_idx,
     )
     return found[0]  # type: ignore[no-any-return]
 

@@ -10,6 +10,7 @@ from telegrad.contract import dtypes
 from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Rule, Spec, UnknownShape, check_bytes, op
+from telegrad.contract.reduce_rules import flag
 from telegrad.contract.shapes import broadcast, dimension, elementwise, ints, real_number
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.linalg import require_expandable, same_type
@@ -200,15 +201,16 @@ class NNOps(TensorBase):
         return self._apply("linear", self, weight, bias)
 
     @op(_embedding_rule, namespace=FUNCTIONAL, differentiable=("weight",))
-    def embedding(self, weight: Self, padding_idx: int | None = None) -> Self:
+    def embedding(self, weight: Self, padding_idx: int | None = None, scale_grad_by_freq: bool = False) -> Self:
         """Rows of ``weight`` named by the integers of ``self``.
 
-        Shapes: [...], [count, width] -> [..., width]. Gradient: each row's g summed over its uses; none for row ``padding_idx``.
-        Raises: IndexBoundsError for an index outside [0, count), DTypeError.
+        Shapes: [...], [count, width] -> [..., width]. Gradient: each row's g summed over its uses, or with ``scale_grad_by_freq``
+        their mean; none for row ``padding_idx``. Raises: IndexBoundsError for an index outside [0, count), DTypeError.
         """
-        if padding_idx is None:
+        if padding_idx is None and not scale_grad_by_freq:
             return self._apply("embedding", self, weight)
-        return self._apply("embedding", self, weight, padding_idx=padding_idx)
+        scaled = flag(scale_grad_by_freq, "scale_grad_by_freq")
+        return self._apply("embedding", self, weight, padding_idx=padding_idx, scale_grad_by_freq=scaled)
 
     @op(
         _attention_rule,

@@ -9,6 +9,7 @@ from telegrad.contract import dtypes
 from telegrad.contract.dtypes import Number
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Outcome, Spec, check_bytes, op
+from telegrad.contract.reduce_rules import flag
 from telegrad.contract.shapes import broadcast, dimension, integer, real_number
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.nn import FUNCTIONAL
@@ -208,6 +209,7 @@ class SamplingOps(TensorBase):
         per_sample_weights: Self | None = None,
         *,
         mode: str = "mean",
+        scale_grad_by_freq: bool = False,
         include_last_offset: bool = False,
         padding_idx: int | None = None,
     ) -> tuple[Self, Self, Self, Self]:
@@ -215,9 +217,15 @@ class SamplingOps(TensorBase):
 
         A bag is a row of ``self``, or what lies between two ``offsets``. Besides the result: each index's bag, the size of each
         bag, and for "max" the row that each maximum came from (-1: none). Row ``padding_idx`` counts in no bag. Shapes: [B, n], or
-        [n] with [B] offsets -> [B, width]. Gradient: each row's share of g. Raises: IndexBoundsError, ShapeError, DTypeError.
+        [n] with [B] offsets -> [B, width]. Gradient: each row's share of g, with ``scale_grad_by_freq`` divided by how often it is
+        named. Raises: IndexBoundsError, ShapeError, DTypeError.
         """
-        settings = {"mode": mode, "include_last_offset": include_last_offset, "padding_idx": padding_idx}
+        settings: dict[str, Any] = {
+            "mode": mode,
+            "scale_grad_by_freq": flag(scale_grad_by_freq, "scale_grad_by_freq"),
+            "include_last_offset": include_last_offset,
+            "padding_idx": padding_idx,
+        }
         return self._apply("embedding_bag", self, weight, offsets, per_sample_weights, **settings)
 
     @op(_cdist_rule, name="cdist")

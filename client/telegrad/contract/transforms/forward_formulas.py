@@ -158,7 +158,7 @@ def _leaky_relu(call: Call) -> Any:
 
 def _elu(call: Call) -> Any:
     x, t = call.inputs[0], call.tangents[0]
-    return do("where", x > 0, t, t * (do("where", x < 0, x, 0.0).exp() * call.parameters["alpha"]))
+    return do("where", x <= 0, t * (do("where", x < 0, x, 0.0).exp() * call.parameters["alpha"]), t)
 
 
 def _length(call: Call) -> Any:

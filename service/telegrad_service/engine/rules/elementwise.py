@@ -270,7 +270,8 @@ derivative("abs", self=lambda g, self: g * F.sgn(self))
 def _direction(self: Array) -> Any:
     """-1, 0 or 1; 0 for nan, as in PyTorch, where numpy gives nan."""
     if self.dtype.kind == "c":
-        return np.sign(self)  # z / |z|
+        length = np.abs(self)
+        return np.where(length == 0, 0, self / length)  # not a number at infinities, where numpy's sign is one
     return np.subtract(self > 0, self < 0, dtype=self.dtype)
 
 

@@ -71,18 +71,24 @@ derivative("linear", self=_linear_self, weight=_linear_weight, bias=lambda g: g)
 
 
 @kernel("embedding")
-def _embedding(self: Array, weight: Array, padding_idx: int | None) -> Any:
+def _embedding(self: Array, weight: Array, padding_idx: int | None, scale_grad_by_freq: bool) -> Any:
     if self.size and (self.min() < 0 or self.max() >= weight.shape[0]):
         raise IndexBoundsError(f"index out of range in self: embedding has {weight.shape[0]} rows, numbered from 0")
     return np.take(weight, self, axis=0, mode="clip")  # nothing is left to clip; the other modes take twice as long
 
 
-derivative(
-    "embedding",
-    weight=lambda g, self, weight_shape, padding_idx: F._embedding_gradient(
-        g, self, count=weight_shape[0], padding_idx=padding_idx
-    ),
-)
+def by_frequency(g: Any, indices: Any, count: int) -> Any:
+    """The gradient of each use of a row, divided by how many uses that row has."""
+    uses = F.bincount(F.reshape(indices, shape=(math.prod(indices.shape),)), None, minlength=count)
+    return g / F.astype(F.embedding(indices, F.unsqueeze(uses, dim=1)), g)
+
+
+def _embedding_weight(g: Any, self: Any, weight_shape: Any, padding_idx: int | None, scale_grad_by_freq: bool) -> Any:
+    g = by_frequency(g, self, weight_shape[0]) if scale_grad_by_freq else g
+    return F._embedding_gradient(g, self, count=weight_shape[0], padding_idx=padding_idx)
+
+
+derivative("embedding", weight=_embedding_weight)
 
 
 @kernel("_embedding_gradient")
@@ -293,7 +299,8 @@ def _elu(self: Array, alpha: Any) -> Any:
 derivative(
     "elu",
     # The inner choice keeps the branch not taken finite, for the second derivative.
-    self=lambda g, self, alpha: F.where(self > 0, g, g * (F.exp(F.where(self < 0, self, 0)) * alpha)),
+    # Not a number passes as positive numbers do, as in PyTorch.
+    self=lambda g, self, alpha: F.where(self <= 0, g * (F.exp(F.where(self < 0, self, 0)) * alpha), g),
 )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from telegrad.contract import dtypes
 from telegrad.contract.errors import ShapeError
 from telegrad_service.engine.formulas import F
-from telegrad_service.engine.rules.nn import wide
+from telegrad_service.engine.rules.nn import by_frequency, wide
 from telegrad_service.engine.table import Array, derivative, joint_derivative, kernel
 
 # Sampling ----------------------------------------------------------------------------------------------------------------------
@@ -232,6 +232,7 @@ def _embedding_bag(
     offsets: Array | None,
     per_sample_weights: Array | None,
     mode: str,
+    scale_grad_by_freq: bool,
     include_last_offset: bool,
     padding_idx: int | None,
 ) -> tuple[Array, Array, Array, Array]:
@@ -299,6 +300,7 @@ def _embedding_bag_gradient(
     sizes: Any,
     largest: Any,
     mode: str,
+    scale_grad_by_freq: bool,
     needs: tuple[bool, ...],
 ) -> tuple[Any, ...]:
     of_result = g[0]
@@ -320,6 +322,8 @@ def _embedding_bag_gradient(
         of_weights = F.reshape(F.sum(each * F.embedding(flat, weight), dim=(1,)), shape=tuple(self.shape))
     if per_sample_weights is not None:
         each = each * F.unsqueeze(F.reshape(per_sample_weights, shape=(math.prod(self.shape),)), dim=1)
+    if scale_grad_by_freq:
+        each = by_frequency(each, flat, count)
     return F._embedding_gradient(each, flat, count=count, padding_idx=None) if needs[0] else None, of_weights
 
 

@@ -299,10 +299,10 @@ def positions(call: Call) -> Any:
 def embedding(call: Call) -> Any:
     """Rows of a table; of a table for each row, behind each other."""
     _ = call.outcome
+    if call.parameters["scale_grad_by_freq"] or (call.batched[1] and call.parameters["padding_idx"] is not None):
+        return by_rows(call)
     if not call.batched[1]:
         return do("embedding", call.values[0], call.values[1], **call.parameters)
-    if call.parameters["padding_idx"] is not None:
-        return by_rows(call)
     count, width = call.specs[1].shape
     table = do("reshape", call.rows(1), shape=(call.size * count, width))
     first = do("mul", numbers(call, call.size, *(1,) * call.rank(0)), count)
