@@ -155,7 +155,9 @@ def _all_targets(home: Recorder) -> list[Node | Leaf | Described]:
 def pin(tensor: Handle) -> None:
     """The tensor is about to get another history: see to it that the server finds the place of the hooks that it has."""
     history = tensor._node
-    hooks = hooks_of(history) if isinstance(history, (Node, Described)) else None
+    if not isinstance(history, (Node, Described)):
+        return
+    hooks = hooks_of(history)
     if hooks is None or hooks.pin is not None or owner_of(history) is not tensor or tensor.history() is not history:
         return
     home = tensor._home

@@ -292,6 +292,10 @@ class TracedTensor(_TracesTensor, Tensor):
     def grad(self, value: Any) -> None:
         Tensor.grad.fset(self, _tracing(self).lift(value))  # type: ignore[attr-defined]
 
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
+
 
 class AsyncTracedTensor(_TracesTensor, AsyncTensor):
     """A tensor of a trace, for functions that run in a session of ``connect_async``."""

@@ -232,17 +232,17 @@ class Function:
         raise NotImplementedError("setup_context is not implemented.")
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # noqa: ARG004 - for those who override it
+    def backward(ctx: Any, *grad_outputs: Any, **kwargs: Any) -> Any:  # noqa: ARG004 - overridden with any signature
         """From the gradients of the outputs to those of the arguments."""
         raise DerivativeMissingError(_NO_BACKWARD)
 
     @staticmethod
-    def vjp(ctx: Any, *grad_outputs: Any) -> Any:  # noqa: ARG004 - for those who override it
+    def vjp(ctx: Any, *grad_outputs: Any, **kwargs: Any) -> Any:  # noqa: ARG004 - overridden with any signature
         """Another name for ``backward``."""
         raise DerivativeMissingError(_NO_BACKWARD)
 
     @staticmethod
-    def jvp(ctx: Any, *grad_inputs: Any) -> Any:  # noqa: ARG004 - for those who override it
+    def jvp(ctx: Any, *grad_inputs: Any, **kwargs: Any) -> Any:  # noqa: ARG004 - likewise
         """From the tangents of the arguments to those of the outputs, for forward mode."""
         raise DerivativeMissingError(
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."

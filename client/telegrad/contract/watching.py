@@ -95,7 +95,7 @@ def _watch(change: int) -> None:
 
 
 @contextlib.contextmanager
-def looking_at_nodes() -> Iterator[None]:
+def looking_at_nodes() -> Generator[None]:
     """Within, new nodes are looked at."""
     _watch(1)
     try:
@@ -240,7 +240,7 @@ class saved_tensors_hooks:  # noqa: N801 - PyTorch's name
 
 
 @contextlib.contextmanager
-def without_packing() -> Iterator[None]:
+def without_packing() -> Generator[None]:
     """Within, what ops save is nobody's business, until somebody says so there."""
     token = _packing.set(None)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from telegrad.contract.errors import ArgumentValueError, AutogradError, ConflictError
@@ -83,7 +83,7 @@ class Packer:
 
 
 @contextlib.contextmanager
-def packing(session: Session, name: str, inputs: Sequence[Any]) -> Iterator[Packer]:
+def packing(session: Session, name: str, inputs: Sequence[Any]) -> Generator[Packer]:
     """Within, what nodes save is the client's, under that name. Raises ConflictError where something has it."""
     if name in session.packs:
         raise ConflictError("what another op saved has that name; choose another one")

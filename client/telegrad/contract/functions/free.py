@@ -61,10 +61,9 @@ def free(
         if takes_other and "x2" in kwargs and "other" not in kwargs:
             kwargs["other"] = kwargs.pop("x2")
         if number_first is not None and isinstance(args[0], _NUMBERS):
-            if len(args) == 1 and "other" in kwargs:
-                args = (args[0], kwargs.pop("other"))
-            if len(args) > 1:
-                return number_first(*args, **kwargs)
+            operands = args if args[1:] or "other" not in kwargs else (*args, kwargs.pop("other"))
+            if operands[1:]:
+                return number_first(*operands, **kwargs)
         require_tensor(args[0], name)
         return method(*args, **kwargs)
 

@@ -229,6 +229,10 @@ class Wrapped(Tensor):
         if value is not None:
             raise AutogradError("grad cannot be assigned inside a transformed function; use telegrad.autograd.grad there")
 
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
+
     def retain_grad(self) -> None:
         """Refused: a transformed function asks with ``telegrad.autograd.grad``."""
         raise AutogradError("retain_grad() is not possible inside a transformed function; use telegrad.autograd.grad there")
