@@ -14,7 +14,7 @@ from telegrad._autograd import name_of, rng_state, set_rng_state
 from telegrad._foresight import Foresight
 from telegrad._history import UNKNOWN, CustomNode, End, Leaf, Node, Unknown, next_number
 from telegrad._hooks import pin_before_write
-from telegrad.contract import checks
+from telegrad.contract import checks, watching
 from telegrad.contract.commands import Attach, Set
 from telegrad.contract.custom import Backward, custom_op
 from telegrad.contract.errors import AutogradError
@@ -57,6 +57,8 @@ def attach(
     plan = Foresight(custom_op(backward.name), specs, types, positions, in_place=False, alive=home.hooked)
     plan.single = len(specs) == 1
     node = CustomNode(plan, edges, len(inputs), backward)
+    if watching.watchers and watching.is_anomaly_enabled():
+        node.hooks_here().stack = watching.users_stack()
     label = home.name()
     home.customs[label] = node
     made, sent, flows = _placed(inputs, outputs, flows, dirty)

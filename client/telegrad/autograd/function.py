@@ -364,6 +364,7 @@ def _finished(
     given = {id(x) for x in inputs}
     if not dirty <= given:
         _refuse_dirty([t for t in ctx.dirty_tensors if id(t) not in given])
+        dirty &= given
     tensors = [y if isinstance(y, Tensor) else None for y in outputs]
     flows = [y is not None and records and id(y) not in fixed and _differentiable(y) for y in tensors]
     if overridden(cls, "setup_context") and records:

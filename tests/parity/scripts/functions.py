@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -667,3 +668,35 @@ def custom_functions_that_lead_nowhere_are_left_alone(tg: Any) -> Any:
     out.backward(inputs=y, retain_graph=True)
     both = tg.autograd.grad(out + y, (leaf(tg, 1.0), y), allow_unused=True)
     return unused, y.grad, both, out.grad, len(runs)
+
+
+@script
+def custom_functions_in_anomaly_mode(tg: Any) -> Any:
+    made = function(tg, lambda _ctx, x: x * 1, lambda _ctx, g: g * float("nan"))
+    x = leaf(tg, 1.0, 2.0)
+
+    def walk() -> None:
+        made.apply(x).sum().backward()
+        x.grad.tolist()
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with tg.autograd.detect_anomaly():
+            failed = attempt(walk)
+    told = [str(warning.message) for warning in said if "CustomBackward" in str(warning.message)]
+    return failed.message[:60], failed.builtins, ["made.apply(x)" in text for text in told]
+
+
+@script
+def custom_results_marked_as_dirty_that_are_no_inputs(tg: Any) -> Any:
+    def forward(ctx: Any, x: Any) -> Any:
+        y = x * 3
+        ctx.mark_dirty(y)
+        return y
+
+    x = leaf(tg, 1.0, 2.0)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        y = function(tg, forward, lambda _ctx, g: g * 3).apply(x * 1)
+    y.sum().backward()
+    return ["was not an input" in str(warning.message) for warning in said], y, x.grad
