@@ -50,12 +50,7 @@ class _Point:
             self.inputs = [_alias(x, create_graph) for x in given]
             gives_several, self.outputs = _as_tuple(function(*self.inputs), "outputs of the user-provided function", name)
         self.several = (takes_several, gives_several)
-        for i, y in enumerate(self.outputs):
-            if strict and not y.requires_grad:
-                raise AutogradError(
-                    f"Output {i} of the user-provided function does not require gradients. The outputs must be computed in a "
-                    "differentiable manner from the input when running in strict mode."
-                )
+        _check_outputs(self.outputs, strict)
 
     def vectors(self, v: Any, like: Sequence[Tensor], several: bool) -> list[Any]:
         """The vector's parts, one for each of ``like``, in their types."""
@@ -104,6 +99,15 @@ class _Point:
     def scalar(self) -> Tensor:
         """The single output, of one element."""
         return _scalar(self.outputs, self.several[1], self.name)
+
+
+def _check_outputs(outputs: Sequence[Tensor], strict: bool) -> None:
+    for i, y in enumerate(outputs):
+        if strict and not y.requires_grad:
+            raise AutogradError(
+                f"Output {i} of the user-provided function does not require gradients. The outputs must be computed in a "
+                "differentiable manner from the input when running in strict mode."
+            )
 
 
 def _scalar(outputs: Sequence[Tensor], several: bool, name: str) -> Tensor:
@@ -432,6 +436,7 @@ def hessian(
 
     def scalar(*own: Any) -> Tensor:
         several, outputs = _as_tuple(func(*own), "outputs of the user-provided function", "hessian")
+        _check_outputs(outputs, strict)
         return _scalar(outputs, several, "hessian")
 
     def gradient(*own: Any) -> tuple[Any, ...]:

@@ -300,6 +300,7 @@ def what_functional_refuses(tg: Any) -> Any:
         lambda: functional.jacobian(lambda a: a[:0], x),
         lambda: functional.hessian(tg.sin, x),
         lambda: functional.hessian(lambda a: a.sum(), x, strict=True),
+        lambda: functional.hessian(lambda a: a.detach().sum(), x, strict=True),
         lambda: functional.vjp(tg.sin, x),
         lambda: functional.vjp(tg.sin, x, t[:2]),
         lambda: functional.vjp(tg.sin, x, (t, t)),
