@@ -39,6 +39,18 @@ SAMPLES: list[Sample] = [
     ],
     Sample(F("fractional_max_pool2d"), (rand(1, 2, 6, 7), 2), {"output_ratio": (0.5, 0.4)}, random=True, second=False),
     Sample(F("max_pool2d_with_indices"), (rand(1, 2, 6, 7), 2), second=False),
+    *[
+        Sample(
+            F("interpolate"),
+            (ints(1, 3, 7, 6, low=0, high=256, dtype="uint8"),),
+            {"mode": mode, **settings},
+            op="interpolate",
+            gradient=False,
+            note="bytes",
+        )
+        for mode in ("bilinear", "bicubic")
+        for settings in ({"scale_factor": 1.7}, {"size": (4, 9), "align_corners": True}, {"size": (3, 4), "antialias": True})
+    ],
     _interpolate(rand(2, 2, 3), 5),
     _interpolate(rand(1, 2, 3, 4), (5, 3)),
     _interpolate(rand(1, 1, 2, 3, 2), scale_factor=2.0),

@@ -162,3 +162,18 @@ def along(x: Array, axis: int, matrix: Taps) -> Array:
         part *= matrix.weight[chosen, k].astype(x.dtype)[:, None]
         result[:, chosen] += part
     return result.reshape(shape)
+
+
+def along_bytes(x: Array, axis: int, matrix: Taps) -> Array:
+    """The matrix applied to lines of 8-bit integers, in whole numbers: weights of 16 bits with as many places behind the point as
+    fit, results rounded and cut to a byte. As in PyTorch, which has it from Pillow's ``Resample.c``.
+    """
+    weight = matrix.dense(np.dtype(np.float64))
+    largest = float(weight.max(initial=0.0))
+    places = next(p for p in range(23) if p == 22 or int(0.5 + largest * 2 ** (p + 1)) >= 2**15)
+    whole = np.trunc(weight * 2**places + np.copysign(0.5, weight))
+    # Products of whole numbers in float64 are exact: sums stay far below 2**53.
+    flat = np.moveaxis(x, axis, 0).reshape(matrix.width, -1).astype(np.float64)
+    made = np.floor((whole @ flat + 2 ** (places - 1)) / 2**places)
+    shape = (len(matrix.used), *x.shape[:axis], *x.shape[axis + 1 :])
+    return np.moveaxis(np.clip(made, 0, 255).astype(np.uint8).reshape(shape), 0, axis)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from telegrad.contract import dtypes
 from telegrad.contract.errors import DimensionError, DTypeError, ShapeError, UnsupportedDTypeError
@@ -21,6 +21,10 @@ def _require_floating(name: str, x: Spec) -> None:
         raise UnsupportedDTypeError(f'"{name}" not implemented for {x.dtype.name}; convert it with .to(telegrad.float32)')
 
 
+_MODES_OF_BYTES: Final = ("nearest", "nearest-exact", "bilinear", "bicubic")
+"""In which modes images of 8-bit integers may be interpolated, as in PyTorch."""
+
+
 def _interpolate_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Outcome:
     (x,) = inputs
     mode = parameters["mode"]
@@ -35,7 +39,7 @@ def _interpolate_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) -> O
         )
     elif not x.shape[1]:
         raise ShapeError(f"Non-empty data tensor expected but got a tensor with sizes {list(x.shape)}: it has no channels")
-    if not (x.dtype is dtypes.uint8 and mode.startswith("nearest")):
+    if not (x.dtype is dtypes.uint8 and mode in _MODES_OF_BYTES):
         _require_floating(f"interpolate_{mode}", x)
     shape = (*x.shape[:2], *sizes)
     check_bytes(shape, x.dtype)

@@ -21,7 +21,7 @@ from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rules.conv import offsets, padded
 from telegrad_service.engine.rules.nn import wide
 from telegrad_service.engine.table import Array, derivative, kernel
-from telegrad_service.engine.taps import along, taps, windows
+from telegrad_service.engine.taps import along, along_bytes, taps, windows
 
 # Interpolation and averages ----------------------------------------------------------------------------------------------------
 
@@ -37,12 +37,13 @@ def _resample(
     antialias: bool,
     transpose: bool,
 ) -> Array:
-    x = wide(self)
+    of_bytes = self.dtype == np.uint8 and mode in ("bilinear", "bicubic")
+    x = self if of_bytes else wide(self)
     count = len(source)
-    for d in range(count):
+    for d in reversed(range(count)) if of_bytes else range(count):  # bytes are rounded in between, so that the order matters
         scale = None if scales is None else scales[d]
         matrix = taps(source[d], target[d], mode, align_corners, scale, antialias, transpose)
-        x = along(x, x.ndim - count + d, matrix)
+        x = (along_bytes if of_bytes else along)(x, x.ndim - count + d, matrix)
     return x
 
 

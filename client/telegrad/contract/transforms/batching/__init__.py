@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from telegrad.contract.transforms.batching import elementwise, index, linalg, nn, reduce, shape, transposes
+from telegrad.contract.transforms.batching import elementwise, folded, index, linalg, nn, reduce, shape, transposes
 
-__all__ = ["elementwise", "index", "linalg", "nn", "reduce", "shape", "transposes"]
+__all__ = ["elementwise", "folded", "index", "linalg", "nn", "reduce", "shape", "transposes"]

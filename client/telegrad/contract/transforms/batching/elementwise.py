@@ -85,7 +85,7 @@ def dropout(call: Call) -> Any:
     """Zeros for each row, or in the same places of all."""
     level = call.level
     x = call.rows(0)
-    if not call.parameters["training"] or level.randomness == "different":
+    if not call.parameters["training"] or call.parameters["p"] == 1 or level.randomness == "different":
         with outside(level):
             return do("dropout", x, **call.parameters)
     level.check_randomness()
