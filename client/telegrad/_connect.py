@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from telegrad._async import AsyncSession
     from telegrad._remote import RemoteSession
+    from telegrad._transport import AsyncTransport, Transport
 
 
 def connect(
@@ -57,7 +59,6 @@ def connect(
     """
     from telegrad._remote import RemoteSession
     from telegrad._retries import Retries
-    from telegrad._transport import open_transport
 
     _check(timeout_seconds, retry_seconds)
     return RemoteSession(
@@ -92,11 +93,10 @@ def connect_async(
     """
     from telegrad._async import AsyncSession
     from telegrad._retries import Retries
-    from telegrad._transport import AsyncHttpTransport
 
     _check(timeout_seconds, retry_seconds)
     return AsyncSession(
-        AsyncHttpTransport(
+        open_async_transport(
             url,
             timeout_seconds=timeout_seconds,
             headers=_authorised(headers, api_key),
@@ -146,3 +146,45 @@ def _check(timeout_seconds: float, retry_seconds: float) -> None:
         raise ArgumentValueError("timeout_seconds must be greater than zero")
     if not 0 <= retry_seconds < float("inf"):
         raise ArgumentValueError("retry_seconds must be finite and not negative; 0 stands for never")
+
+
+def open_transport(
+    url: str,
+    *,
+    timeout_seconds: float,
+    headers: Mapping[str, str] | None,
+    transport: httpx2.BaseTransport | None,
+    compress: bool = False,
+) -> Transport:
+    """The transport for an address: straight over a socket where that does and httptools is installed, else httpx2."""
+    from telegrad._transport import HttpTransport, check_url
+
+    url = check_url(url)
+    if transport is None:
+        with contextlib.suppress(ModuleNotFoundError):
+            from telegrad import _direct
+
+            if _direct.serves(url, headers or {}):
+                return _direct.DirectTransport(url, timeout_seconds=timeout_seconds, headers=headers, compress=compress)
+    return HttpTransport(url, timeout_seconds=timeout_seconds, headers=headers, transport=transport, compress=compress)
+
+
+def open_async_transport(
+    url: str,
+    *,
+    timeout_seconds: float,
+    headers: Mapping[str, str] | None,
+    transport: httpx2.AsyncBaseTransport | None,
+    compress: bool = False,
+) -> AsyncTransport:
+    """As ``open_transport``, for async sessions."""
+    from telegrad._transport import AsyncHttpTransport, check_url
+
+    url = check_url(url)
+    if transport is None:
+        with contextlib.suppress(ModuleNotFoundError):
+            from telegrad import _direct, _direct_async
+
+            if _direct.serves(url, headers or {}):
+                return _direct_async.AsyncDirectTransport(url, timeout_seconds=timeout_seconds, headers=headers, compress=compress)
+    return AsyncHttpTransport(url, timeout_seconds=timeout_seconds, headers=headers, transport=transport, compress=compress)

@@ -1,29 +1,32 @@
-"""The fast transport: HTTP/1.1 straight over a socket to a plain ``http://`` address, read by httptools, the server's own parser.
+"""The fast transports: HTTP/1.1 straight over a socket to a plain ``http://`` address, read by httptools, the server's own parser.
 
 On a small call the HTTP library is most of the price (measured: httpx2 460 µs a request, this 70, with a server that takes 60 of
 them); a large body goes from the arrays to the socket and from the socket into arrays, without a copy in between. Everything else
 about HTTP (TLS, proxies, other event loops, test doubles) is httpx2's, which takes over wherever an address needs it.
+
+What is said and how it is read is written once, without I/O: ``Line`` and ``reading``. The transports, one that blocks and one that
+is awaited, move the bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import struct
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, Final, NoReturn, cast
 from urllib.parse import SplitResult, urlsplit
 
 import httptools
 
 from telegrad import _defaults
-from telegrad._transport import NotSent, Request, Response, Sink, failed, is_to_be_compressed, not_reached, pieces, timed_out
+from telegrad._transport import NotSent, Piece, Request, Response, Sink, failed, is_to_be_compressed, not_reached, pieces, timed_out
 from telegrad._version import __version__
 from telegrad.contract import compression
-from telegrad.contract.errors import TransportError
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -64,14 +67,73 @@ def _needs_proxy(parts: SplitResult) -> bool:
     return ("http" in proxies or "all" in proxies) and not proxy_bypass(parts.hostname or "")
 
 
-class _Connection(NamedTuple):
-    """An open connection that waits for its next request, and since when on the monotonic clock."""
+class Line:
+    """How requests to one address are written, and the connections to it that are open and wait for their next request.
 
-    socket: socket.socket
-    used: float
+    Attributes:
+        url: the address.
+        address: host and port.
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None, compress: bool) -> None:
+        """See ``telegrad.connect``. ``serves`` must hold."""
+        parts = urlsplit(url)
+        self.url = url
+        self.address = (parts.hostname or "", parts.port or 80)
+        self._prefix = parts.path
+        self._compress = compress
+        shown = {"host": parts.netloc, "user-agent": f"telegrad/{__version__}"}
+        shown.update({name.lower(): value for name, value in (headers or {}).items()})
+        if compress:
+            shown["accept-encoding"] = compression.ZSTD
+        self._accept_given = "accept" in shown
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in shown.items())
+        self._idle: list[tuple[socket.socket, float]] = []
+        weakref.finalize(self, _close_all, self._idle)
+
+    def written(self, request: Request) -> tuple[bytes, Iterator[Piece]]:
+        """The head, with a short body, and the pieces of a longer one."""
+        lines = [f"{request.method} {self._prefix}{request.path} HTTP/1.1\r\n", self._headers]
+        if not self._accept_given:
+            lines.append(f"accept: {request.accept}\r\n")
+        lines += [f"{name}: {value}\r\n" for name, value in request.headers.items()]
+        size = sum(len(piece) for piece in request.body)
+        compressed = is_to_be_compressed(request, self._compress)
+        if compressed:
+            lines.append(
+                f"content-type: {request.media_type}\r\ncontent-encoding: {compression.ZSTD}\r\ntransfer-encoding: chunked\r\n"
+            )
+        elif request.body:
+            lines.append(f"content-type: {request.media_type}\r\ncontent-length: {size}\r\n")
+        elif request.method != "GET":
+            lines.append("content-length: 0\r\n")
+        head = "".join([*lines, "\r\n"]).encode("latin-1")
+        if size <= _defaults.SEND_PIECE_BYTES and not compressed:
+            return b"".join([head, *request.body]), iter(())
+        return head, _chunks(request) if compressed else pieces(request.body)
+
+    def kept(self) -> socket.socket | None:
+        """An open connection, if there is one. What the server closed meanwhile is noticed before anything is sent."""
+        while self._idle:
+            connection, used = self._idle.pop()
+            if time.monotonic() - used < _defaults.KEEP_ALIVE_SECONDS and is_silent(connection):
+                return connection
+            connection.close()
+        return None
+
+    def leave(self, connection: socket.socket, answer: Answer | None) -> None:
+        """Keep a connection whose answer was read to its end; close any other."""
+        if answer is not None and answer.complete and answer.keep_alive:
+            self._idle.append((connection, time.monotonic()))
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        _close_all(self._idle)
 
 
-class _Answer:
+class Answer:
     """One answer as the parser tells it."""
 
     def __init__(self, hear: Callable[[dict[str, Any]], object] | None) -> None:
@@ -134,25 +196,71 @@ class _Answer:
             raise failed("the server hung up in the middle of its answer" if self.headers else "the server hung up")
 
 
+def reading(answer: Answer) -> Generator[memoryview | int, Any, None]:
+    """Read an answer; a procedure without I/O.
+
+    Yields how many bytes are wanted at most, and is sent what has come; or memory to fill, and is sent how many bytes were put
+    there.
+    """
+    while True:
+        piece = yield _defaults.RECEIVE_PIECE_BYTES
+        if not piece:
+            answer.end()
+            return
+        answer.parser.feed_data(piece)
+        sink = answer.sink
+        if sink is None:
+            continue
+        rest = answer.rest()
+        if answer.wanted and rest:
+            # Nothing but body: no need for the parser to look at it, nor for a buffer on its way.
+            answer.wanted = yield from _filling(sink, rest)
+            answer.complete = answer.wanted
+        if answer.complete or not answer.wanted:
+            return
+
+
+def _filling(sink: Sink, count: int) -> Generator[memoryview | int, Any, bool]:
+    """Receive so many bytes of a body; False when no more is wanted."""
+    while count:
+        target = sink.target()
+        if target is None:
+            piece = yield min(count, _defaults.RECEIVE_PIECE_BYTES)
+            received = len(piece)
+            if received and not sink.feed(piece):
+                return False
+        else:
+            received = yield target[:count]
+            sink.advance(received)
+        if not received:
+            raise failed("the server hung up in the middle of its answer")
+        count -= received
+    return True
+
+
+def give_up(error: Exception) -> NoReturn:
+    """Raise a callback's own error, or what a user is told of a broken connection."""
+    if isinstance(error, httptools.HttpParserCallbackError):
+        raise cast(Exception, error.__context__) from None
+    if isinstance(error, (TimeoutError, BlockingIOError)):
+        raise timed_out("nothing has come for too long") from error
+    raise failed(str(error) or type(error).__name__) from error
+
+
+FAULTS: Final = (OSError, httptools.HttpParserError)
+"""What ``give_up`` knows."""
+
+HUNG_UP: Final = (BrokenPipeError, ConnectionResetError)
+"""While a long body is sent: a server that refuses it may have answered before it hung up, and the answer tells why."""
+
+
 class DirectTransport:
-    """See ``Transport``. Connections are kept alive; one that the server closed meanwhile is noticed before anything is sent."""
+    """See ``Pipelined``. Connections are kept alive."""
 
     def __init__(self, url: str, *, timeout_seconds: float, headers: Mapping[str, str] | None, compress: bool = False) -> None:
         """See ``telegrad.connect``. ``serves`` must hold."""
-        parts = urlsplit(url)
-        self._url = url
-        self._address = (parts.hostname or "", parts.port or 80)
-        self._prefix = parts.path
+        self._line = Line(url, headers, compress)
         self._timeout_seconds = timeout_seconds
-        self._compress = compress
-        shown = {"host": parts.netloc, "user-agent": f"telegrad/{__version__}"}
-        shown.update({name.lower(): value for name, value in (headers or {}).items()})
-        if compress:
-            shown["accept-encoding"] = compression.ZSTD
-        self._accept_given = "accept" in shown
-        self._headers = "".join(f"{name}: {value}\r\n" for name, value in shown.items())
-        self._idle: list[_Connection] = []
-        weakref.finalize(self, _close_all, self._idle)
 
     def send(self, request: Request) -> Response:
         """Send, and read the whole answer."""
@@ -160,124 +268,69 @@ class DirectTransport:
 
     def begin(self, request: Request) -> _Begun:
         """Send, and leave the answer to be read later."""
-        connection = self._connection()
+        connection = self._line.kept() or self._connect()
         try:
-            self._write(connection, request)
+            head, body = self._line.written(request)
+            connection.sendall(head)
+            with contextlib.suppress(*HUNG_UP):
+                for piece in body:
+                    connection.sendall(piece)
         except BaseException as error:
             connection.close()
             if isinstance(error, OSError):
-                raise _as_failure(error) from error
+                give_up(error)
             raise
-        return _Begun(self._idle, connection, request.hear)
+        return _Begun(self._line, connection, request.hear)
 
     def close(self) -> None:
         """Close all connections."""
-        _close_all(self._idle)
+        self._line.close()
 
-    def _connection(self) -> socket.socket:
-        """A connection that is open: a kept one, or a new one. Raises NotSent."""
-        while self._idle:
-            kept = self._idle.pop()
-            if time.monotonic() - kept.used < _defaults.KEEP_ALIVE_SECONDS and _is_silent(kept.socket):
-                return kept.socket
-            kept.socket.close()
+    def _connect(self) -> socket.socket:
+        """A new connection. Raises NotSent."""
         try:
-            made = socket.create_connection(self._address, min(_defaults.CONNECT_TIMEOUT_SECONDS, self._timeout_seconds))
+            made = socket.create_connection(self._line.address, min(_defaults.CONNECT_TIMEOUT_SECONDS, self._timeout_seconds))
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _bound(made, self._timeout_seconds)
         except OSError as error:
-            raise NotSent(not_reached(self._url, str(error), error)) from error
+            raise NotSent(not_reached(self._line.url, str(error), error)) from error
         return made
-
-    def _write(self, connection: socket.socket, request: Request) -> None:
-        lines = [f"{request.method} {self._prefix}{request.path} HTTP/1.1\r\n", self._headers]
-        if not self._accept_given:
-            lines.append(f"accept: {request.accept}\r\n")
-        lines += [f"{name}: {value}\r\n" for name, value in request.headers.items()]
-        size = sum(len(piece) for piece in request.body)
-        compressed = is_to_be_compressed(request, self._compress)
-        if compressed:
-            lines.append(
-                f"content-type: {request.media_type}\r\ncontent-encoding: {compression.ZSTD}\r\ntransfer-encoding: chunked\r\n"
-            )
-        elif request.body:
-            lines.append(f"content-type: {request.media_type}\r\ncontent-length: {size}\r\n")
-        elif request.method != "GET":
-            lines.append("content-length: 0\r\n")
-        head = "".join([*lines, "\r\n"]).encode("latin-1")
-        if size <= _defaults.SEND_PIECE_BYTES and not compressed:
-            connection.sendall(b"".join([head, *request.body]))
-            return
-        try:
-            connection.sendall(head)
-            for piece in _chunks(request) if compressed else pieces(request.body):
-                connection.sendall(piece)
-        except (BrokenPipeError, ConnectionResetError):
-            return  # a server that refuses the body may have answered before it hung up: the answer tells why
 
 
 class _Begun:
     """See ``Begun``. Until it is read, the answer waits in the socket."""
 
-    def __init__(self, idle: list[_Connection], connection: socket.socket, hear: Callable[[dict[str, Any]], object] | None) -> None:
-        """``idle`` takes the connection once the answer was read."""
-        self._idle = idle
+    def __init__(self, line: Line, connection: socket.socket, hear: Callable[[dict[str, Any]], object] | None) -> None:
+        self._line = line
         self._connection = connection
         self._hear = hear
 
     def is_answered(self) -> bool:
         """Whether the answer has begun to come, or never will."""
-        return not _is_silent(self._connection)
+        return not is_silent(self._connection)
 
     def finish(self) -> Response:
         """Read the whole answer."""
-        keep = False
+        answer, connection = Answer(self._hear), self._connection
+        read: Answer | None = None
         try:
-            answer = _Answer(self._hear)
-            try:
-                self._read(self._connection, answer)
-            finally:
-                answer.forget_parser()
-            keep = answer.complete and answer.keep_alive
+            received: Any = None
+            steps = reading(answer)
+            with contextlib.suppress(StopIteration):
+                while True:
+                    wanted = steps.send(received)
+                    received = connection.recv(wanted) if isinstance(wanted, int) else connection.recv_into(wanted)
+            read = answer
             return cast(Sink, answer.sink).finish()
-        except httptools.HttpParserCallbackError as error:
-            raise cast(Exception, error.__context__) from None  # what a callback above raised
-        except (OSError, httptools.HttpParserError) as error:
-            raise _as_failure(error) from error
+        except FAULTS as error:
+            give_up(error)
         finally:
-            if keep:
-                self._idle.append(_Connection(self._connection, time.monotonic()))
-            else:
-                self._connection.close()
+            answer.forget_parser()
+            self._line.leave(connection, read)
 
     def abandon(self) -> None:
         """Nobody will read the answer."""
         self._connection.close()
-
-    def _read(self, connection: socket.socket, answer: _Answer) -> None:
-        while True:
-            piece = connection.recv(_defaults.RECEIVE_PIECE_BYTES)
-            if not piece:
-                answer.end()
-                return
-            answer.parser.feed_data(piece)
-            sink = answer.sink
-            if sink is None:
-                continue
-            rest = answer.rest()
-            if answer.wanted and rest:
-                # Nothing but body: no need for the parser to look at it, nor for a buffer on its way.
-                answer.wanted = _receive(connection, rest, sink)
-                answer.complete = answer.wanted
-            if answer.complete or not answer.wanted:
-                return
-
-
-def _as_failure(error: Exception) -> TransportError:
-    """What a user is told of a connection that broke."""
-    if isinstance(error, (TimeoutError, BlockingIOError)):
-        return timed_out("nothing has come for too long")
-    return failed(str(error) or type(error).__name__)
 
 
 def _chunks(request: Request) -> Iterator[bytes]:
@@ -285,24 +338,6 @@ def _chunks(request: Request) -> Iterator[bytes]:
     for piece in compression.compress(pieces(request.body)):
         yield b"%x\r\n%b\r\n" % (len(piece), piece)
     yield b"0\r\n\r\n"
-
-
-def _receive(connection: socket.socket, count: int, sink: Sink) -> bool:
-    """Receive so many bytes of a body; False when no more is wanted."""
-    while count:
-        target = sink.target()
-        if target is None:
-            piece = connection.recv(min(count, _defaults.RECEIVE_PIECE_BYTES))
-            received = len(piece)
-            if received and not sink.feed(piece):
-                return False
-        else:
-            received = connection.recv_into(target, min(count, len(target)))
-            sink.advance(received)
-        if not received:
-            raise failed("the server hung up in the middle of its answer")
-        count -= received
-    return True
 
 
 def _bound(connection: socket.socket, seconds: float) -> None:
@@ -317,8 +352,8 @@ def _bound(connection: socket.socket, seconds: float) -> None:
         connection.setsockopt(socket.SOL_SOCKET, option, limit)
 
 
-def _is_silent(connection: socket.socket) -> bool:
-    """Whether a connection is open and nothing has come over it."""
+def is_silent(connection: socket.socket) -> bool:
+    """Whether a connection is open and nothing has come over it: bytes without a request, or the end, make it useless."""
     if sys.platform == "win32":  # which has no such flag
         connection.setblocking(False)
     try:
@@ -333,6 +368,6 @@ def _is_silent(connection: socket.socket) -> bool:
     return False
 
 
-def _close_all(idle: list[_Connection]) -> None:
+def _close_all(idle: list[tuple[socket.socket, float]]) -> None:
     while idle:
-        idle.pop().socket.close()
+        idle.pop()[0].close()

@@ -1,4 +1,4 @@
-"""How requests travel: a small interface, and its two drivers around httpx2; ``_direct`` has a faster one for plain addresses.
+"""How requests travel: a small interface, and its two drivers around httpx2; ``_direct`` has faster ones for plain addresses.
 
 The logic of retries and batches is elsewhere and knows no I/O: *procedures*, generators that yield ``Request`` and ``Pause``
 and are sent ``Response`` (or thrown ``NotSent`` or ``TransportError``). The two drivers run the same procedures, one by
@@ -353,25 +353,6 @@ def check_url(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ArgumentValueError('url must begin with http:// or https://, for example "http://127.0.0.1:8000"')
     return url.rstrip("/")
-
-
-def open_transport(
-    url: str,
-    *,
-    timeout_seconds: float,
-    headers: Mapping[str, str] | None,
-    transport: httpx2.BaseTransport | None,
-    compress: bool = False,
-) -> Transport:
-    """The transport for an address: straight over a socket where that does and httptools is installed, else httpx2."""
-    url = check_url(url)
-    if transport is None:
-        with contextlib.suppress(ModuleNotFoundError):
-            from telegrad import _direct
-
-            if _direct.serves(url, headers or {}):
-                return _direct.DirectTransport(url, timeout_seconds=timeout_seconds, headers=headers, compress=compress)
-    return HttpTransport(url, timeout_seconds=timeout_seconds, headers=headers, transport=transport, compress=compress)
 
 
 class HttpTransport:

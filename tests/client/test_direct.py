@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import select
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 import telegrad
 from telegrad import _defaults, _direct
-from telegrad._direct import DirectTransport
-from telegrad._transport import HttpTransport, NotSent, Request, open_transport
+from telegrad._connect import open_async_transport, open_transport
+from telegrad._direct import DirectTransport, Line
+from telegrad._direct_async import AsyncDirectTransport
+from telegrad._transport import AsyncHttpTransport, HttpTransport, NotSent, Request, Response
 from telegrad.contract import codec
 from telegrad.errors import TransportError, TransportTimeoutError
 from tests.client.wire import Wire
+from tests.places import server_url
 
 Script = Callable[[socket.socket, int], bool]
 """Does something with a connection, the how manieth is given, after a request has come whole; False hangs up."""
@@ -97,9 +103,40 @@ def server() -> Iterator[Scripted]:
     made.close()
 
 
+class Awaited:
+    """The transport of async sessions, for tests that wait."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._inner = AsyncDirectTransport(url, **options)
+
+    def send(self, request: Request) -> Response:
+        return self._loop.run_until_complete(self._inner.send(request))
+
+    @property
+    def _line(self) -> Line:
+        return self._inner._line
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._inner.close())
+        self._loop.close()
+
+
+def something_came(transport: Any) -> None:
+    """Wait until the connection that is kept has something to be read."""
+    ((kept, _),) = transport._line._idle
+    assert select.select([kept], [], [], 5)[0]
+
+
+@pytest.fixture(params=[DirectTransport, Awaited])
+def kind(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Either transport."""
+    return request.param
+
+
 @pytest.fixture
-def transport(server: Scripted) -> Iterator[DirectTransport]:
-    made = DirectTransport(server.url, timeout_seconds=5, headers={"X-Key": "k"})
+def transport(server: Scripted, kind: Callable[..., Any]) -> Iterator[Any]:
+    made = kind(server.url, timeout_seconds=5, headers={"X-Key": "k"})
     yield made
     made.close()
 
@@ -135,8 +172,8 @@ def test_the_head_says_what_is_sent_and_wanted(server, transport):
     assert b"content-" not in server.requests[1][1]
 
 
-def test_an_address_may_have_a_prefix(server):
-    transport = DirectTransport(server.url + "/deep/er", timeout_seconds=5, headers=None)
+def test_an_address_may_have_a_prefix(server, kind):
+    transport = kind(server.url + "/deep/er", timeout_seconds=5, headers=None)
     transport.send(GET)
     transport.close()
 
@@ -192,9 +229,7 @@ def test_a_connection_that_is_to_close_is_not_used_again(server, transport):
 def test_a_stale_connection_is_noticed_and_the_request_is_done_once(server, transport):
     server.script = always(OK, stay=False)
     transport.send(post(b"one"))
-    kept = transport._idle[0].socket
-    kept.settimeout(5)
-    kept.recv(1, socket.MSG_PEEK)  # the end of the connection has come
+    something_came(transport)  # the end of the connection
 
     assert transport.send(post(b"two")).body == b"{}"
     assert [(number, body) for number, _, body in server.requests] == [(0, b"one"), (1, b"two")]
@@ -206,10 +241,8 @@ def test_a_connection_over_which_something_came_unasked_is_not_used_again(server
     server.script = always(OK + unasked if together else OK)
     assert transport.send(GET).status == 200
     if not together:
-        kept = transport._idle[0].socket
         server.connections[0].sendall(unasked)
-        kept.settimeout(5)
-        kept.recv(1, socket.MSG_PEEK)
+        something_came(transport)
     server.script = always(OK)
 
     assert transport.send(GET).status == 200
@@ -250,10 +283,10 @@ def test_an_answer_that_is_no_http_is_an_error(server, transport, garbage):
         transport.send(GET)
 
 
-def test_a_server_that_says_nothing_is_waited_for_so_long(server):
+def test_a_server_that_says_nothing_is_waited_for_so_long(server, kind):
     release = threading.Event()
     server.script = lambda connection, number: release.wait(20) and False
-    transport = DirectTransport(server.url, timeout_seconds=0.1, headers=None)
+    transport = kind(server.url, timeout_seconds=0.1, headers=None)
 
     with pytest.raises(TransportTimeoutError):
         transport.send(GET)
@@ -261,14 +294,15 @@ def test_a_server_that_says_nothing_is_waited_for_so_long(server):
     transport.close()
 
 
-def test_a_server_that_is_not_there_was_sent_nothing():
+def test_a_server_that_is_not_there_was_sent_nothing(kind):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    transport = DirectTransport(f"http://127.0.0.1:{port}", timeout_seconds=5, headers=None)
+    transport = kind(f"http://127.0.0.1:{port}", timeout_seconds=5, headers=None)
 
     with pytest.raises(NotSent) as caught:
         transport.send(GET)
     assert "telegrad serve" in str(caught.value.error)
+    transport.close()
 
 
 @pytest.mark.parametrize("cut", [1, 7, 8, 9, 40, 4096])
@@ -304,7 +338,7 @@ def test_a_large_body_arrives_as_it_was(server, transport):
     assert server.requests[0][2] == b"head" + array.tobytes() + b"tail"
 
 
-def test_a_refusal_is_heard_though_the_body_was_not_taken(server, transport):
+def test_a_refusal_is_heard_though_the_body_was_not_taken(server, transport, kind):
     refusal = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno"
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -319,7 +353,7 @@ def test_a_refusal_is_heard_though_the_body_was_not_taken(server, transport):
 
     thread = threading.Thread(target=refuse)
     thread.start()
-    early = DirectTransport(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_seconds=5, headers=None)
+    early = kind(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_seconds=5, headers=None)
     answered = early.send(post(memoryview(bytes(2**24))))
     early.close()
     thread.join(20)
@@ -360,6 +394,8 @@ def test_plain_addresses_are_spoken_to_directly(url, headers, direct, monkeypatc
     made.close()
 
     assert type(made) is (DirectTransport if direct else HttpTransport)
+    awaited = open_async_transport(url, timeout_seconds=5, headers=headers, transport=None)
+    assert type(awaited) is (AsyncDirectTransport if direct else AsyncHttpTransport)
     assert _direct.serves(url, headers) is direct
 
 
@@ -384,3 +420,40 @@ def test_without_httptools_httpx2_does_it(monkeypatch):
     made.close()
 
     assert type(made) is HttpTransport
+
+
+def test_a_task_that_is_cancelled_leaves_no_connection_behind(server):
+    came, release = threading.Event(), threading.Event()
+
+    def wait(_connection: socket.socket, _number: int) -> bool:
+        came.set()
+        return release.wait(20) and False
+
+    server.script = wait
+    transport = AsyncDirectTransport(server.url, timeout_seconds=20, headers=None)
+
+    async def main() -> None:
+        sending = asyncio.ensure_future(transport.send(GET))
+        assert await asyncio.to_thread(came.wait, 20)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+
+    asyncio.run(main())
+    release.set()
+    assert not transport._line._idle
+
+
+def test_an_async_session_speaks_over_its_own_sockets():
+    large = np.arange(3e5)
+
+    async def main(url: str) -> None:
+        async with telegrad.connect_async(url) as session:
+            assert type(session._transport) is AsyncDirectTransport
+            x: Any = telegrad.tensor(large, requires_grad=True)
+            await asyncio.gather(*[(x * i).sum().item() for i in range(3)])
+            (x * x).sum().backward()
+            gradient = await x.grad
+            assert np.array_equal(await gradient.numpy(), 2 * large)
+
+    asyncio.run(main(server_url()))

@@ -45,8 +45,9 @@ LOCAL = ("telegrad_service.local", "telegrad_service.local_programs")
 # A module belongs to the longest name here that it stands under.
 LAYERS = {
     "telegrad": Layer(may_import=("telegrad",), never=WEB),
-    # The transport straight over a socket shares the server's parser, and nothing else of it.
+    # The transports straight over a socket share the server's parser, and nothing else of it.
     "telegrad._direct": Layer(may_import=("telegrad",), never=FRAMEWORK | {"uvicorn", "uvloop", "httpx2"}),
+    "telegrad._direct_async": Layer(may_import=("telegrad",), never=FRAMEWORK | {"uvicorn", "uvloop", "httpx2"}),
     "telegrad.contract": Layer(may_import=CONTRACT, never=WEB | {"httpx2"}),
     # Only what stands in no layer of its own: the package itself.
     "telegrad_service": Layer(may_import=CONTRACT, never=WEB | {"httpx2"}),
