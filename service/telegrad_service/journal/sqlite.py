@@ -30,6 +30,10 @@ CREATE TABLE IF NOT EXISTS groups (number INTEGER PRIMARY KEY, payload BLOB NOT 
 CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, used INTEGER NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL);
 """
 
+_CACHE_KIB: Final = 256
+"""Of pages of each database that are kept in memory. What is appended once and hardly ever read gains nothing by SQLite's 2 MiB,
+which every session would come to hold as its file grows."""
+
 _NOTES_FILE: Final = "server.db"
 _NOTES_SCHEMA: Final = "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;"
 
@@ -56,6 +60,7 @@ def connect(path: Path, schema: str) -> sqlite3.Connection:
     try:
         made.execute("PRAGMA journal_mode = WAL")
         made.execute("PRAGMA synchronous = FULL")
+        made.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         made.executescript(schema)
     except sqlite3.DatabaseError:
         made.close()
