@@ -159,12 +159,8 @@ def packing_of(home: Recorder, node: Any, inputs: Sequence[Any]) -> Packing | No
 # What nodes saved ------------------------------------------------------------------------------------------------------------
 
 
-class _NotHereError(AutogradError, AttributeError):
-    """An attribute that nodes of this process have."""
-
-
 def _refuse_saved(node: Node) -> Any:
-    raise _NotHereError(
+    raise AttributeError(
         f"what {node.name()} saved stays on its server; saved_tensors_hooks shows what ops save there, and nodes of "
         "telegrad.local() have PyTorch's _saved_ attributes"
     )

@@ -9,10 +9,10 @@ from tests.samples import ErrorSample, Sample, complexes, ints, rand
 WEIGHTS = np.array([[1.0, 0.0, 3.0, 0.5], [0.0, 2.0, 0.0, 2.0]])
 
 SAMPLES: list[Sample] = [
-    Sample("normal", (rand(30, 1), rand(40, low=0.5, seed=1)), op="normal.Tensor", random=True, differences=False, second=False),
-    Sample("normal", (2.0, rand(300, low=0.5)), op="normal.Tensor", random=True, differences=False, second=False),
-    Sample("normal", (complexes(200), 1.5), op="normal.Tensor", random=True, differences=False, second=False),
-    Sample("normal", (rand(200),), op="normal.Tensor", random=True, differences=False, second=False),
+    Sample("normal", (rand(30, 1), rand(40, low=0.5, seed=1)), op="normal.Tensor", random=True, gradient=False, second=False),
+    Sample("normal", (2.0, rand(300, low=0.5)), op="normal.Tensor", random=True, gradient=False, second=False),
+    Sample("normal", (complexes(200), 1.5), op="normal.Tensor", random=True, gradient=False, second=False),
+    Sample("normal", (rand(200),), op="normal.Tensor", random=True, gradient=False, second=False),
     Sample("multinomial", (WEIGHTS[0], 300, True), op="multinomial", random=True, gradient=False),
     Sample("multinomial", (WEIGHTS, 200), {"replacement": True}, op="multinomial", random=True, gradient=False),
     Sample("multinomial", (rand(30, 5, low=0.5, high=0.6), 5), op="multinomial", random=True, gradient=False),

@@ -241,8 +241,8 @@ def matrix_norm(
 
 
 def _largest(x: Any, dim: int, keepdim: bool) -> Any:
-    """The largest along ``dim``; of no magnitudes 0, as in PyTorch."""
-    return x.amax(dim, keepdim) if x.shape[dim] else x.sum(dim, keepdim)
+    """The largest along ``dim``; of no magnitudes 0, without history, as in PyTorch."""
+    return x.amax(dim, keepdim) if x.shape[dim] else x.detach().sum(dim, keepdim)
 
 
 def norm_of_matrices(x: Any, order: str, dim: Sequence[int] | None, keepdim: bool, dtype: DTypeLike | None) -> Any:
