@@ -368,10 +368,10 @@ def _finished(
     tensors = [y if isinstance(y, Tensor) else None for y in outputs]
     flows = [y is not None and records and id(y) not in fixed and _differentiable(y) for y in tensors]
     if overridden(cls, "setup_context") and records:
-        for saved in ctx.to_save:
+        for saved in (*ctx.to_save, *ctx.saved_for_forward):
             if id(saved) in given and id(saved) in returned and id(saved) not in dirty:
                 raise AutogradError(
-                    "A input that has been returned as-is as output is being saved for backward. This is not supported if you "
+                    "An input that has been returned as-is as output is being saved for backward. This is not supported if you "
                     "override setup_context. You should return and save a view of the input instead, e.g. with x.view_as(x) or "
                     "setup ctx inside the forward function itself."
                 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, ParamSpec, TypeVar, cast
@@ -176,6 +177,16 @@ class inference_mode(_GradMode):  # noqa: N801 - PyTorch's name
 
     def _again(self) -> ModeManager:
         return inference_mode(not self._mode)
+
+
+@contextlib.contextmanager
+def without_inference() -> Iterator[None]:
+    """Within, what is made is ordinary, recorded or not as before: for those who differentiate whatever the mode is."""
+    if not is_inference_mode_enabled():
+        yield
+        return
+    with inference_mode(False), no_grad():
+        yield
 
 
 class set_grad_enabled(_GradMode):  # noqa: N801 - PyTorch's name

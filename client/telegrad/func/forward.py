@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, AutogradError
-from telegrad.contract.modes import enable_grad, is_grad_enabled
+from telegrad.contract.modes import enable_grad, is_grad_enabled, without_inference
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.transforms.batched import do
 from telegrad.contract.transforms.dual import Dual, ForwardLevel, make_dual
@@ -54,7 +54,7 @@ class _Pushed:
                     raise ArgumentValueError(f"Expected {what} to be floating point or complex, but got: {x.dtype!r}")
         level = ForwardLevel()
         with entered(level):
-            output = call([make_dual(level, x, t) for x, t in zip(primals, tangents, strict=True)])
+            output = call([make_dual(level, _ordinary(x), _ordinary(t)) for x, t in zip(primals, tangents, strict=True)])
             output, aux = with_aux(output, has_aux, _WHERE)
             results, self.structure = tensors_of(output, _WHERE)
             pairs = [_parts(level, y) for y in results]
@@ -65,6 +65,11 @@ class _Pushed:
             )
         self.values: list[Any] = [y for y, _ in pairs]
         self.tangents: list[Any] = [do("zeros_like", y) if t is None else t for y, t in pairs]
+
+
+def _ordinary(x: Any) -> Any:
+    """A tensor whose value can be saved; inference tensors are copied."""
+    return do("clone", x) if x.is_inference() else x
 
 
 def _parts(level: ForwardLevel, x: Any) -> tuple[Any, Any]:
@@ -105,7 +110,8 @@ def jvp(func: Callable[..., Any], primals: Any, tangents: Any, *, strict: bool =
         for x in leaves:
             if not isinstance(x, Tensor):
                 raise AutogradError(f"{_WHERE}: Expected {what} to only contain Tensors, got {type(x)}")
-    pushed = _Pushed(lambda own: func(*build(structure, own)), flat, directions, has_aux=has_aux, strict=strict)
+    with without_inference():
+        pushed = _Pushed(lambda own: func(*build(structure, own)), flat, directions, has_aux=has_aux, strict=strict)
     found = (build(pushed.structure, pushed.values), build(pushed.structure, pushed.tangents))
     return (*found, pushed.aux) if has_aux else found
 
@@ -175,6 +181,7 @@ def jacfwd(
     """
 
     @functools.wraps(func, updated=())
+    @without_inference()
     def wrapped(*args: Any) -> Any:
         refuse_complex("jacfwd", "inputs", flatten(args)[0])
         numbers = tuple(range(len(args))) if argnums is None else argnums
@@ -235,10 +242,11 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
     recorded = Recorded(lambda own: func(*own), tuple(primals))
     results, structure = tensors_of(recorded.output, "linearize(f, *primals)")
     smooth = [i for i, y in enumerate(results) if y.requires_grad]
-    with enable_grad():
+    with without_inference(), enable_grad():
         transposed = Transposed([results[i] for i in smooth], recorded.aliases) if smooth else None
-    keeps = recorded.keeps([results[i] for i in smooth])
+    keeps = recorded.depend([results[i] for i in smooth])
 
+    @without_inference()
     def jvp_fn(*tangents: Any) -> Any:
         """How the output changes along this direction."""
         directions, given = flatten(tangents)
@@ -253,6 +261,7 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
                         f"tangent:{i} with {what} {mine!r} in flattened pytree doesn't match the {what} {wanted!r} of the "
                         "corresponding primal."
                     )
+        directions = [_ordinary(t) for t in directions]
         found: list[Any] = [None] * len(results)
         if transposed is not None:
             recorded_too = is_grad_enabled() and (keeps or any(t.requires_grad for t in directions))

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from telegrad.contract import checks
 from telegrad.contract.errors import ArgumentValueError, AutogradError
-from telegrad.contract.modes import enable_grad, is_grad_enabled
+from telegrad.contract.modes import enable_grad, is_grad_enabled, without_inference
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.transforms.batched import do
@@ -78,17 +78,15 @@ class Recorded:
                 raise ArgumentValueError(f"Thing passed to transform API must be Tensor, got {type(x)}")
         self._recording = is_grad_enabled()
         level = Level()
-        with entered(level), enable_grad():
+        with entered(level), without_inference(), enable_grad():
             around = running()
             own = [lifted(x, around) for x in leaves]
             self._earlier = any(x.requires_grad for x in own)
             self.aliases: list[Any] = [_alias(x) for x in own]
             self.output = call(build(self.structure, self.aliases))
 
-    def keeps(self, roots: Sequence[Any]) -> bool:
-        """Whether ``roots`` depend on anything that requires grad apart from the aliases, and somebody records."""
-        if not self._recording:
-            return False
+    def depend(self, roots: Sequence[Any]) -> bool:
+        """Whether ``roots`` depend on anything that requires grad apart from the aliases."""
         return self._earlier or _reaches_others(roots, self.aliases)
 
     def freed(self, tree: Any) -> Any:
@@ -97,7 +95,7 @@ class Recorded:
         def free(x: Any) -> Any:
             if not isinstance(x, Tensor):
                 raise AutogradError(f"Expected tensors, got unsupported type {type(x)}")
-            if not x.requires_grad or self.keeps([x]):
+            if not x.requires_grad or (self._recording and self.depend([x])):
                 return x
             return _without_history(x)
 
@@ -113,9 +111,10 @@ class Recorded:
         """
         pairs = [(y, v) for y, v in zip(outputs, vectors, strict=True) if y.requires_grad]
         found: Sequence[Any] = (None,) * len(self.aliases)
-        create_graph = self.keeps([y for y, _ in pairs]) or (self._recording and any(_requires(v) for v in vectors))
+        # What is recorded now counts, and not what was when the function was called: as in PyTorch.
+        create_graph = is_grad_enabled() and (any(_requires(v) for v in vectors) or self.depend([y for y, _ in pairs]))
         if pairs and self.aliases and batched != 0:
-            with enable_grad():
+            with without_inference(), enable_grad():
                 found = self.aliases[0].session.grad(
                     [y for y, _ in pairs],
                     self.aliases,
@@ -139,7 +138,7 @@ def _alias(x: Any) -> Any:
 def _leaf(x: Any) -> Any:
     if isinstance(x, Wrapped):
         return x._with_main(_leaf)
-    made = do("detach", x)
+    made = do("clone" if x.is_inference() else "detach", x)  # such a tensor is never saved, nor are those that share its memory
     made.requires_grad = True
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -700,3 +701,16 @@ def custom_results_marked_as_dirty_that_are_no_inputs(tg: Any) -> Any:
         y = function(tg, forward, lambda _ctx, g: g * 3).apply(x * 1)
     y.sum().backward()
     return ["was not an input" in str(warning.message) for warning in said], y, x.grad
+
+
+@script
+def custom_functions_may_not_save_inputs_that_they_return(tg: Any) -> Any:
+    refused = []
+    for save in ("save_for_backward", "save_for_forward"):
+
+        def set_up(ctx: Any, inputs: Any, _output: Any, save: str = save) -> None:
+            getattr(ctx, save)(*inputs)
+
+        same = function(tg, lambda x: x, passed, setup_context=set_up)
+        refused.append(attempt(functools.partial(same.apply, leaf(tg, 1.0) * 1)).message[:40])
+    return refused

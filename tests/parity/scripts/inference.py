@@ -63,3 +63,47 @@ def inference_tensors_are_changed_in_inference_mode_only(tg: Any) -> Any:
         made.mul_(3)
     x.copy_(made)
     return refused, made, x, x._version
+
+
+@script
+def transforms_differentiate_in_inference_mode(tg: Any) -> Any:
+    func = tg.func
+    outside = tg.tensor([1.0, 2.0, 3.0])
+
+    def cubes(x: Any) -> Any:
+        return (x**3).sum()
+
+    found = []
+    with tg.inference_mode():
+        for x in (outside, tg.tensor([1.0, 2.0, 3.0])):
+            gradients = [
+                func.grad(cubes)(x),
+                func.vjp(tg.sin, x)[1](x)[0],
+                func.jvp(tg.sin, (x,), (x,))[1],
+                func.jacrev(tg.sin)(x),
+                func.jacfwd(tg.sin)(x),
+                func.hessian(cubes)(x),
+                tg.vmap(func.grad(cubes))(tg.stack([x, x])),
+            ]
+            found += [(g, g.is_inference(), g.requires_grad) for g in gradients]
+        still = tg.is_inference_mode_enabled()
+    return found, still
+
+
+@script
+def vjps_keep_a_history_where_they_are_taken(tg: Any) -> Any:
+    x = tg.tensor(2.0, requires_grad=True)
+    one = tg.tensor(1.0)
+
+    def square(x: Any) -> Any:
+        return x**2
+
+    with tg.no_grad():
+        silent, pull = tg.func.vjp(square, x)
+        (inside,) = pull(one)
+    (outside,) = pull(one)
+    loud, pull = tg.func.vjp(square, x)
+    with tg.no_grad():
+        (quiet,) = pull(one)
+    history = [y.requires_grad for y in (silent, inside, outside, loud, quiet)]
+    return history, outside.detach(), tg.autograd.grad(outside, x), tg.autograd.grad(loud, x)

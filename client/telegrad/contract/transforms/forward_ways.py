@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias, cast
 
-from telegrad.contract.modes import enable_grad, is_grad_enabled
+from telegrad.contract.modes import enable_grad, is_grad_enabled, without_inference
 from telegrad.contract.ops import Op
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
@@ -150,7 +150,7 @@ def _grad(outputs: list[Any], inputs: list[Any], vectors: list[Any] | None, *, c
 
 def _alias(x: Any) -> Any:
     """The same tensor under another name, so that a gradient with respect to it is of what follows only."""
-    alias = do("view", x, shape=tuple(x.shape))
+    alias = do("clone", x) if x.is_inference() else do("view", x, shape=tuple(x.shape))
     if not alias.requires_grad:
         alias.requires_grad = True
     return alias
@@ -165,7 +165,7 @@ def slope(call: Call) -> Any:
     for position, t in enumerate(call.tangents):
         if t is None:
             continue
-        with enable_grad():
+        with without_inference(), enable_grad():
             x = call.inputs[position]
             if x.dtype is not dtype:
                 x = x.to(dtype)
@@ -185,7 +185,7 @@ def aligned(call: Call) -> Any:
     """Of ``ctc_loss``, whose samples do not meet: each loss's gradient, along the tangent of its log-probabilities. That gradient
     is the one of ``log_softmax``'s input, so the tangent must be of log-probabilities too, as it is behind ``log_softmax``.
     """
-    with enable_grad():
+    with without_inference(), enable_grad():
         x = _alias(call.inputs[0])
         losses = call.repeat((x, *call.inputs[1:]))
         (gradient,) = _grad([losses], [x], [do("ones_like", losses)], create_graph=call.recorded)
@@ -214,7 +214,7 @@ class Transposed:
 
     def push(self, tangents: Sequence[Any], *, create_graph: bool) -> tuple[Any, ...]:
         """How the roots change along the direction ``tangents``, one for each input."""
-        with enable_grad():
+        with without_inference(), enable_grad():
             total: Any = self._nothing
             for g, t in zip(self._pulled, tangents, strict=True):
                 total = total + (g.conj() * t if g.dtype.is_complex else g * t).sum()
@@ -225,7 +225,7 @@ class Transposed:
 def double(call: Call) -> Any:
     """The general way, see ``Transposed``."""
     positions = [i for i, t in enumerate(call.tangents) if t is not None and call.differentiable(i)]
-    with enable_grad():
+    with without_inference(), enable_grad():
         inputs = list(call.inputs)
         for i in positions:
             inputs[i] = _alias(inputs[i])
