@@ -34,6 +34,9 @@ _DOUBLE: Final = np.dtype(np.float64)
 _SINGLE: Final = np.dtype(np.float32)
 _NUMBERS: Final = (int, float)
 
+_SMALL_BYTES: Final = 2**16
+"""No op shares less out among threads."""
+
 _SCOPE: Final[dict[str, Any]] = SCOPE | {
     "Tensor": Tensor,
     "DOUBLE": _DOUBLE,
@@ -212,6 +215,9 @@ def _operator(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
 def _method(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
     """The method of one tensor."""
     scope = _SCOPE | {"general": general, "entry": entry, "ufunc": entry.ufunc, "parameters": entry.op.defaults}
+    # What shares large arrays out among threads leaves small ones to what it is made of.
+    plain = scope["plain"] = getattr(entry.ufunc, "__wrapped__", None)
+    computed = "run(ufunc, a0)" if plain is None else f"run(plain if a0.nbytes < {_SMALL_BYTES} else ufunc, a0)"
     recorded: list[str] = []
     if entry.op.differentiable:
         scope["plan1"] = entry.plan(1, 1)
@@ -221,7 +227,7 @@ def _method(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
         " a0 = x0.array",
         " dtype = a0.dtype",
         " if dtype is not DOUBLE and dtype is not SINGLE: return general(x0)",
-        " try: array = run(ufunc, a0)",
+        f" try: array = {computed}",
         " except (ValueError, OverflowError, RuntimeError): return general(x0)",
         *_result(" "),
         *recorded,

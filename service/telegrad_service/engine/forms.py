@@ -84,7 +84,10 @@ def _written(entry: Entry, call: Any, tensors: tuple[bool, ...], floating: tuple
     compute = [f"v = entry.kernel({given}{parameters})"]
     if recorded and entry.keeping is not None:
         compute = [f"if mask: v, kept = entry.keeping({given}{parameters})", f"else: {compute[0]}"]
-    lines += ["token = enter()", "try:", *(f" {line}" for line in compute), "finally: leave(token)"]
+    if op.view:
+        lines += compute  # nothing is computed, so that there are no faults to silence
+    else:
+        lines += ["token = enter()", "try:", *(f" {line}" for line in compute), "finally: leave(token)"]
     if call.single:
         lines += [
             "if v.__class__ is not array_type: v = asarray(v)",
@@ -100,7 +103,7 @@ def _written(entry: Entry, call: Any, tensors: tuple[bool, ...], floating: tuple
     if op.view:
         lines.append(f"link_views(entry, x0, a0, {outputs}, call.full, {call.single})")
     if recorded:
-        lines += ["if mask:", f" plan = entry.plan(mask, {count})"]
+        lines += ["if mask:", f" plan = entry.plans.get(mask << 32 | {count}) or entry.plan(mask, {count})"]
         lines.append(f" node = (plan.record or written(plan))(i, ({arrays}), {outputs}, call.full)")
         if entry.keeping is not None:
             lines.append(" keep(node, kept)")

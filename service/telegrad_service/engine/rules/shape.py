@@ -333,7 +333,9 @@ def _chunk(self: Array, chunks: int, dim: int) -> tuple[Array, ...]:
 
 def _joined(g: Any, dim: int) -> Any:
     """The parts' gradients as one; the walk gives a lone part's gradient without a tuple around it."""
-    return F.cat(*g, dim=dim) if isinstance(g, tuple) else g
+    if not isinstance(g, tuple):
+        return g
+    return np.concatenate(g, axis=dim) if g[0].__class__ is np.ndarray else F.cat(*g, dim=dim)
 
 
 derivative("split", self=_joined)

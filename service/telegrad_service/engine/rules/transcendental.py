@@ -101,7 +101,12 @@ derivative("atanh", self=lambda g, self: g / conj(1 - self * self))
 @threads.by_elements
 def _sigmoid(self: Array) -> Any:
     # exp overflows to inf for very negative numbers, which gives the right 0.
-    return np.reciprocal(1 + np.exp(-self))
+    if type(self) is not np.ndarray or not self.ndim:
+        return np.reciprocal(1 + np.exp(-self))
+    result = np.negative(self)  # and on in its memory
+    np.exp(result, result)
+    np.add(result, 1, result)
+    return np.reciprocal(result, result)
 
 
 kernel("sigmoid", _sigmoid, ufunc=_sigmoid)
