@@ -93,15 +93,22 @@ class Walk:
             if node is not None and node.number not in nodes:
                 nodes[node.number] = node
                 todo.append(node)
+        target: Any
         while todo:
             for target in todo.pop().edges:
-                if isinstance(target, Node) and target.number not in nodes and target.number >= lowest:
-                    nodes[target.number] = target
-                    todo.append(target)
-        needed: set[int] = set()
-        for number in sorted(nodes):
-            if number in wanted_nodes or self._leads_on(nodes[number], needed):
-                needed.add(number)
+                if target.__class__ is Node or target.__class__ in RARE_NODES:
+                    number = target.number
+                    if number not in nodes and number >= lowest:
+                        nodes[number] = target
+                        todo.append(target)
+        needed = set(nodes.keys() & wanted_nodes)
+        leaves = self.wanted_leaves
+        for number in sorted(nodes):  # edges lead to lower numbers
+            for target in nodes[number].edges:
+                is_node = target.__class__ is Node or target.__class__ in RARE_NODES
+                if target.number in needed if is_node else id(target) in leaves:
+                    needed.add(number)
+                    break
         self.needed = needed
 
     def run(self, *, accumulate: bool) -> None:
@@ -309,8 +316,8 @@ class Walk:
         return tensors_of_saved(self.home, node, saved) if self.create_graph else saved
 
     def _send(self, node: Node, edge: int, gradient: Any) -> None:
-        target = node.edges[edge]
-        if isinstance(target, Node):
+        target: Any = node.edges[edge]
+        if target.__class__ is Node or target.__class__ in RARE_NODES:
             if self.needed is None or target.number in self.needed:
                 self._reach(target, node.indexes[edge], gradient)
         else:
