@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from telegrad_service.api.gathering import Gathering
 
@@ -71,3 +72,40 @@ def test_everything_else_is_the_transport_s():
         gathering.pause_reading()
 
     assert done_by(scenario) == ["pause"]
+
+
+def two(scenario) -> list[bytes | str]:
+    """What two connections of a loop send, in order."""
+
+    async def whole() -> list[bytes | str]:
+        loop, transports = asyncio.get_running_loop(), [Transport(), Transport()]
+        transports[1].done = transports[0].done
+        await scenario(*[Gathering(transport, loop) for transport in transports])
+        return transports[0].done
+
+    return asyncio.run(whole())
+
+
+def test_what_several_connections_write_leaves_at_the_end_of_the_turn():
+    async def scenario(one: Gathering, other: Gathering) -> None:
+        one.write(b"a")
+        other.write(b"b")
+        one.outbox.flush_if_late()
+        one.write(b"c")
+        assert one.done == []  # the transport's
+        await asyncio.sleep(0)
+
+    assert two(scenario) == [b"ac", b"b"]
+
+
+def test_what_has_waited_for_long_leaves_before_the_turn_ends():
+    async def scenario(one: Gathering, other: Gathering) -> None:
+        one.write(b"a")
+        other.write(b"b")
+        time.sleep(0.005)  # noqa: ASYNC251 - somebody computes
+        one.outbox.flush_if_late()
+        assert one.done == [b"a", b"b"]
+        other.write(b"c")
+        await asyncio.sleep(0)
+
+    assert two(scenario) == [b"a", b"b", b"c"]

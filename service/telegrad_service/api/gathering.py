@@ -1,15 +1,53 @@
-"""Head and body of a small answer in one packet: uvicorn writes them one after the other, and uvloop sends each at once, which
-wakes the client twice.
+"""What is written in one turn of the event loop leaves at its end: head and body of a small answer in one packet, and the answers
+to several clients one after the other. Sent at once, each would wake somebody who wants a processor, perhaps the server's own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
 _SMALL_BYTES: Final = 64 * 1024
 """What is larger is not joined with anything: the copy would cost more than the packet."""
+
+_LATE_SECONDS: Final = 0.002
+"""So long an answer that is ready may wait for the others of its turn."""
+
+
+class Outbox:
+    """What waits to be sent, of all connections of an event loop."""
+
+    _of_loops: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox]] = weakref.WeakKeyDictionary()
+
+    def __init__(self) -> None:
+        self._waiting: list[Gathering] = []
+        self._since = 0.0
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> Outbox:
+        """The one of that loop."""
+        return cls._of_loops.setdefault(loop, cls())
+
+    def add(self, gathering: Gathering, loop: asyncio.AbstractEventLoop) -> None:
+        """Let it send at the end of this turn of the loop."""
+        if not self._waiting:
+            self._since = time.perf_counter()
+            loop.call_soon(self.flush)
+        self._waiting.append(gathering)
+
+    def flush(self) -> None:
+        """Let all send now."""
+        waiting, self._waiting = self._waiting, []
+        for gathering in waiting:
+            gathering.flush()
+
+    def flush_if_late(self) -> None:
+        """Let all send now if the first has waited for long."""
+        if time.perf_counter() - self._since >= _LATE_SECONDS:
+            self.flush()
 
 
 class Gathering:
@@ -17,6 +55,7 @@ class Gathering:
 
     Attributes:
         nbytes: written since the beginning.
+        outbox: of its loop.
     """
 
     def __init__(
@@ -27,6 +66,7 @@ class Gathering:
         self._loop = loop
         self._closed = closed
         self.nbytes = 0
+        self.outbox = Outbox.of(loop)
         self._written: list[bytes | bytearray | memoryview] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -40,7 +80,7 @@ class Gathering:
             self._transport.write(data)
             return
         if not self._written:
-            self._loop.call_soon(self.flush)
+            self.outbox.add(self, self._loop)
         self._written.append(data)
 
     def close(self) -> None:

@@ -122,13 +122,11 @@ class Protocol(HttpToolsProtocol):
         self._watch_no_reading()
 
     def on_response_complete(self) -> None:
-        """See uvicorn. An answer that is whole leaves at once, if it is the only one that somebody waits for.
-
-        Otherwise it leaves at the end of the loop's turn, with those to the other clients: each that leaves wakes somebody who
-        wants a processor, perhaps this one, and whoever is answered soon asks the next thing while the others still wait.
-        """
+        """See uvicorn. An answer that is whole leaves at once, if it is the only one that somebody waits for."""
         if len(self.tasks) == 1:
             self._gathering.flush()
+        else:
+            self._gathering.outbox.flush_if_late()
         if self.pipeline or self.transport.is_closing():
             super().on_response_complete()
             return
