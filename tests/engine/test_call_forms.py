@@ -101,6 +101,29 @@ FORMS: list[Callable[[Any], Any]] = [
     lambda tg: tg.logit(six(tg) / 5, 0.75),
     lambda tg: tg.ldexp(six(tg).double(), six(tg) / 10),
     *(lambda tg, f=f: getattr(tg, f)(tg.ones(2, 2, dtype=tg.int64)) for f in ("cholesky_inverse", "geqrf")),
+    *(
+        lambda tg, f=f: getattr(tg.linalg, f)(tg.ones(2, 2, dtype=tg.int64))
+        for f in ("eigh", "eigvalsh", "lu", "lu_factor", "lu_factor_ex", "eig", "qr", "svdvals", "inv", "det", "cholesky")
+    ),
+    lambda tg: tg.linalg.solve_triangular(whole(tg)[None], whole(tg)[None], upper=True),
+    lambda tg: tg.linalg.matrix_norm(tg.ones(2, 2, dtype=tg.int64), "nuc", dtype=tg.float64),
+    lambda tg: tg.linalg.tensorinv(tg.tensor(2.0), 1),
+    lambda tg: six(tg).svd(),
+    lambda tg: six(tg).nanmean(dtype=tg.int64),
+    lambda tg: tg.trapezoid(six(tg), dx=True),
+    lambda tg: tg.trapezoid(tg.zeros(0, dtype=tg.int64)),
+    # windows and what surrounds them
+    *(
+        lambda tg, p=p, d=d: tg.nn.functional.max_pool2d(cube(tg).repeat(1, 3, 3), 2, 1, p, d)
+        for p, d in ((1, 1), (1, 3), (2, 3), (2, 1))
+    ),
+    *(lambda tg, p=p: tg.nn.functional.max_pool3d(cube(tg)[None].repeat(1, 3, 3, 3), 2, 1, p, 2) for p in (1, 2)),
+    # arguments that nothing comes back to
+    lambda tg: tg.nn.functional.batch_norm(cube(tg), tg.zeros(2, requires_grad=True), tg.ones(2)),
+    lambda tg: tg.nn.functional.instance_norm(cube(tg), tg.zeros(2), tg.ones(2, requires_grad=True)),
+    lambda tg: tg.nn.functional.multi_margin_loss(cube(tg)[0], tg.tensor([0, 1]), weight=tg.ones(2, requires_grad=True)),
+    lambda tg: tg.nn.functional.soft_margin_loss(tg.ones(2), tg.ones(2, requires_grad=True)),
+    lambda tg: tg.linalg.pinv(cube(tg), rtol=tg.tensor(0.5, requires_grad=True)),
 ]
 
 

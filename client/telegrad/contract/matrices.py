@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from telegrad.contract.dtypes import float16
 from telegrad.contract.errors import DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Spec
+
+_WITHOUT_KERNEL: Final = frozenset(
+    f"linalg.{name}" for name in ("eigh", "eigvalsh", "lu", "lu_factor", "lu_factor_ex", "solve_triangular")
+)
+"""What PyTorch refuses for whole numbers as not implemented, and not as a wrong type."""
 
 
 def require_implemented(name: str, x: Any) -> None:
@@ -19,7 +24,8 @@ def require_implemented(name: str, x: Any) -> None:
 def check_floating(name: str, x: Spec) -> None:
     """Refuse numbers that are neither floating nor complex, and half precision, which LAPACK has no routines for."""
     if x.dtype.category < 2:
-        raise DTypeError(f"{name}: Expected a floating point or complex tensor as input. Got {x.dtype.name}")
+        missing = UnsupportedDTypeError if name in _WITHOUT_KERNEL else DTypeError
+        raise missing(f"{name}: Expected a floating point or complex tensor as input. Got {x.dtype.name}")
     if x.dtype is float16:
         raise UnsupportedDTypeError(
             f"{name}: Low precision dtypes not supported. Got float16; convert it first, for example with .float()"

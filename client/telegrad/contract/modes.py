@@ -11,7 +11,7 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, ParamSpec, TypeVar, cast
 
-from telegrad.contract.errors import ArgumentTypeError
+from telegrad.contract.errors import ArgumentTypeError, AutogradError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -204,3 +204,12 @@ class set_grad_enabled(_GradMode):  # noqa: N801 - PyTorch's name
         # As a decorator it must act inside the function only, so the immediate setting is taken back.
         _grad_enabled.reset(self._outer)
         return super().__call__(function)
+
+
+def refuse_gradient(function: str, argument: str, x: Any) -> None:
+    """Refuse a tensor that requires grad where nothing would come back to it, while gradients are recorded, as PyTorch does."""
+    if x is not None and getattr(x, "requires_grad", False) and is_grad_enabled():
+        raise AutogradError(
+            f"The function '{function}' is not differentiable with respect to argument '{argument}'. This input cannot have "
+            "requires_grad True."
+        )

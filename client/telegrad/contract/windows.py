@@ -108,7 +108,9 @@ def pooling_windows(name: str, spatial: Sizes, parameters: Mapping[str, Any]) ->
         raise ShapeError(f"{name}: dilation should be greater than zero, but got {list(dilation)}")
     if any(p < 0 for p in padding):
         raise ShapeError(f"{name}: pad must be non-negative, but got {list(padding)}")
-    if any(p > (d * (k - 1) + 1) // 2 for p, d, k in zip(padding, dilation, kernel, strict=True)):
+    # Of volumes PyTorch asks that the padding be at most half of the dilated window, of others half of the window itself.
+    reach = [d * (k - 1) + 1 if count == 3 else k for d, k in zip(dilation, kernel, strict=True)]
+    if any(p > n // 2 for p, n in zip(padding, reach, strict=True)):
         raise ShapeError(
             f"{name}: padding should be at most half of effective kernel size, but got pad={list(padding)}, "
             f"kernel_size={list(kernel)} and dilation={list(dilation)}"

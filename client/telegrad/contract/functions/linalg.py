@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from telegrad.contract.dtypes import DTypeLike
-from telegrad.contract.errors import ArgumentTypeError, ShapeError
+from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
 from telegrad.contract.errors import NumericalError as LinAlgError
 from telegrad.contract.functions.free import free, takes_input
 from telegrad.contract.functions.linalg_composite import (
@@ -223,12 +223,16 @@ def matrix_norm(
     supported = ("fro", "nuc") if isinstance(ord, str) else (2, -2, 1, -1, math.inf, -math.inf)
     if ord not in supported:
         raise ShapeError(f"linalg.matrix_norm: Order {ord} not supported; use 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2")
+    if A.dtype.category < 2:
+        raise DTypeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {A.dtype.name}")
     if ord == "fro":
         return vector_norm(A, 2, (rows, columns), keepdim, dtype=dtype)
     x: Any = A if dtype is None else A.to(dtype)
     if ord in ("nuc", 2, -2):
         order = [d for d in range(len(x.shape)) if d not in (rows, columns)]
         values = svdvals(x.permute(*order, rows, columns))
+        if ord == 2 and not values.shape[-1]:
+            values = values.detach()  # of no singular values PyTorch's largest has no history
         result = values.sum(-1) if ord == "nuc" else _largest(values, -1, False) if ord == 2 else values.amin(-1)
         if keepdim:
             for d in sorted((rows, columns)):

@@ -14,6 +14,7 @@ from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTyp
 from telegrad.contract.functions.free import takes_input
 from telegrad.contract.functions.out import CASTS, SAME, takes_out
 from telegrad.contract.matrices import check_square
+from telegrad.contract.modes import refuse_gradient
 from telegrad.contract.shapes import dimension, integer, ints
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.shape import cat, sequence_of_tensors
@@ -94,6 +95,8 @@ def tensorinv(input: T, ind: int = 2) -> T:
     if at <= 0:
         raise ShapeError(f"Expected a strictly positive integer for 'ind', but got {at}")
     a: Any = input
+    if at > len(a.shape):
+        raise ShapeError(f"Expected 'ind' to be at most the number of dimensions, {len(a.shape)}, but got {at}")
     first, last = a.shape[:at], a.shape[at:]
     rows, columns = math.prod(first), math.prod(last)
     if rows != columns:
@@ -260,4 +263,6 @@ def pinv(input: T, rcond: Any = None, hermitian: bool = False, *, atol: Any = No
         if atol is not None or rtol is not None:
             raise ArgumentValueError("linalg_pinv(): give either 'rcond', or 'atol' and 'rtol'")
         rtol = rcond
+    refuse_gradient("linalg_pinv", "atol", atol)
+    refuse_gradient("linalg_pinv", "rtol", rtol)
     return input._pinv(atol, rtol, hermitian)

@@ -10,6 +10,7 @@ from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTyp
 from telegrad.contract.functions.nn_arguments import with_older_arguments
 from telegrad.contract.functions.out import SAME, takes_out
 from telegrad.contract.literal import check_fits
+from telegrad.contract.modes import refuse_gradient
 from telegrad.contract.shapes import dimension
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.comparison import where as choose
@@ -212,6 +213,7 @@ def soft_margin_loss(input: T, target: T, *, reduction: str = "mean") -> T:
     x = _tensor("soft_margin_loss", input)
     if not x.dtype.is_floating_point:
         raise DTypeError(f"soft_margin_loss: result type float32 can't be cast to the input's type {x.dtype.name}")
+    refuse_gradient("soft_margin_loss", "target", target)
     return _reduced((-(target * x)).exp().log1p(), reduction)  # type: ignore[no-any-return]
 
 

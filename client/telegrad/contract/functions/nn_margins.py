@@ -18,6 +18,7 @@ from telegrad.contract.errors import (
 from telegrad.contract.functions.free import require_tensor
 from telegrad.contract.functions.nn_arguments import with_older_arguments
 from telegrad.contract.functions.nn_composite import SELU_ALPHA, SELU_SCALE, pairwise_distance
+from telegrad.contract.modes import refuse_gradient
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.comparison import where as choose
 from telegrad.contract.tensor.losses import check_reduction
@@ -116,6 +117,7 @@ def multi_margin_loss(
         raise ArgumentValueError("only p == 1 and p == 2 supported")
     if weight is not None and len(weight.shape) != 1:
         raise ArgumentValueError("weight must be one-dimensional")
+    refuse_gradient("multi_margin_loss", "weight", weight)
     single = len(x.shape) < 2
     if not x.shape:
         x = x.reshape((1,))  # one class

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from telegrad.contract import dtypes
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError, UnsupportedDTypeError
-from telegrad.contract.modes import no_grad
+from telegrad.contract.modes import no_grad, refuse_gradient
 from telegrad.contract.shapes import ints
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
@@ -83,6 +83,11 @@ def _remember(running: Any, new: Any, momentum: float) -> None:
         running.copy_(running * (1 - momentum) + new * momentum)
 
 
+def _refuse_gradients(running_mean: Any, running_var: Any) -> None:
+    refuse_gradient("native_batch_norm", "running_mean", running_mean)
+    refuse_gradient("native_batch_norm", "running_var", running_var)
+
+
 def batch_norm(
     input: T,
     running_mean: T | None,
@@ -116,6 +121,7 @@ def batch_norm(
         raise ArgumentValueError(f"Expected more than 1 value per channel when training, got input size {list(x.shape)}")
     elif eps <= 0:
         raise ArgumentValueError(f"batch_norm eps must be positive during training, but got {eps}")
+    _refuse_gradients(running_mean, running_var)
     if (running_mean is None) != (running_var is None):
         raise ArgumentValueError("running_mean and running_var must either both be None or neither be None")
     _check_vectors(x, channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
@@ -185,6 +191,7 @@ def instance_norm(
         if running_mean is None or running_var is None:
             raise ShapeError("Expected running_mean and running_var to be defined when use_input_stats is false")
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    _refuse_gradients(running_mean, running_var)
     if math.prod(x.shape[2:]) == 1:
         raise ArgumentValueError(f"Expected more than 1 spatial element when training, got input size {list(x.shape)}")
     _check_vectors(x, channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
 from telegrad.contract import dtypes
-from telegrad.contract.dtypes import DType, DTypeLike, Number
+from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, UnsupportedDTypeError
 from telegrad.contract.ops import Shape
 from telegrad.contract.shapes import dimension, integer, ints
@@ -151,6 +151,10 @@ class CompositeOps(TensorBase):
         """Mean over ``dim`` of the elements that are numbers: ``nansum`` over their count."""
         if not self.dtype.is_differentiable:
             raise DTypeError(f"nanmean(): expected input to have floating point or complex dtype but got {self.dtype.name}")
+        if dtype is not None and not as_dtype(dtype).is_differentiable:
+            raise DTypeError(
+                "nanmean(): could not infer output dtype. Optional dtype must be either a floating point or complex dtype"
+            )
         x: Any = self
         return x.nansum(dim, keepdim, dtype=dtype) / x.isnan().logical_not().sum(dim, keepdim)
 

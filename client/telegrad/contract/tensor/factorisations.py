@@ -241,6 +241,8 @@ class FactorisationOps(TensorBase):
     def svd(self, some: bool = True, compute_uv: bool = True) -> Any:
         """``linalg.svd`` with V in place of its adjoint; not of full size with ``some``, and zeros without ``compute_uv``."""
         x: Any = self
+        if len(x.shape) < 2:
+            raise ShapeError(f"linalg.svd: input should have at least 2 dimensions, but has {len(x.shape)} dimensions instead")
         if not flag(compute_uv, "compute_uv"):
             *batch, m, n = x.shape
             zeros = x.new_zeros((*batch, m, m)), x.new_zeros((*batch, n, n))
@@ -269,6 +271,7 @@ class FactorisationOps(TensorBase):
             raise ShapeError(
                 f"{name}: Expected batch dimensions of tau to be equal to input.shape[:-2], but got {list(t.shape[:-1])}"
             )
+        require_implemented("orgqr", a)
         # Zeros that come from the matrix: without a reflector too, the result depends on it.
         zeros = a.masked_fill(a.new_ones((), dtype="bool"), 0)
         return _reflected(a, t, zeros + a.new_ones((a.shape[-2],)).diag().narrow(1, 0, a.shape[-1]), left=True, adjoint=False)

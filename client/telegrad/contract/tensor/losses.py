@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from telegrad.contract import dtypes
-from telegrad.contract.errors import ArgumentValueError, AutogradError, DTypeError, ShapeError, UnsupportedDTypeError
-from telegrad.contract.modes import is_grad_enabled
+from telegrad.contract.errors import ArgumentValueError, DTypeError, ShapeError, UnsupportedDTypeError
+from telegrad.contract.modes import refuse_gradient
 from telegrad.contract.ops import Outcome, Rule, Shape, Spec, op
 from telegrad.contract.shapes import broadcast, real_number, result_type
 from telegrad.contract.tensor.base import TensorBase
@@ -184,14 +184,6 @@ def _class_weights_rule(inputs: Sequence[Any], parameters: Mapping[str, Any]) ->
     return Outcome((Spec(target.shape, like.dtype),), target.size)
 
 
-def _refuse_weight_gradient(name: str, weight: Any) -> None:
-    if weight is not None and weight.requires_grad and is_grad_enabled():
-        raise AutogradError(
-            f"The function '{name}' is not differentiable with respect to argument 'weight'. This input cannot have "
-            "requires_grad True."
-        )
-
-
 class LossOps(TensorBase):
     """Losses."""
 
@@ -246,7 +238,7 @@ class LossOps(TensorBase):
         Shapes: [...], [...] -> [] (or [...]). Gradient: (self - target) / (self * (1 - self)); log(1 - self) - log(self).
         Raises: ArgumentValueError for different shapes, ShapeError for values outside [0, 1].
         """
-        _refuse_weight_gradient("binary_cross_entropy", weight)
+        refuse_gradient("binary_cross_entropy", "weight", weight)
         return self._apply("binary_cross_entropy", self, target, weight, reduction=reduction)
 
     @op(_binary_rule("binary_cross_entropy_with_logits", True), namespace=FUNCTIONAL)
@@ -269,7 +261,7 @@ class LossOps(TensorBase):
         Raises: IndexBoundsError for a target outside [0, C) that is not ``ignore_index``; ArgumentValueError, ShapeError,
         DTypeError.
         """
-        _refuse_weight_gradient("nll_loss", weight)
+        refuse_gradient("nll_loss", "weight", weight)
         return self._apply("nll_loss", self, target, weight, ignore_index=ignore_index, reduction=reduction)
 
     @op(_cross_entropy_rule, namespace=FUNCTIONAL, node="NllLossBackward0")
@@ -289,7 +281,7 @@ class LossOps(TensorBase):
         Raises: as ``nll_loss``. Source of smoothing: Szegedy et al. (2016), arXiv:1512.00567.
         """
         if weight is not None and target.shape != self.shape:  # type: ignore[attr-defined]
-            _refuse_weight_gradient("nll_loss", weight)
+            refuse_gradient("nll_loss", "weight", weight)
         return self._apply(
             "cross_entropy",
             self,

@@ -42,7 +42,7 @@ class QuadratureOps(TensorBase):
         if self.shape[at] == 0:
             self._check_samples("trapezoid", dx)
             empty = tuple(n for d, n in enumerate(self.shape) if d != at)
-            return self._apply("new_full", self, size=empty, fill_value=0, dtype=dtypes.to_float(self.dtype))
+            return self._apply("new_full", self, size=empty, fill_value=0, dtype=self.dtype)
         return self._apply("sum", self._trapezoids("trapezoid", x, dx, at), dim=(at,))
 
     def trapz(self, x: Self | None = None, *, dx: Number | None = None, dim: int = -1) -> Self:
@@ -63,7 +63,7 @@ class QuadratureOps(TensorBase):
     def _check_samples(self, name: str, dx: Any) -> None:
         if self.dtype is dtypes.bool_:
             raise DTypeError(f"{name}: received a bool input for `y`, but bool is not supported")
-        if isinstance(dx, complex):
+        if isinstance(dx, (complex, bool)):
             raise ShapeError(f"{name}: Currently, we only support dx as a real number.")
         if dx is not None and not isinstance(dx, (int, float)):
             raise ArgumentTypeError(f"{name}(): argument 'dx' must be Number, not {type(dx).__name__}")
