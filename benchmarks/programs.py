@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 
 import telegrad
 import telegrad.nn.functional as F
-from benchmarks.harness import Ratio, compare, show
-from benchmarks.roundtrip import server
+from benchmarks.harness import SPINNING_SECONDS, Ratio, compare, show
+from benchmarks.roundtrip import BARE_APP, server
 from telegrad.autograd import grad
 
 OPS = 1000
@@ -93,6 +94,25 @@ def gradient_call() -> Ratio:
     )
 
 
+def round_trip(url: str) -> Callable[[], object]:
+    """A round trip to a bare ASGI application by a raw socket, with as many bytes as a step: nothing over HTTP can be faster."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 600\r\n\r\n" + b" " * 600
+
+    def trip() -> None:
+        connection.sendall(request)
+        answer = b""
+        while not answer.endswith(b"0\r\n\r\n"):  # it gives no length, so that uvicorn sends chunks
+            received = connection.recv(65536)
+            if not received:
+                raise ConnectionError("the bare application hung up")
+            answer += received
+
+    return trip
+
+
 STEPS = 100
 
 
@@ -110,16 +130,26 @@ def in_a_row(step: Callable[[], Any], flush: Callable[[], None]) -> Callable[[],
 def main() -> None:
     """Print the table.
 
-    A loss read after each step costs a round trip each time; steps in a row are recorded while the ones before them run.
+    A loss read after each step costs a round trip each time, which is why that is compared with a bare one, too; steps in a row are
+    recorded while the ones before them run.
     """
     # One process, both cores for its products, nothing kept on a disk: what is compared is the step.
     serve = ("-m", "telegrad_service", "serve", "--port", "PORT", "--isolation", "inline", "--durability", "none")
-    with server(*serve, path="/healthz") as url, telegrad.connect(url) as remote:
+    with (
+        server(*serve, path="/healthz") as url,
+        server("-c", BARE_APP, "PORT", path="/") as bare,
+        telegrad.connect(url) as remote,
+    ):
         rows = [recording(remote), gradient_call()]
         local = telegrad.local()
         for name, sizes in (("digits classifier 64-64-10", (64, 64, 10)), ("784-256-128-10", (784, 256, 128, 10))):
             eager, floor = Perceptron(local, sizes).eager, "the eager step in this process"
-            rows.append(compare(f"{name}: remote program", Perceptron(remote, sizes).compiled(), eager, against=floor, seconds=3))
+            compiled = Perceptron(remote, sizes).compiled()
+            remotely = f"{name}: remote program"
+            rows += [
+                compare(remotely, compiled, eager, against=floor, seconds=3, rest_seconds=SPINNING_SECONDS),
+                compare(remotely, compiled, round_trip(bare), against="a bare round trip", rest_seconds=SPINNING_SECONDS),
+            ]
             far, near = Perceptron(remote, sizes), Perceptron(local, sizes)
             program = telegrad.function(far.step)
             rows.append(
@@ -129,6 +159,7 @@ def main() -> None:
                     in_a_row(lambda: near.step(near.x, near.t), local.flush),  # noqa: B023
                     against="as many eager steps in this process",
                     seconds=3,
+                    rest_seconds=SPINNING_SECONDS,
                 )
             )
             rows.append(compare(f"{name}: local program", Perceptron(local, sizes).compiled(), eager, against=floor, seconds=2))
