@@ -14,10 +14,11 @@ import numpy as np
 
 from telegrad import _defaults
 from telegrad._current import current
+from telegrad._entry import Entry, Kept, Prepared, Result, Source, functions_of
 from telegrad._environment import Environment
 from telegrad.contract import modes, tracing, watching
 from telegrad.contract.dtypes import DType
-from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, TelegradError, TraceError
+from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, TraceError
 from telegrad.contract.literal import array_of
 from telegrad.contract.scope import current_scope
 from telegrad.contract.session import BaseSession, current_session
@@ -58,161 +59,6 @@ class Arguments(NamedTuple):
     objects: list[tuple[str, Any]]
 
 
-class Source(NamedTuple):
-    """Where the tensor for a hole of a program comes from at each call.
-
-    Attributes:
-        kind: ``argument``, ``environment``, or ``base`` of another hole.
-        number: of the tensor among the arguments' or the environment's, or of the other hole.
-        signature: what the trace knew of it, see ``Programs.signature``.
-        had_gradient: whether there was a gradient; None where the trace does not depend on it.
-        hooks: those that the trace called, as ``_functions`` gives them.
-    """
-
-    kind: str
-    number: int
-    signature: Any
-    had_gradient: bool | None
-    hooks: Any
-
-
-class Entry:
-    """One trace of a function, and when it holds.
-
-    Attributes:
-        traced: the program.
-        environment: what the function referred to.
-        sources: where the tensors for the program's inputs come from, in order.
-        same: pairs of an argument and a tensor of the environment that are one tensor.
-        structure: of what the function returned.
-        results: per leaf of that: the number of one of the program's outputs, -1 - the number of an input, or a constant.
-        runs: how often it was run.
-    """
-
-    __slots__ = ("environment", "results", "runs", "same", "sources", "structure", "traced")
-
-    def __init__(
-        self,
-        traced: Traced,
-        environment: Environment,
-        sources: Sequence[Source],
-        same: Sequence[tuple[int, int]],
-        structure: Any,
-        results: Sequence[_Result],
-    ) -> None:
-        self.traced = traced
-        self.environment = environment
-        self.sources = sources
-        self.same = same
-        self.structure = structure
-        self.results = results
-        self.runs = 0
-
-    def bind(self, programs: Any, arguments: Sequence[Any]) -> list[Any] | None:
-        """A tensor for each of the program's inputs; None where the trace does not hold for this call."""
-        found = self.environment.look()
-        if found is None:
-            return None
-        bound: list[Any] = []
-        for kind, number, signature, had_gradient, hooks in self.sources:
-            if kind == "argument":
-                x = arguments[number]
-            elif kind == "environment":
-                x = found[number]
-                if programs.signature(x) != signature:
-                    return None
-            else:
-                x = programs.base(bound[number])
-                if x is None or programs.signature(x) != signature:
-                    return None
-            if had_gradient is not None and programs.has_gradient(x) is not had_gradient:
-                return None
-            if signature[1] & tracing.LEAF:
-                registered = programs.hooks(x)
-                if (registered is not None or hooks is not None) and _functions(registered) != hooks:
-                    return None
-            bound.append(x)
-        if len({id(x) for x in bound}) < len(bound) or any(arguments[i] is not found[j] for i, j in self.same):
-            return None
-        return bound
-
-
-class _Kept(dict[Any, list[Entry]]):
-    """The traces of one function in one session, by what they depend on.
-
-    Attributes:
-        traced: how many were ever made.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.traced = 0
-
-
-class _Result(NamedTuple):
-    """A leaf of what a function returned: a constant, an output of the program, or one of its inputs."""
-
-    kind: str
-    value: Any
-
-
-class Prepared(NamedTuple):
-    """A call that is traced and bound, and not run yet.
-
-    Attributes:
-        session: where it runs.
-        entry: the trace.
-        bound: the tensors for ``entry.traced.inputs``.
-    """
-
-    session: Any
-    entry: Entry
-    bound: list[Any]
-
-    @property
-    def traced(self) -> Traced:
-        """The program."""
-        return self.entry.traced
-
-    def run(self) -> Any:
-        """Run the program once; what the function returns."""
-        entry = self.entry
-        entry.runs += 1
-        try:
-            made = self.session._programs.run(entry.traced, self.bound)
-        except TelegradError as error:
-            entry.traced.explain(error)
-            raise
-        return self.returned(made)
-
-    def run_many(self, many: tracing.Many) -> tracing.Runs:
-        """Run the program many times; see ``Programs.run_many``."""
-        self.entry.runs += many.times
-        runs: tracing.Runs = self.session._programs.run_many(self.entry.traced, self.bound, many)
-        return runs
-
-    def is_steady(self) -> bool:
-        """Whether the trace also holds for the same call after this one, for all that the program does."""
-        traced, sources = self.entry.traced, self.entry.sources
-        if traced.epochs and any(source.had_gradient is not None for source in sources):
-            return False  # leaves that are not known may get gradients, and these may be among them
-        return all(change.keeps(sources[change.hole].had_gradient) for change in traced.changes)
-
-    def references(self) -> dict[int, str]:
-        """From the number of each returned leaf that is a tensor to what it is called in the program."""
-        traced = self.entry.traced
-        tables = {"output": traced.outputs, "input": traced.inputs}
-        return {i: tables[kind][value] for i, (kind, value) in enumerate(self.entry.results) if kind in tables}
-
-    def returned(self, made: Sequence[Any]) -> Any:
-        """What the function returns, from the tensors that the program gave out."""
-        entry, bound = self.entry, self.bound
-        leaves: list[Any] = []
-        for kind, value in entry.results:
-            leaves.append(made[value] if kind == "output" else bound[value] if kind == "input" else value)
-        return build(entry.structure, leaves)
-
-
 class Function(Generic[P, R]):
     """A function whose calls are runs of a program. Made by ``telegrad.function``."""
 
@@ -221,7 +67,7 @@ class Function(Generic[P, R]):
         self._function = function
         self._awaits = inspect.iscoroutinefunction(function)
         self._name = getattr(function, "__qualname__", None) or type(function).__name__
-        self._traces: weakref.WeakKeyDictionary[Any, _Kept] = weakref.WeakKeyDictionary()
+        self._traces: weakref.WeakKeyDictionary[Any, Kept] = weakref.WeakKeyDictionary()
         self._implied: weakref.ref[Any] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -337,7 +183,7 @@ class Function(Generic[P, R]):
         programs = session._programs
         table = self._traces.get(session)
         if table is None:
-            table = self._traces[session] = _Kept()
+            table = self._traces[session] = Kept()
         entries = table.get(arguments.key, ())
         for entry in entries:
             bound = entry.bind(programs, arguments.tensors)
@@ -471,21 +317,21 @@ class Function(Generic[P, R]):
                     "an argument"
                 )
             asked = hole.twin.extra().leaf.asked
-            sources.append(Source(kind, number, hole.signature, hole.had_gradient if asked else None, _functions(hole.hooks)))
+            sources.append(Source(kind, number, hole.signature, hole.had_gradient if asked else None, functions_of(hole.hooks)))
         return sources
 
-    def _result(self, x: Any, trace: Any, holes: dict[str, int], outputs: dict[str, int]) -> _Result:
+    def _result(self, x: Any, trace: Any, holes: dict[str, int], outputs: dict[str, int]) -> Result:
         if isinstance(x, trace.recorder.tensor_class):
             number = holes.get(x._name)
-            return _Result("output", outputs[x._name]) if number is None else _Result("input", number)
+            return Result("output", outputs[x._name]) if number is None else Result("input", number)
         if isinstance(x, Wrapped) or not isinstance(x, _STATIC):
             raise TraceError(
                 f"{self._name} cannot be traced: it returns a {type(x).__name__}; return tensors, numbers, strings and None, in "
                 "tuples, lists and dicts"
             )
-        return _Result("constant", x)
+        return Result("constant", x)
 
-    def _keep(self, table: _Kept, arguments: Arguments, entry: Entry) -> None:
+    def _keep(self, table: Kept, arguments: Arguments, entry: Entry) -> None:
         kept = sum(len(entries) for entries in table.values())
         if kept >= _defaults.TRACED_PROGRAMS:
             oldest = next(iter(table))
@@ -498,7 +344,7 @@ class Function(Generic[P, R]):
         table.setdefault(arguments.key, []).append(entry)
 
 
-def _why(table: _Kept, arguments: Arguments) -> str:
+def _why(table: Kept, arguments: Arguments) -> str:
     """Why a call is traced again, for people."""
     for entry in reversed(table.get(arguments.key, ())):
         changed = entry.environment.difference()
@@ -580,14 +426,6 @@ def _static_key(x: Any) -> Any:
     if isinstance(x, slice):
         return (_static_key(x.start), _static_key(x.stop), _static_key(x.step))
     return (x.dtype, x.tobytes()) if isinstance(x, np.generic) else x
-
-
-def _functions(hooks: Any) -> Any:
-    """The hooks of a leaf, to compare."""
-    if hooks is None:
-        return None
-    tables = [*hooks.tensor.values(), hooks.before, hooks.after, hooks.accumulated]
-    return tuple([table.functions() for table in tables])
 
 
 def _name_of(x: Any) -> str:

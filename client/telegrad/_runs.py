@@ -28,7 +28,8 @@ from telegrad.contract.tracing import Many
 from telegrad.contract.transforms.trees import build, flatten
 
 if TYPE_CHECKING:
-    from telegrad._function import Function, Prepared
+    from telegrad._entry import Prepared
+    from telegrad._function import Function
 
 Waiting: TypeAlias = "Generator[Any, None, Any]"
 """Work that yields the session whenever what is recorded has to be done before it goes on."""
