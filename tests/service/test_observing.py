@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -280,3 +282,11 @@ def test_a_journal_in_trouble_makes_the_metrics_say_what_readiness_says(client):
 
     assert client.get("/readyz").status_code == 503
     assert metrics(client)["telegrad_ready",] == 0
+
+
+def test_ids_of_requests_are_different_and_tell_nothing_of_each_other(client):
+    ids = [client.get("/healthz").headers["x-request-id"] for _ in range(600)]
+    assert len(set(ids)) == 600
+    assert all(re.fullmatch("[0-9a-f]{24}", one) for one in ids)
+    differing = [sum(a != b for a, b in zip(one, following, strict=True)) for one, following in itertools.pairwise(ids)]
+    assert min(differing) >= 12  # of 24 characters 22.5 differ by chance
