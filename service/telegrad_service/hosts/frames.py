@@ -13,7 +13,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
@@ -232,8 +232,11 @@ def read_answer(
 # In the session's process, which does one thing at a time: plain blocking calls. --------------------------------------------------
 
 
-def send(connection: socket.socket, pieces: Iterable[Piece]) -> None:
+def send(connection: socket.socket, pieces: Sequence[Piece]) -> None:
     """Send all pieces without joining them."""
+    if len(pieces) == 1:
+        connection.sendall(pieces[0])
+        return
     waiting = [memoryview(p).cast("B") for p in pieces if len(p)]
     while waiting:
         sent = connection.sendmsg(waiting[:_MOST_PIECES])
@@ -313,6 +316,15 @@ class Incoming:
 
     def header(self) -> tuple[dict[str, Any], int] | None:
         """The header of the next frame, and the bytes of its body; None where the server has closed the connection."""
+        if self._begin == self._end and not self._receive():
+            return None
+        begin = self._begin + HEAD.size
+        if begin <= self._end:
+            header_bytes, body_bytes = HEAD.unpack_from(self._scratch, self._begin)
+            end = begin + header_bytes
+            if end <= self._end:  # it is here, as almost always
+                self._begin = end
+                return json.loads(str(self._scratch[begin:end], "utf-8")), body_bytes
         head = self.take(HEAD.size)
         if head is None:
             return None
