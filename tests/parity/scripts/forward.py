@@ -194,6 +194,62 @@ def writes_inside_of_transforms(tg: Any) -> Any:
 
 
 @script
+def tangents_of_reshaped_copies_and_views(tg: Any) -> Any:
+    x = tg.arange(6.0, dtype=tg.float64).reshape(2, 3)
+    turned = (tg.arange(6.0, dtype=tg.float64).reshape(3, 2) + 1).t()
+    bases = (lambda y: y, lambda y: y.t(), lambda y: y[:, :2], lambda y: y.unsqueeze(0).expand(2, 2, 3))
+    shapes = (lambda y: y.reshape(-1), lambda y: y.flatten(), lambda y: y.contiguous(), lambda y: y.contiguous().reshape(-1)[1:3])
+    found: list[Any] = []
+    for take in bases:
+        for reshape in shapes:
+
+            def written(z: Any, take: Any = take, reshape: Any = reshape) -> Any:
+                y = z * 1
+                base = take(y)
+                v = reshape(base)
+                v.mul_(z.sum())
+                y.mul_(3)
+                v.add_(z.sum())
+                return y, base * 1, v
+
+            def first_without(z: Any, take: Any = take, reshape: Any = reshape) -> Any:
+                y = tg.zeros(2, 3, dtype=tg.float64)
+                base = take(y)
+                v = reshape(base)
+                y.add_(z)
+                v.zero_()
+                return y, base * 1, v
+
+            def size(z: Any, written: Any = written) -> Any:
+                return sum((t**2).sum() for t in tg.func.jvp(written, (z,), (turned,))[1])
+
+            found.append([tg.func.jvp(f, (x,), (turned,)) for f in (written, first_without)])
+            found.append(tg.func.jacfwd(written)(x))
+            found.append(tg.func.grad(size)(x))
+    return found
+
+
+@script
+def tangents_that_lie_otherwise_than_their_primals(tg: Any) -> Any:
+    x = tg.arange(6.0, dtype=tg.float64).reshape(3, 2)
+    turned = (tg.arange(6.0, dtype=tg.float64).reshape(2, 3) + 1).t()
+
+    def flat(z: Any) -> Any:
+        y = z * 1
+        v = y.view(-1)
+        v.mul_(z.sum())
+        return y, v
+
+    def complex_numbers(z: Any) -> Any:
+        y = z * 1
+        v = tg.view_as_complex(y)
+        v.mul_(2j)
+        return y, tg.view_as_real(v)
+
+    return [tg.func.jvp(f, (x,), (turned,)) for f in (flat, complex_numbers)]
+
+
+@script
 def history_through_forward_mode(tg: Any) -> Any:
     w = direction(tg).requires_grad_()
     x = point(tg)

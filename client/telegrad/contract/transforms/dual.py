@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import numpy.typing as npt
 
 from telegrad.contract import checks
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, ShapeError
-from telegrad.contract.modes import is_grad_enabled
+from telegrad.contract.modes import is_grad_enabled, no_grad
 from telegrad.contract.ops import OPS, Op, Shape, find
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
@@ -23,7 +23,13 @@ from telegrad.contract.transforms.batched import do
 from telegrad.contract.transforms.forward_formulas import NEED_RESULT
 from telegrad.contract.transforms.forward_rules import tangents_of
 from telegrad.contract.transforms.forward_ways import Call, many
-from telegrad.contract.transforms.wrapper import Level, Wrapped, lifted, outside, running
+from telegrad.contract.transforms.wrapper import Level, Wrapped, lifted, outside, plain, running
+
+_MAY_COPY: Final = frozenset({"contiguous", "flatten", "reshape"})
+"""Views that are copies where no view is possible."""
+
+_WHOLE: Final = _MAY_COPY | {"view", "view_as_complex"}
+"""Views that show all of their base, in the same order."""
 
 _forward_enabled: ContextVar[bool] = ContextVar("telegrad_forward_enabled", default=True)
 
@@ -63,12 +69,14 @@ class Dual(Wrapped):
 
     Attributes:
         primal: the tensor.
-        own: its tangent; None where it has none, and for a view.
+        own: its tangent; None where it has none, and for a view, unless ``seen`` says of when it is.
         origin: for a view: the dual whose memory it shares, the view op, its other inputs, its parameters, and which
             output.
+        seen: where nobody here knows whether it is a view or a copy: the tangents that ``origin`` had when ``own`` was right
+            either way. None for all others.
     """
 
-    __slots__ = ("origin", "own", "primal")
+    __slots__ = ("origin", "own", "primal", "seen")
     level: ForwardLevel
 
     def __init__(self, level: ForwardLevel, primal: Any, tangent: Any = None, origin: Any = None) -> None:
@@ -76,17 +84,60 @@ class Dual(Wrapped):
         self.primal = primal
         self.own = tangent
         self.origin = origin
+        self.seen: tuple[Any, ...] | None = None
 
     @property
     def tangent(self) -> Any:
         """The tangent, or None; a view's is the view of its base's, whatever was written since."""
         if self.origin is None:
             return self.own
+        if self.seen is not None:
+            if all(now is then for now, then in zip(self.origin[0]._stamp(), self.seen, strict=True)):
+                return self.own
+            return self._either()
+        return self._shown()
+
+    def _shown(self) -> Any:
+        """What a view shows of its base's tangent."""
         base, op, others, parameters, output = self.origin
         above = base.tangent
         if above is None:
             return None
+        if op == "view":
+            op = "reshape"  # the tangent need not lie in memory as the primal does
+        elif op == "view_as_complex":
+            above = do("contiguous", above)
         made = do(op, _laid_out(above, base.primal) if op == "as_strided" else above, *others, **parameters)
+        return made if output is None else made[output]
+
+    def _stamp(self) -> tuple[Any, ...]:
+        """What the tangent is made of: other objects after every write."""
+        return (self.own,) if self.origin is None else (*self.origin[0]._stamp(), self.own)
+
+    def _either(self) -> Any:
+        """What is shown of the base's tangent where this is a view of it, the tangent of its own where it is a copy."""
+        shown, own = self._shown(), self.own
+        if shown is None and own is None:
+            return None
+        return do("where", self._is_one(), *(do("zeros_like", self.primal) if x is None else x for x in (shown, own)))
+
+    def _is_one(self) -> Any:
+        """Whether this is a view, and no copy, as a tensor of its shape: what is written to an equal one shows in its base."""
+        with no_grad():
+            trial = self.origin[0]._zeros_like_it()
+            do("fill_", self._of(trial), 1)
+            return do("ne", self._of(trial), 0)
+
+    def _zeros_like_it(self) -> Any:
+        """Zeros that lie in memory as the primal does."""
+        if self.origin is None:
+            return _laid_out(do("zeros_like", self.primal), self.primal)
+        return self._of(self.origin[0]._zeros_like_it())
+
+    def _of(self, base: Any) -> Any:
+        """The same view of another base."""
+        _, op, others, parameters, output = self.origin
+        made = do(op, base, *others, **parameters)
         return made if output is None else made[output]
 
     @property
@@ -133,6 +184,8 @@ class Dual(Wrapped):
             made = do(op, *primals, **parameters)
         results = many(made)
         if row.view and row.differentiable:
+            if op in _MAY_COPY:
+                return self._view_or_copy(inputs[0], made, op, primals[1:], parameters)
             single = not isinstance(made, (tuple, list))
             origins = [(inputs[0], op, primals[1:], parameters, None if single else i) for i in range(len(results))]
             views = [self._wrapped(y, None, origin) for y, origin in zip(results, origins, strict=True)]
@@ -148,6 +201,24 @@ class Dual(Wrapped):
             found = tangents_of(Call(row, primals, tangents, row.complete(parameters), before))
         duals = [self._wrapped(y, t) for y, t in zip(results, found, strict=True)]
         return tuple(duals) if isinstance(made, (tuple, list)) else duals[0]
+
+    def _view_or_copy(self, base: Dual, made: Any, op: str, others: tuple[Any, ...], parameters: dict[str, Any]) -> Dual:
+        """The result of an op that copies where no view is possible."""
+        dual = Dual(self.level, made, None, (base, op, others, parameters, None))
+        own = dual._shown() if is_fwd_grad_enabled() else None
+        shares = _shares(made, base.primal)
+        if shares:
+            return dual
+        dual.own = own
+        if shares is None and not base._spread():
+            dual.seen = base._stamp()
+        else:
+            dual.origin = None
+        return dual
+
+    def _spread(self) -> bool:
+        """Whether it shows elements of its base several times: reshaping it copies, and it cannot be written to."""
+        return self.origin is not None and (self.origin[1] == "expand" or self.origin[0]._spread())
 
     def _tangents(self, row: Op, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """The tangent of each input that gradients flow to; None where there is none at all."""
@@ -209,7 +280,21 @@ class Dual(Wrapped):
         if self.origin is None:
             self.own = tangent
             return
-        base, op, others, parameters, output = self.origin
+        base, op = self.origin[:2]
+        if self.seen is not None:
+            whole = do("zeros_like", self.primal) if tangent is None else tangent
+            shown = self._shown()
+            chosen = do("where", self._is_one(), whole, do("zeros_like", self.primal) if shown is None else shown)
+            base._replace_tangent(do("reshape", chosen, shape=tuple(base.shape)))
+            self.own, self.seen = tangent, base._stamp()
+            return
+        if op in _WHOLE:
+            if tangent is not None and op == "view_as_complex":
+                tangent = do("view_as_real", tangent)
+            elif tangent is not None:
+                tangent = do("reshape", tangent, shape=tuple(base.shape))
+            base._replace_tangent(tangent)
+            return
         above = base.tangent
         if above is None:
             if tangent is None:
@@ -218,8 +303,7 @@ class Dual(Wrapped):
         if isinstance(tangent, Wrapped):
             above = lifted(above, running()[: self.level.depth - 1])  # else there is nowhere to write it to
         above = _laid_out(above, base.primal) if op == "as_strided" else above.clone()
-        view = do(op, above, *others, **parameters)
-        view = view if output is None else view[output]
+        view = self._of(above)
         if tangent is None:
             do("fill_", view, 0)
         else:
@@ -348,6 +432,14 @@ class Dual(Wrapped):
         shown = repr(self.primal)
         tangent = None if self.level.over else self.tangent
         return shown if tangent is None else f"{shown.removesuffix(')')}, tangent={tangent!r})"
+
+
+def _shares(made: Any, base: Any) -> bool | None:
+    """Whether a reshaped tensor is a view; None where nobody here knows, of remote ones."""
+    try:
+        return bool(plain(made)._memory()[2] == plain(base)._memory()[2])
+    except AutogradError:
+        return None
 
 
 def _laid_out(tangent: Any, primal: Any) -> Any:

@@ -348,6 +348,13 @@ def _settled(x: Any, all_of_them: bool) -> Any:
     return x
 
 
+def plain(x: Any) -> Any:
+    """The tensor that all wrappers are around."""
+    while isinstance(x, Wrapped):
+        x = x._held()
+    return x
+
+
 def refuse_backward() -> None:
     """Raise the error of ``backward`` inside a function's transform, on whatever tensors; nothing inside a ``dual_level()``."""
     if not any(level.functional for level in running()):
