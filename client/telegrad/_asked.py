@@ -91,6 +91,9 @@ class Asked:
         if way is not None:
             return way
         owner, hooks = owner_of(target), hooks_of(target)
+        if owner is None and isinstance(target, Leaf):  # hooks may be on its accumulation alone
+            handles = [reference() for reference in self._home.leaves.values()]
+            owner = next((handle for handle in handles if handle is not None and handle._node is target), None)
         if hooks is not None and hooks.pin is not None:
             return (hooks.pin._name, 0)
         named = owner is not None and owner._extra is not None and owner._extra.asks and owner._extra.leaf is target

@@ -217,6 +217,8 @@ def detach_in_place(tensor: Any) -> None:
         tensor._node.retained.remove(leaf)
     if home.hooked and home.waits:
         pin(tensor)
+    if isinstance(tensor._node, Leaf) and extra.base is None:
+        tensor.stop_requiring()
     tensor._node = UNKNOWN if extra.base is not None else None
     extra.index = 0
     home.leaves.pop(tensor._name, None)

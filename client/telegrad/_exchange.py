@@ -20,7 +20,7 @@ from telegrad._recorder import Recorder
 from telegrad._retries import NOT_DONE, Retries, error_of, member, parse, problem_of, send
 from telegrad._transport import NotSent, Procedure, Request, Response
 from telegrad.contract import codec
-from telegrad.contract.commands import Backward, Create, Read, Release, Run, encode_command
+from telegrad.contract.commands import Backward, Create, Read, Release, Resume, Run, encode_command
 from telegrad.contract.errors import (
     AccessError,
     ArgumentTypeError,
@@ -408,7 +408,7 @@ class Exchange:
                 touched.settle(UNKNOWN, recorder.grad_epoch)
             else:
                 touched.forget()
-        if isinstance(entry.command, Backward):
+        if isinstance(entry.command, (Backward, Resume)):
             recorder.grad_epoch += 1
         recorder.writes += 1
         if entry.reply is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from telegrad._capture import Capture, abandon
 from telegrad._history import AccumulateGrad, CustomNode, Described, Leaf, Node, Reach, made_of
@@ -38,10 +38,12 @@ def hooks_of(target: Node | Leaf | Described) -> Hooks | None:
 
 
 def owner_of(target: Node | Leaf | Described) -> Handle | None:
-    """The handle of what hooks were registered on, if there is still one."""
+    """The handle of what hooks were registered on, or by which users came to it, if there is still one."""
     hooks = hooks_of(target)
     owner = None if hooks is None else hooks.owner
     found: Handle | None = owner() if isinstance(owner, weakref.ref) else owner
+    if found is None and (came_by := getattr(target, "tensor", None)) is not None:
+        found = came_by()
     return found
 
 
@@ -212,7 +214,7 @@ class Foreseen:
         """Call the function of a custom node; which gradients it gives, by input. It is called even where no gradient arrives."""
         backward = node.backward
         if backward is None:
-            raise GraphFreedError(GRAPH_FREED)
+            self._freed(node)
         shown = self._gradients([there or backward.materialize for there in present], node.plan.outputs)
         with self._calling(node, "custom", None, _names(shown)) as call:
             results = backward.run(shown)
@@ -221,13 +223,19 @@ class Foreseen:
             node.backward = None
         return [g is not None for g in results]
 
+    def _freed(self, node: Node) -> NoReturn:
+        """The backward ends here, as it does on the server at other nodes that were freed."""
+        self.add(Callback(self._place(node), "before", stops=True), node, ())
+        self.error = GraphFreedError(GRAPH_FREED)
+        raise _Ended
+
     def _unpack(self, node: Node, present: Iterable[bool]) -> None:
         """Call the hooks that unpack what the node saved, if a gradient is there."""
         packs = packs_of(node)
         if packs is None or not any(present):
             return
         if packs.kept is None:
-            raise GraphFreedError(GRAPH_FREED)
+            self._freed(node)
         with self._calling(node, "unpack", None, ()) as call:
             call.done(packs.unpacked(self._home.tensor_class))
         if not self._retain_graph:
@@ -359,7 +367,7 @@ class Foreseen:
     def _place(self, target: Node | Leaf) -> Place:
         """How the server finds the target: by the name of a leaf, or by the way from what has a name."""
         owner = None if isinstance(target, Node) else owner_of(target)
-        if owner is not None and owner._home is self._home and owner._name not in self._home.failed:
+        if owner is not None and owner._home is self._home and owner._name not in self._home.failed and owner.history() is target:
             return owner._name
         path: list[int] = []
         at: Any = target

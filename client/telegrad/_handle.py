@@ -145,6 +145,8 @@ class Handle(TensorOps):
 
     def _next_to_base(self, extra: Extra, base: Handle) -> Any:
         """The history of a view that has none of its own, or does not follow its base's."""
+        if isinstance(self._node, End) and base.history() is None:
+            self._node = None  # the base requires no grad any more
         stale = not extra.follows and extra.base_generation != self._writes()
         if stale or self._node is None:
             history, dtype = base.history(), self.known_dtype()

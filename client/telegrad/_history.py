@@ -112,6 +112,18 @@ class End(Leaf):
     __slots__ = ()
 
 
+def _hooks_of_users(node: Node | Described) -> Hooks:
+    """The hooks of a node that gets one."""
+    from telegrad._hooks import pin_view  # it needs this module
+
+    hooks = node.hooks_here()
+    reference = getattr(node, "tensor", None)
+    tensor = None if reference is None else reference()
+    if tensor is not None:
+        pin_view(tensor)
+    return hooks
+
+
 class Node:
     """The shadow of one recorded op; what ``grad_fn`` is on the client.
 
@@ -124,12 +136,14 @@ class Node:
         retained: the states of outputs that ``retain_grad`` was called on; None while there are none.
         hooks: what users registered; the slot is filled when first needed.
         packs: what it saved, where hooks have packed it; likewise.
+        tensor: the handle by which users came to it, weakly; likewise.
     """
 
     hooks: Hooks
     packs: Packs
+    tensor: weakref.ref[Handle]
 
-    __slots__ = ("__weakref__", "count", "edges", "hooks", "number", "packs", "parameters", "plan", "retained")
+    __slots__ = ("__weakref__", "count", "edges", "hooks", "number", "packs", "parameters", "plan", "retained", "tensor")
 
     def __init__(
         self, plan: Foresight, edges: Sequence[tuple[int, Target, int]], parameters: Mapping[str, Any], count: int
@@ -185,11 +199,11 @@ class Node:
 
     def register_prehook(self, fn: Hook) -> RemovableHandle:
         """Call ``fn(grad_outputs)`` before the node runs; see ``telegrad.autograd.graph.Node``."""
-        return self.hooks_here().before.add(fn)
+        return _hooks_of_users(self).before.add(fn)
 
     def register_hook(self, fn: Hook) -> RemovableHandle:
         """Call ``fn(grad_inputs, grad_outputs)`` after the node ran; see ``telegrad.autograd.graph.Node``."""
-        return self.hooks_here().after.add(fn)
+        return _hooks_of_users(self).after.add(fn)
 
     @property
     def exact(self) -> bool:
@@ -273,7 +287,6 @@ class Described:
                     "them on the grad_fn of a tensor, or use telegrad.local()"
                 )
             self.hooks = Hooks(tensor._home.hooked, weakref.ref(self))
-            self.hooks.owner = self.tensor
         return self.hooks
 
     @property
@@ -292,11 +305,11 @@ class Described:
 
     def register_prehook(self, fn: Hook) -> RemovableHandle:
         """Call ``fn(grad_outputs)`` before the node runs; see ``telegrad.autograd.graph.Node``."""
-        return self.hooks_here().before.add(fn)
+        return _hooks_of_users(self).before.add(fn)
 
     def register_hook(self, fn: Hook) -> RemovableHandle:
         """Call ``fn(grad_inputs, grad_outputs)`` after the node ran; see ``telegrad.autograd.graph.Node``."""
-        return self.hooks_here().after.add(fn)
+        return _hooks_of_users(self).after.add(fn)
 
     def _repr_html_(self) -> str:
         return html_node(self)

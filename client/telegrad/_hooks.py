@@ -43,8 +43,7 @@ def register(tensor: Handle, hook: Hook) -> RemovableHandle:
     hooks = history.hooks_here()
     if hooks.owner is None or owner_of(history) is None:
         hooks.owner = weakref.ref(tensor)
-    if tensor._extra is not None and tensor._extra.base is not None:
-        pin(tensor)  # its history may change with that of its base
+    pin_view(tensor)
     if isinstance(history, Node):
         return hooks.of_output(0 if tensor._extra is None else tensor._extra.index).add(hook)
     return hooks.of_output(0).add(hook)
@@ -86,6 +85,8 @@ def _target(tensor: Any) -> Node | Leaf | Described:
             return state
     check_hookable(history is not None)
     found: Node | Leaf | Described = history
+    if isinstance(found, Node):
+        found.tensor = weakref.ref(tensor)
     return found
 
 
@@ -189,6 +190,12 @@ def _asked(
         raise home.cannot_ask(_UNKNOWN)
     home.ask_in_hook()  # of a hook that walks itself
     return Asked(home, roots, targets, sources, retain_graph=retain_graph, create_graph=create_graph)
+
+
+def pin_view(tensor: Handle) -> None:
+    """The same for a view that gets a hook: its history may change with that of its base."""
+    if tensor._home.waits and tensor._extra is not None and tensor._extra.base is not None:
+        pin(tensor)
 
 
 def pin_before_write(target: Handle) -> None:

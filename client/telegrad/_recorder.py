@@ -376,7 +376,7 @@ class Recorder:
             known = target.known_dtype()
             node = None if known is not None and not known.is_differentiable else self.link(plan, inputs, parameters)
             packing = packing_of(self, node, inputs) if watching.watchers else None
-            if node is not None or history is not None or view:
+            if node is not None or history is not None or (view and target.extra().base.history() is not None):
                 if self.hooked and self.waits:
                     pin_before_write(target)
                 self._rewrite_history(target, plan, node, view)

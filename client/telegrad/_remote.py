@@ -113,6 +113,8 @@ class Tensor(Handle, AbstractTensor):
         known = self.history()
         if isinstance(known, Unknown) or (isinstance(known, Node) and not known.exact):
             return _autograd.described_node(self, self._describe())
+        if isinstance(known, Node):
+            known.tensor = weakref.ref(self)
         return None if isinstance(known, Leaf) else known
 
     @property

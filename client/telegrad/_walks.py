@@ -121,6 +121,8 @@ def backward(
             depth=4,
         )
 
+    if create_graph:
+        warn_of_cycle()
     foreseen = _foresee_backward(home, tensors, reach, inputs, keep, history, record, _sources(tensors, vectors))
     if isinstance(foreseen, Foreseen):
         pass  # it has told what it accumulates
@@ -132,8 +134,6 @@ def backward(
         for leaf in reach.retained():
             leaf.settle(UNKNOWN, home.grad_epoch)
     home.writes += 1
-    if create_graph:
-        warn_of_cycle()
     if foreseen is None:
         record(None)
     elif isinstance(foreseen, Asked):

@@ -39,15 +39,22 @@ def namespace(library: Any) -> dict[str, Any]:
 def run_line(line: str, names: dict[str, Any]) -> tuple[BaseException | None, list[str]]:
     """What the line raised, and the categories of its warnings."""
     raised: BaseException | None = None
+    before, logged = set(names), len(names["log"])
     with warnings.catch_warnings(record=True) as said, np.errstate(all="ignore"):
         warnings.simplefilter("always")
         try:
-            exec(line, names)
-            session = names.get("session")
-            if session is not None:
-                session.flush()
+            try:
+                exec(line, names)
+            finally:
+                session = names.get("session")
+                if session is not None:
+                    session.flush()  # where a hook raised, the server may have failed before that
         except Exception as error:  # noqa: BLE001 - what is raised is the result
             raised = error
+            for name in set(names) - before:
+                del names[name]  # on a server, a name may be given to what turns out not to be
+            if not isinstance(error, KeyError):  # which hooks raise: a client calls hooks before it knows that a walk fails
+                del names["log"][logged:]
     for name in [
         name for name, value in names.items() if name[0] == "v" and name[1:].isdigit() and not hasattr(value, "requires_grad")
     ]:
@@ -143,15 +150,16 @@ class After:
     state: dict[str, Any]
 
 
-def play(lines: list[str], library: Any, session: Any = None) -> list[After]:
-    """Run a script, and look at everything after each line."""
+def play(lines: list[str], library: Any, session: Any = None, *, preamble: str = "", looks: bool = True) -> list[After]:
+    """Run a script, and look at everything after each line; without ``looks``, after the last one."""
     names = namespace(library)
+    exec(preamble, names)
     if session is not None:
         names["session"] = session
     seen: list[After] = []
-    for line in lines:
+    for at, line in enumerate(lines, 1):
         raised, warned = run_line(line, names)
-        seen.append(After(raised, frozenset(warned), state(names)))
+        seen.append(After(raised, frozenset(warned), state(names) if looks or at == len(lines) else {}))
     return seen
 
 

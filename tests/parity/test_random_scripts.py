@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,32 +25,32 @@ def script(seed: int) -> list[str]:
         return Writer(seed, telegrad).write_script(LINES)
 
 
-def played(place: str, lines: list[str]) -> list[After]:
-    """What the script leaves behind in a fresh session of that place."""
+def played(place: str, lines: list[str], **how: Any) -> list[After]:
+    """What the script leaves behind in a fresh session of that place; ``how`` is for ``play``."""
     if place == "torch":
         torch = torch_side().torch
         before = torch.is_warn_always_enabled()
         torch.set_warn_always(True)  # it keeps to itself what it said before
         try:
-            return play(lines, torch)
+            return play(lines, torch, **how)
         finally:
             torch.set_warn_always(before)
     with open_session(place) as session:
-        return play(lines, telegrad, session)
+        return play(lines, telegrad, session, **how)
 
 
-def report(seed: int, places: tuple[str, str]) -> str:
+def report(seed: int, places: tuple[str, str], write: Callable[[int], list[str]] = script, **how: Any) -> str:
     """What differs between two places, and the shortest script that shows it; empty where nothing does."""
     found: Any = None
 
     def differs(lines: list[str]) -> bool:
         nonlocal found
-        seen = first_difference(played(places[0], lines), played(places[1], lines))
+        seen = first_difference(played(places[0], lines, **how), played(places[1], lines, **how))
         if seen is not None:
             found = lines, seen
         return seen is not None
 
-    lines = script(seed)
+    lines = write(seed)
     if not differs(lines):
         return ""
     shortened(lines[: found[1][0] + 1], differs)

@@ -269,6 +269,7 @@ def _rebase(home: Engine, tensor: Tensor, node: Node, index: int, count: int) ->
         if tensor.requires_grad and tensor.base.is_leaf:
             raise checks.leaf_view_written()
         checks.check_dirty_view(count)
+    tensor.was_written()  # marking counts, as in PyTorch
     replace_history(home, tensor, Tensor(home, tensor.array, node, index))
 
 

@@ -271,6 +271,7 @@ class HookedWalk(Walk):
             for index, gradient in zip(numbers, found, strict=True):
                 gradients[index] = gradient
         values = yield from self._differentiate(node, gradients)
+        hooks = self._hooks_of(node)  # the walk may have waited, and more may have been given
         if hooks is not None and len(hooks.after):
             values = yield from self._after(node, hooks.after, values, gradients)
         for edge in delivery_order(node.plan.entry.op, node.plan.positions):
