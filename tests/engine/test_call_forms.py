@@ -111,6 +111,7 @@ FORMS: list[Callable[[Any], Any]] = [
     lambda tg: six(tg).svd(),
     lambda tg: six(tg).nanmean(dtype=tg.int64),
     lambda tg: tg.trapezoid(six(tg), dx=True),
+    *(lambda tg, f=f: getattr(tg, f)(y=six(tg), x=six(tg) * 2) for f in ("trapezoid", "trapz", "cumulative_trapezoid")),
     lambda tg: tg.trapezoid(tg.zeros(0, dtype=tg.int64)),
     # windows and what surrounds them
     *(
