@@ -265,6 +265,10 @@ class Handle(TensorOps):
     def _is_view(self) -> bool:
         return self._extra is not None and self._extra.base is not None
 
+    def _is_part(self) -> bool:
+        base = None if self._extra is None else self._extra.base
+        return base is not None and (base.size_known() is None or base.size_known() != self.size_known())
+
     def _increment_version(self) -> None:
         raise AutogradError("a remote tensor's memory is the server's alone, so that nobody can change it behind telegrad's back")
 

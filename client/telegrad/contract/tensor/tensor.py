@@ -102,6 +102,10 @@ class Tensor(TensorOps):
         """Whether ``retain_grad()`` was called on this non-leaf."""
         raise NotImplementedError
 
+    def _is_part(self) -> bool:
+        """Whether it may show some elements only of another tensor, of a remote one; False where its memory is known."""
+        return False
+
     def _is_view(self) -> bool:
         """Whether the tensor is a part of another one, or the whole of it, in the same memory."""
         raise NotImplementedError

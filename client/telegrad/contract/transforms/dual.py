@@ -73,7 +73,7 @@ class Dual(Wrapped):
         origin: for a view: the dual whose memory it shares, the view op, its other inputs, its parameters, and which
             output.
         seen: where nobody here knows whether it is a view or a copy: the tangents that ``origin`` had when ``own`` was right
-            either way. None for all others.
+            either way. Empty for a known copy, None for all others.
     """
 
     __slots__ = ("origin", "own", "primal", "seen")
@@ -129,8 +129,13 @@ class Dual(Wrapped):
             return do("ne", self._of(trial), 0)
 
     def _zeros_like_it(self) -> Any:
-        """Zeros that lie in memory as the primal does."""
+        """Zeros that lie in memory as the primal does. Raises AutogradError where that cannot be told."""
         if self.origin is None:
+            if self.seen is None and plain(self.primal)._is_part():
+                raise AutogradError(
+                    "only the server knows whether reshaping a part of another tensor copies it, and so which tangents a write "
+                    "changes; differentiate at x.clone() instead of x, or write to a clone of what is reshaped"
+                )
             return _laid_out(do("zeros_like", self.primal), self.primal)
         return self._of(self.origin[0]._zeros_like_it())
 
@@ -213,7 +218,7 @@ class Dual(Wrapped):
         if shares is None and not base._spread():
             dual.seen = base._stamp()
         else:
-            dual.origin = None
+            dual.origin, dual.seen = None, ()
         return dual
 
     def _spread(self) -> bool:
