@@ -227,6 +227,56 @@ def test_too_much_arithmetic_is_refused(client, at):
     assert problem["predicted"] >= 10**13
 
 
+OF_VALUES = {
+    "the largest value of bincount": ("bincount", [[100_000]], {}),
+    "the least length of bincount": ("bincount", [[1]], {"minlength": 100_000}),
+    "the largest class": ("one_hot", [[100_000]], {}),
+    "repeats": ("repeat_interleave.Tensor", [[60_000, 40_000]], {}),
+    "repeats of rows": ("repeat_interleave", [[[1.0] * 500], [300]], {"dim": 0}),
+    "a mask of an expanded tensor": ("masked_select", [[[1.0] for _ in range(400)], [[True] * 400]], {}),
+    "a mask beside positions": (
+        *("index", [[[1.0]] * 400, [True] * 400, [[0]] * 400]),
+        {"index": [{"tensor": 1}, {"tensor": 2}]},
+    ),
+    "rows that are filled up": ("nonzero_static", [[1.0]], {"size": 100_000}),
+}
+
+
+@pytest.mark.parametrize("name", OF_VALUES)
+def test_what_only_values_tell_is_refused_before_allocation_too(client, at, name):
+    op, values, parameters = OF_VALUES[name]
+    names = [f"i{n}" for n in range(len(values))]
+    given = [{"command": "create", "id": n, "data": v} for n, v in zip(names, values, strict=True)]
+    assert client.post(f"{at}/batch", json={"commands": given}).status_code == 200
+    before = client.get(at).json()
+
+    tracemalloc.start()
+    answer = client.post(f"{at}/ops", json={"op": op, "inputs": names, "parameters": parameters, "outputs": ["out"]})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    problem = assert_problem(answer, status=422, code="limit")
+    assert problem["limit"] == "max_tensor_bytes"
+    assert problem["predicted"] > LIMITS.max_tensor_bytes
+    assert peak < SLACK_BYTES, f"{peak:,} bytes"
+    assert client.get(at).json() == before
+
+
+def test_what_values_keep_small_is_done(client, at):
+    commands = [
+        {"command": "create", "id": "column", "data": [[1.0] for _ in range(400)]},
+        {"command": "create", "id": "mask", "data": [False] * 399 + [True]},
+        {"command": "apply", "op": "masked_select", "inputs": ["column", "mask"], "outputs": ["out"]},  # one of 400 x 400
+        {"command": "create", "id": "counts", "data": [3, 0]},
+        {"command": "apply", "op": "repeat_interleave", "inputs": ["counts", "counts"], "outputs": ["repeated"]},
+    ]
+
+    assert client.post(f"{at}/batch", json={"commands": commands}).status_code == 200
+
+    assert client.get(f"{at}/tensors/out").json()["shape"] == [400]
+    assert client.get(f"{at}/tensors/repeated").json()["data"] == [3, 3, 3]
+
+
 def test_many_vectors_are_counted_before_they_are_walked(client, at):
     commands = [
         {"command": "create", "id": "w", "data": [1.0] * 100, "requires_grad": True},

@@ -84,6 +84,7 @@ def test_every_attribute_of_a_session_is_known():
         "closed",
         "watch",
         "answer_bytes",
+        "asked_runs",
         "local",
         "compiled",
         "done",

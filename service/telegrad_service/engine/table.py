@@ -53,11 +53,15 @@ class Entry:
         kept: the names of that.
         in_place: writes the result into its first argument; None where the engine copies the kernel's result instead.
         instead: what is done in place of a kernel, see ``instead``.
+        extent: how many elements the result has, see ``extent``; None where the rule knows, or the inputs bound it.
         formulas: from an input's name, or from several joined by commas, to the formula that gives their gradients.
         plans: what to save and whom to call, by ``plan_key`` of the inputs that need gradients and the number of inputs.
     """
 
-    __slots__ = ("formulas", "in_place", "instead", "keeping", "kept", "kernel", "numbers", "op", "plans", "ufunc", "ufunc_kinds")
+    __slots__ = (
+        *("extent", "formulas", "in_place", "instead", "keeping", "kept"),
+        *("kernel", "numbers", "op", "plans", "ufunc", "ufunc_kinds"),
+    )
 
     def __init__(self, op: Op) -> None:
         self.op = op
@@ -69,6 +73,7 @@ class Entry:
         self.kept: tuple[str, ...] = ()
         self.in_place: Kernel | None = None
         self.instead: Kernel | None = None
+        self.extent: Callable[..., tuple[int, np.dtype[Any]]] | None = None
         self.formulas: dict[tuple[str, ...], Formula] = {(name,): _refusal(op) for name in op.differentiable} if op.refuses else {}
         self.plans: dict[int, Plan] = {}
 
@@ -182,6 +187,18 @@ def instead(name: str) -> Callable[[K], K]:
 
     def register(function: K) -> K:
         entry(name).instead = function
+        return function
+
+    return register
+
+
+def extent(name: str) -> Callable[[K], K]:
+    """Register what tells from the values how many elements the result of op ``name`` has, and of which numpy type, for an op whose
+    rule cannot: called as the kernel is, before it, by whoever admits only so much. What the kernel refuses may give any number.
+    """
+
+    def register(function: K) -> K:
+        entry(name).extent = function
         return function
 
     return register

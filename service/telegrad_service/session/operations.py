@@ -12,7 +12,7 @@ from telegrad_service.engine.calls import compute
 from telegrad_service.engine.random_state import generator_of, state_of
 from telegrad_service.engine.table import ENTRIES
 from telegrad_service.engine.writes import apply_in_place
-from telegrad_service.session import packs
+from telegrad_service.session import packs, weighing
 from telegrad_service.session.context import Context, inference, within
 
 if TYPE_CHECKING:
@@ -46,7 +46,11 @@ def apply_op(session: Session, command: Apply, context: Context) -> dict[str, An
     try:
         with within(command.scope), inference(command.inference), packed as packer:
             if op.name in compositions.COMPOSITIONS:
-                made: Any = compositions.run(op.name, session.engine, inputs, command.parameters)
+                made: Any
+                if call.outcome is None:
+                    made = weighing.run(op.name, session.engine, session.quota, inputs, command.parameters)
+                else:
+                    made = compositions.run(op.name, session.engine, inputs, command.parameters)
             elif in_place:
                 made = apply_in_place(session.engine, op.name, inputs, dict(command.parameters), entry=entry)
             else:

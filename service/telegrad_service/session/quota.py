@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import Op
 from telegrad_service.engine.calls import Call, foresee
+from telegrad_service.engine.table import ENTRIES
 from telegrad_service.engine.tensor import Engine, Tensor
 from telegrad_service.session import usage
 from telegrad_service.session.account import UNBOUNDED, Account, Allowance, Need, Report
@@ -91,20 +92,31 @@ class Quota:
         call = foresee(home, op, inputs, parameters)
         outcome = call.outcome
         if outcome is None:
-            # The result depends on values but is never larger than all inputs together, broadcast (masks, nonzero).
-            total = sum(x.array.size for x in inputs if isinstance(x, Tensor)) or 1
-            widest = max((x.array.ndim for x in inputs if isinstance(x, Tensor)), default=1) or 1
-            self.admit(op.name, [8 * total * widest], nodes=1)
+            # The result depends on values: they tell how large it is, or it is no larger than all inputs together (nonzero, say).
+            # What a function made of ops needs is admitted op by op, see ``weighing``.
+            entry = ENTRIES.get(op.name)
+            tensors = [x.array for x in inputs if isinstance(x, Tensor)]
+            if entry is not None and entry.extent is not None:
+                arrays = [x.array if isinstance(x, Tensor) else x for x in inputs]
+                size, dtype = entry.extent(*arrays, **{**op.defaults, **parameters})
+                self._check_flops(op.name, size)
+                nbytes = size * dtype.itemsize
+            else:
+                nbytes = 8 * (sum(x.size for x in tensors) or 1) * (max((x.ndim for x in tensors), default=1) or 1)
+            self.admit(op.name, [nbytes], nodes=1)
             return call
-        permitted = self._limits.max_command_flops
-        if outcome.flops > permitted:
-            raise refuse(op.name, outcome.flops, permitted, "max_command_flops", unit="operations")
+        self._check_flops(op.name, outcome.flops)
         shares = op.view and isinstance(inputs[0], Tensor) and inputs[0].array.flags.c_contiguous
         sizes = [0] if shares else [spec.nbytes for spec in outcome.outputs]
         if in_place and sizes:
             sizes[0] = 0
         self.admit(op.name, sizes, scratch=outcome.scratch_bytes, nodes=outcome.nodes, kept=outcome.kept_bytes)
         return call
+
+    def _check_flops(self, what: str, flops: int) -> None:
+        permitted = self._limits.max_command_flops
+        if flops > permitted:
+            raise refuse(what, flops, permitted, "max_command_flops", unit="operations")
 
     def admit(self, what: str, sizes: Sequence[int], *, scratch: int = 0, nodes: int = 0, kept: int = 0) -> None:
         """Refuse what would exceed a limit; otherwise add it to the upper bound of what the session holds.

@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 
 from telegrad.contract.errors import ShapeError
-from telegrad_service.engine.table import Array, kernel
+from telegrad_service.engine.table import Array, extent, kernel
 
 # Counts ------------------------------------------------------------------------------------------------------------------------
+
+
+@extent("bincount")
+def _bins(self: Array, weights: Array | None, minlength: int) -> tuple[int, np.dtype[Any]]:
+    return max(int(self.max()) + 1 if self.size else 0, minlength), np.dtype(np.int64)
 
 
 @kernel("bincount")

@@ -26,10 +26,15 @@ from telegrad_service.engine.parts import Part
 from telegrad_service.engine.positions import add_at, complain, full, located
 from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.rules.conversion import fits
-from telegrad_service.engine.table import Array, derivative, instead, kernel
+from telegrad_service.engine.table import Array, derivative, extent, instead, kernel
 from telegrad_service.engine.tensor import Engine
 
 # Brackets ----------------------------------------------------------------------------------------------------------------------
+
+
+@extent("repeat_interleave.Tensor")
+def _repeated(self: Array, output_size: int | None) -> tuple[int, np.dtype[Any]]:
+    return int(self.sum(dtype=np.float64)), self.dtype  # float64 cannot overflow
 
 
 @kernel("repeat_interleave.Tensor")
@@ -87,6 +92,16 @@ derivative(
 )
 derivative("getitem", self=lambda g, self_shape, index: _part(g, self_shape, index))
 derivative("_getitem_gradient", self=lambda g, index: F.getitem(g, index=index))
+
+
+@extent("index")
+def _indexed(self: Array, *indices: Array, index: tuple[Any, ...]) -> tuple[int, np.dtype[Any]]:
+    view, dims, arrays = located(self, index, indices)
+    try:
+        together = np.broadcast_shapes(*[a.shape for a in arrays])
+    except ValueError:
+        raise mismatch([a.shape for a in arrays]) from None
+    return math.prod(together) * math.prod([size for d, size in enumerate(view.shape) if d not in dims]), self.dtype
 
 
 @kernel("index")

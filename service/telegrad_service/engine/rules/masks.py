@@ -14,7 +14,7 @@ import numpy as np
 from telegrad.contract.errors import ShapeError
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rules.index import as_number_of
-from telegrad_service.engine.table import Array, derivative, kernel
+from telegrad_service.engine.table import Array, derivative, extent, kernel
 
 
 def _fill_masked(target: Array, mask: Array, value: Any) -> Array:
@@ -32,6 +32,12 @@ derivative(
     self=lambda g, mask: F.masked_fill(g, mask, 0),
     value=lambda g, mask: F.where(mask, g, 0),
 )
+
+
+@extent("masked_select")
+def _selected(self: Array, mask: Array) -> tuple[int, np.dtype[Any]]:
+    repeats = math.prod(np.broadcast_shapes(self.shape, mask.shape)) // max(mask.size, 1)
+    return int(np.count_nonzero(mask)) * repeats, self.dtype
 
 
 @kernel("masked_select")

@@ -18,7 +18,7 @@ from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.rules.comparison import where
 from telegrad_service.engine.rules.linalg import matmul, real_matrices, times_transposed
-from telegrad_service.engine.table import Array, derivative, joint_derivative, keeping, kernel
+from telegrad_service.engine.table import Array, derivative, extent, joint_derivative, keeping, kernel
 
 
 def wide(x: Array) -> Array:
@@ -173,6 +173,11 @@ derivative(
     "dropout",
     self=lambda g, mask, p, training: g[0] * mask * (_kept_scale(p, None) if training else 1.0),
 )
+
+
+@extent("one_hot")
+def _classes(self: Array, num_classes: int) -> tuple[int, np.dtype[Any]]:
+    return self.size * (int(self.max()) + 1 if num_classes == -1 and self.size else num_classes), np.dtype(np.int64)
 
 
 @kernel("one_hot")
