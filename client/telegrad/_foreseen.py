@@ -10,17 +10,18 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from telegrad._capture import Capture, abandon
+from telegrad._capture import abandon
 from telegrad._history import AccumulateGrad, CustomNode, Described, Leaf, Node, Reach, made_of
+from telegrad._hook_call import Call, Ended, names_of
 from telegrad._packs import packs_of
-from telegrad._queue import Entry, Recorded, Reply, commands_of
-from telegrad.contract import checks, modes
+from telegrad._queue import Entry, Recorded, Reply
+from telegrad.contract import modes
 from telegrad.contract.callbacks import Callback, Place
 from telegrad.contract.checks import GRAPH_FREED
 from telegrad.contract.commands import Resume
-from telegrad.contract.errors import AutogradError, GraphFreedError, SessionMismatchError, TelegradError
+from telegrad.contract.errors import AutogradError, GraphFreedError, TelegradError
 from telegrad.contract.hooks import Hooks, HookTable, check_nothing, check_replacement, check_replacements
 from telegrad.contract.nodes import edge_positions, passes_gradient
 from telegrad.contract.ops import Spec
@@ -158,7 +159,7 @@ class Foreseen:
                     self._serve_leaf(target, arrived[0])
                 else:
                     self._run_node(target, arrived)
-        except _Ended:
+        except Ended:
             pass
         except BaseException as error:
             self._abandon(error)
@@ -216,7 +217,7 @@ class Foreseen:
         if backward is None:
             self._freed(node)
         shown = self._gradients([there or backward.materialize for there in present], node.plan.outputs)
-        with self._calling(node, "custom", None, _names(shown)) as call:
+        with self._calling(node, "custom", None, names_of(shown)) as call:
             results = backward.run(shown)
             call.done(results)
         if backward.saves and not self._retain_graph:
@@ -227,7 +228,7 @@ class Foreseen:
         """The backward ends here, as it does on the server at other nodes that were freed."""
         self.add(Callback(self._place(node), "before", stops=True), node, ())
         self.error = GraphFreedError(GRAPH_FREED)
-        raise _Ended
+        raise Ended
 
     def _unpack(self, node: Node, present: Iterable[bool]) -> None:
         """Call the hooks that unpack what the node saved, if a gradient is there."""
@@ -334,7 +335,7 @@ class Foreseen:
             return present
         shown: tuple[Any, ...] = self._gradients(present, specs)
         others = [] if arrived is None else [self._gradients(*arrived)]
-        names, arrived_names = _names(shown), _names(others[0]) if others else ()
+        names, arrived_names = names_of(shown), names_of(others[0]) if others else ()
         for hook in functions:
             with self._calling(target, kind, None, names, arrived_names) as call:
                 result = hook(shown, *others)
@@ -349,9 +350,9 @@ class Foreseen:
 
     def _calling(
         self, target: Node | Leaf, kind: str, index: int | None, names: tuple[str | None, ...], arrived: tuple[str | None, ...] = ()
-    ) -> _Call:
+    ) -> Call:
         packs = packs_of(target) if kind == "unpack" else None
-        return _Call(self, Callback(self._place(target) if packs is None else packs.name, kind, index, names, arrived), target)
+        return Call(self, Callback(self._place(target) if packs is None else packs.name, kind, index, names, arrived), target)
 
     def add(self, callback: Callback, target: Node | Leaf, entries: Sequence[Entry]) -> None:
         """A hook was called at ``target``."""
@@ -455,62 +456,6 @@ class Foreseen:
         abandon(home, self._entries, [n for c in self.callbacks for n in (*c.grads, *c.arrived) if n is not None], cause)
 
 
-class _Ended(Exception):  # noqa: N818 - no error
-    """A hook raised; the walk ends."""
-
-
-class _Call:
-    """One call of a hook: what it records becomes a callback, and what it raises ends the walk."""
-
-    def __init__(self, walk: Foreseen, callback: Callback, target: Node | Leaf) -> None:
-        self._walk = walk
-        self._callback = callback
-        self._target = target
-        self._results: tuple[Any, ...] | None = None
-
-    def __enter__(self) -> Self:
-        self._recorded = Capture(self._walk._home, self._pause)
-        self._recorded.begin()
-        return self
-
-    def _pause(self, entries: Sequence[Entry]) -> None:
-        """The hook asks for a value."""
-        self._walk.pause(self._with(entries), self._target, entries)
-
-    def _with(self, entries: Sequence[Entry]) -> Callback:
-        commands, arrays = commands_of(entries)
-        self._walk.arrays.update(arrays)
-        return replace(self._callback, commands=commands)
-
-    def done(self, results: Sequence[Any] | None) -> None:
-        """The hook returned these gradients, or None for those that it was given."""
-        if results is None:
-            return
-        home = self._walk._home
-        for result in results:
-            if result is not None and not home.is_ours(result):
-                raise SessionMismatchError(checks.OTHER_SESSION)
-            home.check((result,))
-        self._results = tuple(results)
-        self._walk.sources.extend([r.history() for r in results if r is not None])
-
-    def __exit__(self, kind: object, value: BaseException | None, trace: object) -> None:
-        entries = self._recorded.end()
-        walk = self._walk
-        refusal = self._recorded.refusal
-        stops = isinstance(value, Exception) and refusal is None
-        if self._recorded.paused:
-            walk.gives(None if stops else self._results, stops=stops)
-        else:
-            results = None if stops or self._results is None else _names(self._results)
-            walk.add(replace(self._with(entries), results=results, stops=stops), self._target, entries)
-        if refusal is not None:
-            raise refusal
-        if isinstance(value, Exception):
-            walk.error = value
-            raise _Ended from value
-
-
 def _rank(target: Any) -> float:
     return target.number if isinstance(target, Node) else LEAF
 
@@ -518,7 +463,3 @@ def _rank(target: Any) -> float:
 def _spec_of(target: Any, index: int) -> Spec | None:
     found: Spec | None = target.spec(index) if isinstance(target, Node) else target.spec
     return found
-
-
-def _names(gradients: Sequence[Any]) -> tuple[str | None, ...]:
-    return tuple([None if g is None else g._name for g in gradients])
