@@ -54,7 +54,7 @@ def free(
             if target is not None:
                 return written(name, call, args, kwargs, target, out)
         if not args:
-            given = next((n for n in ("input", *_NUMPY_INPUTS, first) if n in kwargs), None)
+            given = next((n for n in ("input", first, *_NUMPY_INPUTS) if n in kwargs), None)
             if given is None:
                 raise ArgumentTypeError(f"{name}() missing 1 required argument: '{first}'")
             args = (kwargs.pop(given),)
