@@ -42,7 +42,8 @@ def attach(
             _check_rewritable(home, backward.name, y, len(outputs))
             if home.hooked and home.waits:
                 pin_before_write(y)
-            root = home.roots.get(y._name, y._name)
+            name: str = y._name
+            root = home.roots.get(name, name)
             home.written[root] = home.written.get(root, 0) + 1  # marking counts, as in PyTorch
     names = [name_of(home, x, f"argument {i}") for i, x in enumerate(inputs)]
     edges: list[tuple[int, Any, int]] = []

@@ -144,7 +144,9 @@ def test_over_http_a_backward_brings_what_it_needs() -> None:
     ):
         assert isinstance(do(session, [wrong]).failed, kind)
     assert do(session, [unpack("t1", "t2")]).failed is None
-    assert session.names["x"].grad.array.tolist() == [2.0, 4.0]
+    gradient = session.names["x"].grad
+    assert gradient is not None
+    assert gradient.array.tolist() == [2.0, 4.0]
 
 
 def test_a_backward_that_waits_says_whose_tensors_it_waits_for() -> None:
@@ -154,7 +156,9 @@ def test_a_backward_that_waits_says_whose_tensors_it_waits_for() -> None:
     assert (waiting["waits"], waiting["label"]) == ("w", "p")
     ended = do(session, [{"command": "resume", "walk": "w", "results": ["t1", "x"]}]).results[0]
     assert ended["waits"] is None
-    assert session.names["x"].grad.array.tolist() == [2.0, 4.0]
+    gradient = session.names["x"].grad
+    assert gradient is not None
+    assert gradient.array.tolist() == [2.0, 4.0]
 
 
 def test_programs_and_callbacks_cannot_pack() -> None:
