@@ -359,7 +359,8 @@ class Recorder:
         grad = None if inferring and is_inference_mode_enabled() else is_grad_enabled()
         checks.check_inference(target.is_inference(), checks.INFERENCE_IN_PLACE)
         history = target.history()
-        view = target._extra is not None and target._extra.base is not None
+        base = None if target._extra is None else target._extra.base
+        view = base is not None
         if grad and not view and isinstance(history, Leaf):
             raise checks.leaf_in_place()
         spec = plan.outputs[0]
@@ -376,7 +377,7 @@ class Recorder:
             known = target.known_dtype()
             node = None if known is not None and not known.is_differentiable else self.link(plan, inputs, parameters)
             packing = packing_of(self, node, inputs) if watching.watchers else None
-            if node is not None or history is not None or (view and target.extra().base.history() is not None):
+            if node is not None or history is not None or (base is not None and base.history() is not None):
                 if self.hooked and self.waits:
                     pin_before_write(target)
                 self._rewrite_history(target, plan, node, view)

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, ParamSpec, TypeVar, cast
@@ -180,7 +180,7 @@ class inference_mode(_GradMode):  # noqa: N801 - PyTorch's name
 
 
 @contextlib.contextmanager
-def without_inference() -> Iterator[None]:
+def without_inference() -> Generator[None]:
     """Within, what is made is ordinary, recorded or not as before: for those who differentiate whatever the mode is."""
     if not is_inference_mode_enabled():
         yield

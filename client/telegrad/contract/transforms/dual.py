@@ -414,6 +414,10 @@ class Dual(Wrapped):
     def grad(self, value: Any) -> None:
         self.primal.grad = value.primal if isinstance(value, Dual) and value.level is self.level else value
 
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
+
     def retain_grad(self) -> None:
         """As the primal's."""
         if self.level.functional:

@@ -119,7 +119,8 @@ def _zeros_apart(part: Any, index: Any, shape: tuple[int, ...], dim: int) -> lis
     Numbers need those zeros only that are the only ones of their place: products without one of several are zero. What is recorded
     needs all, since second derivatives leave out two.
     """
-    recorded = isinstance(part, TensorBase)
+    home: Any = getattr(part, "home", None)
+    recorded = home is not None
     values, places = lifted(*(x.array if isinstance(x, TensorBase) else x for x in (part, index)))  # type: ignore[attr-defined]
     zeros = np.flatnonzero(values.reshape(-1) == 0)
     if not zeros.size:
@@ -138,7 +139,7 @@ def _zeros_apart(part: Any, index: Any, shape: tuple[int, ...], dim: int) -> lis
     for rank in range(int(ranks.max(initial=-1)) + 1):
         mask = np.zeros(part.shape, bool)
         mask.reshape(-1)[zeros[ranks == rank]] = True
-        masks.append(part.home.wrap(mask) if recorded else mask)
+        masks.append(home.wrap(mask) if recorded else mask)
     return masks
 
 
