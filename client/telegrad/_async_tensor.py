@@ -110,6 +110,14 @@ class AsyncTensor(Handle):
         """``await x.grad_fn``: the node that made this tensor."""
         return self._grad_fn()
 
+    async def _output_nr(self) -> int:
+        return int(self._gradient_edge()[1]) if await self._requires_grad() else 0
+
+    @property
+    def output_nr(self) -> Awaitable[int]:
+        """``await x.output_nr``: which output of its node this is."""
+        return self._output_nr()
+
     async def _grad(self) -> AsyncTensor | None:
         found = _autograd.known_grad(self)
         if found is UNKNOWN:

@@ -57,6 +57,7 @@ def test_reads_are_awaited() -> None:
         assert (await (await x.grad).numpy()).tolist() == [2, 4]
         assert await x.detach().tolist() == [1, 2]
         assert (await x.requires_grad, await x.is_leaf, await y.is_leaf, await x.retains_grad) == (True, True, False, False)
+        assert (await x.output_nr, await y.output_nr, await telegrad.unbind(x * 1)[1].output_nr) == (0, 0, 1)
         assert (await y.grad_fn).name() == "SumBackward0"
         assert (x.shape, x.dtype, len(x), x.numel()) == ((2,), telegrad.float32, 2, 2)
         assert (await y.describe())["grad_fn"] == "SumBackward0"

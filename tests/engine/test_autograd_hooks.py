@@ -29,6 +29,31 @@ def test_script_sees_what_it_sees_in_the_reference(name: str) -> None:
     assert disagreements(found, wanted) == []
 
 
+def test_hooks_of_others_leave_the_bits_of_many_vectors_alone() -> None:
+    def rows() -> list[bytes]:
+        x = telegrad.tensor([0.3, -1.2, 2.1], dtype=telegrad.float64, requires_grad=True)
+        (g,) = telegrad.autograd.grad((x.softmax(0) * x).sum(), x, create_graph=True)
+        (h,) = telegrad.autograd.grad(g, x, telegrad.eye(3, dtype=telegrad.float64), is_grads_batched=True)
+        return [row.numpy().tobytes() for row in h]
+
+    with telegrad.local():
+        wanted = rows()
+        other = telegrad.ones(1, requires_grad=True)
+        other.register_hook(lambda g: g)
+        assert any_hooks()
+        assert rows() == wanted
+
+
+def test_many_vectors_meet_hooks_one_by_one() -> None:
+    with telegrad.local():
+        seen: list[Any] = []
+        x = leaf(telegrad, 1.0, 2.0)
+        y = x * 3
+        y.register_hook(lambda g: seen.append(g.tolist()))
+        telegrad.autograd.grad(y * 2, x, telegrad.eye(2, dtype=x.dtype), is_grads_batched=True)
+    assert seen == [[2.0, 0.0], [0.0, 2.0]]
+
+
 def test_hooks_of_a_view_stay_behind_when_it_is_written_through() -> None:
     log: list[Any] = []
     with telegrad.local():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -21,8 +21,10 @@ from telegrad.contract.modes import enable_grad, set_grad_enabled
 from telegrad.contract.tensor.shape import stack
 from telegrad.contract.watching import warn_of_cycle
 from telegrad_service.engine.batched_walk import BatchedWalk
-from telegrad_service.engine.hooks import Ask, HookedWalk, Waiting, any_hooks
+from telegrad_service.engine.graph import Node
+from telegrad_service.engine.hooks import Ask, HookedWalk, Waiting, any_hooks, hooks_of
 from telegrad_service.engine.ownership import may_steal
+from telegrad_service.engine.packing import is_packed
 from telegrad_service.engine.tensor import Engine, Tensor, spec_of
 from telegrad_service.engine.walk import Walk
 
@@ -317,7 +319,7 @@ def _batched(
         raise ArgumentValueError(
             f"Expected all tensors to have the same size in the mapped dimension, got sizes {counts} for the mapped dimension"
         )
-    if any_hooks() or anomaly is not None:
+    if anomaly is not None or (any_hooks() and _have_hooks(outputs)):  # others' hooks must not change the order of sums
         return _one_by_one(outputs, inputs, vectors, retain_graph, create_graph, allow_unused, anomaly)
     for index, output in enumerate(outputs):
         if not output.requires_grad:
@@ -355,22 +357,31 @@ def _one_by_one(
     return results
 
 
+def _graph(roots: Sequence[Tensor]) -> Iterator[Node | Tensor]:
+    """The nodes that lead to ``roots``, each once, and their leaves, each as often as a node uses it."""
+    seen: set[int] = set()
+    todo: list[Any] = [t.current_node() or t for t in roots]
+    while todo:
+        target = todo.pop()
+        if isinstance(target, Node):
+            if target.number in seen:
+                continue
+            seen.add(target.number)
+            todo.extend(target.edges)
+        yield target
+
+
+def _have_hooks(roots: Sequence[Tensor]) -> bool:
+    """Whether hooks, on saved tensors too, are met on the way from ``roots``."""
+    return any(hooks_of(target) or (isinstance(target, Node) and is_packed(target.saved)) for target in _graph(roots))
+
+
 def largest_on_the_way(roots: Sequence[Tensor]) -> int:
     """Bytes of the largest value in the graph of ``roots``: what one gradient takes at most on its way."""
     largest = max((t.array.size * t.array.itemsize for t in roots), default=0)
-    seen: set[int] = set()
-    todo: list[Any] = [node for t in roots if (node := t.current_node()) is not None]
-    while todo:
-        node = todo.pop()
-        if node.number in seen:
-            continue
-        seen.add(node.number)
-        for target in node.edges:
-            if isinstance(target, Tensor):
-                largest = max(largest, target.array.size * target.array.itemsize)
-            else:
-                largest = max(largest, *(math.prod(shape) * dtype.itemsize for shape, dtype in target.layouts))
-                todo.append(target)
+    for target in _graph(roots):
+        layouts = target.layouts if isinstance(target, Node) else [(target.array.shape, target.array.dtype)]
+        largest = max(largest, *(math.prod(shape) * dtype.itemsize for shape, dtype in layouts))
     return largest
 
 

@@ -27,6 +27,11 @@ class Packed:
         alive.add(self)
 
 
+def is_packed(value: Any) -> bool:
+    """Whether a saved value, or one of several, is packed."""
+    return isinstance(value, Packed) or (isinstance(value, tuple) and any(map(is_packed, value)))  # pyright: ignore[reportUnknownArgumentType] - narrowed from Any
+
+
 def unpacked(value: Any) -> Any:
     """The arrays of packed values; other values as they are.
 
