@@ -12,6 +12,9 @@ SPINNING_SECONDS = 0.05
 """A rest after which OpenBLAS's threads sleep. After a product each of them spins for 2^26 cycles in the hope of the next, 27 ms by
 ``time.process_time`` at 2.5 GHz: where the sides are processes on two cores, what one has done takes a core from the other."""
 
+WARM_CALLS = 5
+"""Calls of each side before the rounds, of which the fastest says how many fit a round."""
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -45,7 +48,7 @@ def compare(
     """Time two callables in turns for about ``seconds`` and at least 9 rounds.
 
     Each round calls each side as often as fits a fiftieth of the time, so that the clock's resolution does not count. Before each
-    turn nothing is done for ``rest_seconds``, which count for neither side: see ``SPINNING_SECONDS``.
+    turn nothing is done for ``rest_seconds``, see ``SPINNING_SECONDS``, and then a few calls that do not count.
     """
     ours()
     floor()
@@ -68,12 +71,14 @@ def compare(
 
 
 def _rested(rest_seconds: float, function: Callable[[], object], calls: int) -> float:
-    time.sleep(rest_seconds)
+    if rest_seconds:
+        time.sleep(rest_seconds)
+        _time(function, 1 + calls // 4)  # whoever has slept begins slowly: caches, threads and processors are woken
     return _time(function, calls)
 
 
 def _calls_per_round(function: Callable[[], object], seconds: float) -> int:
-    once = max(_time(function, 1), 1e-7)
+    once = max(min(_time(function, 1) for _ in range(WARM_CALLS)), 1e-7)  # a program's first runs take far longer than all others
     return max(1, min(10_000, int(seconds / once)))
 
 
