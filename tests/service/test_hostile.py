@@ -28,6 +28,7 @@ PROGRAM = [
     {"command": "apply", "op": "mul", "inputs": ["a", "b"], "outputs": ["c"]},
     {"command": "apply", "op": "sum", "inputs": ["c"], "outputs": ["d"]},
 ]
+KEEP_ALIVE_SECONDS = 2
 FLAT_BYTES = 48 * 2**20
 """What the processes of the server together may have grown by when the whole table has been gone through once more."""
 
@@ -237,8 +238,15 @@ class Place:
         self.keys = {name: text for name, (_, text) in made.items()} | {"id": made["key"][0].id}
         with_keys.close()
         time.sleep(1.1)  # the server hears of them
-        self.client = httpx2.Client(base_url=server.url, headers={"authorization": f"Bearer {self.keys['key']}"}, timeout=30)
-        self.neighbour = httpx2.Client(base_url=server.url, headers={"authorization": f"Bearer {self.keys['other']}"}, timeout=30)
+        self.client, self.neighbour = (
+            httpx2.Client(
+                base_url=server.url,
+                headers={"authorization": f"Bearer {self.keys[name]}"},
+                timeout=30,
+                limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS / 4),  # never as long as the server: one that it hangs up
+            )
+            for name in ("key", "other")
+        )
         self.at = self.client.post("/v1/sessions").headers["location"]
         assert self.client.post(f"{self.at}/batch", json={"commands": SETUP}).status_code == 200
         self.program = self.client.post(f"{self.at}/programs", json={"commands": PROGRAM, "inputs": ["a", "b"]}).json()["id"]
@@ -295,7 +303,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     KeyStore(folder / "keys", create=True).close()
     server = Server(
         *("--keys-file", str(folder / "keys"), "--isolation", request.param, "--data-dir", str(folder / "data")),
-        *("--stall-seconds", "2", "--head-seconds", "2", "--keep-alive-seconds", "2"),
+        *("--stall-seconds", "2", "--head-seconds", "2", "--keep-alive-seconds", str(KEEP_ALIVE_SECONDS)),
     )
     found = Place(server, folder / "keys")
     yield found
