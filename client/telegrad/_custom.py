@@ -6,13 +6,14 @@ the server is told which tensors are the results of one node. No code travels.
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
+import string
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from telegrad._autograd import name_of, rng_state, set_rng_state
 from telegrad._foresight import Foresight
-from telegrad._history import UNKNOWN, CustomNode, End, Leaf, Node, Unknown, next_number
+from telegrad._history import UNKNOWN, CustomNode, Described, End, Leaf, Node, Unknown, next_number, place
 from telegrad._hooks import pin_before_write
 from telegrad.contract import checks, watching
 from telegrad.contract.commands import Attach, Set
@@ -53,7 +54,7 @@ def attach(
             index = 0 if x._extra is None else x._extra.index
             edges.append((position, history, index))
             if home.block is not None:
-                home.block[id(history), index] = x
+                home.block[place(x, history, index)] = x
     specs = tuple([None if y is None else y._spec for y in outputs])
     types = tuple([None if y is None else y.known_dtype() for y in outputs])
     positions = tuple([position for position, _, _ in edges])
@@ -187,8 +188,9 @@ class Block:
         if preserve:
             home.undrawn.append(self._keep_state)
         self._outer = home.block
-        self._given: dict[tuple[int, int], Handle] = {}
+        self._given: dict[tuple[Any, int], Handle] = {}
         self._number = next_number()
+        self._first = home.name()
         home.block = self._given
 
     def leave(self) -> None:
@@ -220,21 +222,27 @@ class Block:
         self._state = rng_state(self._home)
 
     def enclose(self, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:
-        """See ``BaseSession._enclose``. Raises AutogradError where only the server knows a part of the block's graph."""
-        boundary: dict[tuple[int, int], Any] = {}
+        """See ``BaseSession._enclose``. Raises AutogradError where only the server knows whether an output has a history.
+
+        The places outside come in the order in which the block used them first. Where gradients go to something that only the
+        server knows, that may lead to any tensor from before the block that this used: all of those are places outside.
+        """
+        reached: set[tuple[Any, int]] = set()
+        hidden = False
         fresh: list[Any] = []
         name = ""
         seen: set[int] = set()
         todo: list[Node] = []
         for y in outputs:
-            history = y.history() if self._home.is_ours(y) else None
-            if isinstance(history, Unknown):
-                raise _unknown()
-            if not isinstance(history, Node) or history.number < self._number:
+            if not self._home.is_ours(y) or not self._has_history(y):
                 fresh.append(None)
                 continue
+            history = y.history()
             name = name or history.name()
-            todo.append(history)
+            if isinstance(history, Node):
+                todo.append(history)
+            else:
+                hidden = True
             fresh.append(_apart(y))
         while todo:
             node = todo.pop()
@@ -244,16 +252,37 @@ class Block:
             for _, target, index in node.edges:
                 if isinstance(target, Node) and target.number >= self._number:
                     todo.append(target)
-                    continue
-                found = self._given.get((id(target), index))
-                if found is None or isinstance(target, Unknown):
-                    raise _unknown()
-                boundary[id(target), index] = found
-        return list(boundary.values()), fresh, name
+                elif isinstance(target, (Unknown, Described)):
+                    hidden = True
+                else:
+                    reached.add((id(target), index))
+        boundary = [x for at, x in self._given.items() if at in reached or (hidden and not self._is_made(x))]
+        return boundary, fresh, name
+
+    def _has_history(self, output: Any) -> bool:
+        """Whether the block made an output, and not without a history."""
+        if isinstance(output.history(), Unknown) and self._is_made(output):
+            if not self._home.waits:
+                raise AutogradError(
+                    "only the server knows what made a result of this checkpoint's block (a tensor changed through a view, or a "
+                    "gradient with a history); call the block without a checkpoint, or use telegrad.local()"
+                )
+            _ = output.grad_fn  # asks
+        history = output.history()
+        if isinstance(history, Node):
+            return history.number >= self._number
+        return isinstance(history, Described) and self._is_made(output)
+
+    def _is_made(self, tensor: Handle) -> bool:
+        """Whether a handle was made in the block, and not by a name: from the numbers that this client's names end in."""
+        history = tensor.history()
+        if isinstance(history, Unknown) and history.sources is None:
+            return False
+        (stem, number), (ours, first) = _parts(tensor._name), _parts(self._first)
+        return stem == ours and number > first
 
 
-def _unknown() -> AutogradError:
-    return AutogradError(
-        "only the server knows part of the graph of this checkpoint's block (a tensor changed through a view, or a gradient with a "
-        "history); call the block without a checkpoint, or use telegrad.local()"
-    )
+def _parts(name: str) -> tuple[str, int]:
+    """A name without the number that it ends in, and that number; 0 for none."""
+    stem = name.rstrip(string.digits)
+    return stem, int(name[len(stem) :] or 0)

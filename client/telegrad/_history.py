@@ -50,6 +50,11 @@ class Unknown:
 UNKNOWN: Final = Unknown()
 
 
+def place(tensor: Any, history: Any, index: int) -> tuple[Any, int]:
+    """What tells apart where gradients of tensors go: output ``index`` of what has that history, or what only the server knows."""
+    return (tensor._name, -1) if isinstance(history, (Unknown, Described)) else (id(history), index)
+
+
 def made_of(*histories: Any) -> Unknown:
     """What only the server knows of a tensor that was made of tensors with these histories."""
     sources = tuple([h for h in histories if h is not None])

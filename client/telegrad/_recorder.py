@@ -22,7 +22,7 @@ from telegrad import _defaults
 from telegrad._capture import Capture, dependent
 from telegrad._foresight import Foresight, add_parameters
 from telegrad._handle import inference_extra
-from telegrad._history import Leaf, Node, Unknown, made_of
+from telegrad._history import Leaf, Node, Unknown, made_of, place
 from telegrad._hooks import apart_from_hooks, pin_before_write
 from telegrad._packs import packing_of, settle
 from telegrad._places import known_files, users_frame, users_place
@@ -74,7 +74,7 @@ class Recorder:
         name: makes a new name.
         most_runs: how often one request may run a program, by what the server says.
         shared: other clients may change this session's tensors, so that no value is kept.
-        block: while a checkpoint runs its block: by history and output, the tensors that its ops were given.
+        block: while a checkpoint runs its block: by their place, the tensors that its ops were given.
         customs: nodes of custom functions and checkpoints, by label.
         packs: what hooks on saved tensors have packed, by name.
         undrawn: who wants to be called before the next random op is recorded.
@@ -117,7 +117,7 @@ class Recorder:
         self.retaining = False
         self.shared = False
         self.most_runs = _defaults.RUN_TIMES
-        self.block: dict[tuple[int, int], Handle] | None = None
+        self.block: dict[tuple[Any, int], Handle] | None = None
         self.customs: weakref.WeakValueDictionary[str, CustomNode] = weakref.WeakValueDictionary()
         self.packs: weakref.WeakValueDictionary[str, Packs] = weakref.WeakValueDictionary()
         self.undrawn: list[Callable[[], None]] = []
@@ -295,7 +295,7 @@ class Recorder:
                 index = 0 if extra is None else extra.index
                 edges.append((position, history, index))
                 if self.block is not None:
-                    self.block[id(history), index] = x
+                    self.block[place(x, history, index)] = x
         if not edges:
             return None
         # An input that may or may not require grad decides only where no other one surely does.

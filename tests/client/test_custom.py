@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 import telegrad
-from telegrad.errors import AutogradError
+from telegrad.errors import ArgumentTypeError, AutogradError
+from tests.client.wire import open_async
 from tests.parity.scripts.functions import doubled, function, passed, scaled
 from tests.parity.scripts.hooks import leaf
 from tests.places import open_session
@@ -93,13 +95,46 @@ def test_graphs_that_only_the_server_knows_need_no_custom_function(session: Any)
     assert x.grad.tolist() == [24.0, 14.0]
 
 
-def test_what_a_server_cannot_do_is_refused_by_name(session: Any) -> None:
+def test_a_block_may_find_tensors_by_name_and_one_of_them_twice(session: Any) -> None:
+    x, w = leaf(telegrad, 0.3, 0.5), leaf(telegrad, 1.0, 2.0)
+    h = w * 2
+    session.name(w, "w")
+    session.name(h, "h")
+    for block in (
+        lambda a: a * w * session.tensor_by_name("w"),
+        lambda a: a * session.tensor_by_name("w") * session.tensor_by_name("w"),
+        lambda a: a * h * session.tensor_by_name("h"),
+        lambda a: (a * session.tensor_by_name("h")).sin() * session.tensor_by_name("h"),
+    ):
+        within, plain = (
+            telegrad.autograd.grad(y.sum(), [x, w], retain_graph=True)
+            for y in (checkpoint(block, x, use_reentrant=False), block(x))
+        )
+
+        assert [g.tolist() for g in within] == [g.tolist() for g in plain]
+
+
+def test_an_async_session_refuses_checkpoints() -> None:
+    async def main() -> None:
+        async with open_async() as (opened, _):
+            x = opened.tensor([1.0, 2.0], requires_grad=True)
+            with pytest.raises(ArgumentTypeError, match="async sessions cannot record checkpoints"):
+                checkpoint(lambda x: x * 2, x, use_reentrant=False)
+
+    asyncio.run(main())
+
+
+def test_a_traced_function_refuses_a_block_of_whose_result_only_the_server_knows(session: Any) -> None:
     x = leaf(telegrad, 1.0, 2.0)
 
-    def writing(x: Any) -> Any:
-        y = x * 2
-        y[0].mul_(3)
-        return y
+    @telegrad.function
+    def step(x: Any) -> Any:
+        def writing(x: Any) -> Any:
+            y = x * 2
+            y[0].mul_(3)
+            return y
 
-    with pytest.raises(AutogradError, match="only the server knows part of the graph of this checkpoint"):
-        checkpoint(writing, x, use_reentrant=False)
+        return checkpoint(writing, x, use_reentrant=False)
+
+    with pytest.raises(AutogradError, match="only the server knows what made a result of this checkpoint's block"):
+        step(x)

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, CheckpointError, VersionError
 from telegrad.contract.hooks import known_dtype, known_shape
 from telegrad.contract.modes import enable_grad, is_grad_enabled, no_grad
+from telegrad.contract.session import BaseSession
 from telegrad.contract.tensor.tensor import Tensor
 from telegrad.contract.transforms.trees import build, flatten
 from telegrad.contract.transforms.wrapper import running
@@ -52,15 +53,26 @@ class _Recompute:
                     f"of a checkpoint of {known_dtype(tensor)} {list(known_shape(tensor) or ())} is at version {now}; expected "
                     f"version {version} instead. Hint: clone() the tensor before changing it in place."
                 )
-        records = is_grad_enabled()
-        with enable_grad(), without_packing():
-            leaves = self._block()
+        records, session = is_grad_enabled(), self._boundary[0].session
+        begin = session._begin_block(False)
+        try:
+            with enable_grad(), without_packing():
+                leaves = self._block()
+        finally:
+            session._leave_block(begin)
         self._compare(leaves)
         pairs = [(leaves[i], g) for i, g in zip(self._chosen, gradients, strict=True) if g is not None and leaves[i].requires_grad]
         if not pairs:
             return [None] * len(self._boundary)
-        session = self._boundary[0].session
-        found: Sequence[Any] = session._grad_at([y for y, _ in pairs], self._boundary, [g for _, g in pairs], records)
+        with no_grad():  # what the block uses may have been written since: its places in this run are those of the first in order
+            boundary, _, _ = session._enclose(begin, [y if isinstance(y, Tensor) else None for y in leaves])
+        if len(boundary) != len(self._boundary):
+            raise CheckpointError(
+                "telegrad.utils.checkpoint: A different number of tensors was used during the original forward and recomputation: "
+                f"gradients went to {len(self._boundary)} tensors outside of the block, and would now go to {len(boundary)}. Make "
+                "the block do the same each time, with tensors that require grad as they did."
+            )
+        found: Sequence[Any] = session._grad_at([y for y, _ in pairs], boundary, [g for _, g in pairs], records)
         return found
 
     def _compare(self, leaves: Sequence[Any]) -> None:
@@ -107,7 +119,7 @@ def checkpoint(
         kwargs: keyword arguments of ``function``; not with ``use_reentrant=True``.
 
     Raises:
-        ArgumentTypeError: a ``context_fn`` that gives something else.
+        ArgumentTypeError: a ``context_fn`` that gives something else, or an async session.
         ArgumentValueError: an argument that does not go with the others, or is not supported.
         CheckpointError: in the backward, results of another shape or type.
         VersionError: in the backward, an argument that was changed in place.
@@ -160,6 +172,8 @@ def _recorded(
     from telegrad._current import current  # what closures use lives there, where no argument is a tensor
 
     session: Any = given[0].session if given else current()
+    if not isinstance(session, BaseSession):
+        raise ArgumentTypeError("checkpoint takes plain tensors; async sessions cannot record checkpoints")
     versions = [(x, session._written(x)) for x in given]
     begin = session._begin_block(preserve)
     try:

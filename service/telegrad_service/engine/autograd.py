@@ -87,7 +87,8 @@ def grad(
     """Gradients of ``outputs`` with respect to ``inputs``, nothing accumulated; see ``telegrad.autograd.grad``.
 
     ``hooks``, ``anomaly`` and ``ask`` as in ``backward``. A ``bounded`` walk ends at the inputs, as if none of them depended on
-    another; hooks and retained gradients there are other walks' business, and nothing behind is freed.
+    another; hooks and retained gradients there are other walks' business, and nothing behind is freed. Of inputs that are one
+    tensor the first then has all of the gradient and the others zeros: together they have what there is.
     """
     checks.check_materialize(allow_unused, materialize_grads)
     allow_unused = materialize_grads if allow_unused is None else allow_unused
@@ -116,6 +117,17 @@ def _filled(
     if materialize_grads:
         return tuple(_zeros_like(x, create_graph) if g is None else g for x, g in zip(inputs, found, strict=True))
     return tuple(found)
+
+
+def _once(inputs: Sequence[Tensor], found: list[Tensor | None], create_graph: bool) -> list[Tensor | None]:
+    """Gradients of which each place has one, whatever number of inputs it is."""
+    places: set[tuple[int, int]] = set()
+    for i, x in enumerate(inputs):
+        place = (id(x.current_node() or x), x.output_index)
+        if place in places and found[i] is not None:
+            found[i] = _zeros_like(x, create_graph)
+        places.add(place)
+    return found
 
 
 class Suspended(Exception):  # noqa: N818 - no error
@@ -187,10 +199,12 @@ def _gradients_in_parts(
             raise checks.input_without_grad()
     walk = _new_walk(inputs[0].home, retain_graph, create_graph, inputs, hooks, anomaly, ask)
     walk.bounded = bounded
-    return (
-        lambda: _walk(walk, roots, cotangents, accumulate=False),
-        lambda: _results(inputs, lambda position: walk.captured.pop(position, None), cotangents, allow_unused),
-    )
+
+    def result() -> list[Tensor | None]:
+        found = _results(inputs, lambda position: walk.captured.pop(position, None), cotangents, allow_unused)
+        return _once(inputs, found, create_graph) if bounded else found
+
+    return lambda: _walk(walk, roots, cotangents, accumulate=False), result
 
 
 def _results(

@@ -17,7 +17,7 @@ from telegrad.contract.ops import Spec
 from telegrad.contract.schedule import current_walk
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad_service.engine.calls import apply
-from telegrad_service.engine.graph import CustomNode, Node, sequence
+from telegrad_service.engine.graph import CustomNode, Node, renewed, sequence
 from telegrad_service.engine.hooks import WAIT, HookedWalk, MustWait
 from telegrad_service.engine.table import Entry, Plan
 from telegrad_service.engine.tensor import Engine, Tensor
@@ -205,6 +205,10 @@ class Block(NamedTuple):
     number: int
     state: Any
 
+    def made(self, node: Node) -> bool:
+        """Whether a node is one of the block's, and not one that a view from before it was given while it ran."""
+        return node.number >= self.number and renewed.get(node, node.number) >= self.number
+
 
 def begin_block(home: Engine, preserve: bool) -> Block:
     """Note where a block begins; with ``preserve``, also which random numbers it will draw."""
@@ -237,7 +241,7 @@ def enclose(home: Engine, block: Block, outputs: Sequence[Tensor | None]) -> tup
     todo: list[Node] = []
     for tensor in outputs:
         node = None if tensor is None or getattr(tensor, "home", None) is not home else tensor.current_node()
-        if tensor is None or node is None or node.number < block.number:
+        if tensor is None or node is None or not block.made(node):
             fresh.append(None)
             continue
         name = name or node.name()
@@ -245,7 +249,7 @@ def enclose(home: Engine, block: Block, outputs: Sequence[Tensor | None]) -> tup
         made = Tensor(home, tensor.array)
         made.version = tensor.shared_version()
         base = tensor.base
-        if base is not None and (base.node is None or base.node.number < block.number):
+        if base is not None and (base.node is None or not block.made(base.node)):
             made.tie(base, tensor.path, recorded=False)
         fresh.append(made)
     while todo:
@@ -254,7 +258,7 @@ def enclose(home: Engine, block: Block, outputs: Sequence[Tensor | None]) -> tup
             continue
         seen.add(node.number)
         for target, index in zip(node.edges, node.indexes, strict=True):
-            if isinstance(target, Node) and target.number >= block.number:
+            if isinstance(target, Node) and block.made(target):
                 todo.append(target)
             elif (id(target), index) not in boundary:
                 boundary[id(target), index] = target.stand_in(index) if isinstance(target, Node) else target

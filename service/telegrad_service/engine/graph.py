@@ -31,6 +31,10 @@ sequence: Final = itertools.count(1).__next__
 deferred: Final[weakref.WeakKeyDictionary[Node, Callable[[Node], None]]] = weakref.WeakKeyDictionary()
 """Nodes of compiled programs whose edges are not made yet: what makes them."""
 
+renewed: Final[weakref.WeakKeyDictionary[Node, int]] = weakref.WeakKeyDictionary()
+"""Nodes that views were given when their base had been written: the number of the base's node, 0 for a leaf. Such a node is made
+when somebody looks, which says nothing of when the view was made."""
+
 
 def reserve(count: int) -> int:
     """The first of ``count`` numbers in a row that no node gets by ``sequence``."""

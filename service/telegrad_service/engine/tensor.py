@@ -27,7 +27,7 @@ from telegrad.contract.transforms.wrapper import running
 from telegrad.contract.watching import Packing
 from telegrad_service.engine import views
 from telegrad_service.engine.buffers import owner_of
-from telegrad_service.engine.graph import INFERENCE, AccumulateGrad, Node, Version, mark_inference
+from telegrad_service.engine.graph import INFERENCE, AccumulateGrad, Node, Version, mark_inference, renewed
 from telegrad_service.engine.hooks import hooks_for, register
 from telegrad_service.engine.parts import unfit
 from telegrad_service.engine.table import Array
@@ -359,6 +359,8 @@ class Tensor(AbstractTensor):
             )
         self.home.refreshed += 1
         self.take_history(fresh)
+        if self.node is not None:
+            renewed[self.node] = 0 if base.node is None else renewed.get(base.node, base.node.number)
         self.generation = base.generation
         return self.node
 

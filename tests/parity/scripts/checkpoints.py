@@ -256,3 +256,74 @@ def checkpoint_within_contexts(tg: Any) -> Any:
         checkpoint(tg, lambda x: x * 2, x, context_fn=lambda: (noted("unrecorded"), noted("never")))
     refused = attempt(lambda: checkpoint(tg, lambda x: x * 2, x, context_fn=lambda: (noted("a"), noted("b")), use_reentrant=True))
     return before, log, gradient, refused.builtins
+
+
+@script
+def checkpoint_of_what_is_written_afterwards(tg: Any) -> Any:
+    found = []
+    for write in (
+        lambda w, v: w.mul_(3),
+        lambda w, v: v.mul_(3),
+        lambda w, v: w.copy_(v.sum() * tg.tensor([1.0, 2.0])),
+        lambda w, v: (w.add_(1), v.mul_(2), w.mul_(2)),
+    ):
+        for takes in (lambda w, v: w, lambda w, v: v * 3, lambda w, v: w[1:] + v, lambda w, v: v + w + v):
+            x = leaf(tg, 0.3, 0.5)
+            w = x * 2
+            v = w[:1]
+            y = checkpoint(tg, lambda a, w=w, v=v, takes=takes: (a * takes(w, v)).sin() + v.exp(), x)
+            write(w, v)
+            z = (y * w + v).sum()
+            z.backward()
+            found.append(x.grad)
+    return found
+
+
+@script
+def checkpoint_of_a_view_whose_base_was_written_before(tg: Any) -> Any:
+    found = []
+    for later in (False, True):
+        x = leaf(tg, 0.3, 0.5)
+        w = x * 2
+        v, u = w[:1], w.view(2, 1)
+        w.mul_(3)
+        y = checkpoint(tg, lambda a, w=w, v=v, u=u: (a * v).sin() * u + w.exp(), x)
+        if later:
+            u.add_(1)
+        (y.sum() + (w * v).sum()).backward()
+        found.append(x.grad)
+    return found
+
+
+@script
+def checkpoint_of_a_name_that_means_another_tensor_later(tg: Any) -> Any:
+    x = leaf(tg, 0.3, 0.5)
+    held = {"w": x * 2}
+    y = checkpoint(tg, lambda a: (a * held["w"]).sin(), x)
+    held["w"] = x.exp()
+    y.sum().backward()
+    return x.grad
+
+
+@script
+def checkpoint_of_what_no_longer_requires_grad(tg: Any) -> Any:
+    x, w = leaf(tg, 0.3, 0.5), leaf(tg, 3.0, 4.0)
+    y = checkpoint(tg, lambda a: (a * w).sin(), x)
+    w.requires_grad_(False)
+    return attempt(lambda: y.sum().backward())
+
+
+@script
+def checkpoint_that_writes_through_views_of_what_it_makes(tg: Any) -> Any:
+    x, w = leaf(tg, 0.3, 0.5), leaf(tg, 3.0, 4.0)
+
+    def block(a: Any) -> Any:
+        y = a * 2
+        y[0].mul_(3)
+        z = y * w
+        z[1:].add_(a[0])
+        return y, z.exp(), a * 3
+
+    for y in (checkpoint(tg, block, x), checkpoint(tg, block, x * w)):
+        (y[0] * y[1] + y[2]).sum().backward()
+    return x.grad, w.grad
