@@ -230,6 +230,30 @@ def test_dead_commands_are_dropped_and_equal_ones_shared():
     assert not any("zeros" in f for f in functions)
 
 
+def test_a_view_of_what_is_computed_once_keeps_it():
+    commands = [
+        apply("exp", ["x"], "a"),
+        apply("exp", ["x"], "again"),
+        apply("select", ["again"], "part", dim=0, index=0),  # nothing else needs it from here on
+        apply("tanh", ["y"], "b"),
+        apply("sin", ["b"], "c"),
+        apply("mul", ["part", "c"], "d"),
+        apply("add", ["d", "b"], "e"),
+        apply("mul", ["a", 1], "copied"),
+        apply("select", ["copied"], "row", dim=0, index=1),
+        apply("cos", ["e"], "f"),
+        apply("mul", ["row", "f"], "g"),
+        apply("add", ["g", "e"], "h"),
+    ]
+    twins = Twins({"x": RNG.normal(size=(2, 3)), "y": RNG.normal(size=(2, 3))})
+    program = twins.store(commands, ["x", "y"])
+
+    for run in range(4):
+        twins.run(program, {"x": "x", "y": "y"}, {"h": f"h{run}"})
+
+    assert twins.plan().text.count("(v1,") == 1
+
+
 def test_the_graph_of_an_output_is_there_when_somebody_looks():
     commands = [apply("mul", ["w", "w"], "y"), apply("sum", ["y"], "s"), backward("s")]
     twins = Twins({"w": RNG.normal(size=3)}, requires_grad=("w",))

@@ -89,10 +89,13 @@ def programs(draw: Any) -> tuple[list[dict[str, Any]], list[str], tuple[str, ...
         name = draw(st.sampled_from(names))
         return name + ".grad" if draw(st.integers(0, 9)) == 0 else str(name)
 
-    for number in range(draw(st.integers(1, 14))):
+    for number in range(draw(st.integers(1, 18))):
         made = f"y{number}"
-        kind = draw(st.integers(0, 19))
-        if kind < 15:
+        kind = draw(st.integers(0, 23))
+        earlier = [c for c in commands if "outputs" in c]
+        if kind > 19:  # the same again, which may be computed once
+            new = [{**draw(st.sampled_from(earlier)), "outputs": [made]}] if earlier else []
+        elif kind < 15:
             command = one_op(draw, kind, reference, made)
             if draw(st.integers(0, 3)) == 0:
                 command["grad_enabled"] = False

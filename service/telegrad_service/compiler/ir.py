@@ -61,6 +61,12 @@ class Value:
         self.constant = constant
         self.offset = 0 if array is None or array.base is None else address_of(array) - address_of(owner_of(array))
 
+    def move(self, moved: Mapping[Storage, tuple[Storage, int]]) -> None:
+        """Lie where its storage went: in another one, so many bytes further on."""
+        to = moved.get(self.storage)
+        if to is not None:
+            self.storage, self.offset = to[0], self.offset + to[1]
+
     @property
     def size(self) -> int:
         """Number of elements."""

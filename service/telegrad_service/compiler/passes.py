@@ -90,16 +90,25 @@ def share(steps: list[Step]) -> tuple[list[Step], dict[Value, Value]]:
     """
     writes = Writes(steps)
     instead: dict[Value, Value] = {}
+    moved: dict[Storage, tuple[Storage, int]] = {}
     found: dict[Any, Step] = {}
     kept: list[Step] = []
+
+    def replace(mine: Value, theirs: Value) -> None:
+        instead[mine] = theirs
+        if mine.storage is not theirs.storage:
+            moved[mine.storage] = (theirs.storage, theirs.offset - mine.offset)
+
     for index, step in enumerate(steps):
         step.exchange(instead)
+        for result in step.results:  # a look at what is gone lies where that which stands for it does
+            result.value.move(moved)
         if step.writes or step.kind == EFFECT or step.random:
             kept.append(step)
             continue
         source = _copied(step)
         if source is not None and _is_alias(source, step.results[0].value, index, writes):
-            instead[step.results[0].value] = source
+            replace(step.results[0].value, source)
             continue
         private = all(not r.value.storage.escapes and not writes.any(r.value.storage) for r in step.results)
         if private and step.results:
@@ -108,7 +117,8 @@ def share(steps: list[Step]) -> tuple[list[Step], dict[Value, Value]]:
             key = _key(step, index, writes)
             equal = None if key is None else found.setdefault(key, step)
             if equal is not None and equal is not step:
-                instead |= {mine.value: theirs.value for mine, theirs in zip(step.results, equal.results, strict=True)}
+                for mine, theirs in zip(step.results, equal.results, strict=True):
+                    replace(mine.value, theirs.value)
                 continue
         kept.append(step)
     return kept, instead
