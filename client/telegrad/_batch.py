@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from telegrad import _defaults
-from telegrad._queue import Entry, Recorded, encode
+from telegrad._queue import GRAD_SUFFIX, Entry, Recorded, encode, references_of
 from telegrad._retries import member
 from telegrad._transport import Request
 from telegrad.contract import codec
@@ -138,7 +138,36 @@ def cut(entries: Sequence[Entry]) -> int:
     return len(entries)
 
 
-def first_read(entries: Sequence[Entry]) -> int | None:
+def reads_last(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
+    """Reads at the end, or large ones, without the releases among them: such a batch changes nothing and may be sent twice.
+
+    The releases go with what is before the reads, where something is and no read needs what is released.
+
+    Returns:
+        the entries, and the names that are to be released later.
+    """
+    begin = _first_read(entries)
+    if begin is None or not all(isinstance(e, Recorded) and isinstance(e.command, (Read, Release)) for e in entries[begin:]):
+        return entries, []
+    reads: list[Entry] = []
+    needed: set[str] = set()
+    releases: list[tuple[Recorded, Release]] = []
+    for entry in entries[begin:]:
+        if isinstance(entry, Recorded) and isinstance(entry.command, Release):
+            releases.append((entry, entry.command))
+        else:
+            reads.append(entry)
+            needed.update([reference.removesuffix(GRAD_SUFFIX) for reference in references_of(entry)])
+    names = [name for _, release in releases for name in release.tensors]
+    gone = [name for name in names if begin and name not in needed]
+    if not gone:
+        return [*entries[:begin], *reads], names
+    first, _ = releases[0]
+    release = Recorded(Release(tuple(gone)), first.code, first.instruction)
+    return [*entries[:begin], release, *reads], [name for name in names if name in needed]
+
+
+def _first_read(entries: Sequence[Entry]) -> int | None:
     """Where reads begin that are sent apart from what is before: at the first large one, or at the start where nothing is."""
     if all(isinstance(e, Recorded) and isinstance(e.command, (Read, Release)) for e in entries):
         return 0

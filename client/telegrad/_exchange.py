@@ -12,7 +12,7 @@ from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from telegrad import _defaults
-from telegrad._batch import Numbers, Sent, cut, first_read, hand_out, new_key, request_of, unread
+from telegrad._batch import Numbers, Sent, cut, hand_out, new_key, reads_last, request_of, unread
 from telegrad._capture import dependent
 from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Entry, Recorded, Taint, outputs_of, place
@@ -216,7 +216,8 @@ class Exchange:
         recorder.ask_in_hook()
         if not background:
             self.trouble = None
-        entries = self._repeatable_if_possible(recorder.take())
+        entries, later = reads_last(recorder.take())
+        recorder.released.extend(later)
         if taken is not None:
             taken()
         errors: list[TelegradError] = []
@@ -244,19 +245,6 @@ class Exchange:
             for other in errors[1:]:
                 errors[0].add_note(f"failed as well: {type(other).__name__}: {other.detail} ({_first_note(other)})")
             raise errors[0]
-
-    def _repeatable_if_possible(self, entries: list[Entry]) -> list[Entry]:
-        """Without its last releases, if all else is reads, or large ones: they can wait, and such a batch may be sent twice."""
-        begin = first_read(entries)
-        if begin is None or not all(isinstance(e, Recorded) and isinstance(e.command, (Read, Release)) for e in entries[begin:]):
-            return entries
-        reads: list[Entry] = entries[:begin]
-        for entry in entries[begin:]:
-            if isinstance(entry, Recorded) and isinstance(entry.command, Release):
-                self.recorder.released.extend(entry.command.tensors)
-            else:
-                reads.append(entry)
-        return reads
 
     def _send_all(self, entries: list[Entry], taint: Taint, errors: list[TelegradError]) -> Procedure[None]:
         stores = 0

@@ -133,6 +133,42 @@ def test_a_long_loop_without_reads_does_not_pile_up_tensors(wire: Wire, session:
     assert most <= 3 * _defaults.RELEASE_COMMANDS
 
 
+def test_a_loop_that_reads_large_values_does_not_pile_up_tensors(
+    wire: Wire, session: telegrad.RemoteSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_defaults, "LARGE_READ_BYTES", 100)
+    before = wire.trips
+    for step in range(20):
+        assert telegrad.full((64,), step).tolist() == [step] * 64
+        gc.collect()
+
+    held = most = 0
+    for index in range(before, wire.trips):
+        for command in wire.commands(index):
+            held += len(command.get("outputs", ())) - len(command.get("tensors", ()))
+            most = max(most, held)
+    assert most == 2
+    numbered = ["telegrad-batch" in request.headers for request in wire.requests[before:]]
+    assert numbered == [True, False] * 20  # what is large is in no answer that the server keeps
+
+
+def test_what_is_read_last_is_released_after_it(
+    wire: Wire, session: telegrad.RemoteSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_defaults, "LARGE_READ_BYTES", 100)
+    x = telegrad.ones(64)
+    y = x + 1
+    reply, name = session._recorder.read(y._name, "value", y._spec), y._name
+
+    del y
+    gc.collect()
+    session.flush()
+
+    assert reply.take()["tensor"]["shape"] == [64]
+    x.sum().item()
+    assert [c["tensors"] for c in wire.commands() if c["command"] == "release"] == [[name]]
+
+
 def wait_for_trips(wire: Wire, count: int) -> None:
     """Until so many requests were sent; a full queue is sent in the background."""
     deadline = time.monotonic() + 20
