@@ -19,7 +19,7 @@ import httpx2
 
 import telegrad
 
-STARTUP_SECONDS: Final = 60
+STARTUP_SECONDS: Final = 120
 
 _started: Final = contextlib.ExitStack()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from telegrad._retries import Retries
 from telegrad._transport import HttpTransport, NotSent, Request, Response, failed
 from telegrad.errors import TelegradError, TransportError
 from tests.client.wire import ADDRESS, Wire
+from tests.waiting import wait_until
 
 SOME = _defaults.DEPART_RUNS
 
@@ -197,10 +197,7 @@ def test_an_answer_that_nobody_waits_for_is_read_after_a_silence(departing, late
         step()
     assert departing._traffic.is_under_way
 
-    end = time.monotonic() + 10
-    while departing._traffic.is_under_way and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not departing._traffic.is_under_way
+    wait_until(lambda: not departing._traffic.is_under_way)
     assert later.finished == 1
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 
-STARTUP_SECONDS = 60
+STARTUP_SECONDS = 120
 JSON = {"Content-Type": "application/json"}
 
 

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from telegrad_service.hosts.deadline import Deadline
+
+
+class Clock(selectors.DefaultSelector):
+    """Time that passes only while an event loop has nothing to do: at once, and by just what it waits for."""
+
+    seconds = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        found = super().select(0)
+        if not found and timeout is not None:
+            self.seconds += timeout
+        return found
 
 
 def run(scenario: Callable[[Deadline, list[float]], Awaitable[None]]) -> list[float]:
@@ -17,7 +32,14 @@ def run(scenario: Callable[[Deadline, list[float]], Awaitable[None]]) -> list[fl
         await scenario(Deadline(0.05, lambda: calls.append(loop.time() - begun)), calls)
         return calls
 
-    return asyncio.run(main())
+    def loop_with_a_clock() -> asyncio.AbstractEventLoop:
+        clock = Clock()
+        loop = asyncio.SelectorEventLoop(clock)
+        loop.time = lambda: clock.seconds  # type: ignore[method-assign]
+        return loop
+
+    with asyncio.Runner(loop_factory=loop_with_a_clock) as runner:
+        return runner.run(main())
 
 
 def test_it_calls_once_where_nobody_cancels_it():
@@ -26,7 +48,7 @@ def test_it_calls_once_where_nobody_cancels_it():
         await asyncio.sleep(0.3)
 
     (at,) = run(scenario)
-    assert at >= 0.049
+    assert at == pytest.approx(0.05, abs=0.002)
 
 
 def test_it_moves_with_every_time_that_it_is_set():
@@ -38,7 +60,7 @@ def test_it_moves_with_every_time_that_it_is_set():
         await asyncio.sleep(0.3)
 
     (at,) = run(scenario)
-    assert at >= 0.139
+    assert at == pytest.approx(0.14, abs=0.002)
 
 
 def test_one_that_was_cancelled_does_not_call_and_can_be_set_again():
@@ -51,7 +73,7 @@ def test_one_that_was_cancelled_does_not_call_and_can_be_set_again():
         await asyncio.sleep(0.3)
 
     (at,) = run(scenario)
-    assert at >= 0.199
+    assert at == pytest.approx(0.2, abs=0.002)
 
 
 def test_one_that_was_cancelled_and_set_again_counts_from_then_on():
@@ -63,7 +85,7 @@ def test_one_that_was_cancelled_and_set_again_counts_from_then_on():
         await asyncio.sleep(0.3)
 
     (at,) = run(scenario)
-    assert at >= 0.079
+    assert at == pytest.approx(0.08, abs=0.002)
 
 
 def test_one_that_is_closed_calls_nobody():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from telegrad_service.api import gathering
 from telegrad_service.api.gathering import Gathering
 
 
@@ -86,7 +87,9 @@ def two(scenario) -> list[bytes | str]:
     return asyncio.run(whole())
 
 
-def test_what_several_connections_write_leaves_at_the_end_of_the_turn():
+def test_what_several_connections_write_leaves_at_the_end_of_the_turn(monkeypatch):
+    monkeypatch.setattr(gathering, "_LATE_SECONDS", 3600.0)
+
     async def scenario(one: Gathering, other: Gathering) -> None:
         one.write(b"a")
         other.write(b"b")

@@ -24,7 +24,8 @@ from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.inline import InlineHost
 from telegrad_service.settings import Settings
 
-MODERATE_SECONDS = 1.0
+MODERATE_SECONDS = 5.0
+"""On a busy machine; what must not be waited for takes longer."""
 
 
 def make_host(limits: Limits | None = None, *, threads: int = 8, waiting: int = 100) -> InlineHost:
@@ -174,14 +175,14 @@ def test_deleting_a_session_frees_its_memory():
 def test_an_idle_session_is_closed_and_a_used_one_is_not():
     async def scenario(host: InlineHost) -> None:
         idle, used = await opened(host), await opened(host)
-        for _ in range(12):
-            await asyncio.sleep(0.05)
+        while idle in (one.id for one in host.list("", 0, 10)[0]):
             await host.do(used, Work("summary"))
+            await asyncio.sleep(0.05)
         with pytest.raises(NotFoundError):
             host.require(idle, "")
         host.require(used, "")
 
-    run(scenario, make_host(Limits(idle_seconds=0.3)))
+    run(lambda host: asyncio.wait_for(scenario(host), 60), make_host(Limits(idle_seconds=1.0)))
 
 
 def test_a_session_that_computes_is_not_idle(gate):

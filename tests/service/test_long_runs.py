@@ -249,11 +249,11 @@ async def train(port: int, somebody: Neighbour, steps: int, pause_seconds: float
 
 
 async def suffer(port: int, at: str, worker: Callable[[], int | None], until: asyncio.Event, dice: random.Random) -> int:
-    """A session whose process is killed again and again in the middle of what it does; how often."""
+    """A session whose process is killed again and again, three times at least, in the middle of what it does; how often."""
     killed = 0
     async with Wire(port) as wire:
         request = message("POST", f"{at}/batch", {"commands": STEP["commands"] * 40})
-        while not until.is_set():
+        while not until.is_set() or killed < 3:
             asked = asyncio.ensure_future(wire.ask(request))
             await asyncio.sleep(dice.random() * 0.02)
             pid = worker()

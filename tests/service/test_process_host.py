@@ -34,6 +34,7 @@ from telegrad_service.hosts.durable import DurableSession, Keeping
 from telegrad_service.hosts.process import ProcessHost
 from telegrad_service.journal.base import Kept
 from telegrad_service.session.watch import News, Watch
+from tests.waiting import until
 
 LINUX = Path("/proc/self/status").exists()
 needs_proc = pytest.mark.skipif(not LINUX, reason="looks at processes under /proc")
@@ -98,11 +99,13 @@ def is_alive(pid: int) -> bool:
 
 
 async def ended(pid: int) -> None:
-    for _ in range(500):
-        if not is_alive(pid):
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"process {pid} is still there")
+    await until(lambda: not is_alive(pid))
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has computed; one that was forked begins at 0."""
+    fields = of_process(pid, "stat").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 LONG = [op("matmul", "big", "big", to=f"product{i}") for i in range(100)]
@@ -173,19 +176,15 @@ def test_requests_of_one_session_are_done_in_the_order_of_arrival():
 
 
 def test_a_session_does_not_wait_for_a_neighbour():
-    async def scenario(host: ProcessHost) -> float:
+    async def scenario(host: ProcessHost) -> None:
         busy, free = await opened(host), await opened(host)
         computing = await begin_long(host, busy)
-        begun = time.perf_counter()
         await batch(host, free, create("x", 1.0))
-        waited = time.perf_counter() - begun
         assert not computing.done()
         computing.cancel()
         await host.close(busy)
-        return waited
 
-    host = make_host(seconds=3)
-    assert run(scenario, host) < 1.0
+    run(scenario, make_host(seconds=3))
 
 
 @needs_proc
@@ -223,10 +222,18 @@ def test_a_request_that_ends_its_process_again_and_again_is_told_not_to_come_aga
         await batch(host, session, op("ones", to="big", size=[1500, 1500], dtype="float64"))
         fatal = Work("batch", body=json.dumps({"commands": LONG}).encode(), client="c" * 16, number=1)
 
+        killed: list[int] = []
+
+        def at_it() -> list[int]:
+            """The session's process, if it computes the products: to be there takes it hardly any time."""
+            there = [w.pid for w in host._workers.values() if w.session_id == session and w.pid not in killed]
+            return [pid for pid in there if cpu_seconds(pid) > 0.2]
+
         async def sent() -> TelegradError:
             asked = asyncio.ensure_future(host.do(session, fatal))
-            await asyncio.sleep(0.3)
-            os.kill(pid_of(host, session), signal.SIGKILL)
+            await until(at_it)
+            killed.extend(at_it())
+            os.kill(killed[-1], signal.SIGKILL)
             with pytest.raises(TelegradError) as caught:
                 await asked
             return caught.value
@@ -250,11 +257,10 @@ def test_a_process_that_dies_while_nobody_asks_is_noticed():
         pid = pid_of(host, session)
         os.kill(pid, signal.SIGKILL)
         await ended(pid)
-        await asyncio.sleep(0.05)
+        await until(lambda: not host.list("", 0, 10)[0])
 
         with pytest.raises(SessionLostError):
             host.require(session, "")
-        assert host.list("", 0, 10)[0] == []
 
     run(scenario)
 
@@ -444,13 +450,13 @@ async def counting(host: ProcessHost, session: str, **fields: Any) -> Work:
 def test_each_run_of_a_program_has_the_time_of_a_request():
     async def scenario(host: ProcessHost) -> None:
         session = await opened(host)
-        work = await counting(host, session, times=1_000_000, seconds=0.9)
-        with pytest.raises(DeadlineError, match=r"0\.9 s \(seconds\) are over"):
+        work = await counting(host, session, times=1_000_000, seconds=1.6)
+        with pytest.raises(DeadlineError, match=r"1\.6 s \(seconds\) are over"):
             await host.do(session, work)
         told = await batch(host, session, read("n"))
         assert told["results"][0]["data"] > 0
 
-    run(scenario, make_host(seconds=0.4))
+    run(scenario, make_host(seconds=1.0))
 
 
 def test_a_run_that_was_stopped_while_it_waited_does_not_begin():

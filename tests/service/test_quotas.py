@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
 import threading
 import time
@@ -17,6 +16,7 @@ from starlette.testclient import TestClient
 from telegrad.contract.errors import ArgumentValueError, QuotaError
 from telegrad.contract.limits import Limits, Quotas
 from telegrad_service.__main__ import main
+from telegrad_service.access import keys as keys_module
 from telegrad_service.access.keys import KeyStore
 from telegrad_service.api.app import create_app, keeping_of
 from telegrad_service.hosts.base import Work
@@ -164,7 +164,8 @@ def test_gradients_and_graphs_count(serve):
     assert zeros(client, at, "z", 7).status_code == 200
 
 
-def test_tenants_do_not_share_and_keys_may_say_otherwise(serve, tmp_path):
+def test_tenants_do_not_share_and_keys_may_say_otherwise(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(keys_module, "FRESH_SECONDS", 0.0)
     keys = KeyStore(tmp_path / "keys", create=True)
     keys.set_quotas("large", {"tenant_bytes": 48 * MEBI})
     client = serve(keys=keys, tenant_bytes=16 * MEBI)
@@ -177,12 +178,12 @@ def test_tenants_do_not_share_and_keys_may_say_otherwise(serve, tmp_path):
     assert zeros(client, at["large"], "x", 48, headers=heads["large"]).status_code == 200
 
     keys.set_quotas("small", {"tenant_bytes": 20 * MEBI})
-    time.sleep(1.2)  # the server hears of it
     assert zeros(client, at["small"], "y", 4, headers=heads["small"]).status_code == 200
     keys.close()
 
 
-def test_what_was_held_before_there_was_a_quota_counts(serve, tmp_path):
+def test_what_was_held_before_there_was_a_quota_counts(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(keys_module, "FRESH_SECONDS", 0.0)
     keys = KeyStore(tmp_path / "keys", create=True)
     client = serve(keys=keys)
     head = {"authorization": f"Bearer {keys.create('acme', ['read', 'write'])[1]}"}
@@ -190,7 +191,6 @@ def test_what_was_held_before_there_was_a_quota_counts(serve, tmp_path):
     assert zeros(client, first, "x", 20, headers=head).status_code == 200
 
     keys.set_quotas("acme", {"tenant_bytes": 24 * MEBI})
-    time.sleep(1.2)  # the server hears of it
     problem = assert_refused(zeros(client, second, "y", 8, headers=head), "tenant_bytes")
     assert problem["used"] == 20 * MEBI
     assert zeros(client, second, "y", 4, headers=head).status_code == 200
@@ -231,15 +231,17 @@ def test_what_was_refused_is_not_done_when_the_session_comes_back(serve):
 def test_requests_a_second_are_bounded_and_the_answers_say_what_is_left(serve):
     client = serve(tenant_requests_per_second=3, rate_window_seconds=2)
     begun = time.monotonic()
-    good = list(itertools.takewhile(lambda a: a.status_code == 200, (client.get("/v1/sessions") for _ in range(200))))
+    good: list[Any] = []
+    while (answer := client.get("/v1/sessions")).status_code == 200:
+        good.append(answer)
+        assert len(good) < 200
     seconds = time.monotonic() - begun
-    refused = client.get("/v1/sessions")
 
     assert 5 <= len(good) <= 7 + 3 * seconds  # six, give or take where the window begins, and three a second on a slow machine
     assert good[0].headers["ratelimit-policy"] == '"tenant_requests_per_second";q=6;w=2'
     left = [int(re.search(r";r=(\d+)", a.headers["ratelimit"])[1]) for a in good]
     assert left[:3] == sorted(left[:3], reverse=True)
-    problem = assert_refused(refused, "tenant_requests_per_second", code="rate-limit")
+    problem = assert_refused(answer, "tenant_requests_per_second", code="rate-limit")
     assert problem["window_seconds"] == 2
 
     time.sleep(problem["retry_after_seconds"] + 0.1)
@@ -249,7 +251,7 @@ def test_requests_a_second_are_bounded_and_the_answers_say_what_is_left(serve):
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_bytes_of_bodies_are_bounded_as_they_arrive(serve, chunked):
-    client = serve(tenant_body_bytes_per_second=1000, rate_window_seconds=10)
+    client = serve(tenant_body_bytes_per_second=100, rate_window_seconds=100)
     at = session(client)
     body = b'{"id": "x", "data": 1' + b" " * 6000 + b"}"
 
@@ -268,15 +270,20 @@ def test_bytes_of_bodies_are_bounded_as_they_arrive(serve, chunked):
 
 def test_sessions_a_second_are_bounded(serve):
     client = serve(tenant_sessions_per_second=1, rate_window_seconds=2)
-    codes = [client.post("/v1/sessions").status_code for _ in range(6)]
+    begun = time.monotonic()
+    codes: list[int] = []
+    while len(codes) < 6 or codes[-1] == 201:
+        codes.append(client.post("/v1/sessions").status_code)
+        assert len(codes) < 100
+    seconds = time.monotonic() - begun
 
-    assert codes.count(201) in (2, 3)
+    assert 2 <= codes.count(201) <= 3 + seconds  # two, give or take where the window begins, and one a second on a slow machine
     assert set(codes) == {201, 429}
 
 
 @pytest.mark.parametrize("as_batch", [False, True])
 def test_predicted_arithmetic_is_bounded_before_it_is_done(serve, as_batch):
-    client = serve(tenant_flops_per_second=10**6, rate_window_seconds=10)
+    client = serve(tenant_flops_per_second=10**5, rate_window_seconds=100)
     at = session(client)
     client.post(f"{at}/ops", json={"op": "ones", "parameters": {"size": [100, 100]}, "outputs": ["m"]})
     product = {"op": "matmul", "inputs": ["m", "m"], "outputs": ["p"]}  # 2 million operations
@@ -301,7 +308,7 @@ def test_predicted_arithmetic_is_bounded_before_it_is_done(serve, as_batch):
 
 
 def test_a_backward_over_a_graph_of_earlier_requests_counts_by_op(serve):
-    client = serve(tenant_flops_per_second=10**6, rate_window_seconds=10)
+    client = serve(tenant_flops_per_second=10**5, rate_window_seconds=100)
     at = session(client)
     client.post(f"{at}/ops", json={"op": "ones", "parameters": {"size": [100, 100]}, "outputs": ["m"]})
     client.patch(f"{at}/tensors/m", json={"requires_grad": True})
@@ -318,7 +325,7 @@ def test_a_backward_over_a_graph_of_earlier_requests_counts_by_op(serve):
 
 
 def test_runs_of_a_program_count_each(serve):
-    client = serve(tenant_flops_per_second=10**6, rate_window_seconds=10)
+    client = serve(tenant_flops_per_second=10**5, rate_window_seconds=100)
     at = session(client)
     client.post(f"{at}/ops", json={"op": "ones", "parameters": {"size": [100, 100]}, "outputs": ["m"]})
     commands = [{"command": "apply", "op": "matmul", "inputs": ["m", "m"], "outputs": ["p"]}]

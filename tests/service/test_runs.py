@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -23,6 +23,7 @@ from telegrad_service.session.session import Session
 from telegrad_service.session.watch import Watch
 from telegrad_service.settings import Settings
 from tests.places import server_url
+from tests.waiting import until, wait_until
 
 EVENTS = "text/event-stream"
 STEP: dict[str, Any] = {
@@ -352,18 +353,12 @@ def test_a_run_is_stopped_by_its_id_and_leaves_exactly_what_it_says(http, there)
     assert http.delete(f"{there}/runs/long").status_code == 404
 
 
-def wait_for(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not is_so() and time.monotonic() < end:
-        time.sleep(0.02)
-
-
 def test_a_plain_request_is_stopped_as_well(http, there):
     answers: list[Any] = []
     run = store(http, there, COUNT)
     waiting = threading.Thread(target=lambda: answers.append(http.post(run, params={"run_id": "plain"}, json=LONG)))
     waiting.start()
-    wait_for(lambda: any(r.get("run") for r in http.get(f"{there}/runs").json()["runs"]))
+    wait_until(lambda: any(r.get("run") for r in http.get(f"{there}/runs").json()["runs"]))
 
     assert http.delete(f"{there}/runs/plain").status_code == 202
 
@@ -392,7 +387,7 @@ def test_a_run_that_waits_for_its_turn_can_be_stopped_before_it_begins(http, the
         target=lambda: answers.append(http.post(run, params={"run_id": "second"}, json={"inputs": {"n": "n"}}))
     )
     waiting.start()
-    wait_for(lambda: len(http.get(f"{there}/runs").json()["runs"]) == 2)
+    wait_until(lambda: len(http.get(f"{there}/runs").json()["runs"]) == 2)
 
     again = http.post(run, params={"run_id": "second"}, json={"inputs": {"n": "n"}})
     assert http.delete(f"{there}/runs/second").status_code == 202
@@ -447,11 +442,6 @@ def test_a_run_that_fails_on_its_way_ends_the_stream_with_its_problem(http, ther
     found = list(Stream(http, store(http, there, failing), {"inputs": {"n": "n"}, "times": 3}))
 
     assert (found[-1][0], found[-1][1]["run"], found[-1][1]["command"]) == ("problem", 0, 1)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    while not is_so():  # noqa: ASYNC110 - another thread makes it so, and tells nobody
-        await asyncio.sleep(0.01)
 
 
 async def asgi(app: Any, path: str, body: bytes, messages: list[Any]) -> None:

@@ -3,92 +3,115 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx2
 import pytest
 
+from tests.places import server_url
 from tests.service.test_server import Server, problem_in
+from tests.waiting import wait_until
 
-HEAD_SECONDS, KEEP_ALIVE_SECONDS, STALL_SECONDS = 0.6, 0.8, 0.5
-PATIENCE_SECONDS = 10.0
+HEAD_SECONDS, KEEP_ALIVE_SECONDS, STALL_SECONDS = 0.6, 1.5, 1.0
+STALL_BYTES_PER_SECOND = 1000
+PATIENCE_SECONDS = 15.0
+"""A busy machine may be slow; every default of the server is longer."""
+SLOW_HEAD = b"GET /healthz HTTP/1.1\r\nX-Long: " + b"a" * 100
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     opened = Server(
         *("--head-seconds", str(HEAD_SECONDS), "--keep-alive-seconds", str(KEEP_ALIVE_SECONDS)),
-        *("--stall-seconds", str(STALL_SECONDS), "--stall-bytes-per-second", "10000", "--durability", "none"),
+        *("--stall-seconds", str(STALL_SECONDS), "--stall-bytes-per-second", str(STALL_BYTES_PER_SECOND), "--durability", "none"),
     )
     yield opened
     opened.stop()
 
 
+def client_of(server: Server) -> httpx2.Client:
+    """One that keeps no connection: the server closes idle ones soon, perhaps in the moment in which the next request is sent."""
+    return httpx2.Client(base_url=server.url, timeout=30, limits=httpx2.Limits(max_keepalive_connections=0))
+
+
+def connected(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").split(":")
+    opened = socket.socket()
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    opened.settimeout(PATIENCE_SECONDS)
+    opened.connect((host, int(port)))
+    return opened
+
+
 @pytest.fixture
 def connection(server: Server) -> Iterator[socket.socket]:
-    host, port = server.url.removeprefix("http://").split(":")
-    with socket.socket() as opened:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        opened.settimeout(PATIENCE_SECONDS)
-        opened.connect((host, int(port)))
+    with connected(server.url) as opened:
         yield opened
 
 
-def rest_of(connection: socket.socket) -> tuple[bytes, float]:
-    """What comes until the server hangs up, and after how long it does."""
-    begun, found = time.monotonic(), b""
+def rest_of(connection: socket.socket) -> bytes:
+    """What comes until the server hangs up; fails where it does not within ``PATIENCE_SECONDS``."""
+    found = b""
     with contextlib.suppress(ConnectionResetError):
         while piece := connection.recv(65536):
             found += piece
-    return found, time.monotonic() - begun
+    return found
 
 
-def dripping(connection: socket.socket, pieces: bytes) -> float:
-    """Send a byte every tenth of a second until the server hangs up; after how long it does."""
-    begun = time.monotonic()
+def is_cut_off(connection: socket.socket, pieces: bytes) -> bool:
+    """Send a byte every tenth of a second; whether the server answers or hangs up before it has all of them, 5 seconds or more."""
+    assert len(pieces) >= 50
     with contextlib.suppress(ConnectionResetError, BrokenPipeError):
         for byte in pieces:
             connection.sendall(bytes([byte]))
-            time.sleep(0.1)
-            connection.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                if not connection.recv(1, socket.MSG_PEEK):
-                    break
-                break  # an answer
-            connection.settimeout(PATIENCE_SECONDS)
-    connection.settimeout(PATIENCE_SECONDS)
-    return time.monotonic() - begun
+            if select.select([connection], [], [], 0.1)[0]:
+                return True
+        return False
+    return True
 
 
-def test_a_connection_that_says_nothing_is_closed(server, connection):
-    found, seconds = rest_of(connection)
+def answer_when_cut_off(server: Server, begin: Callable[[socket.socket], None], pieces: bytes) -> bytes:
+    """What the server answers to who begins so, and then sends a byte every tenth of a second.
 
-    assert found == b""
-    assert HEAD_SECONDS / 2 < seconds < HEAD_SECONDS + 2
+    A byte that crosses the answer has the system throw the answer away: then it is tried again.
+    """
+    for _ in range(10):
+        with connected(server.url) as connection, contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            begin(connection)
+            assert is_cut_off(connection, pieces)
+            if found := rest_of(connection):
+                return found
+    return b""
+
+
+def test_a_connection_that_says_nothing_is_closed(server):
+    begun = time.monotonic()
+    with connected(server.url) as connection:
+        assert rest_of(connection) == b""
+
+    assert time.monotonic() - begun > HEAD_SECONDS / 2
 
 
 @pytest.mark.parametrize("first", [b"", b"\r\n", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"], ids=["new", "a blank line", "later"])
-def test_a_head_that_drips_is_refused_with_408(server, connection, first):
-    connection.sendall(first)
-    if first.startswith(b"GET"):
-        while b'"ok"' not in connection.recv(65536):
-            pass
+def test_a_head_that_drips_is_refused_with_408(server, first):
+    def begin(connection: socket.socket) -> None:
+        connection.sendall(first)
+        if first.startswith(b"GET"):
+            while b'"ok"' not in connection.recv(65536):
+                pass
 
-    seconds = dripping(connection, b"GET /healthz HTTP/1.1\r\nX-Long: " + b"a" * 100)
-    found, _ = rest_of(connection)
+    found = answer_when_cut_off(server, begin, SLOW_HEAD)
 
-    assert seconds < HEAD_SECONDS + 2
     assert found.startswith(b"HTTP/1.1 408 ")
     assert problem_in(found)["type"] == "urn:telegrad:problem:request-timeout"
     assert b"x-content-type-options: nosniff" in found
 
 
 def test_blank_lines_keep_no_connection(connection):
-    seconds = dripping(connection, b"\r\n" * 50)
-
-    assert seconds < HEAD_SECONDS + 2
+    assert is_cut_off(connection, b"\r\n" * 50)
 
 
 def test_an_idle_connection_is_closed_and_a_used_one_is_not(server, connection):
@@ -96,25 +119,20 @@ def test_an_idle_connection_is_closed_and_a_used_one_is_not(server, connection):
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
         while b'"ok"' not in connection.recv(65536):
             pass
-        time.sleep(KEEP_ALIVE_SECONDS / 2)
+        time.sleep(KEEP_ALIVE_SECONDS / 2.5)
 
-    found, seconds = rest_of(connection)
-    assert found == b""
-    assert seconds < KEEP_ALIVE_SECONDS + 2
+    assert rest_of(connection) == b""
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
-def test_a_body_that_drips_is_refused_with_408_and_changes_nothing(server, connection, framing):
-    with httpx2.Client(base_url=server.url) as client:
+def test_a_body_that_drips_is_refused_with_408_and_changes_nothing(server, framing):
+    with client_of(server) as client:
         at = client.post("/v1/sessions").headers["location"]
-        connection.sendall(f"POST {at}/tensors HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{framing}\r\n\r\n".encode())
-        if "chunked" in framing:
-            connection.sendall(b"3e8\r\n")
+        head = f"POST {at}/tensors HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{framing}\r\n\r\n"
+        begin = head + "3e8\r\n" * ("chunked" in framing)
 
-        seconds = dripping(connection, b'{"id": "a", "data": [' + b"1," * 100)
-        found, _ = rest_of(connection)
+        found = answer_when_cut_off(server, lambda c: c.sendall(begin.encode()), b'{"id": "a", "data": [' + b"1," * 100)
 
-        assert seconds < STALL_SECONDS + 2
         assert found.startswith(b"HTTP/1.1 408 ")
         assert problem_in(found)["type"] == "urn:telegrad:problem:request-timeout"
         assert client.get(at).json()["tensors"] == 0
@@ -125,8 +143,8 @@ def test_a_body_that_drips_is_refused_with_408_and_changes_nothing(server, conne
 
 def test_heads_that_are_late_or_no_http_are_counted(server, connection):
     before = counted(server, "400"), counted(server, "408")
-    dripping(connection, b"GET /healthz HTTP/1.1\r\nX-Long: " + b"a" * 100)
-    with socket.create_connection(connection.getpeername(), PATIENCE_SECONDS) as another:
+    assert is_cut_off(connection, SLOW_HEAD)
+    with connected(server.url) as another:
         another.sendall(b"no http at all\r\n\r\n")
         rest_of(another)
 
@@ -134,13 +152,13 @@ def test_heads_that_are_late_or_no_http_are_counted(server, connection):
 
 
 @pytest.mark.parametrize("behind", [b"no http at all\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"X: 1\r\n" * 300 + b"\r\n"])
-def test_what_comes_behind_a_request_is_never_taken_for_its_answer(connection, behind):
-    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" + behind)
-    found, seconds = rest_of(connection)
+def test_what_comes_behind_a_request_is_never_taken_for_its_answer(behind):
+    with connected(server_url()) as connection:  # whose deadlines are long: it hangs up before any of them
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" + behind)
+        found = rest_of(connection)
 
     assert found.startswith(b"HTTP/1.1 200 ")
     assert found.endswith(b'{"status":"ok"}')
-    assert seconds < STALL_SECONDS
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 99999999999", "Transfer-Encoding: chunked"])
@@ -164,15 +182,15 @@ def counted(server: Server, status: str) -> float:
 
 
 def test_a_body_that_comes_steadily_may_take_long(server, connection):
-    with httpx2.Client(base_url=server.url) as client:
+    with client_of(server) as client:
         at = client.post("/v1/sessions").headers["location"]
-        body = b'{"id": "a", "data": 1' + b" " * 30_000 + b"}"
+        body = b'{"id": "a", "data": 1' + b" " * 40_000 + b"}"
         head = f"POST {at}/tensors HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode())
 
         for start in range(0, len(body), 2000):
             connection.sendall(body[start : start + 2000])
-            time.sleep(0.1)  # 1.6 s in all: three times as long as a stall may last
+            time.sleep(0.1)  # 2 s in all: twice as long as a stall may last
 
         assert connection.recv(65536).startswith(b"HTTP/1.1 201 ")
 
@@ -181,30 +199,24 @@ def test_a_body_that_comes_steadily_may_take_long(server, connection):
 def test_an_answer_that_nobody_takes_is_dropped(isolation):
     server = Server("--stall-seconds", str(STALL_SECONDS), "--isolation", isolation, "--durability", "none")
     try:
-        with httpx2.Client(base_url=server.url) as client:
+        with client_of(server) as client:
             at = client.post("/v1/sessions").headers["location"]
             command = {"op": "zeros", "parameters": {"size": [30_000_000]}, "outputs": ["z"]}
             assert client.post(f"{at}/ops", json=command).status_code == 200
-            host, port = server.url.removeprefix("http://").split(":")
-            with socket.socket() as connection:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                connection.settimeout(PATIENCE_SECONDS)
-                connection.connect((host, int(port)))
+            with connected(server.url) as connection:
                 request = f"GET {at}/tensors/z HTTP/1.1\r\nHost: a\r\nAccept: application/octet-stream\r\n\r\n"
                 connection.sendall(request.encode())
-                time.sleep(STALL_SECONDS * 3)
-
-                found, _ = rest_of(connection)
+                wait_until(lambda: any("an answer was cut" in line for line in server.lines))
+                found = rest_of(connection)
 
             assert 0 < len(found) < 30_000_000
-            assert any("an answer was cut" in line for line in server.lines)
             assert client.get(f"{at}/tensors/z?data=false").status_code == 200
     finally:
         server.stop()
 
 
 def test_an_answer_that_is_taken_slowly_but_steadily_comes_whole(server, connection):
-    with httpx2.Client(base_url=server.url) as client:
+    with client_of(server) as client:
         at = client.post("/v1/sessions").headers["location"]
         client.post(f"{at}/ops", json={"op": "ones", "parameters": {"size": [1_000_000]}, "outputs": ["z"]})
         connection.sendall(f"GET {at}/tensors/z HTTP/1.1\r\nHost: a\r\nAccept: application/octet-stream\r\n\r\n".encode())
