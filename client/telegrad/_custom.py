@@ -263,7 +263,7 @@ class Block:
         """Whether the block made an output, and not without a history."""
         if isinstance(output.history(), Unknown) and self._is_made(output):
             if not self._home.waits:
-                raise AutogradError(
+                raise self._home.cannot_ask(
                     "only the server knows what made a result of this checkpoint's block (a tensor changed through a view, or a "
                     "gradient with a history); call the block without a checkpoint, or use telegrad.local()"
                 )

@@ -196,18 +196,32 @@ class Environment:
         tensors: those that were found, each once.
     """
 
-    def __init__(self, roots: Sequence[tuple[str, Any]]) -> None:
+    def __init__(
+        self,
+        roots: Sequence[tuple[str, Any]],
+        given: Sequence[Any] = (),
+        hooks_of: Callable[[Any], Sequence[Any]] = lambda _tensor: (),
+    ) -> None:
         """Look at what ``roots`` lead to: the function, and objects among its arguments, each with its name.
+
+        Args:
+            roots: see above.
+            given: tensors among the arguments.
+            hooks_of: the functions that a backward calls which reaches a tensor; what these refer to is looked at as well.
 
         Raises TraceError for what no trace could do again: iterators and Python's random generators.
         """
         names: set[str] = set()
+        hooks: dict[int, Any] = {}
         while True:
             survey = _Survey(frozenset(names))
-            self._roots = [(name, value, survey.of(value, name)) for name, value in roots]
-            if survey.named <= names:
+            hooked = [("hook", hook) for hook in hooks.values()]
+            self._roots = [(name, value, survey.of(value, name)) for name, value in (*roots, *hooked)]
+            called = {id(hook): hook for x in (*given, *survey.tensors) for hook in hooks_of(x)}
+            if survey.named <= names and called.keys() <= hooks.keys():
                 break
             names |= survey.named
+            hooks |= called
         self.tensors: list[Any] = survey.tensors
 
     def look(self) -> list[Any] | None:

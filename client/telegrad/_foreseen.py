@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from telegrad._capture import abandon
-from telegrad._history import AccumulateGrad, CustomNode, Described, Leaf, Node, Reach, made_of
+from telegrad._history import CustomNode, Described, Leaf, Node, Reach, made_of
 from telegrad._hook_call import Call, Ended, names_of
 from telegrad._packs import packs_of
 from telegrad._queue import Entry, Recorded, Reply
@@ -137,7 +137,7 @@ class Foreseen:
 
     def comes_by(self, node: Any) -> bool:
         """Whether the backward comes by the node, or the accumulation of a leaf."""
-        return self._schedule.comes_by(node.leaf if isinstance(node, AccumulateGrad) else node)
+        return self._schedule.comes_by(self._home.end_of(node))
 
     def run(self) -> None:
         """Call the hooks. What one of them raises is kept in ``error``, and the backward ends there.

@@ -260,7 +260,8 @@ class Function(Generic[P, R]):
 
     def _recorded(self, trace: Tracing, arguments: Arguments) -> Entry:
         """Call the function with twins of its tensors, and make a program of what it does."""
-        environment = Environment([(self._name, self._function), *arguments.objects])
+        roots = [(self._name, self._function), *arguments.objects]
+        environment = Environment(roots, arguments.tensors, functools.partial(_hooks_of, arguments.session))
         given = [trace.enter(x).twin for x in arguments.tensors]
         places = iter(arguments.leaves)
         twins = dict(zip(map(id, arguments.tensors), given, strict=True))
@@ -350,6 +351,17 @@ def _why(table: Kept, arguments: Arguments) -> str:
         changed = entry.environment.difference()
         return f", because {changed} is another one" if changed else ""
     return ", because its arguments are of other shapes, types or values each time; give numbers that change as arrays"
+
+
+def _hooks_of(session: Any, x: Any) -> list[Any]:
+    """What a backward of a trace calls where it reaches a tensor, or one whose view it is."""
+    programs = session._programs
+    found: list[Any] = []
+    while x is not None and x.session is session:
+        if programs.signature(x)[1] & tracing.LEAF:
+            found += [hook for table in functions_of(programs.hooks(x)) or () for hook in table]
+        x = programs.base(x)
+    return found
 
 
 class Bound(Generic[P, R]):

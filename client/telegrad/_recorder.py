@@ -22,7 +22,7 @@ from telegrad import _defaults
 from telegrad._capture import Capture, dependent
 from telegrad._foresight import Foresight, add_parameters
 from telegrad._handle import inference_extra
-from telegrad._history import Leaf, Node, Unknown, made_of, place
+from telegrad._history import AccumulateGrad, Leaf, Node, Unknown, made_of, place
 from telegrad._hooks import apart_from_hooks, pin_before_write
 from telegrad._packs import packing_of, settle
 from telegrad._places import known_files, users_frame, users_place
@@ -511,6 +511,10 @@ class Recorder:
                 f"{len(self.queue):,} commands with {self.queued_bytes:,} bytes of new tensors are recorded and wait to be sent, "
                 "which an async session does while something is awaited: `await session.flush()` now and then, or await a value"
             )
+
+    def end_of(self, node: Any) -> Any:
+        """What a walk comes by that comes by the node, or by the accumulation of a leaf."""
+        return node.leaf if isinstance(node, AccumulateGrad) else node
 
     def cannot_ask(self, why: str) -> AutogradError:
         """The error of what only the server could tell, where nobody can wait for it."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from telegrad._capture import abandon
 from telegrad._current import local
-from telegrad._history import PRESENT, Leaf, Outside, next_number
+from telegrad._history import PRESENT, UNKNOWN, Leaf, Outside, next_number
 from telegrad._places import users_frame
 from telegrad._queue import Entry, Recorded, Reply, commands_of, place
 from telegrad._twins import AsyncTraceSession, OutsideLeaf, TraceRecorder, TraceSession
@@ -119,7 +119,8 @@ class Tracing(tracing.Trace):
         spec, kind = signature
         recorder = self.recorder
         name = f"in{len(self.reals) + 1}"
-        leaf = OutsideLeaf(recorder, spec, PRESENT if had_gradient else None)
+        reached = recorder.grad_epoch > 0  # perhaps, by a backward of before it came in
+        leaf = OutsideLeaf(recorder, spec, PRESENT if had_gradient else UNKNOWN if reached else None)
         history = Outside(name, node_name) if kind & RECORDED else leaf if kind & LEAF else None
         twin = recorder.tensor_class(recorder, name, spec, history)
         hole = Hole(name, twin, history, signature, had_gradient, hooks)
@@ -144,6 +145,30 @@ class Tracing(tracing.Trace):
             for hook in getattr(hooks, name).functions():
                 getattr(mine, name).add(hook)
 
+    def end_of(self, node: Any) -> Any:
+        """For the end of a path outside, a leaf that came into the trace: its twin's leaf; None for all else."""
+        if self._knows_histories():
+            raise self.refuse(
+                "a hook for several tensors waits for their gradients, some of which may come by way of a tensor that the function "
+                "was given with its history; call backward outside"
+            )
+        with tracing.undiverted():
+            for real, hole in zip(self.reals, self.holes.values(), strict=True):
+                if hole.signature[1] & LEAF and real._gradient_edge()[0] == node:
+                    return hole.history
+        return None
+
+    def refuse_unknown(self) -> None:
+        """Refuse to tell that no gradient reached a tensor from outside, if it may have come by a history from outside."""
+        if self._knows_histories():
+            raise self.refuse(
+                "it asks whether a tensor that was made outside got a gradient, by way of a tensor that the function was given "
+                "with its history: that may lead there or not. Ask outside, or take telegrad.autograd.grad without allow_unused"
+            )
+
+    def _knows_histories(self) -> bool:
+        return any(hole.signature[1] & RECORDED for hole in self.holes.values())
+
     def is_hole(self, twin: Handle) -> bool:
         """Whether the tensor came into the trace."""
         return twin._name in self._names
@@ -160,7 +185,11 @@ class Tracing(tracing.Trace):
         """What is known of a tensor of the trace without its values."""
         rehearsal = self._rehearsed()
         with tracing.undiverted():
-            return rehearsal.describe(reference)
+            found = rehearsal.describe(reference)
+        of, _, gradient = reference.rpartition(".")
+        if found is None and gradient == "grad" and of in self._names:
+            self.refuse_unknown()
+        return found
 
     def answered(self, reply: Reply) -> Reply:
         """The reply with its result, which the trace needs now."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from telegrad import _autograd
 from telegrad._async import AsyncSession, AsyncTensor
 from telegrad._handle import Handle
-from telegrad._history import Leaf, Unknown
+from telegrad._history import Leaf, Reach, Unknown
 from telegrad._queue import Recorded, Reply
 from telegrad._recorder import Recorder
 from telegrad._remote import RemoteSession, Tensor
@@ -88,6 +88,10 @@ class TraceRecorder(Recorder):
             )
         self.sink.append(entry)
 
+    def end_of(self, node: Any) -> Any:
+        """See ``Recorder.end_of``; for a leaf from outside of the trace it is the twin's."""
+        return super().end_of(node) if (found := self.tracing.end_of(node)) is None else found
+
     def cannot_ask(self, why: str) -> AutogradError:
         """See ``Recorder.cannot_ask``."""
         return self.tracing.refuse(why)
@@ -137,7 +141,11 @@ class _TracesSession:
     def grad(self, outputs: Any, inputs: Any, grad_outputs: Any = None, *settings: Any, **more: Any) -> tuple[Any, ...]:
         """See ``RemoteSession.grad``."""
         lift = self.tracing.lifted_all
-        found: tuple[Any, ...] = self._session().grad(self, lift(outputs), lift(inputs), lift(grad_outputs), *settings, **more)
+        outputs, inputs = lift(outputs), lift(inputs)
+        found: tuple[Any, ...] = self._session().grad(self, outputs, inputs, lift(grad_outputs), *settings, **more)
+        unused = [x for x, gradient in zip(_several(inputs), found, strict=True) if gradient is None]
+        if any(map(self.tracing.is_hole, unused)) and not Reach([x.history() for x in _several(outputs)]).certain:
+            self.tracing.refuse_unknown()
         return found
 
     def _session(self) -> Any:
@@ -263,6 +271,10 @@ class _TracesTensor:
 
     def _take_data(self, value: Any) -> None:
         super()._take_data(_tracing(cast(Handle, self)).lift(value))  # type: ignore[misc]
+
+
+def _several(x: Any) -> Sequence[Any]:
+    return (x,) if isinstance(x, Handle) else x
 
 
 def _tracing(tensor: Handle) -> Tracing:

@@ -174,6 +174,24 @@ def test_what_depends_on_values_is_refused_with_its_line(session, name):
     assert (w * x).sum().item() == 12.0, "the classes are what they were"
 
 
+def test_whether_a_history_from_outside_leads_to_a_leaf_is_not_guessed(session):
+    w = telegrad.tensor([1.0, 2.0], requires_grad=True)
+
+    def accumulated(h: Any) -> Any:
+        (h * h).sum().backward()
+        return w.grad
+
+    def unused(h: Any) -> Any:
+        return telegrad.autograd.grad((h * h).sum(), w, allow_unused=True)
+
+    for step in (accumulated, unused):
+        with pytest.raises(TraceError, match="that may lead there or not"):
+            telegrad.function(step)(w * 2)
+    assert w.grad is None
+    traced = telegrad.function(lambda h: telegrad.autograd.grad((h * h).sum(), w)[0])
+    assert [traced(w * 2).tolist() for _ in range(3)] == [[8.0, 16.0]] * 3
+
+
 class Model:
     """Something with attributes."""
 

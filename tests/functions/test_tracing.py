@@ -13,6 +13,7 @@ import pytest
 
 import telegrad
 from telegrad.autograd import grad
+from telegrad.autograd.graph import register_multi_grad_hook
 from telegrad.errors import TraceError
 from telegrad.func import vmap
 from telegrad.utils.checkpoint import checkpoint
@@ -278,6 +279,59 @@ def test_hooks_of_captured_leaves_are_called_and_part_of_the_trace(session):
     handle.remove()
     step(x)
     assert w.grad.tolist() == [12.0, 12.0]
+
+
+def test_what_hooks_refer_to_is_part_of_the_trace(session):
+    bound, momentum = 0.5, telegrad.zeros(2)
+
+    def update(p: Any) -> None:
+        with telegrad.no_grad():
+            momentum.mul_(0.5).add_(p.grad)
+            p.sub_(momentum)
+            p.grad = None
+
+    def trained(function: Any) -> Any:
+        nonlocal bound, momentum
+        bound, momentum = 0.5, telegrad.zeros(2)
+        w = telegrad.tensor([1.0, 2.0], requires_grad=True)
+        w.register_hook(lambda g: g.clamp(-bound, bound))
+        w.register_post_accumulate_grad_hook(update)
+
+        def step() -> Any:
+            loss = (w * w).sum()
+            loss.backward()
+            return loss
+
+        step = function(step)
+        losses = [step() for _ in range(3)]
+        bound = 0.25
+        return [loss.item() for loss in [*losses, step(), step()]], w.tolist(), momentum.tolist()
+
+    assert trained(telegrad.function) == trained(lambda step: step)
+
+
+@pytest.mark.parametrize("mode", ["all", "any"])
+def test_a_hook_on_several_leaves_is_called_in_a_trace(session, mode):
+    w, v = telegrad.tensor([1.0, 2.0], requires_grad=True), telegrad.ones(2, requires_grad=True)
+    seen = telegrad.zeros(2)
+    factor = 1.0
+
+    def look(gradients: Any) -> None:
+        with telegrad.no_grad():
+            seen.add_(gradients[0] + gradients[1] if mode == "all" else gradients, alpha=factor)
+
+    register_multi_grad_hook((w, v), look, mode=mode)
+
+    def step() -> Any:
+        (w * w * v).sum().backward()
+
+    traced = telegrad.function(step)
+    for function, times in ((step, 10.0), (traced, 1.0), (traced, 1.0), (traced, 1.0), (traced, 100.0)):
+        factor = times
+        function()
+        if function is step:
+            expected = [x * 11.3 for x in seen.tolist()]
+    assert seen.tolist() == pytest.approx(expected)
 
 
 def test_a_traced_function_within_another_is_part_of_it(session):

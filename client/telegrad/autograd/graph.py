@@ -245,6 +245,7 @@ def _all_hooks(tensors: Sequence[Tensor], fn: Callable[..., Any]) -> list[Callab
     seen: weakref.WeakKeyDictionary[Walking, dict[int, Any]] = weakref.WeakKeyDictionary()
     edges = [tensor._gradient_edge()[:2] for tensor in tensors]
 
+    @functools.wraps(fn)
     def arrived(index: int, gradient: Any) -> None:
         walk = _walk()
         gradients = seen.setdefault(walk, {})

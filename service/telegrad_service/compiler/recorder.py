@@ -308,6 +308,8 @@ class Recorder:
     def copy(self, source: Value, array: Array) -> Value:
         """``array`` is a copy of ``source``."""
         made = self.fresh(array)
+        if made.strides != np.copy(array).strides:
+            self.fail("a copy of what is stretched, which is no longer")
         self.add(CALL, np.copy, (source,), {}, [Result((), made, False)])
         return made
 
