@@ -7,6 +7,7 @@ Names are PyTorch's. Everything is imported on first use, so that ``import teleg
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from telegrad._version import __version__ as __version__
@@ -125,7 +126,8 @@ def __getattr__(name: str) -> Any:
         try:
             found = getattr(functions, name)
         except AttributeError:
-            raise AttributeError(f"module 'telegrad' has no attribute '{name}'") from None
+            known = sys.modules[__name__]  # from whose names Python picks what may have been meant
+            raise AttributeError(f"module 'telegrad' has no attribute '{name}'", name=name, obj=known) from None
     globals()[name] = found
     return found
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -129,6 +131,12 @@ def test_importing_telegrad_is_light():
     (held,) = loaded_by(["telegrad"])
 
     assert held & heavy == set()
+
+
+def test_a_misspelt_function_is_answered_with_what_may_have_been_meant():
+    found = subprocess.run([sys.executable, "-c", "import telegrad; telegrad.matmull"], capture_output=True, text=True, check=False)
+
+    assert "module 'telegrad' has no attribute 'matmull'. Did you mean: 'matmul'?" in found.stderr
 
 
 def test_heavy_imports_are_seen_where_they_happen():

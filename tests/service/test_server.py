@@ -239,6 +239,22 @@ def test_a_port_that_is_taken_ends_the_start(url):
 
     assert finished.returncode == 1
     assert "in use" in finished.stderr
+    assert "--port names another port" in finished.stderr
+
+
+@pytest.mark.parametrize("isolation", ["process", "inline"])
+def test_a_folder_that_cannot_be_used_ends_the_start_with_a_sentence(tmp_path, isolation):
+    (tmp_path / "file").touch()
+    options = ["--port", "0", "--isolation", isolation, "--data-dir", str(tmp_path / "file" / "below")]
+
+    finished = subprocess.run(
+        [sys.executable, "-m", "telegrad_service", "serve", *options], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert finished.returncode == 1
+    assert "the folder of the journal cannot be made: Not a directory; name another one (data_dir)" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert "--port names" not in finished.stderr
 
 
 def test_a_misspelt_variable_is_warned_of():

@@ -13,11 +13,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from telegrad._version import __version__
 from telegrad.contract import codec
-from telegrad.contract.errors import ArgumentValueError, ConfigurationError
+from telegrad.contract.errors import ArgumentValueError, ConfigurationError, TelegradError
 from telegrad_service.api import cors, dispatch, document, errors
 from telegrad_service.api.auth import Access
 from telegrad_service.api.endpoint import Endpoint
@@ -53,7 +53,14 @@ class Application(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
         if scope["type"] != "http":
-            await super().__call__(scope, receive, send)
+
+            async def tell(message: Message) -> None:
+                refused: str = self.state.refused
+                if refused and message["type"] == "lifespan.startup.failed":
+                    message = {**message, "message": refused}  # the sentence says what to do; a traceback would hide it
+                await send(message)
+
+            await super().__call__(scope, receive, tell)
             return
         if self.middleware_stack is None:
             self.middleware_stack = self.build_middleware_stack()
@@ -79,7 +86,11 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        await place.start()
+        try:
+            await place.start()
+        except TelegradError as refused:
+            app.state.refused = refused.detail
+            raise
         try:
             yield
         finally:
@@ -103,6 +114,7 @@ def create_app(settings: Settings | None = None, host: Host | None = None) -> Fa
     place.ledger.quotas_of = access.quotas_of
     app.state.stop_by = None  # the moment, on the monotonic clock, that a stopping server has until
     app.state.unfinished = 0
+    app.state.refused = ""  # why it cannot start
     for endpoint in ENDPOINTS:
         app.add_api_route(
             endpoint.path,

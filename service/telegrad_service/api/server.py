@@ -155,8 +155,10 @@ def run(settings: Settings) -> int:
     server = Server(config, app, settings.drain_seconds)
     try:
         server.run()
-    except SystemExit:
-        return 1  # the port is taken, say; uvicorn has said what
+    except SystemExit:  # uvicorn has said why, in the system's words or ours
+        if not app.state.refused:
+            log.error("nothing is served at that address; --port names another port, and 0 takes a free one")  # noqa: TRY400 - same as above
+        return 1
     if app.state.unfinished:
         # Threads cannot be interrupted, and the interpreter would wait for them for ever.
         log.warning("stopped with %d computation(s) unfinished after %g s", app.state.unfinished, settings.drain_seconds)

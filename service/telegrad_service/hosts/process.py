@@ -122,9 +122,14 @@ class ProcessHost(QueueingHost[Worker]):
         self._lost_count = 0
 
     async def start(self) -> None:
-        """See ``Host.start``."""
-        await self._nursery.start()
+        """See ``Host.start``. The journal comes first: what is wrong with it is said here, not by a helper that cannot start."""
         await super().start()
+        try:
+            await self._nursery.start()
+        except BaseException:
+            await super().stop(0)
+            self._end()
+            raise
 
     async def stop(self, drain_seconds: float) -> int:
         """See ``Host.stop``. What has not ended by then is ended."""

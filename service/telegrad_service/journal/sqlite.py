@@ -154,7 +154,9 @@ class SqliteJournal(Journal):
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"the folder of the journal cannot be made: {error.strerror}") from error
+            raise StorageError(
+                f"the folder of the journal cannot be made: {error.strerror}; name another one (data_dir)"
+            ) from error
 
     def _path(self, session: Kept) -> Path:
         return self._folder / f"{session.created!r}~{session.id}~{session.tenant.encode().hex()}{_SUFFIX}"
