@@ -20,7 +20,7 @@ from telegrad.contract.commands import Apply, Command, Create
 from telegrad.contract.errors import ArgumentError, NumericalError, SessionMismatchError, TelegradError, TraceError
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.base import TensorBase
-from telegrad.contract.tracing import LEAF, RECORDED
+from telegrad.contract.tracing import INFERENCE, LEAF, RECORDED
 from telegrad.contract.transforms.wrapper import untransformed
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ class Tracing(tracing.Trace):
         self.reals.append(tensor)
         self._names.add(name)
         twin.extra().leaf = leaf
+        twin.extra().inference = bool(kind & INFERENCE)
         if hooks is not None:
             self._call(hooks, leaf, twin)
         if base is not None:

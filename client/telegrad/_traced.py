@@ -14,7 +14,7 @@ from telegrad.contract.commands import Backward, Command, Grad, Run, decode_comm
 from telegrad.contract.errors import TelegradError, TraceError
 from telegrad.contract.ops import Spec
 from telegrad.contract.programs import as_message, content_id
-from telegrad.contract.tracing import LEAF, RECORDED, VIEW, Many, Programs, Runs
+from telegrad.contract.tracing import INFERENCE, LEAF, RECORDED, VIEW, Many, Programs, Runs
 
 if TYPE_CHECKING:
     from telegrad._recorder import Recorder
@@ -36,9 +36,10 @@ class Output:
         base: for a view, a hole or output: the number of the hole, or -1 - the number of the output.
         root: whose memory it shares, likewise; None if nobody's that is known outside.
         accumulated: whether it is the accumulated gradient of a leaf.
+        inference: whether it was made in inference mode.
     """
 
-    __slots__ = ("accumulated", "base", "dtype", "history", "index", "name", "root", "spec")
+    __slots__ = ("accumulated", "base", "dtype", "history", "index", "inference", "name", "root", "spec")
 
     def __init__(self, twin: Handle) -> None:
         self.name = twin._name
@@ -47,6 +48,7 @@ class Output:
         self.history = twin.history()
         self.index = 0 if twin._extra is None else twin._extra.index
         self.accumulated = twin._name in twin._home.gradients
+        self.inference = twin.is_inference()
         self.base: int | None = None
         self.root: int | None = None
 
@@ -315,6 +317,8 @@ def _handle(home: Recorder, output: Output, run: Instance) -> Any:
         handle.extra().index = index
     if isinstance(history, Leaf):
         handle.extra().leaf = history
+    if output.inference:
+        handle.extra().inference = True
     if output.accumulated:
         home.gradients.add(handle._name)
     if output.spec is not None and not output.spec.shape:
@@ -389,7 +393,9 @@ class RecordedPrograms(Programs):
         else:
             kind = 0 if history is None else LEAF if isinstance(history, Leaf) else RECORDED
         extra = tensor._extra
-        return spec, kind if extra is None or extra.base is None else kind | VIEW
+        if extra is None:
+            return spec, kind
+        return spec, kind | (0 if extra.base is None else VIEW) | (INFERENCE if extra.inference else 0)
 
     def node_name(self, tensor: Any) -> str:
         """See ``Programs.node_name``."""

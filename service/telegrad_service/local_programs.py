@@ -12,7 +12,7 @@ from telegrad.contract.errors import TelegradError
 from telegrad.contract.hooks import Hooks
 from telegrad.contract.limits import Limits
 from telegrad.contract.ops import Spec
-from telegrad.contract.tracing import LEAF, RECORDED, VIEW, Many, Programs, Rehearsal, Runs
+from telegrad.contract.tracing import INFERENCE, LEAF, RECORDED, VIEW, Many, Programs, Rehearsal, Runs
 from telegrad_service.engine.hooks import hooks_of
 from telegrad_service.engine.tensor import Engine, Tensor, spec_of
 from telegrad_service.session import runs
@@ -52,7 +52,7 @@ class LocalPrograms(Programs):
 
     def signature(self, tensor: Any) -> tuple[Spec, int]:
         """See ``Programs.signature``."""
-        if tensor.base is None:
+        if tensor.base is None and not tensor.is_inference():
             array, kind = tensor.array, RECORDED if tensor.node is not None else LEAF if tensor.tracks else 0
             key = array.shape, array.dtype, kind
             found = self._signatures.get(key)
@@ -61,7 +61,8 @@ class LocalPrograms(Programs):
                     self._signatures.clear()
                 found = self._signatures[key] = spec_of(tensor), kind
             return found
-        return spec_of(tensor), VIEW | (0 if not tensor.requires_grad else LEAF if tensor.is_leaf else RECORDED)
+        kind = 0 if not tensor.requires_grad else LEAF if tensor.is_leaf else RECORDED
+        return spec_of(tensor), kind | (0 if tensor.base is None else VIEW) | (INFERENCE if tensor.is_inference() else 0)
 
     def node_name(self, tensor: Any) -> str:
         """See ``Programs.node_name``."""

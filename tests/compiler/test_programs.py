@@ -254,6 +254,35 @@ def test_a_view_of_what_is_computed_once_keeps_it():
     assert twins.plan().text.count("(v1,") == 1
 
 
+def test_reads_tell_how_often_memory_was_written_that_others_share():
+    commands = [
+        apply("detach", ["x"], "d"),
+        {"command": "read", "tensor": "d"},
+        apply("add_", ["d", 1]),
+        {"command": "read", "tensor": "d"},
+    ]
+    twins = Twins({"x": RNG.normal(size=5)})
+    program = twins.store(commands, ["x"])
+
+    for _ in range(4):
+        twins.run(program, {"x": "x"})
+
+    assert twins.plan().text
+
+
+def test_a_stretched_constant_is_given_out_as_it_is():
+    commands = [
+        apply("sum", ["x"], "s"),
+        {"command": "grad", "outputs": ["s"], "inputs": ["x"], "results": ["g"], "create_graph": True},
+        apply("detach", ["g"], "d"),
+    ]
+    twins = Twins({"x": RNG.normal(size=5)}, requires_grad=("x",))
+    program = twins.store(commands, ["x"])
+
+    for run in range(4):
+        twins.run(program, {"x": "x"}, {"d": f"d{run}"})
+
+
 def test_the_graph_of_an_output_is_there_when_somebody_looks():
     commands = [apply("mul", ["w", "w"], "y"), apply("sum", ["y"], "s"), backward("s")]
     twins = Twins({"w": RNG.normal(size=3)}, requires_grad=("w",))

@@ -281,6 +281,23 @@ def test_hooks_of_captured_leaves_are_called_and_part_of_the_trace(session):
     assert w.grad.tolist() == [12.0, 12.0]
 
 
+def test_inference_tensors_stay_what_they_are(session):
+    with telegrad.inference_mode():
+        made_there = telegrad.ones(2)
+
+    def views(x: Any) -> Any:
+        return x[0], x * 2, x.view(2, 1)
+
+    def there() -> Any:
+        with telegrad.inference_mode():
+            return made_there * 2, telegrad.zeros(2)
+
+    traced, traced_there = telegrad.function(views), telegrad.function(there)
+    for x in (telegrad.ones(2), made_there, telegrad.ones(2), made_there):
+        assert [y.is_inference() for y in traced(x)] == [y.is_inference() for y in views(x)]
+        assert [y.is_inference() for y in traced_there()] == [True, True]
+
+
 def test_what_hooks_refer_to_is_part_of_the_trace(session):
     bound, momentum = 0.5, telegrad.zeros(2)
 

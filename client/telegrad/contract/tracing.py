@@ -67,7 +67,7 @@ class Programs:
         return sys.maxsize
 
     def signature(self, tensor: Any) -> tuple[Spec, int]:
-        """What a trace depends on: the tensor's shape and type, and of its history a sum of ``LEAF``, ``RECORDED``, ``VIEW``."""
+        """What a trace depends on: the tensor's shape and type, and a sum of ``LEAF``, ``RECORDED``, ``VIEW``, ``INFERENCE``."""
         raise NotImplementedError
 
     def node_name(self, tensor: Any) -> str:
@@ -156,6 +156,8 @@ RECORDED: Final = 2
 """The tensor was made by a recorded op."""
 VIEW: Final = 4
 """The tensor is a view whose history goes through its base."""
+INFERENCE: Final = 8
+"""The tensor was made in inference mode."""
 
 
 class _Kind:

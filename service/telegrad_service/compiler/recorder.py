@@ -293,6 +293,11 @@ class Recorder:
             return 0
         return tensor._version
 
+    def counter_of(self, tensor: Tensor) -> Symbol | None:
+        """What stands for a tensor of before the run that counts the same writes."""
+        same = (s for s, t, _ in self._versions if t is tensor or (t.version is not None and t.version is tensor.version))
+        return next(same, None)
+
     def symbol_of(self, tensor: Tensor) -> Symbol | None:
         """What stands for a tensor that the recording has met."""
         found = self._symbols.get(id(tensor))

@@ -6,7 +6,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from telegrad.contract.commands import ABSENT, Apply, Attach, Backward, Command, Create, Grad, Read, Seed, Set
-from telegrad_service.compiler.effects import NEW, Act
+from telegrad_service.compiler.effects import Act
 from telegrad_service.compiler.plan import State
 from telegrad_service.compiler.recorder import Recorder
 from telegrad_service.engine.tensor import Tensor
@@ -92,11 +92,9 @@ def _note_read(recorder: Recorder, command: Read, tensor: Tensor | None, result:
         recorder.effect(Act(_answer({"index": index, **result})))
         return
     static: dict[str, Any] = dict(result["tensor"])
-    symbol = recorder.symbol_of(tensor)
-    moving = symbol is not None and symbol.kind != NEW
 
     def do(state: State, given: Tensor | None, array: Any) -> None:
         described = static if given is None else {**static, "version": given._version}
         state.answers.append({"index": index, "tensor": dict(described), **encoded(state.session, command, array, state.out)})
 
-    recorder.effect(Act(do, (recorder.value(tensor.array),), symbol if moving else None, takes_symbol=True))
+    recorder.effect(Act(do, (recorder.value(tensor.array),), recorder.counter_of(tensor), takes_symbol=True))
