@@ -422,3 +422,32 @@ def test_a_result_that_does_not_fit_is_refused_and_nothing_changes():
     with pytest.raises(RuntimeError, match="can't be cast to the desired output type int64"):
         telegrad.ones(3, dtype="int64").add_(1.5)
     assert (y.tolist(), y._version) == ([1, 1, 1], 0)
+
+
+def test_a_program_that_changes_a_saved_value_is_noticed():
+    w, g = leaf(), telegrad.ones(3)
+    update = telegrad.function(lambda w, g: w.sub_(g))
+    with telegrad.no_grad():
+        for _ in range(4):  # it is compiled by then
+            update(w, g)
+    y = (w * w).sum()
+
+    with telegrad.no_grad():
+        update(w, g)
+
+    with pytest.raises(VersionError, match="is at version 5; expected version 4"):
+        y.backward()
+
+
+def test_a_graph_made_after_a_write_saves_what_the_write_left():
+    x = leaf()
+    with telegrad.no_grad():
+        x.mul_(2)
+    y = (x * x).sum()
+
+    with telegrad.no_grad():
+        telegrad.ones(3).add_(1)  # somebody else's
+
+    y.backward()
+
+    assert x.grad.tolist() == [4, 8, 12]

@@ -143,6 +143,19 @@ def test_memory_is_shared_as_before_and_only_as_before():
     assert twin.names["t"].array.strides == session.names["t"].array.strides
 
 
+def test_a_saved_value_that_was_changed_before_is_noticed():
+    session = Session("s")
+    do(session, [
+        {"command": "create", "id": "x", "data": [1.0], "requires_grad": True},
+        {"command": "apply", "op": "exp", "inputs": ["x"], "outputs": ["y"]},
+        {"command": "apply", "op": "mul", "inputs": ["y", "y"], "outputs": ["z"]},
+        {"command": "apply", "op": "add_", "inputs": ["y", 1]},
+    ])  # fmt: skip
+    twin = reloaded(session)
+    failed = do(twin, [{"command": "backward", "tensors": ["z"]}]).failed
+    assert isinstance(failed, VersionError)
+
+
 def test_a_saved_value_that_is_changed_afterwards_is_noticed():
     session = Session("s")
     do(session, [

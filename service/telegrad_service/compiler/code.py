@@ -12,6 +12,7 @@ from telegrad_service.compiler.effects import GRADIENT, NEW, TENSOR, Act, Bump, 
 from telegrad_service.compiler.ir import CHAIN, EFFECT, ELEMENTWISE, INTO, VIEW, Step, Storage, Value, replaced, values_in
 from telegrad_service.compiler.layout import Layout, laid, planned
 from telegrad_service.compiler.passes import LOOKS
+from telegrad_service.engine.graph import note_write
 from telegrad_service.engine.table import Array
 
 _NAMED_OUT: Final = frozenset({np.maximum, np.minimum})
@@ -224,7 +225,7 @@ class Code:
     def _effect(self, step: Step) -> list[str]:
         effect = step.fn
         if isinstance(effect, Bump):
-            return [f"{self.symbol(effect.symbol)}.shared_version()[0] += {effect.count}"]
+            return [f"{self.symbol(effect.symbol)}.shared_version()[0] += {effect.count}", f"{self._constant(note_write)}()"]
         if isinstance(effect, Gradient):
             if effect.symbol is None:
                 return [f"t{effect.index}._grad = None"]

@@ -27,7 +27,7 @@ from telegrad.contract.transforms.wrapper import running
 from telegrad.contract.watching import Packing
 from telegrad_service.engine import views
 from telegrad_service.engine.buffers import owner_of
-from telegrad_service.engine.graph import INFERENCE, AccumulateGrad, Node, Version, mark_inference, renewed
+from telegrad_service.engine.graph import INFERENCE, AccumulateGrad, Node, Version, mark_inference, note_write, renewed
 from telegrad_service.engine.hooks import hooks_for, register
 from telegrad_service.engine.parts import unfit
 from telegrad_service.engine.table import Array
@@ -306,6 +306,7 @@ class Tensor(AbstractTensor):
             checks.check_inference(True, checks.INFERENCE_IN_PLACE)
         else:
             version[0] += 1
+            note_write()
 
     @property
     def _version(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from telegrad.contract import dtypes, modes
 from telegrad.contract.errors import GraphFreedError, VersionError
 from telegrad_service.engine import quiet
-from telegrad_service.engine.graph import RARE_NODES, CustomNode, Node, tensors_of_saved
+from telegrad_service.engine.graph import RARE_NODES, CustomNode, Node, last_write, tensors_of_saved
 from telegrad_service.engine.ownership import may_steal
 from telegrad_service.engine.parts import Part
 from telegrad_service.engine.sums import sum_to_shape
@@ -185,7 +185,7 @@ class Walk:
                 if saved is None or node.retained is not None or (needed is not None and node.number in self.wanted_nodes):
                     self._visit(node, [g])  # or raises, where another walk has been here
                     break
-                guards = node.guards
+                guards = node.guards if node.number < last_write[0] else ()
                 if guards and (guards[0][0] != guards[1] or (len(guards) > 2 and (guards[2][0] != guards[3] or len(guards) > 4))):
                     self._check_guards(node)
                 edges = node.edges
@@ -203,12 +203,10 @@ class Walk:
                         break
                     if needed is not None and target.number not in needed:
                         break
-                    if (
-                        g.__class__ is not array_type
-                        or target.others is not None
-                        or g.shape != target.shape
-                        or g.dtype is not target.dtype
-                    ):
+                    if target.others is not None:
+                        self._reach_one_of_several(target, node.indexes[0], g)
+                        break
+                    if g.__class__ is not array_type or g.shape != target.shape or g.dtype is not target.dtype:
                         self._reach(target, node.indexes[0], g)
                         break
                     follower = target
@@ -257,6 +255,9 @@ class Walk:
                                     entry[1], entry[2] = self._add(entry[1], value, entry[2])
                                     follower = following = None
                             else:
+                                if target.number > follower.number:  # the newer one is due first
+                                    target, follower = follower, target
+                                    value, following = following, value
                                 number = target.number
                                 entry = pending.get(number)
                                 if entry is None:
@@ -376,6 +377,20 @@ class Walk:
             gradients[index], owned[flag] = gradient, fresh
         else:
             gradients[index], owned[flag] = self._add(before, gradient, owned[flag])
+
+    def _reach_one_of_several(self, node: Node, index: int, gradient: Any) -> None:
+        """``_reach`` for a node with several outputs: without many questions where this one has no gradient yet."""
+        others: Any = node.others
+        entry = self.pending.get(node.number)
+        if entry is None:
+            count = 1 + len(others)
+            entry = self.pending[node.number] = [node, [None] * count, [False] * count]
+            heapq.heappush(self.heap, -node.number)
+        shape, dtype = others[index - 1] if index else (node.shape, node.dtype)
+        if entry[1][index] is None and gradient.__class__ is np.ndarray and gradient.shape == shape and gradient.dtype is dtype:
+            entry[1][index] = gradient
+        else:
+            self._reach(node, index, gradient)
 
     def _reach_nothing(self, target: Node | Tensor) -> None:
         """A custom node gave no gradient here. Formulas pass nothing on; custom nodes behind them run all the same, as they do in

@@ -31,7 +31,7 @@ from telegrad.contract.limits import Limits
 from telegrad.contract.ops import Spec
 from telegrad_service.engine.buffers import owner_of
 from telegrad_service.engine.custom import CustomPlan, Deferred, custom_plan
-from telegrad_service.engine.graph import INFERENCE, CustomNode, Node, Version
+from telegrad_service.engine.graph import INFERENCE, CustomNode, Node, Version, note_write
 from telegrad_service.engine.packing import Packed
 from telegrad_service.engine.table import ENTRIES, Array
 from telegrad_service.engine.tensor import Engine, Path, Tensor
@@ -349,6 +349,7 @@ class _Reader:
             self._paths.append((None if before is None else self._paths[before], (name, self._value(parameters), output)))
         # In their order, so that their new numbers, higher than those of all nodes that are there, are in the same one.
         self._nodes: list[Node] = [self._node(row) for row in state["nodes"]]
+        note_write()  # what they saved may have been written to
 
     def session(self) -> tuple[Session, Any]:
         state, session = self._state, self._session
