@@ -332,6 +332,7 @@ def _link_views(
     base = source if source.base is None else source.base
     before = None if base is source else source.path
     recorded = single and is_grad_enabled() and (base is source or source.recorded)
+    version: Any = None
     for index, t in enumerate(tensors):
         mine = t.array.base
         if mine is not owner and mine is not array:
@@ -341,7 +342,11 @@ def _link_views(
         if name == "data":
             t.version = INFERENCE if source.version is INFERENCE else None
             continue  # nobody notices what is written there
-        version = t.version = source.shared_version()
+        if version is None:
+            version = source.shared_version()
+            follows = recorded or version is INFERENCE
+            generation = base.generation if follows else version[0]
+        t.version = version
         if name in _MEMORY_ONLY:
             continue
         # `tie`, written out: views are made by the thousand
@@ -349,10 +354,7 @@ def _link_views(
         if before is not None and name == "_strided" and base.array.dtype == array.dtype:
             # It may show what the view that it was made from does not: it leads to the base at once.
             t.path = None, (name, _from_base(base.array, array, parameters), None)
-        if recorded or version is INFERENCE:
-            t.recorded, t.generation = True, base.generation
-        else:
-            t.recorded, t.generation = False, version[0]
+        t.recorded, t.generation = follows, generation
 
 
 def _from_base(base: Array, view: Array, parameters: dict[str, Any]) -> dict[str, Any]:

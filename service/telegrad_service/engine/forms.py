@@ -20,6 +20,7 @@ Form: TypeAlias = Callable[..., Any]
 """``form(call, home, inputs)`` gives what the op gives."""
 
 _MOST_INPUTS: Final = 8
+_MOST_OUTPUTS: Final = 16
 _MOST_FORMS: Final = 2048
 
 _forms: Final[dict[tuple[Any, ...], Form]] = {}
@@ -62,6 +63,23 @@ def _tensor(name: str, array: str) -> list[str]:
     ]
 
 
+def _of_several(types: int, floating: tuple[int, ...]) -> tuple[list[str], str, list[str]]:
+    """Lines that make tensors of the arrays ``v``, the text of their tuple, and lines that give those of floats their node."""
+    if not 0 < types <= _MOST_OUTPUTS:
+        made = ["outputs = []", "for w, t in zip(v, call.types, strict=True):"]
+        made += [" if w.__class__ is not array_type: w = asarray(w)", " if w.dtype is not t: w = of_type(w, t)"]
+        made += [" " + line for line in (*_tensor("r", "w"), "outputs.append(r)")]
+        chosen = "enumerate(outputs)" if len(floating) == types else f"[(n, outputs[n]) for n in {floating}]"
+        return made, "tuple(outputs)", [f"for n, r in {chosen}:", " r.node = node", " r.output_index = n", " r.tracks = True"]
+    made = ["".join(f"v{n}, " for n in range(types)) + "= v", "types = call.types"]
+    for n in range(types):
+        made += [f"if v{n}.__class__ is not array_type: v{n} = asarray(v{n})"]
+        made += [f"if v{n}.dtype is not types[{n}]: v{n} = of_type(v{n}, types[{n}])", *_tensor(f"r{n}", f"v{n}")]
+    made += ["outputs = (" + "".join(f"r{n}, " for n in range(types)) + ")"]
+    ends = [(f"r{n}.node = node", f"r{n}.output_index = {n}", f"r{n}.tracks = True") for n in floating]
+    return made, "outputs", [line for lines in ends for line in lines]
+
+
 def _written(entry: Entry, call: Any, tensors: tuple[bool, ...], floating: tuple[int, ...], names: dict[str, Any]) -> Form:
     op = entry.op
     count = len(tensors)
@@ -94,12 +112,11 @@ def _written(entry: Entry, call: Any, tensors: tuple[bool, ...], floating: tuple
             "if v.dtype is not call.types[0]: v = of_type(v, call.types[0])",
         ]
         lines += _tensor("r", "v")
-        outputs, answer = "(r,)", "r"
+        outputs, answer, ends = "(r,)", "r", ["r.node = node", "r.tracks = True"]
     else:
-        lines += ["outputs = []", "for w, t in zip(v, call.types, strict=True):"]
-        lines += [" if w.__class__ is not array_type: w = asarray(w)", " if w.dtype is not t: w = of_type(w, t)"]
-        lines += [" " + line for line in (*_tensor("r", "w"), "outputs.append(r)")]
-        outputs = answer = "outputs"
+        made, answer, ends = _of_several(len(call.types), floating)
+        lines += made
+        outputs = "outputs"
     if op.view:
         lines.append(f"link_views(entry, x0, a0, {outputs}, call.full, {call.single})")
     if recorded:
@@ -107,17 +124,12 @@ def _written(entry: Entry, call: Any, tensors: tuple[bool, ...], floating: tuple
         lines.append(f" node = (plan.record or written(plan))(i, ({arrays}), {outputs}, call.full)")
         if entry.keeping is not None:
             lines.append(" keep(node, kept)")
-        if call.single:
-            lines += [" r.node = node", " r.tracks = True"]
-        else:
-            every = len(floating) == len(call.types)
-            lines.append(" for n, r in enumerate(outputs):" if every else f" for n, r in [(n, outputs[n]) for n in {floating}]:")
-            lines += ["  r.node = node", "  r.output_index = n", "  r.tracks = True"]
-    lines.append(f"return {answer if call.single else 'tuple(outputs)'}")
+        lines += [" " + line for line in ends]
+    lines.append(f"return {answer}")
     scope: dict[str, Any] = SCOPE | names | {"entry": entry, "enter": quiet.enter, "leave": quiet.leave}
     scope |= {"is_grad_enabled": is_grad_enabled, "written": written, "keep": keep}
     scope |= {"inferring": inferring, "mark_inference": mark_inference}
     # The text is made of this package's own templates, slot numbers and declared parameter names only.
     exec("def form(call, home, i):\n " + "\n ".join(lines), scope)  # noqa: S102
-    made: Form = scope["form"]
-    return made
+    written_out: Form = scope["form"]
+    return written_out

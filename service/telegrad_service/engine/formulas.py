@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from telegrad.contract.tensor.base import TensorBase
 from telegrad_service.engine.table import ENTRIES, Entry
+
+_ARRAY: Final = np.ndarray
+"""Looked up once: formulas ask for it at every visit."""
 
 
 def is_complex(x: Any) -> bool:
@@ -58,7 +61,7 @@ class _Formulas:
     @staticmethod
     def conjugate(x: Any) -> Any:
         """Complex conjugate; a real array or Tensor itself."""
-        if x.__class__ is np.ndarray:
+        if x.__class__ is _ARRAY:
             return np.conjugate(x) if x.dtype.kind == "c" else x
         if isinstance(x, TensorBase):
             return x._apply("conj", x) if x.dtype.is_complex else x  # type: ignore[attr-defined]

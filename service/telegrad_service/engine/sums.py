@@ -41,7 +41,9 @@ def of_rows(x: Array) -> Array:
 def of_columns(x: Array) -> Array:
     """The sum of each column: a product with ones, which reads each row once, where numpy reads and writes the sums for each."""
     rows = x.shape[0]
-    return cast(Array, np.matmul(_ones(rows, x.dtype) if rows <= _MOST_KEPT else np.ones(rows, x.dtype), x))
+    ones = _ones(rows, x.dtype) if rows <= _MOST_KEPT else np.ones(rows, x.dtype)
+    # The same call of BLAS, by the shorter way; the compiler's stand-ins are better off with one that takes ``out``.
+    return cast(Array, np.dot(ones, x) if type(x) is np.ndarray else np.matmul(ones, x))
 
 
 _MOST_KEPT: Final = 4096
@@ -64,6 +66,8 @@ def sum_to_shape(array: Array, shape: tuple[int, ...]) -> Array:
         raise unfit(list(array.shape), list(shape))
     if lead and array.flags.c_contiguous and array.dtype.kind == "f" and array.dtype.itemsize >= 4 and array.shape[lead:] == shape:
         rows = math.prod(array.shape[:lead])  # the gradient of a bias
+        if rows and lead == 1 == len(shape) < shape[0]:
+            return of_columns(array)
         if rows and array.size > rows:
             return of_columns(array.reshape(rows, array.size // rows)).reshape(shape)
     if any(n not in (1, size) for n, size in zip(shape, array.shape[lead:], strict=True)):

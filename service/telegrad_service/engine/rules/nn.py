@@ -17,7 +17,7 @@ from telegrad_service.engine import normalisation, threads
 from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rows import add_rows
 from telegrad_service.engine.rules.comparison import where
-from telegrad_service.engine.rules.linalg import matmul, real_matrices, times_transposed
+from telegrad_service.engine.rules.linalg import matmul, product, real_matrices, times_transposed
 from telegrad_service.engine.table import Array, derivative, extent, joint_derivative, keeping, kernel
 
 
@@ -38,18 +38,18 @@ def sum_along(x: Any, dim: int, ndim: int) -> Any:
 def _linear(self: Array, weight: Array, bias: Array | None) -> Any:
     if real_matrices(self, weight) and (bias is None or bias.ndim == 1):
         return times_transposed(self, weight, bias)
-    product = matmul(self, weight.T)
+    made = matmul(self, weight.T)
     if bias is None:
-        return product
-    if type(product) is np.ndarray and bias.ndim <= product.ndim:
-        product += bias  # made just now: nobody else holds it
-        return product
-    return product + bias
+        return made
+    if type(made) is np.ndarray and bias.ndim <= made.ndim:
+        made += bias  # made just now: nobody else holds it
+        return made
+    return made + bias
 
 
 def _linear_self(g: Any, weight: Any) -> Any:
     if real_matrices(g, weight):
-        return g @ weight
+        return product(g, weight)
     conjugate = F.conjugate(weight)
     return F.matmul(g, conjugate) if weight.ndim == 2 else F.unsqueeze(g, dim=-1) * conjugate
 
@@ -57,7 +57,7 @@ def _linear_self(g: Any, weight: Any) -> Any:
 def _linear_weight(g: Any, self: Any, weight_shape: tuple[int, ...]) -> Any:
     """One product over all leading dimensions."""
     if real_matrices(g, self):
-        return g.T @ self
+        return product(g.T, self)
     rows = math.prod(self.shape[:-1])
     flat = F.reshape(F.conjugate(self), shape=(rows, self.shape[-1])) if self.ndim != 2 else F.conjugate(self)
     if len(weight_shape) == 1:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -42,6 +42,16 @@ for _name, _slow in (
 ):
     _computed = threads.large_ufunc(_slow)
     kernel(_name, _computed, ufunc=_computed)
+
+_ONES: Final = {np.dtype(kind): np.ones((), kind) for kind in "efd"}
+"""One in each real type: numpy takes a third of a microsecond to see what type a Python number is to have."""
+
+
+def _alike(g: Any, result: Any) -> bool:
+    """Whether both are arrays of one shape and real type, that a formula may go on in the memory of what it made."""
+    # The compiler's stand-ins say that they are arrays, and are none: they take the general text, which gives the same bits.
+    return type(result) is np.ndarray and g.shape == result.shape != () and g.dtype is result.dtype and result.dtype in _ONES
+
 
 LN_2 = math.log(2)
 LN_10 = math.log(10)
@@ -81,9 +91,18 @@ derivative("atan", self=lambda g, self: g / conj(self * self + 1))
 
 # Hyperbolic functions --------------------------------------------------------------------------------------------------------
 
+
+def _tanh_self(g: Any, result: Any) -> Any:
+    if _alike(g, result):
+        slope = result * result  # and on in its memory
+        np.subtract(_ONES[result.dtype], slope, slope)
+        return np.multiply(slope, g, slope)
+    return g * conj(1 - result * result)
+
+
 derivative("sinh", self=lambda g, self: g * conj(F.cosh(self)))
 derivative("cosh", self=lambda g, self: g * conj(F.sinh(self)))
-derivative("tanh", self=lambda g, result: g * conj(1 - result * result))
+derivative("tanh", self=_tanh_self)
 derivative("asinh", self=lambda g, self: g * conj(F.rsqrt(self * self + 1)))
 
 
@@ -103,14 +122,26 @@ def _sigmoid(self: Array) -> Any:
     # exp overflows to inf for very negative numbers, which gives the right 0.
     if type(self) is not np.ndarray or not self.ndim:
         return np.reciprocal(1 + np.exp(-self))
-    result = np.negative(self)  # and on in its memory
+    if self.flags.c_contiguous:
+        result = np.negative(self)  # and on in its memory
+    else:
+        result = self.copy("K")  # numpy walks through columns of a matrix in twice the time that it takes to copy them
+        np.negative(result, result)
     np.exp(result, result)
-    np.add(result, 1, result)
+    np.add(result, _ONES.get(self.dtype, 1), result)
     return np.reciprocal(result, result)
 
 
+def _sigmoid_self(g: Any, result: Any) -> Any:
+    if _alike(g, result):
+        slope = np.subtract(_ONES[result.dtype], result)  # and on in its memory
+        np.multiply(slope, result, slope)
+        return np.multiply(slope, g, slope)
+    return g * conj(result * (1 - result))
+
+
 kernel("sigmoid", _sigmoid, ufunc=_sigmoid)
-derivative("sigmoid", self=lambda g, result: g * conj(result * (1 - result)))
+derivative("sigmoid", self=_sigmoid_self)
 
 # Error function --------------------------------------------------------------------------------------------------------------
 
