@@ -254,6 +254,23 @@ def test_a_view_of_what_is_computed_once_keeps_it():
     assert twins.plan().text.count("(v1,") == 1
 
 
+def test_a_diagonal_is_written_to_in_a_compiled_run():
+    commands = [
+        apply("diagonal", ["x"], "d"),
+        apply("add_", ["d", 1]),
+        apply("sin", ["x"], "y"),
+        apply("diagonal", ["y"], "e", offset=1),
+        apply("mul_", ["e", 2]),
+    ]
+    twins = Twins({"x": RNG.normal(size=(3, 3))})
+    program = twins.store(commands, ["x"])
+
+    for run in range(4):
+        twins.run(program, {"x": "x"}, {"y": f"y{run}"})
+
+    assert twins.plan().text
+
+
 def test_reads_tell_how_often_memory_was_written_that_others_share():
     commands = [
         apply("detach", ["x"], "d"),

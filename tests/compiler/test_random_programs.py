@@ -25,7 +25,14 @@ SHAPING: tuple[tuple[str, dict[str, Any]], ...] = (
     *(("transpose", {"dim0": 0, "dim1": -1}), ("reshape", {"shape": [-1]}), ("select", {"dim": 0, "index": 0})),
     *(("unsqueeze", {"dim": 0}), ("narrow", {"dim": 0, "start": 0, "length": 2}), ("sum", {}), ("sum", {"dim": [0]})),
     *(("mean", {"dim": [-1], "keepdim": True}), ("amax", {"dim": [0]}), ("cumsum", {"dim": 0}), ("softmax", {"dim": -1})),
-    *(("expand", {"size": [2, 3, 4]}), ("var", {}), ("log_softmax", {"dim": 0}), ("sort", {}), ("dropout", {"p": 0.5})),
+    *(
+        ("diagonal", {}),
+        ("expand", {"size": [2, 3, 4]}),
+        ("var", {}),
+        ("log_softmax", {"dim": 0}),
+        ("sort", {}),
+        ("dropout", {"p": 0.5}),
+    ),
     *(("logsumexp", {"dim": [0]}), ("contiguous", {}), ("to", {"dtype": "float32"}), ("chunk", {"chunks": 2}), ("nonzero", {})),
 )
 IN_PLACE = ("add_", "mul_", "sub_", "div_", "fill_", "tanh_", "relu_", "copy_", "exp_", "sigmoid_")

@@ -185,6 +185,21 @@ def _leaves(template: Any) -> list[Any]:
     return found
 
 
+class _Flags:
+    """The flags of a stand-in's array, to look at: that they are set is nothing that can be noted."""
+
+    __slots__ = ("_real",)
+
+    def __init__(self, real: Any) -> None:
+        object.__setattr__(self, "_real", real)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise Untraceable
+
+
 class StandIn(NDArrayOperatorsMixin):
     """Stands for an array in the code that is taken apart; it says that it is one."""
 
@@ -264,7 +279,11 @@ class StandIn(NDArrayOperatorsMixin):
     size: Any = property(operator.attrgetter("_real.size"))
     itemsize: Any = property(operator.attrgetter("_real.itemsize"))
     nbytes: Any = property(operator.attrgetter("_real.nbytes"))
-    flags: Any = property(operator.attrgetter("_real.flags"))
+
+    @property
+    def flags(self) -> Any:
+        """Those of the array; whoever sets one is not taken apart."""
+        return _Flags(self._real.flags)
 
     def __len__(self) -> int:
         return len(self._real)
