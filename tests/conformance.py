@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import pytest
 
-from tests.samples import ErrorSample, Sample
 from tests.samples.table import FAMILIES
 
 COLUMNS: Final = {
@@ -33,11 +32,11 @@ _FAMILY_OF_OP: Final[dict[str, str]] = {s.op: module.__name__.rsplit(".", 1)[-1]
 
 
 def _family(item: pytest.Item) -> str | None:
-    """The family of the sample, or of the op, that a test is about."""
+    """The family of the samples, or of the op, that a test is about."""
     parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
-    sample = parameters.get("sample")
-    if isinstance(sample, (Sample, ErrorSample)):
-        return _FAMILY_OF.get(sample.call, "others")
+    samples = parameters.get("samples")
+    if samples:
+        return _FAMILY_OF.get(samples[0].call, "others")
     if "op" in parameters:
         return _FAMILY_OF_OP.get(str(parameters["op"]), "internal")
     return None
@@ -64,10 +63,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     total: dict[tuple[str, str], int] = defaultdict(int)
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, ()):
-            for key, value in report.user_properties:
-                if key == "conformance" and (outcome != "passed" or report.when == "call"):
-                    total[tuple(value)] += 1
-                    passed[tuple(value)] += outcome == "passed"
+            found = dict(report.user_properties)
+            if "conformance" in found and (outcome != "passed" or report.when == "call"):
+                good, tried = found.get("samples", (outcome == "passed", 1))
+                passed[tuple(found["conformance"])] += good
+                total[tuple(found["conformance"])] += tried
     terminalreporter.section("conformance")
     head = "".join(f"{column:>{max(len(column), 11) + 2}}" for column in COLUMNS)
     terminalreporter.line(f"{'family':16}{'names':>6}{'samples':>9}{head}")

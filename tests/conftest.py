@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 import telegrad
 from telegrad.contract.session import current_session
 from tests.places import PLACES, open_session, stop_all
-from tests.references.sides import Telegrad
+from tests.references.sides import Telegrad, fresh_engine
 
 # A slow machine must not fail a test by its clock; CI must fail twice alike.
 settings.register_profile("default", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -37,9 +37,8 @@ def session(place: str) -> Iterator[telegrad.Session]:
 @pytest.fixture
 def engine() -> Iterator[Telegrad]:
     """telegrad in a fresh local session, current during the test, as a side to evaluate samples on."""
-    with telegrad.local() as opened:
-        opened.manual_seed(0)
-        yield Telegrad(opened)
+    with fresh_engine() as fresh:
+        yield fresh
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from tests.references.evaluation import Bound
 from tests.references.sides import Telegrad
 from tests.references.stored import error_reference
 from tests.samples import ErrorSample
-from tests.samples.table import ERRORS, parameters
+from tests.samples.table import ERRORS, for_each_sample
 
 
-@pytest.mark.parametrize("sample", parameters(ERRORS))
+@for_each_sample(ERRORS)
 def test_invalid_call_raises_and_changes_nothing(engine: Telegrad, sample: ErrorSample) -> None:
     bound = Bound(sample)
     tensors = [engine.tensor(a) for a in bound.arrays]
@@ -27,7 +27,7 @@ def test_invalid_call_raises_and_changes_nothing(engine: Telegrad, sample: Error
         assert np.array_equal(engine.array(tensor), array, equal_nan=array.dtype.kind in "fc")
 
 
-@pytest.mark.parametrize("sample", parameters([s for s in ERRORS if s.torch]))
+@for_each_sample([s for s in ERRORS if s.torch])
 def test_invalid_call_raises_the_class_that_the_reference_raises(sample: ErrorSample) -> None:
     raised = error_reference(sample)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.references.comparison import differences, precision_of
 from tests.references.evaluation import Bound, evaluate, in_float32, is_wide, order_of
 from tests.references.finite import first_order, second_order
 from tests.references.sides import Telegrad
 from tests.references.stored import reference, variables_of
 from tests.samples import Sample
-from tests.samples.table import SAMPLES, parameters
+from tests.samples.table import SAMPLES, for_each_sample
 
 VARYING = [sample for sample in SAMPLES if Bound(sample).continuous]
 SMOOTH = [sample for sample in VARYING if sample.gradient and sample.differences and is_wide(sample)]
@@ -18,7 +16,7 @@ COMPARED = [sample for sample in VARYING if sample.torch and not sample.random]
 NARROW = [narrow for sample in COMPARED if (narrow := in_float32(sample)) is not None]
 
 
-@pytest.mark.parametrize("sample", parameters(SMOOTH))
+@for_each_sample(SMOOTH)
 def test_derivatives_agree_with_finite_differences(engine: Telegrad, sample: Sample) -> None:
     variables = variables_of(sample)
 
@@ -27,7 +25,7 @@ def test_derivatives_agree_with_finite_differences(engine: Telegrad, sample: Sam
         assert second_order(engine, sample, variables) == []
 
 
-@pytest.mark.parametrize("sample", parameters(COMPARED + NARROW))
+@for_each_sample(COMPARED + NARROW)
 def test_derivatives_agree_with_the_reference(engine: Telegrad, sample: Sample) -> None:
     wanted = reference(sample)
     assert wanted is not None, "no stored answer: run python -m tests.references.make where PyTorch is installed"

@@ -22,7 +22,7 @@ from tests.references.finite import STEP
 from tests.references.sides import HAS_TORCH, Side, Telegrad, flatten, torch_side
 from tests.references.stored import variables_of
 from tests.samples import Array, Sample
-from tests.samples.table import SAMPLES, parameters
+from tests.samples.table import SAMPLES, for_each_sample
 
 VARYING = [sample for sample in SAMPLES if Bound(sample).continuous]
 ONCE = {"ctc_loss"}
@@ -100,7 +100,7 @@ def differences_along(side: Side, sample: Sample) -> list[Array]:
     return [np.asarray(sum(parts)) if parts[0].dtype.kind in "fc" else parts[0] for parts in zip(*changes, strict=True)]
 
 
-@pytest.mark.parametrize("sample", parameters(SMOOTH))
+@for_each_sample(SMOOTH)
 def test_tangents_agree_with_finite_differences(engine: Telegrad, sample: Sample) -> None:
     for (value, tangent), measured in zip(tangents(engine, sample), differences_along(engine, sample), strict=True):
         if value.dtype.kind in "fc":
@@ -137,7 +137,7 @@ def disagrees_with_itself(sample: Sample) -> bool:
 
 
 @pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed: nobody to compare tangents with")
-@pytest.mark.parametrize("sample", parameters([s for s in COMPARED if not disagrees_with_itself(s)]))
+@for_each_sample([s for s in COMPARED if not disagrees_with_itself(s)])
 def test_tangents_agree_with_the_reference(engine: Telegrad, sample: Sample) -> None:
     wanted = torchs(sample)
     if wanted is None:

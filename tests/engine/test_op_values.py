@@ -10,10 +10,10 @@ from tests.references.evaluation import Bound, evaluate
 from tests.references.sides import Telegrad
 from tests.references.stored import reference
 from tests.samples import Sample
-from tests.samples.table import SAMPLES, parameters
+from tests.samples.table import SAMPLES, for_each_sample
 
 
-@pytest.mark.parametrize("sample", parameters([sample for sample in SAMPLES if sample.torch]))
+@for_each_sample([sample for sample in SAMPLES if sample.torch])
 def test_values_agree_with_the_reference(engine: Telegrad, sample: Sample) -> None:
     wanted = reference(sample)
     assert wanted is not None, "no stored answer: run python -m tests.references.make where PyTorch is installed"
@@ -27,7 +27,7 @@ def test_values_agree_with_the_reference(engine: Telegrad, sample: Sample) -> No
         assert differences(found.outputs, wanted.outputs, "output", precision=precision) == []
 
 
-@pytest.mark.parametrize("sample", parameters(SAMPLES))
+@for_each_sample(SAMPLES)
 def test_rule_foresees_shape_and_type(engine: Telegrad, sample: Sample) -> None:
     foreseen = foresee(sample)
 

@@ -15,7 +15,7 @@ from tests.references.evaluation import Bound, is_in_place
 from tests.references.sides import Telegrad
 from tests.references.stored import variables_of
 from tests.samples import Array, Sample
-from tests.samples.table import SAMPLES, parameters
+from tests.samples.table import SAMPLES, for_each_sample
 
 ROWS: Final = 3
 
@@ -62,7 +62,7 @@ def loop(side: Telegrad, bound: Bound, batches: Sequence[Array], batched: tuple[
         return None
 
 
-@pytest.mark.parametrize("sample", parameters([s for s in SAMPLES if not s.random]))
+@for_each_sample([s for s in SAMPLES if not s.random])
 def test_vmap_gives_what_a_loop_gives(engine: Telegrad, sample: Sample) -> None:
     bound = Bound(sample)
     batches = [batch_of(a) for a in bound.arrays]
@@ -90,7 +90,7 @@ def test_vmap_gives_what_a_loop_gives(engine: Telegrad, sample: Sample) -> None:
             assert np.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True), batched
 
 
-@pytest.mark.parametrize("sample", parameters([s for s in SAMPLES if s.gradient and Bound(s).continuous]))
+@for_each_sample([s for s in SAMPLES if s.gradient and Bound(s).continuous])
 def test_many_vectors_at_once_give_what_one_after_another_gives(engine: Telegrad, sample: Sample) -> None:
     bound = Bound(sample)
     may = variables_of(sample)

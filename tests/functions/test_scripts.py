@@ -16,7 +16,7 @@ from tests.parity.transcripts import exactly, transcript
 from tests.places import open_session
 from tests.references.evaluation import Bound
 from tests.references.sides import Telegrad
-from tests.samples.table import SAMPLES, parameters
+from tests.samples.table import SAMPLES, for_each_sample
 
 
 def seen(place: str, name: str, *, compiled: bool) -> Any:
@@ -69,7 +69,7 @@ def side() -> Iterator[Telegrad]:
 CHOSEN = {s.call: s for s in reversed(SAMPLES)} | {f"{s.call} ": s for s in SAMPLES}
 
 
-@pytest.mark.parametrize("sample", parameters(list({id(s): s for s in CHOSEN.values()}.values())))
+@for_each_sample(list({id(s): s for s in CHOSEN.values()}.values()))
 def test_a_sample_is_refused_or_gives_the_same_compiled(side, sample):
     bound = Bound(sample)
 

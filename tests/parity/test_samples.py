@@ -12,7 +12,7 @@ from tests.references.evaluation import Bound, Result, evaluate, order_of
 from tests.references.sides import Telegrad
 from tests.references.stored import variables_of
 from tests.samples import Array, ErrorSample, Sample
-from tests.samples.table import ERRORS, SAMPLES, for_each_sample, parameters
+from tests.samples.table import ERRORS, SAMPLES, for_each_sample
 
 
 @pytest.fixture(scope="module", params=REMOTE)
@@ -88,6 +88,6 @@ def complaint(side: Telegrad, sample: ErrorSample) -> tuple[type[BaseException],
     return raised.type, str(raised.value)
 
 
-@pytest.mark.parametrize("sample", parameters(ERRORS))
+@for_each_sample(ERRORS)
 def test_invalid_sample_raises_the_same_as_locally(remote: Telegrad, local: Telegrad, sample: ErrorSample) -> None:
     assert complaint(remote, sample) == complaint(local, sample)

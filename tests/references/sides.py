@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Protocol
 
@@ -70,6 +71,14 @@ def resolve(root: Any, path: str) -> Callable[..., Any]:
     if callable(found):
         return found
     return lambda owner: getattr(owner, path.rpartition(".")[2])
+
+
+@contextlib.contextmanager
+def fresh_engine() -> Iterator[Telegrad]:
+    """telegrad in a new local session, current meanwhile."""
+    with telegrad.local() as opened:
+        opened.manual_seed(0)
+        yield Telegrad(opened)
 
 
 class Telegrad:

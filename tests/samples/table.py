@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from tests.references.sides import fresh_engine
 from tests.samples import (
     ErrorSample,
     Sample,
@@ -93,28 +94,51 @@ def parameters(samples: Sequence[Sample] | Sequence[ErrorSample]) -> list[Any]:
     return [pytest.param(sample, id=sample.id[:120]) for sample in samples]
 
 
-def for_each_sample(samples: Sequence[Sample]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def for_each_sample(samples: Sequence[Sample] | Sequence[ErrorSample]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """One test for each callable, that does all of its samples: a test of its own for each costs more than most samples do.
 
-    All samples are tried; an error says in a note which sample it is about, several are raised together.
+    All samples are tried, each with an ``engine`` of its own where the test asks for one. A note on an error says which sample it
+    is about; several are raised together, and named, as plugins of pytest may show one alone of those that are alike. How many of
+    how many passed is the property ``samples`` of the test.
     """
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        asked = inspect.signature(test).parameters
+
+        def one(sample: Sample | ErrorSample, fixtures: dict[str, Any]) -> None:
+            if "engine" not in asked:
+                test(sample=sample, **fixtures)
+                return
+            with fresh_engine() as engine:
+                test(sample=sample, engine=engine, **fixtures)
+
         @functools.wraps(test)
-        def all_of_them(*, samples: Sequence[Sample], **fixtures: Any) -> None:
-            errors: list[Exception] = []
+        def all_of_them(*, samples: Sequence[Sample | ErrorSample], record_property: Callable[..., None], **fixtures: Any) -> None:
+            errors: list[BaseException] = []
+            failed: list[str] = []
+            skipped: list[BaseException] = []
             for sample in samples:
                 try:
-                    test(sample=sample, **fixtures)
-                except Exception as error:  # noqa: BLE001 - collected, and raised below
+                    one(sample, fixtures)
+                except pytest.skip.Exception as skip:
+                    skipped.append(skip)
+                except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - collected, and raised below
                     error.add_note(f"sample: {sample.id}")
                     errors.append(error)
+                    failed.append(sample.id)
+            tried = len(samples) - len(skipped)
+            record_property("samples", [tried - len(errors), tried])
+            if len(errors) == 1:
+                raise errors[0]
             if errors:
-                raise errors[0] if len(errors) == 1 else ExceptionGroup(f"{len(errors)} of {len(samples)} samples fail", errors)
+                raise BaseExceptionGroup(f"{len(errors)} of {tried} samples fail: {'; '.join(failed)}", errors)
+            if skipped and not tried:
+                raise skipped[0]
 
-        named = [p.replace(name="samples") if p.name == "sample" else p for p in inspect.signature(test).parameters.values()]
+        kept = [p.replace(name="samples") if p.name == "sample" else p for p in asked.values() if p.name != "engine"]
+        named = [*kept, inspect.Parameter("record_property", inspect.Parameter.KEYWORD_ONLY)]
         cast(Any, all_of_them).__signature__ = inspect.Signature(named)  # what pytest reads fixtures from
-        grouped: dict[str, list[Sample]] = {}
+        grouped: dict[str, list[Sample | ErrorSample]] = {}
         for sample in samples:
             grouped.setdefault(sample.call, []).append(sample)
         return pytest.mark.parametrize("samples", [pytest.param(group, id=call) for call, group in grouped.items()])(all_of_them)

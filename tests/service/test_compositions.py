@@ -23,7 +23,7 @@ from tests.references.evaluation import Bound, is_in_place
 from tests.references.sides import Telegrad, flatten
 from tests.references.stored import variables_of
 from tests.samples import D, Sample
-from tests.samples.table import SAMPLES, parameters
+from tests.samples.table import SAMPLES, for_each_sample
 
 compositions.load()
 
@@ -112,7 +112,7 @@ def _base64(array: Any) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
-@pytest.mark.parametrize("sample", parameters(CALLS))
+@for_each_sample(CALLS)
 def test_a_composition_in_a_session_gives_what_the_function_gives(sample):
     _, _, outputs, _ = run(sample)
 
@@ -130,7 +130,7 @@ def test_a_composition_in_a_session_gives_what_the_function_gives(sample):
                 assert (mine.grad_fn and mine.grad_fn.name()) == (theirs.grad_fn and theirs.grad_fn.name())
 
 
-@pytest.mark.parametrize("sample", parameters(CALLS))
+@for_each_sample(CALLS)
 def test_the_rule_of_a_composition_foresees_shape_and_type(sample):
     call = wire_call(sample)
     assert call is not None
