@@ -36,15 +36,15 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 
 def _take(nbytes: int) -> Block:
-    """A block of at least so many bytes and little more: a kept one, or a new one."""
+    """A block of at least so many bytes and little more: a kept one, that used last if there are several, or a new one."""
     for _ in range(len(_kept)):
         try:
-            block = _kept.popleft()
+            block = _kept.pop()
         except IndexError:  # another thread was faster
             break
         if nbytes <= block.nbytes <= nbytes + nbytes // 4:
-            return block
-        _kept.append(block)
+            return block  # the processor's caches may still have it
+        _kept.appendleft(block)
     return np.empty(nbytes, np.uint8)
 
 

@@ -57,6 +57,14 @@ def test_a_block_serves_other_shapes_and_types_of_about_its_size():
     assert _buffers.allocate((LARGE // 2,), DOUBLE).size == LARGE // 2
 
 
+def test_of_several_blocks_the_one_used_last_comes_first():
+    first, second = (_buffers.allocate((LARGE,), DOUBLE) for _ in range(2))
+    where = place(first)
+    del second, first
+
+    assert [place(_buffers.allocate((LARGE,), DOUBLE)) for _ in range(3)] == [where] * 3
+
+
 def test_no_more_than_some_blocks_of_some_size_are_kept():
     many = [_buffers.allocate((LARGE,), DOUBLE) for _ in range(3 * _defaults.KEPT_BLOCKS)]
     del many
