@@ -18,6 +18,7 @@ from telegrad.contract.errors import SequenceError
 from telegrad_service.api import events
 from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.once import Once, fingerprint
+from telegrad_service.hosts.sums import Arrived, Arriving, sums_of
 from tests.service.serving import Server
 
 CLIENT = "client-of-this-test"
@@ -213,6 +214,28 @@ def test_a_fingerprint_depends_on_each_element_and_its_place(size):
 
     assert size == 0 or len(seen) > 2
     assert fingerprint(Work("batch", buffers={"a": array.copy()})) in seen
+
+
+def test_what_tells_arrays_apart_is_the_same_when_it_is_found_while_they_come():
+    rng = np.random.default_rng(0)
+    given = {str(size): rng.normal(size=size) for size in (3, 0, 5000, 1, 200_001, 1024 * 128, 0, 77)}
+    whole = b"".join(array.tobytes() for array in given.values())
+    for before in (0, 1, 40_000):
+        arrays = {name: np.empty_like(array) for name, array in given.items()}
+        came, arriving = before, Arriving(arrays, before)
+        while True:
+            at = 0
+            for array in arrays.values():
+                part = whole[at : min(at + array.nbytes, came)]
+                array.reshape(-1).view(np.uint8)[: len(part)] = np.frombuffer(part, np.uint8)
+                at += array.nbytes
+            arriving.came(came - before)
+            if came == len(whole):
+                break
+            came = min(came + int(rng.integers(1, 300_000)), len(whole))
+
+        assert arriving.finish() == {name: sums_of(array) for name, array in given.items()}
+        assert fingerprint(Work("batch", buffers=Arrived(arrays, arriving.finish()))) == fingerprint(Work("batch", buffers=given))
 
 
 def test_large_answers_are_forgotten_before_small_memory_is_short_and_never_done_again():

@@ -238,6 +238,32 @@ def test_a_numbered_upload_is_done_once_and_another_under_its_number_is_refused(
     assert other.json()["taken"] is True
 
 
+def test_an_upload_that_is_repeated_slowly_is_known_again(server, client, at):
+    body = batch("x", numbers())
+    assert client.post(f"{at}/batch", content=body, headers=numbered(1)).status_code == 200
+    for last, status in ((body[-1], 200), (body[-1] ^ 1, 409)):
+        with Line(server) as line:
+            head = [f"{name}: {value}" for name, value in numbered(1).items() if name != "content-type"]
+            line.head(f"{at}/batch", codec.SAFETENSORS_MEDIA_TYPE, len(body), *head)
+            line.socket.sendall(body[:1000])
+            time.sleep(0.3)
+            line.socket.sendall(body[1000:-1] + bytes([last]))
+            assert line.answer()[0] == status
+
+
+def test_memory_that_is_used_again_shows_nothing_of_before(server, client, at):
+    for number, size in enumerate((SIZE, SIZE // 2, 200_000, SIZE - 1, SIZE)):
+        array = np.full(size, float(number))
+        path = f"{at}/tensors?id=x&dtype=float64&shape={size}"
+        with Line(server) as line:  # it comes too short, and then whole
+            line.head(path, codec.BYTES_MEDIA_TYPE, array.nbytes)
+            line.socket.sendall(array.tobytes()[: array.nbytes // 2])
+        assert client.post(path, content=array.tobytes(), headers={"content-type": codec.BYTES_MEDIA_TYPE}).status_code == 201
+        read = client.get(f"{at}/tensors/x", headers={"accept": codec.BYTES_MEDIA_TYPE})
+        assert read.content == array.tobytes()
+        assert client.delete(f"{at}/tensors/x").status_code == 204
+
+
 def test_an_upload_that_overtakes_another_waits_for_it(server, client, at):
     body = batch("y", numbers(2))
     with Line(server) as line:

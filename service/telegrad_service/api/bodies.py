@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -16,12 +16,13 @@ from telegrad.contract import codec, compression, dtypes
 from telegrad.contract.errors import RequestError, RequestTimeoutError
 from telegrad.contract.limits import Limits, refuse
 from telegrad.contract.ops import check_sizes
-from telegrad_service.api import negotiation
+from telegrad_service.api import negotiation, repeats
 from telegrad_service.api.endpoint import PRINCIPAL_KEY
 from telegrad_service.api.line import line_of
 from telegrad_service.hosts.base import Host
 from telegrad_service.hosts.lending import PATIENCE_SECONDS, Upload, begun, is_quick, receive
 from telegrad_service.hosts.npy import NpyReader
+from telegrad_service.hosts.sums import Arrived, Arriving
 
 Array = npt.NDArray[Any]
 Allocate = Callable[["tuple[int, ...]", "np.dtype[Any]"], Array]
@@ -257,6 +258,16 @@ async def arrays(request: Request, limits: Limits, reader: Reader, *, may_lend: 
     taken: int | None = 0
     missing = declared - total - len(piece)
     seconds = min(PATIENCE_SECONDS, request.app.state.settings.stall_seconds)
+
+    def receive_rest(targets: Sequence[memoryview], arriving: Arriving) -> Mapping[str, Array]:
+        nonlocal taken
+        taken = receive(descriptor, targets, seconds, arriving.came)
+        if taken < missing:
+            raise RequestTimeoutError("the rest of the body did not arrive in time; nothing was done")
+        for target in targets:
+            reader.advance(len(target))
+        return Arrived(reader.finish(), arriving.finish())
+
     try:
         reader.feed(piece)
         targets = reader.targets()
@@ -264,15 +275,12 @@ async def arrays(request: Request, limits: Limits, reader: Reader, *, may_lend: 
             raise RequestError("the body has another length than its header says")
         if may_lend and reader.is_plain and request.app.state.host.takes_uploads:
             return begun(reader.arrays, missing, descriptor, seconds)
+        is_known_again = reader.is_plain and repeats.read(request.scope["headers"]) is not repeats.NOTHING
+        known = reader.arrays if is_known_again else {}
         taken = None
-        taken = await asyncio.to_thread(receive, descriptor, targets, seconds)
-        if taken < missing:
-            raise RequestTimeoutError("the rest of the body did not arrive in time; nothing was done")
-        for target in targets:
-            reader.advance(len(target))
+        return await asyncio.to_thread(receive_rest, targets, Arriving(known, sum(a.nbytes for a in known.values()) - missing))
     finally:
         line.take_back(missing, taken)
-    return await asyncio.to_thread(reader.finish)
 
 
 def give_back(request: Request, upload: Upload) -> None:

@@ -25,6 +25,7 @@ from telegrad_service.hosts import shared
 from telegrad_service.hosts.base import Answer, Array, Work
 from telegrad_service.hosts.lending import Outlet, Upload, deliver, receive
 from telegrad_service.hosts.streams import Stream
+from telegrad_service.hosts.sums import Arrived, Arriving
 from telegrad_service.session.account import Allowance, Need, Report
 from telegrad_service.session.watch import News
 
@@ -464,9 +465,10 @@ def receive_upload(work: Work, upload: Upload) -> Work:
             view[:came] = first[:came]
         first = first[came:]
         targets.append(view[came:])
-    upload.taken = receive(upload.descriptor, targets, upload.seconds)
+    arriving = Arriving(buffers if work.repeats else {}, sum(len(view) for view in upload.first))
+    upload.taken = receive(upload.descriptor, targets, upload.seconds, arriving.came)
     if upload.taken < upload.missing:
         raise RequestTimeoutError("the rest of the body did not arrive in time; nothing was done")
     for array in buffers.values():
         codec.as_bool(array)
-    return replace(work, buffers=buffers, upload=None)
+    return replace(work, buffers=Arrived(buffers, arriving.finish()), upload=None)

@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -39,6 +39,9 @@ _QUICK_BYTES_PER_SECOND: Final = 2**25
 PATIENCE_SECONDS: Final = 30.0
 """Who promised to be quick and is not by then is given up: a session waits for him."""
 
+
+_PIECE_BYTES: Final = 2**19
+"""Most that is received at once: half of a processor's own cache, for whoever looks at it next."""
 
 _MOST_PIECES: Final = 512
 """Of one call of ``sendmsg``; the kernel takes 1,024."""
@@ -83,8 +86,14 @@ def begun(arrays: Mapping[str, Array], missing: int, descriptor: int, seconds: f
     return Upload([(name, array.dtype, array.shape) for name, array in arrays.items()], first, missing, descriptor, seconds)
 
 
-def receive(descriptor: int, targets: Iterable[memoryview], seconds: float) -> int:
+def receive(descriptor: int, targets: Iterable[memoryview], seconds: float, came: Callable[[int], object] | None = None) -> int:
     """Receive exactly what the targets hold, blocking; the connection stays open.
+
+    Args:
+        descriptor: the connection.
+        targets: memory, in the order in which it is to be filled.
+        seconds: in which all must be there.
+        came: told now and then how much is there.
 
     Returns:
         how many bytes came: fewer where the client has hung up, or was not quick enough.
@@ -96,11 +105,13 @@ def receive(descriptor: int, targets: Iterable[memoryview], seconds: float) -> i
         for whole in targets:
             target = whole
             while len(target) and time.monotonic() < end:
-                count = connection.recv_into(target)
+                count = connection.recv_into(target[:_PIECE_BYTES])
                 if not count:
                     return taken
                 taken += count
                 target = target[count:]
+                if came is not None:
+                    came(taken)
     return taken
 
 
