@@ -32,6 +32,12 @@ LARGE = 700_000
 """Float64 elements: more than a piece, more than what is sent and not shared."""
 
 
+@pytest.fixture(autouse=True)
+def _small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays of this size share memory with a session's process; else they would have to be six times as large."""
+    monkeypatch.setattr(shared, "LARGE_BYTES", 2**22)
+
+
 def run(scenario: Callable[[Host], Awaitable[Any]], host: Host) -> Any:
     """The scenario with the host started, which is stopped at the end."""
 
