@@ -137,12 +137,13 @@ def _slide(x: Array, matrix: Array, windows: Windows, bias: Array | None = None)
     columns, pitch, length = _rows_of_columns(x, windows)
     product = np.matmul(matrix, columns)
     shape = (*product.shape[:2], *windows.output)
-    if length == math.prod(windows.output):
-        result: Array = product.reshape(shape)
-    else:
-        result = np.ascontiguousarray(as_strided(product, shape, (*product.strides[:2], *[p * product.itemsize for p in pitch])))
-    if bias is not None:
-        result += bias.reshape(-1, *[1] * len(pitch))
+    added = None if bias is None else bias.reshape(-1, *[1] * len(pitch))
+    if length != math.prod(windows.output):
+        wanted = as_strided(product, shape, (*product.strides[:2], *[p * product.itemsize for p in pitch]))
+        return np.ascontiguousarray(wanted) if added is None else np.add(wanted, added, order="C", dtype=product.dtype)
+    result: Array = product.reshape(shape)
+    if added is not None:
+        result += added
     return result
 
 
