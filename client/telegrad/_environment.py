@@ -15,15 +15,32 @@ import inspect
 import random
 import sys
 import types
-from collections import deque
+import weakref
+from array import array as _array_type
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextvars import ContextVar
 from enum import Enum
 from functools import partial
-from operator import attrgetter, itemgetter
+from operator import attrgetter, methodcaller
 from typing import Any, Final, cast
 
 import numpy as np
 
+from telegrad._expectations import (
+    Array,
+    Buffer,
+    Constant,
+    Fixed,
+    Items,
+    Large,
+    Object,
+    Pairs,
+    Table,
+    Tensor,
+    Way,
+    difference,
+)
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import TraceError
 from telegrad.contract.tracing import has_twins
@@ -31,162 +48,24 @@ from telegrad.contract.tracing import has_twins
 _MISSING: Final = object()
 _SKIPPED: Final = frozenset({"telegrad", "telegrad_service", "numpy", "scipy", "builtins", *sys.stdlib_module_names})
 _CONSTANTS: Final = (bool, int, float, complex, str, bytes, type(None), type(...), DType, Enum, np.generic, np.dtype, slice, range)
-_DYNAMIC: Final = frozenset({"getattr", "setattr", "vars", "dir", "__dict__"})
+_DYNAMIC: Final = frozenset({"getattr", "setattr", "vars", "dir", "__dict__", "asdict", "astuple"})
+_BUFFERS: Final = (bytearray, memoryview, _array_type)
+_OPERATORS: Final = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor"
+_IMPLICIT: Final = frozenset(
+    {
+        *(f"__{prefix}{name}__" for name in _OPERATORS.split() for prefix in ("", "r", "i")),
+        *("__abs__", "__neg__", "__pos__", "__invert__", "__round__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"),
+        *("__bool__", "__len__", "__int__", "__float__", "__complex__", "__index__", "__array__", "__contains__", "__missing__"),
+        *("__getitem__", "__setitem__", "__delitem__", "__iter__", "__next__", "__reversed__", "__enter__", "__exit__"),
+        *("__getattr__", "__getattribute__", "__get__", "__set__"),
+    }
+)
+"""Methods that are called without being named."""
+_MAKING: Final = frozenset({"__init__", "__new__", "__post_init__"})
+"""Methods that are called where an object of the class is made."""
 _MOST_ITEMS: Final = 4096
 _MOST_VALUES: Final = 50_000
 _MOST_ARRAY_BYTES: Final = 2**16
-
-
-class _Fixed:
-    """A value that must be the very same."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def match(self, value: Any, found: list[Any]) -> bool:  # noqa: ARG002 - as the others
-        return value is self.value
-
-    def parts(self) -> Iterator[_Way]:
-        return iter(())
-
-
-class _Constant(_Fixed):
-    """A number, string and the like: one that is equal will do."""
-
-    __slots__ = ()
-
-    def match(self, value: Any, found: list[Any]) -> bool:  # noqa: ARG002 - as the others
-        own = self.value
-        if value is own:
-            return True
-        return value.__class__ is own.__class__ and bool(value == own) and (bool(own) or repr(value) == repr(own))
-
-
-class _Array(_Fixed):
-    """A small numpy array: one of the same values will do."""
-
-    __slots__ = ("raw",)
-
-    def __init__(self, value: Any) -> None:
-        super().__init__((value.shape, value.dtype))
-        self.raw = value.tobytes()
-
-    def match(self, value: Any, found: list[Any]) -> bool:  # noqa: ARG002 - as the others
-        return isinstance(value, np.ndarray) and (value.shape, value.dtype) == self.value and value.tobytes() == self.raw
-
-
-class _Tensor(_Fixed):
-    """A tensor: any one will do that is found wherever this one was."""
-
-    __slots__ = ("number",)
-
-    def __init__(self, value: Any, number: int) -> None:
-        super().__init__(type(value))
-        self.number = number
-
-    def match(self, value: Any, found: list[Any]) -> bool:
-        before = found[self.number]
-        if before is None:
-            found[self.number] = value
-            return value.__class__ is self.value
-        return value is before
-
-
-class _Items(_Fixed):
-    """A list, tuple or deque: one of the same length with the same items will do."""
-
-    __slots__ = ("items",)
-
-    def __init__(self, kind: type[Any], items: list[Any]) -> None:
-        super().__init__(kind)
-        self.items = items
-
-    def match(self, value: Any, found: list[Any]) -> bool:
-        if value.__class__ is not self.value or len(value) != len(self.items):
-            return False
-        for item, x in zip(self.items, value, strict=True):  # noqa: SIM110 - before every run: a generator takes twice as long
-            if not item.match(x, found):
-                return False
-        return True
-
-    def parts(self) -> Iterator[_Way]:
-        return iter([_Way(f"[{i}]", itemgetter(i), item) for i, item in enumerate(self.items)])
-
-
-class _Table(_Fixed):
-    """A dict: one with the same keys in the same order and the same items will do."""
-
-    __slots__ = ("items", "keys")
-
-    def __init__(self, kind: type[Any], keys: tuple[Any, ...], items: list[Any]) -> None:
-        super().__init__(kind)
-        self.keys = keys
-        self.items = items
-
-    def match(self, value: Any, found: list[Any]) -> bool:
-        if value.__class__ is not self.value or tuple(value) != self.keys:
-            return False
-        for item, x in zip(self.items, value.values(), strict=True):  # noqa: SIM110 - before every run: a generator takes twice as long
-            if not item.match(x, found):
-                return False
-        return True
-
-    def parts(self) -> Iterator[_Way]:
-        pairs = zip(self.keys, self.items, strict=True)
-        return iter([_Way(f"[{k!r}]", itemgetter(k), item) for k, item in pairs])
-
-
-class _Large(_Fixed):
-    """A container of too many items to look at: the very same, of the same length."""
-
-    __slots__ = ("length",)
-
-    def __init__(self, value: Any) -> None:
-        super().__init__(value)
-        self.length = len(value)
-
-    def match(self, value: Any, found: list[Any]) -> bool:
-        return super().match(value, found) and len(value) == self.length
-
-
-class _Object(_Fixed):
-    """A function or another object: the very same, and what the code names of it must match too."""
-
-    __slots__ = ("ways",)
-
-    def __init__(self, value: Any) -> None:
-        super().__init__(value)
-        self.ways: list[_Way] = []
-
-    def match(self, value: Any, found: list[Any]) -> bool:
-        if value is not self.value:
-            return False
-        for way in self.ways:  # noqa: SIM110 - before every run: a generator takes twice as long
-            if not way.what.match(way.look(value), found):
-                return False
-        return True
-
-    def parts(self) -> Iterator[_Way]:
-        return iter(self.ways)
-
-
-class _Way:
-    """How to get from a value to another one.
-
-    Attributes:
-        name: as people would write it.
-        look: gives the other value.
-        what: what is expected there.
-    """
-
-    __slots__ = ("look", "name", "what")
-
-    def __init__(self, name: str, look: Callable[[Any], Any], what: Any) -> None:
-        self.name = name
-        self.look = look
-        self.what = what
 
 
 class Environment:
@@ -240,24 +119,10 @@ class Environment:
         """The way to what has changed, tensors that are others now included; empty if nothing has."""
         found: list[Any] = list(self.tensors)
         for name, value, what in self._roots:
-            way = _difference(name, value, what, found)
+            way = difference(name, value, what, found)
             if way:
                 return way
         return ""
-
-
-def _difference(name: str, value: Any, what: Any, found: list[Any]) -> str:
-    if what.match(value, found):
-        return ""
-    for way in what.parts():
-        try:
-            there = way.look(value)
-        except (IndexError, KeyError, AttributeError, TypeError):
-            return name
-        deeper = _difference(way.name if not name or way.name[0] not in "[." else name + way.name, there, way.what, found)
-        if deeper:
-            return deeper
-    return name
 
 
 class _Survey:
@@ -284,128 +149,150 @@ class _Survey:
         if self._count > _MOST_VALUES:
             raise TraceError(f"the function refers to over {_MOST_VALUES:,} values, at {name}; give it what it needs")
         if isinstance(value, _CONSTANTS):
-            return _Constant(value)
+            return Constant(value)
         if has_twins(value):
             number = self._numbers.get(id(value))
             if number is None:
                 number = self._numbers[id(value)] = len(self.tensors)
                 self.tensors.append(value)
-            return _Tensor(value, number)
+            return Tensor(value, number)
         if isinstance(value, np.ndarray):
             return self._array(value, name)
-        if isinstance(value, (list, tuple, deque, dict)):
-            return self._container(value, name)
-        if isinstance(value, (set, frozenset)):
-            return _Constant(value.copy()) if all(isinstance(x, _CONSTANTS) for x in cast("set[Any]", value)) else _Large(value)
+        if isinstance(value, _BUFFERS):
+            return Buffer(value)
+        if _is_container(value):
+            mine = type(value)
+            return (
+                self._container(value, name) if _skipped(mine.__module__) or issubclass(mine, tuple) else self._object(value, name)
+            )
         _refuse(value, name)
         return self._object(value, name)
 
     def _array(self, value: Any, name: str) -> Any:
         if value.dtype.hasobject:
-            return _Fixed(value)
+            return Fixed(value)
         if value.nbytes > _MOST_ARRAY_BYTES:
             raise TraceError(
                 f"the function refers to {name}, a numpy array of {value.nbytes:,} bytes, which would be fixed in the trace; give "
                 "it as an argument, or make a tensor of it outside"
             )
-        return _Array(value)
+        return Array(value)
 
     def _container(self, value: Any, name: str) -> Any:
+        if isinstance(value, AbstractSet):
+            if isinstance(value, (set, frozenset)) and all(isinstance(x, _CONSTANTS) for x in cast("set[Any]", value)):
+                return Constant(value.copy())
+            return Large(value)
         if len(value) > _MOST_ITEMS:
-            return _Large(value)
+            return Large(value)
         if id(value) in self._open:
-            return _Fixed(value)
+            return Fixed(value)
         self._open.add(id(value))
         try:
-            if isinstance(value, dict):
-                table: dict[Any, Any] = value
+            if isinstance(value, Mapping):
+                table: Mapping[Any, Any] = value
                 if not all(isinstance(key, _CONSTANTS) for key in table):
-                    return _Large(table)
-                return _Table(type(table), tuple(table), [self.of(v, f"{name}[{k!r}]") for k, v in table.items()])
-            return _Items(type(value), [self.of(v, f"{name}[{i}]") for i, v in enumerate(value)])
+                    keys = [self.of(key, f"a key of {name}") for key in table]
+                    return Pairs(type(table), keys, [self.of(v, f"{name}[...]") for v in table.values()])
+                return Table(type(table), tuple(table), [self.of(v, f"{name}[{k!r}]") for k, v in table.items()])
+            return Items(type(value), [self.of(v, f"{name}[{i}]") for i, v in enumerate(value)])
         finally:
             self._open.discard(id(value))
 
     def _object(self, value: Any, name: str) -> Any:
         made = self._objects.get(id(value))
         if made is not None:
-            return _Fixed(value)  # what it holds is looked at where it was met first
-        made = self._objects[id(value)] = _Object(value)
+            return Fixed(value)  # what it holds is looked at where it was met first
+        made = self._objects[id(value)] = Object(value)
         made.ways = list(self._ways(value, name))
-        return made if made.ways else _Fixed(value)
+        return made if made.ways else Fixed(value)
 
-    def _ways(self, value: Any, name: str) -> Iterator[_Way]:
-        inner = getattr(value, "__wrapped__", None) if not isinstance(value, (type, types.ModuleType)) else None
+    def _ways(self, value: Any, name: str) -> Iterator[Way]:
+        for kind, suffix, look in _LEADING_ON:
+            if isinstance(value, kind):
+                yield self._way(suffix, look, value, name)
         if isinstance(value, types.FunctionType):
-            yield from self._function_ways(value)
+            yield from self._function_ways(value, name)
         elif isinstance(value, types.MethodType):
-            yield _Way(".__self__", attrgetter("__self__"), self.of(value.__self__, name.rpartition(".")[0] or name))
-            yield _Way(name, attrgetter("__func__"), self.of(value.__func__, name))
-        elif isinstance(value, partial):
-            for part in ("func", "args", "keywords"):
-                yield self._way(f".{part}", attrgetter(part), value, name)
-        elif isinstance(value, property):
-            if value.fget is not None:
-                yield _Way(name, attrgetter("fget"), self.of(value.fget, name))
-        elif isinstance(value, (staticmethod, classmethod)):
-            yield _Way(name, attrgetter("__func__"), self.of(value.__func__, name))
+            yield Way(".__self__", attrgetter("__self__"), self.of(value.__self__, name.rpartition(".")[0] or name))
+            yield Way(name, attrgetter("__func__"), self.of(value.__func__, name))
+        elif isinstance(value, types.BuiltinMethodType):
+            if not isinstance(value.__self__, types.ModuleType):
+                yield self._way(".__self__", attrgetter("__self__"), value, name)
+        elif isinstance(value, (attrgetter, methodcaller)):
+            self.named |= {part for x in value.__reduce__()[1] if isinstance(x, str) for part in x.split(".")}
         elif isinstance(value, types.ModuleType):
-            if not _skipped(value.__name__):
-                yield from self._named_ways(vars(value), name)
+            yield from self._module_ways(value, name)
         elif isinstance(value, type):
             if not _skipped(value.__module__):
-                yield from self._class_ways(value, name)
-        else:
+                yield from self._class_ways(value, name, _MAKING)
+        elif not isinstance(value, _LED_ON):
+            inner = getattr(value, "__wrapped__", None)
             if inner is not None:
-                yield _Way(name, attrgetter("__wrapped__"), self.of(inner, name))
+                yield Way(name, attrgetter("__wrapped__"), self.of(inner, name))
+            if _is_container(value):
+                yield Way(name, _itself, self._container(value, name))
             yield from self._instance_ways(value, name)
 
-    def _way(self, name: str, look: Callable[[Any], Any], value: Any, of: str) -> _Way:
-        return _Way(name, look, self.of(look(value), of + name))
+    def _module_ways(self, module: types.ModuleType, name: str) -> Iterator[Way]:
+        if not _skipped(module.__name__):
+            yield from self._named_ways(vars(module), name)
+        elif module.__name__.partition(".")[0] in sys.stdlib_module_names:  # os.environ, say
+            held = {key: x for key, x in vars(module).items() if self._uses(key) and _is_container(x)}
+            yield from self._named_ways(held, name, vars(module))
 
-    def _function_ways(self, function: types.FunctionType) -> Iterator[_Way]:
+    def _way(self, name: str, look: Callable[[Any], Any], value: Any, of: str) -> Way:
+        return Way(name, look, self.of(look(value), of + name))
+
+    def _function_ways(self, function: types.FunctionType, name: str) -> Iterator[Way]:
         if _skipped(function.__module__ or ""):
+            return
+        if function.__globals__.get("__name__", "").partition(".")[0] == "telegrad":  # around a function of the user's
+            yield self._way("", attrgetter("__wrapped__"), function, name)
             return
         globals_, attributes = _names_of(function.__code__)
         self.named |= attributes
         table = function.__globals__
-        for name in globals_:
-            if name in table:
-                if table[name] is np and "random" in attributes:
-                    _refuse(np.random, f"{name}.random")
-                yield _Way(name, _entry_of(table, name), self.of(table[name], name))
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        for word in globals_:
+            if word in table:
+                if table[word] is np and "random" in attributes:
+                    _refuse(np.random, f"{word}.random")
+                yield Way(word, _entry_of(table, word), self.of(table[word], word))
+        for word, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             try:
                 content = cell.cell_contents
             except ValueError:  # not assigned yet
                 content = _MISSING
-            yield _Way(name, partial(_content, cell), _Fixed(_MISSING) if content is _MISSING else self.of(content, name))
+            yield Way(word, partial(_content, cell), Fixed(_MISSING) if content is _MISSING else self.of(content, word))
+        yield from self._named_ways(vars(function), name)
         if function.__defaults__:
             yield self._way(".__defaults__", attrgetter("__defaults__"), function, function.__name__)
         if function.__kwdefaults__:
             yield self._way(".__kwdefaults__", attrgetter("__kwdefaults__"), function, function.__name__)
 
-    def _named_ways(self, table: Mapping[str, Any], name: str) -> Iterator[_Way]:
+    def _named_ways(self, table: Mapping[str, Any], name: str, where: Mapping[str, Any] | None = None) -> Iterator[Way]:
         for attribute, value in list(table.items()):
             if self._uses(attribute):
-                yield _Way(f".{attribute}", _entry_of(table, attribute), self.of(value, f"{name}.{attribute}"))
+                look = _entry_of(table if where is None else where, attribute)
+                yield Way(f".{attribute}", look, self.of(value, f"{name}.{attribute}"))
 
-    def _class_ways(self, cls: type[Any], name: str) -> Iterator[_Way]:
+    def _class_ways(self, cls: type[Any], name: str, called: frozenset[str] = frozenset()) -> Iterator[Way]:
         for base in cls.__mro__:
             if not _skipped(base.__module__):
                 for attribute, value in list(vars(base).items()):
-                    if self._uses(attribute) and not isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType)):
+                    named = self._uses(attribute) or attribute in called or (attribute in _IMPLICIT and _is_written(value))
+                    if named and not isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType)):
                         what = self.of(value, f"{name}.{attribute}")
-                        yield _Way(f".{attribute}", _entry_of(vars(base), attribute), what)
+                        yield Way(f".{attribute}", _entry_of(vars(base), attribute), what)
 
-    def _instance_ways(self, value: Any, name: str) -> Iterator[_Way]:
+    def _instance_ways(self, value: Any, name: str) -> Iterator[Way]:
         cls = type(value)
         if cls.__module__.partition(".")[0] in ("telegrad", "telegrad_service", "numpy"):
             return
         if hasattr(value, "__dict__"):
             yield from self._named_ways(vars(value), name)
             # An attribute that was not there before would be a change too.
-            yield _Way("", _attribute_count, _Constant(len(vars(value))))
+            yield Way("", _attribute_count, Constant(len(vars(value))))
         for base in cls.__mro__:
             slots = vars(base).get("__slots__", ())
             for slot in (slots,) if isinstance(slots, str) else slots:
@@ -415,7 +302,7 @@ class _Survey:
             yield from self._class_ways(cls, name)
             called = inspect.getattr_static(cls, "__call__", None)
             if isinstance(called, types.FunctionType):
-                yield _Way(name, _called, self.of(called, name))
+                yield Way(name, _called, self.of(called, name))
 
     def _uses(self, attribute: str) -> bool:
         return attribute in self._names or (self._all and not attribute.startswith("__"))
@@ -424,6 +311,30 @@ class _Survey:
 def _entry_of(table: Mapping[str, Any], name: str) -> Callable[[Any], Any]:
     """What looks up a global or an attribute."""
     return lambda _owner: table.get(name, _MISSING)
+
+
+def _is_container(value: Any) -> bool:
+    """Whether it is looked at item by item: what Python brings along of lists and the like, which hold users' state."""
+    if isinstance(value, (list, tuple, dict, set, frozenset)):
+        return True
+    return isinstance(value, (Mapping, Sequence, AbstractSet)) and _skipped(type(value).__module__)
+
+
+def _is_written(method: Any) -> bool:
+    """Whether somebody wrote a method: those of data classes do nothing but compare."""
+    return isinstance(method, types.FunctionType) and method.__code__.co_filename != "<string>"
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _called_back(reference: Any) -> Any:
+    return reference()
+
+
+def _in_context(variable: ContextVar[Any]) -> Any:
+    return variable.get(_MISSING)
 
 
 def _attribute_count(value: Any) -> int:
@@ -445,6 +356,18 @@ def _skipped(module: str) -> bool:
     return module.partition(".")[0] in _SKIPPED
 
 
+_LEADING_ON: Final[tuple[tuple[type[Any], str, Callable[[Any], Any]], ...]] = (
+    *((partial, f".{part}", attrgetter(part)) for part in ("func", "args", "keywords")),
+    (property, "", attrgetter("fget")),
+    (staticmethod, "", attrgetter("__func__")),
+    (classmethod, "", attrgetter("__func__")),
+    (weakref.ref, "()", _called_back),
+    (ContextVar, ".get()", _in_context),
+)
+"""What stands for another value: its type, what people write after it, and what gives the other one."""
+
+_LED_ON: Final = tuple({kind for kind, _, _ in _LEADING_ON})
+
 _GLOBALS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"})
 _ATTRIBUTES: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR"})
 
@@ -464,6 +387,8 @@ def _names_of(code: types.CodeType) -> tuple[list[str], set[str]]:
                     attributes.add(instruction.argval)
             elif instruction.opname in _ATTRIBUTES:
                 attributes.add(instruction.argval)
+    if "globals" in globals_:  # globals()["rate"]
+        globals_ |= {x: None for x in code.co_consts if isinstance(x, str)}
     return list(globals_), attributes
 
 
@@ -474,5 +399,5 @@ def _refuse(value: Any, name: str) -> None:
             f"the function draws random numbers with {name}, which would be the same at every call; draw with telegrad (randn, "
             "rand, bernoulli, ...), or give the numbers as an argument"
         )
-    if hasattr(value, "__next__"):
+    if hasattr(type(value), "__next__"):
         raise TraceError(f"the function uses {name}, an iterator, whose item would be the same each time; give it the item")

@@ -1,0 +1,249 @@
+"""What a function refers to in one way or another: once it has changed, a traced function does what the function does."""
+
+from __future__ import annotations
+
+import collections
+import contextvars
+import dataclasses
+import operator
+import os
+import types
+import weakref
+from array import array
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+import telegrad
+
+Case = tuple[Callable[[Any], Any], Callable[[], Any]]
+"""A function of one tensor, and what changes its surroundings."""
+
+RATE = 1.0
+
+
+class Held:
+    """Something whose methods nobody names."""
+
+    def __init__(self) -> None:
+        self.rate = 1.0
+
+    def __call__(self, x: Any) -> Any:
+        return x * self.rate
+
+    def __getitem__(self, key: str) -> Any:
+        return self.rate
+
+    def __len__(self) -> int:
+        return int(self.rate)
+
+    def __bool__(self) -> bool:
+        return self.rate > 1
+
+    def __iter__(self) -> Any:
+        return iter([self.rate])
+
+    def __contains__(self, x: Any) -> bool:
+        return bool(self.rate == x)
+
+    def __enter__(self) -> float:
+        return self.rate
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __rmul__(self, x: Any) -> Any:
+        return x * self.rate
+
+    def __float__(self) -> float:
+        return self.rate
+
+    def __lt__(self, x: Any) -> bool:
+        return bool(self.rate < x)
+
+    def __getattr__(self, name: str) -> Any:
+        return self.rate
+
+
+class Makes:
+    """Something that is made within the function."""
+
+    def __init__(self) -> None:
+        self.made = RATE
+
+
+class Described:
+    """A descriptor."""
+
+    def __init__(self, held: dict[str, float]) -> None:
+        self.held = held
+
+    def __get__(self, instance: Any, owner: Any) -> float:
+        return self.held["rate"]
+
+
+class Table(dict[str, float]):
+    """A dict with more to it."""
+
+    rate = 1.0
+
+    def __missing__(self, key: str) -> float:
+        return self.rate
+
+
+@dataclasses.dataclass
+class Fields:
+    """Fields that no code names."""
+
+    rate: float = 1.0
+
+
+def entered(held: Held) -> Callable[[Any], Any]:
+    def function(x: Any) -> Any:
+        with held as rate:
+            return x * rate
+
+    return function
+
+
+def unpacked(held: Held) -> Callable[[Any], Any]:
+    def function(x: Any) -> Any:
+        (rate,) = held
+        return x * rate
+
+    return function
+
+
+IMPLICIT: Final[dict[str, Callable[[Held], Callable[[Any], Any]]]] = {
+    "call": lambda held: lambda x: held(x) + 0,
+    "item": lambda held: lambda x: x * held["rate"],
+    "len": lambda held: lambda x: x * len(held),
+    "bool": lambda held: lambda x: x * 2 if held else x,
+    "iter": lambda held: lambda x: x * sum(held),
+    "unpacked": unpacked,
+    "contains": lambda held: lambda x: x * 2 if 1.0 in held else x,
+    "with": entered,
+    "reflected": lambda held: lambda x: x * (2.0 * held),
+    "float": lambda held: lambda x: x * float(held),
+    "less": lambda held: lambda x: x * 2 if held < 2 else x,
+    "attribute": lambda held: lambda x: x * held.anything,
+}
+
+
+@pytest.mark.parametrize("name", IMPLICIT)
+def test_methods_that_are_called_without_their_names_are_looked_at(session, name):
+    held = Held()
+    function = IMPLICIT[name](held)
+    traced = telegrad.function(function)
+    x = telegrad.ones(2)
+    assert all(traced(x).tolist() == function(x).tolist() for _ in range(2))
+
+    held.rate = 3.0
+
+    assert traced(x).tolist() == function(x).tolist()
+
+
+def set_rate(value: float) -> None:
+    globals()["RATE"] = value
+
+
+def function_with_attribute() -> Case:
+    def scaled(x: Any) -> Any:
+        return x * scaled.rate
+
+    scaled.rate = 1.0
+    return (lambda x: scaled(x) + 0), lambda: setattr(scaled, "rate", 2.0)
+
+
+def described() -> Case:
+    held = {"rate": 1.0}
+    cls: Any = type("Owner", (), {"__module__": __name__, "rate": Described(held)})
+    owner = cls()
+    return (lambda x: x * owner.rate), lambda: held.update(rate=2.0)
+
+
+def states_by_tensor() -> Case:
+    first, second = telegrad.ones(2), telegrad.ones(2) * 2
+    states = {first: {"sum": telegrad.zeros(2)}, second: {"sum": telegrad.zeros(2)}}
+
+    def function(x: Any) -> Any:
+        for p in (first, second):
+            states[p]["sum"].add_(x)
+        return states[first]["sum"] + states[second]["sum"]
+
+    return function, lambda: states[second].update(sum=telegrad.ones(2) * 7)
+
+
+def of(held: Any, use: Callable[[Any, Any], Any], change: Callable[[Any], Any], by: Callable[[Any], Any] | None = None) -> Case:
+    """The function uses what it is given by way of ``by``."""
+    reached = held if by is None else by(held)
+    return lambda x: use(reached, x), lambda: change(held)
+
+
+def a_of(table: Any, x: Any) -> Any:
+    return x * table["a"]
+
+
+def last_of(items: Any, x: Any) -> Any:
+    return x * items[-1]
+
+
+def set_a(table: Any) -> None:
+    table["a"] = 2.0
+
+
+def raise_last(items: Any) -> None:
+    items[-1] += 1
+
+
+def raise_rate(held: Any) -> None:
+    held.rate += 1
+
+
+CASES: Final[dict[str, Callable[[], Case]]] = {
+    "an attribute of a function": function_with_attribute,
+    "a descriptor": described,
+    "what is made of a class": lambda: (lambda x: x * Makes().made, lambda: set_rate(2.0)),
+    "fields of a data class": lambda: of(Fields(), lambda d, x: x * dataclasses.asdict(d)["rate"], raise_rate),
+    "globals by their names": lambda: (lambda x: x * globals()["RATE"], lambda: set_rate(2.0)),
+    "a dict by tensors": states_by_tensor,
+    "a dict with attributes": lambda: of(Table(), lambda d, x: x * d["none"], raise_rate),
+    "items of a dict with attributes": lambda: of(Table(a=1.0), a_of, set_a),
+    "a chain of dicts": lambda: of({"a": 1.0}, a_of, set_a, collections.ChainMap),
+    "a proxy of a dict": lambda: of({"a": 1.0}, a_of, set_a, types.MappingProxyType),
+    "a list of users": lambda: of(collections.UserList([1.0]), last_of, raise_last),
+    "a bytearray": lambda: of(bytearray(b"\x01"), last_of, raise_last),
+    "an array": lambda: of(array("d", [1.0]), last_of, raise_last),
+    "a long list": lambda: of([1.0] * 5000, last_of, raise_last),
+    "a long dict": lambda: of({"a": 1.0, **{str(i): 1.0 for i in range(5000)}}, a_of, set_a),
+    "the method of a dict": lambda: of({"a": 1.0}, lambda get, x: x * get("a"), set_a, lambda d: d.get),
+    "a weak reference": lambda: of(Fields(), lambda r, x: x * r().rate, raise_rate, weakref.ref),
+    "a context variable": lambda: of(contextvars.ContextVar("rate", default=1.0), lambda v, x: x * v.get(), lambda v: v.set(2.0)),
+    "what gets an attribute": lambda: of(
+        (Fields(), operator.attrgetter("rate")), lambda pair, x: x * pair[1](pair[0]), lambda pair: raise_rate(pair[0])
+    ),
+    "the environment": lambda: (
+        lambda x: x * float(os.environ.get("TELEGRAD_TEST_RATE", "1")),
+        lambda: os.environ.update(TELEGRAD_TEST_RATE="2"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_was_changed_is_looked_at_again(session, name, monkeypatch):
+    monkeypatch.setenv("TELEGRAD_TEST_RATE", "1")
+    set_rate(1.0)
+
+    def outcomes(wrap: Callable[[Any], Any]) -> list[Any]:
+        monkeypatch.setenv("TELEGRAD_TEST_RATE", "1")
+        set_rate(1.0)
+        function, change = CASES[name]()
+        called, x = wrap(function), telegrad.ones(2)
+        found = [called(x).tolist() for _ in range(2)]
+        change()
+        return [*found, called(x).tolist(), called(x).tolist()]
+
+    expected = outcomes(lambda function: function)
+    assert expected[-1] != expected[0]
+    assert outcomes(telegrad.function) == expected
