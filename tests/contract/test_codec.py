@@ -170,6 +170,36 @@ def test_json_that_is_not_strict_is_refused(text: bytes, words: str) -> None:
         codec.load_json(text, max_depth=64)
 
 
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda s: st.lists(s, max_size=3) | st.dictionaries(st.text(max_size=6), s, max_size=3) | st.tuples(s, s),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize("with_c", [True, False])
+@given(value=TREES)
+def test_json_is_written_as_the_library_writes_it(with_c: bool, value: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if not with_c:
+            patch.setattr(json.encoder, "c_make_encoder", None)
+        write = codec.json_writer(allow_nan=False)
+        assert write(value) == json.dumps(value, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("value", [math.nan, [1.0, math.inf], {"a": -math.inf}])
+def test_a_nan_that_slipped_through_is_no_json(value: Any) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        codec.dump_json(value)
+    assert "N" in codec.json_writer(allow_nan=True)(value) or "Infinity" in codec.json_writer(allow_nan=True)(value)
+
+
+@pytest.mark.parametrize("value", [b"bytes", {1, 2}, object()])
+def test_what_is_no_json_is_not_written(value: Any) -> None:
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        codec.dump_json({"a": value})
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=6), lambda s: st.lists(s, max_size=3), max_leaves=8

@@ -47,12 +47,12 @@ class Call:
 
     __slots__ = ("_session_id", "endpoint", "host", "media_type", "principal", "query", "request")
 
-    def __init__(self, request: Request, endpoint: Endpoint, principal: Principal) -> None:
+    def __init__(self, request: Request, endpoint: Endpoint, principal: Principal, host: Host) -> None:
         """Check what can be checked without the body and the session."""
         self.request = request
         self.endpoint = endpoint
         self.principal = principal
-        self.host: Host = request.app.state.host
+        self.host = host
         self._session_id: str | None = None
         asked = request.scope["query_string"]
         defaults = None if asked else endpoint.defaults

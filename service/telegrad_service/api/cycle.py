@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 _MOST_LINES: Final = 256
 """Lines of heads that are kept: most are the same in every answer, and two or three are not."""
+
+_OF_ONE: Final = frozenset((b"x-request-id", b"server-timing"))
+"""Headers that no two answers share: ``Frame`` writes them, from characters that are known."""
 
 _FRAMING: Final = frozenset((b"connection", b"transfer-encoding"))
 
@@ -29,7 +32,26 @@ class Cycle(RequestResponseCycle):
                 self.response_started, self.waiting_for_100_continue, self.chunked_encoding = True, False, False
                 self.transport.write(head)
                 return
+        elif self._is_plain_end(message):
+            self.transport.write(cast("bytes", message.get("body", b"")))
+            self.expected_content_length, self.response_complete = 0, True
+            self.message_event.set()
+            self.on_response()
+            return
         await super().send(message)
+
+    def _is_plain_end(self, message: ASGISendEvent) -> bool:
+        """Whether this is the whole body of an answer that says how long it is, on a connection that stays."""
+        return (
+            message["type"] == "http.response.body"
+            and len(message.get("body", b"")) == self.expected_content_length
+            and not message.get("more_body", False)
+            and self.response_started
+            and self.chunked_encoding is False
+            and self.keep_alive
+            and self.scope["method"] != "HEAD"
+            and not (self.response_complete or self.disconnected or self.flow.write_paused)
+        )
 
     def _plain_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes | None:
         """The head of an answer of a known length on a connection that stays; None for any other."""
@@ -41,7 +63,7 @@ class Cycle(RequestResponseCycle):
                 length = int(pair[1])
             elif name in _FRAMING:
                 return None
-            lines.append(_line(pair))
+            lines.append(b"%s: %s\r\n" % pair if name in _OF_ONE else _line(pair))
         if length is None:
             return None
         self.expected_content_length = length

@@ -56,16 +56,17 @@ async def answer(endpoint: Endpoint, request: Request) -> Response:
 
     Who asks comes first, before anything that an answer could tell.
     """
-    access: Access = request.app.state.access
     scope = request.scope
+    state = scope["app"].state
+    access: Access = state.access
     scope[ENDPOINT_KEY] = endpoint
     principal = scope[PRINCIPAL_KEY] = ANYBODY if access.is_open else access.principal(request.headers, endpoint)
-    host: Host = request.app.state.host
+    host: Host = state.host
     if host.state == "starting":
         await host.start()
     if endpoint.audience == "keys":
         host.ledger.spend(principal.tenant, "requests", 1)
-    response = await endpoint.handler(Call(request, endpoint, principal))
+    response = await endpoint.handler(Call(request, endpoint, principal, host))
     if endpoint.audience == "keys" and response.status_code != 429:
         response.raw_headers += host.ledger.headers(principal.tenant)
     return response

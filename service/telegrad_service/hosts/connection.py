@@ -236,28 +236,34 @@ class Connection(asyncio.BufferedProtocol):
 
     def _meet(self, header: bytes) -> dict[str, Any] | None:
         """The header of an answer; None for what is not yet one, and has no body: it is passed on."""
-        news = frames.read_news(header)
-        if news is not None:
-            if self._hear is not None:
-                self._hear(news)
-            return None
-        taken = frames.read_taken(header)
-        if taken is not None:
-            if self._upload is not None:
-                self._upload.taken = taken
-            return None
-        went = frames.read_went(header)
-        if went is not None:
-            if self._stream is not None:
-                self._stream.went(went)
-            return None
-        need = frames.read_ask(header)
-        if need is not None:
-            self._answer_ask(need)
+        if not header.startswith(frames.IS_ANSWER) and self._passed_on(header):
             return None
         answer = frames.read_header(header)
         self.report, self.done = frames.report_in(answer), frames.done_in(answer)
         return answer
+
+    def _passed_on(self, header: bytes) -> bool:
+        """Whether a frame is no answer, nor the error in place of one: whoever it is for has it then."""
+        news = frames.read_news(header)
+        if news is not None:
+            if self._hear is not None:
+                self._hear(news)
+            return True
+        taken = frames.read_taken(header)
+        if taken is not None:
+            if self._upload is not None:
+                self._upload.taken = taken
+            return True
+        went = frames.read_went(header)
+        if went is not None:
+            if self._stream is not None:
+                self._stream.went(went)
+            return True
+        need = frames.read_ask(header)
+        if need is not None:
+            self._answer_ask(need)
+            return True
+        return False
 
     def _answer_ask(self, need: Need) -> None:
         assert self._transport is not None  # noqa: S101 - what it sends has just arrived

@@ -31,7 +31,8 @@ from telegrad_service.session.watch import News
 
 Piece: TypeAlias = "bytes | memoryview"
 
-_encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_encode: Final = codec.json_writer(allow_nan=True)
+_decode: Final = json.JSONDecoder().raw_decode
 
 HEAD: Final = struct.Struct("<IQ")
 
@@ -44,6 +45,9 @@ _BESIDE_BYTES: Final = socket.CMSG_SPACE(shared.MAX_DESCRIPTORS * _INT.size) if 
 
 _MOST_PIECES: Final = 512
 """Of one call of ``sendmsg``; the kernel takes 1,024."""
+
+IS_ANSWER: Final = b'{"status":'
+"""How the header of an answer begins, and no other."""
 
 LARGE_ANSWER_BYTES: Final = 2**20
 """The body of a longer answer waits until it is known where it goes."""
@@ -99,7 +103,7 @@ def work_frame(work: Work, beside: Sequence[str] = ()) -> list[Piece]:
 
 def answer_frame(answer: Answer, report: Report | None = None, done: tuple[Mapping[str, int], float] | None = None) -> list[Piece]:
     """An answer as a frame, with what the session holds now, and what it did: commands by kind, and seconds of its journal."""
-    header: dict[str, Any] = {"status": answer.status, "media_type": answer.media_type}
+    header: dict[str, Any] = {"status": answer.status, "media_type": answer.media_type}  # begins as ``IS_ANSWER`` has it
     if answer.created is not None:
         header["created"] = answer.created
     if answer.headers:
@@ -146,7 +150,7 @@ def taken_frame(nbytes: int) -> list[Piece]:
 
 def read_taken(header: bytes) -> int | None:
     """How much of an upload was taken; None for any other frame."""
-    return int(json.loads(header)["taken"]) if header.startswith(b'{"taken":') else None
+    return int(read_header(header)["taken"]) if header.startswith(b'{"taken":') else None
 
 
 def went_frame(nbytes: int) -> list[Piece]:
@@ -156,7 +160,7 @@ def went_frame(nbytes: int) -> list[Piece]:
 
 def read_went(header: bytes) -> int | None:
     """How much of an answer went to its client; None for any other frame."""
-    return int(json.loads(header)["went"]) if header.startswith(b'{"went":') else None
+    return int(read_header(header)["went"]) if header.startswith(b'{"went":') else None
 
 
 def outlet_frame(outlet: Outlet | None) -> list[Piece]:
@@ -168,7 +172,7 @@ def outlet_frame(outlet: Outlet | None) -> list[Piece]:
 
 def read_ask(header: bytes) -> Need | None:
     """What a frame asks for; None for any other."""
-    return Need(*json.loads(header)["ask"]) if header.startswith(b'{"ask":') else None
+    return Need(*read_header(header)["ask"]) if header.startswith(b'{"ask":') else None
 
 
 def grant_frame(allowance: Allowance) -> list[Piece]:
@@ -176,9 +180,9 @@ def grant_frame(allowance: Allowance) -> list[Piece]:
     return frame({"grant": allowance})
 
 
-def read_header(header: bytes) -> dict[str, Any]:
-    """The header of a frame with an answer."""
-    found: dict[str, Any] = json.loads(header)
+def read_header(header: bytes | memoryview) -> dict[str, Any]:
+    """The header of a frame. We wrote it: there is nothing around the value, and the encoding need not be found out."""
+    found: dict[str, Any] = _decode(str(header, "utf-8"))[0]
     return found
 
 
@@ -213,7 +217,7 @@ def read_news(header: bytes) -> News | None:
     """The news that a frame brings; None for one that is an answer."""
     if not header.startswith(b'{"news":'):
         return None
-    found: News = json.loads(header)["news"]
+    found: News = read_header(header)["news"]
     return found
 
 
@@ -325,13 +329,13 @@ class Incoming:
             end = begin + header_bytes
             if end <= self._end:  # it is here, as almost always
                 self._begin = end
-                return json.loads(str(self._scratch[begin:end], "utf-8")), body_bytes
+                return read_header(self._scratch[begin:end]), body_bytes
         head = self.take(HEAD.size)
         if head is None:
             return None
         header_bytes, body_bytes = HEAD.unpack(head)
         text = self.take(header_bytes)
-        return None if text is None else (json.loads(str(text, "utf-8")), body_bytes)
+        return None if text is None else (read_header(text), body_bytes)
 
 
 def send_answer(connection: socket.socket, incoming: Incoming, pieces: Sequence[Piece]) -> None:

@@ -67,7 +67,7 @@ class Place(Generic[R]):
 
     def note(self, answer: Answer) -> None:
         """The session answered so."""
-        numbers = dict(answer.headers)
+        numbers = dict(answer.headers) if answer.headers else {}
         durable = numbers.get("Telegrad-Durable-Seq")
         self.lag = 0 if durable is None else int(numbers["Telegrad-Seq"]) - int(durable)
 
