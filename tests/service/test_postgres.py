@@ -29,11 +29,25 @@ from tests.service.test_restart import COMMANDS
 KEPT = Kept("id", 1.5, "tenant")
 
 
-@pytest.fixture
-def own() -> Iterator[Postgres]:
-    """One that the test may stop."""
+@pytest.fixture(scope="module")
+def stoppable() -> Iterator[Postgres]:
+    """One for all tests that stop theirs: each has databases of its own there."""
     with serving() as server:
         yield server
+
+
+@pytest.fixture
+def alone() -> Iterator[Postgres]:
+    """One that nobody can use after the test."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def own(stoppable: Postgres) -> Iterator[Postgres]:
+    """One that the test may stop."""
+    yield stoppable
+    stoppable.start()
 
 
 @pytest.fixture
@@ -273,17 +287,17 @@ def lose_the_answer_of_the_next_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PostgresStore, "commit", losing)
 
 
-def test_a_full_disk_is_said_to_be_one(tmp_path, own):
+def test_a_full_disk_is_said_to_be_one(alone):
     """For real: the tables lie on a file system of a few megabytes."""
-    small = own.folder / "small"
+    small = alone.folder / "small"
     small.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(small)], capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip("no small file system can be mounted here")
     try:
-        own.give(small)
-        own.execute(own.url(), f"CREATE TABLESPACE small LOCATION '{small}'")
-        at = session(own.url("TABLESPACE small"))
+        alone.give(small)
+        alone.execute(alone.url(), f"CREATE TABLESPACE small LOCATION '{small}'")
+        at = session(alone.url("TABLESPACE small"))
         at.do(Work("open"))
         add(at, "x")
         large = os.urandom(16 * 2**20)
@@ -299,9 +313,9 @@ def test_a_full_disk_is_said_to_be_one(tmp_path, own):
         add(at, "y")
         assert list(at.session.names) == ["x", "y"]
         at.close()
-        own.stop()
+        alone.stop()
     finally:
-        own.stop()
+        alone.stop()
         subprocess.run(["umount", str(small)], check=True)
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,9 +17,9 @@ from telegrad_service.journal.sqlite import SqliteJournal
 from tests.service.serving import Server
 
 
-@pytest.fixture(params=["process", "inline"])
-def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
-    made = Server(tmp_path, "--isolation", request.param)
+@pytest.fixture(scope="module", params=["process", "inline"])
+def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
+    made = Server(tmp_path_factory.mktemp("data"), "--isolation", request.param)
     yield made
     made.stop()
 
@@ -37,7 +36,7 @@ def test_the_next_backward_after_a_restart_gives_the_same_bits(server, number):
     at = server("POST", "/v1/sessions", {"seed": 1}).headers["location"]
     assert server("POST", f"{at}/batch", {"commands": COMMANDS}).status_code == 200
     server.restart(number)
-    assert [s["id"] for s in server("GET", "/v1/sessions").json()["sessions"]] == [at.rpartition("/")[2]]
+    assert at.rpartition("/")[2] in [s["id"] for s in server("GET", "/v1/sessions").json()["sessions"]]
     assert server("POST", f"{at}/backward", {"tensors": ["loss"]}).status_code == 200
     server.restart(number)
     assert server("GET", f"{at}/tensors/x/grad").json()["data"] == [2.0, 4.0, 6.0]
@@ -138,11 +137,12 @@ def test_headers_that_make_no_sense_are_refused(server):
         assert server("POST", f"{at}/batch", {"commands": []}, **headers).status_code == 400, headers
 
 
-def test_a_second_server_in_the_same_folder_is_refused(server, tmp_path):
+def test_a_second_server_in_the_same_folder_is_refused(server):
     command = [*server.command, "--port", "0"]
     ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert ended.returncode != 0
     assert "another server uses this folder" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_worker_that_is_killed_is_brought_back(tmp_path):
