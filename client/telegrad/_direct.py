@@ -26,7 +26,7 @@ import httptools
 from telegrad import _defaults
 from telegrad._transport import NotSent, Piece, Request, Response, Sink, failed, is_to_be_compressed, not_reached, pieces, timed_out
 from telegrad._version import __version__
-from telegrad.contract import compression
+from telegrad.contract import compression, neighbours
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -291,6 +291,7 @@ class DirectTransport:
         try:
             made = socket.create_connection(self._line.address, min(_defaults.CONNECT_TIMEOUT_SECONDS, self._timeout_seconds))
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            neighbours.unpace(made)
             _bound(made, self._timeout_seconds)
         except OSError as error:
             raise NotSent(not_reached(self._line.url, str(error), error)) from error

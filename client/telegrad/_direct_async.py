@@ -11,6 +11,7 @@ from typing import Any, cast
 from telegrad import _defaults
 from telegrad._direct import FAULTS, HUNG_UP, Answer, Line, give_up, reading
 from telegrad._transport import NotSent, Request, Response, Sink, not_reached
+from telegrad.contract import neighbours
 
 
 class AsyncDirectTransport:
@@ -76,6 +77,7 @@ async def _first_of(loop: asyncio.AbstractEventLoop, addresses: Any) -> socket.s
             made.setblocking(False)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.sock_connect(made, address)
+            neighbours.unpace(made)
         except BaseException as error:
             made.close()
             if not isinstance(error, OSError):

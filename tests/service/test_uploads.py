@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -16,7 +18,7 @@ import uvicorn
 from uvicorn.protocols.http import httptools_impl
 
 import telegrad
-from telegrad.contract import codec
+from telegrad.contract import codec, neighbours
 from telegrad_service.api import line, protocol
 from telegrad_service.api.app import create_app
 from telegrad_service.hosts import lending
@@ -397,6 +399,21 @@ def test_what_is_counted_as_sent_is_what_was_sent(server, client, at):
     assert 8 * SIZE <= sent() - before < 8 * SIZE + 100_000  # the metrics' own page is an answer, too
 
 
+@contextlib.contextmanager
+def served_here() -> Iterator[str]:
+    """The address of a server in this process."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(create_app(Settings(durability="none")), http=protocol.Protocol, log_level="error")
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, args=([listening],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            running.should_exit = True
+            thread.join(10)
+
+
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_an_encrypted_connection_is_not_lent(monkeypatch, encrypted):
     made: list[Any] = []
@@ -408,19 +425,30 @@ def test_an_encrypted_connection_is_not_lent(monkeypatch, encrypted):
 
     monkeypatch.setattr(protocol, "Line", Noted)
     monkeypatch.setattr(httptools_impl, "is_ssl", lambda _transport: encrypted)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(create_app(Settings(durability="none")), http=protocol.Protocol, log_level="error")
-        running = uvicorn.Server(config)
-        thread = threading.Thread(target=running.run, args=([listening],))
-        thread.start()
-        try:
-            with httpx2.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=30) as client:
-                at = client.post("/v1/sessions").headers["location"]
-                body, media_type = body_of(numbers(), codec.SAFETENSORS_MEDIA_TYPE), codec.SAFETENSORS_MEDIA_TYPE
-                client.post(f"{at}/tensors", content=body, headers={"content-type": media_type}).raise_for_status()
-                back = client.get(f"{at}/tensors/x", headers={"accept": media_type})
-                assert codec.unpack(back.content)[0]["x"].tobytes() == numbers().tobytes()
-        finally:
-            running.should_exit = True
-            thread.join(10)
+    with served_here() as url, httpx2.Client(base_url=url, timeout=30) as client:
+        at = client.post("/v1/sessions").headers["location"]
+        body, media_type = body_of(numbers(), codec.SAFETENSORS_MEDIA_TYPE), codec.SAFETENSORS_MEDIA_TYPE
+        client.post(f"{at}/tensors", content=body, headers={"content-type": media_type}).raise_for_status()
+        back = client.get(f"{at}/tensors/x", headers={"accept": media_type})
+        assert codec.unpack(back.content)[0]["x"].tobytes() == numbers().tobytes()
     assert bool(made) is not encrypted
+
+
+def test_neither_end_of_a_connection_within_this_machine_is_paced(monkeypatch):
+    ports: set[tuple[int, int]] = set()
+
+    def noted(connection: Any) -> None:
+        ports.add((connection.getsockname()[1], connection.getpeername()[1]))
+
+    monkeypatch.setattr(neighbours, "unpace", noted)
+    with served_here() as url:
+        with telegrad.connect(url):
+            assert telegrad.ones(2).tolist() == [1, 1]
+
+        async def awaited() -> None:
+            async with telegrad.connect_async(url) as session:
+                assert await session.ones(2).tolist() == [1, 1]
+
+        asyncio.run(awaited())
+    assert ports == {(there, here) for here, there in ports}
+    assert len(ports) == 4

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from telegrad.contract import codec
+from telegrad.contract import codec, neighbours
 from telegrad.contract.errors import RequestError, RequestTimeoutError, TelegradError
 from telegrad_service.api.cycle import Cycle
 from telegrad_service.api.endpoint import REFUSED_KEY
@@ -58,6 +58,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """See asyncio.Protocol."""
         self._since = self.loop.time()
+        neighbours.unpace(transport.get_extra_info("socket"))
         self._gathering = Gathering(transport, self.loop, self._watch_writing)
         self._keep_alive = Deadline(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         super().connection_made(cast("asyncio.Transport", self._gathering))
