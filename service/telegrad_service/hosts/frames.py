@@ -68,7 +68,7 @@ class Fault:
 
 def frame(header: dict[str, Any], body: Sequence[Piece] = ()) -> list[Piece]:
     """The pieces of one frame; a small one is one piece."""
-    size = sum(len(p) for p in body)
+    size = len(body[0]) if len(body) == 1 else sum(len(p) for p in body)
     text = _encode(header).encode()
     head = HEAD.pack(len(text), size) + text
     return [b"".join([head, *body])] if size <= _JOIN_BYTES else [head, *body]
@@ -340,6 +340,9 @@ class Incoming:
 
 def send_answer(connection: socket.socket, incoming: Incoming, pieces: Sequence[Piece]) -> None:
     """Send the frame of an answer; a large body there where the server says. Raises BrokenPipeError where the server is gone."""
+    if len(pieces) == 1:  # as almost always
+        connection.sendall(pieces[0])
+        return
     first, *body = pieces
     if sum(len(piece) for piece in body) <= LARGE_ANSWER_BYTES:
         send(connection, pieces)

@@ -43,14 +43,17 @@ def run(session: Session, command: Run, context: Context) -> dict[str, Any]:
     times = runs.count_of(command.times, each, session.limits)
     pace = runs.Pace(session.watch, times, command.seconds, session.limits)
     haste, session.haste = session.haste, None  # it was judged as a whole
-    kind = RunTimes.key(program.id, bound.items(), command.outputs)  # as it is before: a run may change what it is given
+    took = session.run_times
+    # As it is before: a run may change what it is given.
+    kind = None if took is None else RunTimes.key(program.id, bound.items(), command.outputs)
     begun = time.perf_counter()
     try:
         if times == 1 and not (each or command.collect):  # as almost always
             ran = _run_once(session, program, bound, pace, list(command.outputs), context.out)
         else:
             ran = _run_collecting(session, program, command, (bound, each), times, pace, context)
-        session.run_times.took(kind, (time.perf_counter() - begun) / max(times, 1))
+        if took is not None and kind is not None:
+            took.took(kind, (time.perf_counter() - begun) / max(times, 1))
     finally:
         session.haste = haste
     for reference, name in command.outputs.items():

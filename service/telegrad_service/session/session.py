@@ -70,7 +70,8 @@ class Session:
         self.created = time.time() if created is None else created
         self.closed = False
         self.haste: Haste | None = None  # who judges what is short enough for the event loop, where that is asked
-        self.run_times = RunTimes()
+        self.run_times: RunTimes | None = None
+        """How long runs of programs took, from the first request on that was asked to be short."""
         self.asked_runs: dict[tuple[str, bytes], Run] = {}
         """Commands that run programs, by the program and the text that asked for it: a text says the same each time."""
         self._auto = 0
@@ -182,7 +183,8 @@ class Session:
         known = [(hole, tensor) for hole, tensor in bound if tensor is not None and tensor.node is None and tensor.base is None]
         if command.times not in (None, 1) or command.each or command.collect or len(known) < len(bound):
             return float("inf")
-        return self.run_times.expected(RunTimes.key(command.program, known, command.outputs))
+        times = self.run_times = self.run_times or RunTimes()
+        return times.expected(RunTimes.key(command.program, known, command.outputs))
 
     def count_answer(self, nbytes: int) -> None:
         """Refuse what would make the answer too large; otherwise count it."""
