@@ -128,7 +128,11 @@ def _node(plan: Plan, name: str, space: str, *, numbers: bool) -> list[str]:
     """
     code = {**CODE, "input": "a{0}", "input_shape": "shape(a{0})", "input_dtype": "a{0}.dtype"}
     code |= {"output": "array", "output_shape": "array.shape", "output_dtype": "array.dtype", "parameter": "parameters[{0!r}]"}
-    lines, guards = guard_lines(plan, lambda position: not (numbers and position))
+
+    def tensor_at(position: int) -> bool:
+        return not (numbers and position)
+
+    lines, guards = guard_lines(plan, tensor_at)
     if plan.saved_outputs:
         lines.append("v = result.version = [0]")
         guards += "v, 0, "
@@ -137,7 +141,7 @@ def _node(plan: Plan, name: str, space: str, *, numbers: bool) -> list[str]:
     fields = {
         "plan": name,
         "parameters": "parameters",
-        "saved": saved_text(plan, code),
+        "saved": saved_text(plan, code, tensor_at),
         "edges": "(" + "".join(f"n{at} or x{at}, " for at in plan.positions) + ")",
         "indexes": f"({', '.join(indexes)},) if {' or '.join(indexes)} else {(0,) * len(indexes)}",
         "shape": "array.shape",

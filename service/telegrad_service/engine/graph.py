@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
@@ -30,7 +29,7 @@ _numbers: Final = itertools.count(1)
 sequence: Final = _numbers.__next__
 """Numbers nodes in the order they are made; a node's inputs always have smaller numbers, so descending order is a valid walk."""
 
-last_write: Final[deque[int]] = deque((0,), maxlen=1)
+last_write: Final[list[int]] = [0]
 """The number that the latest change in place of any tensor took: what nodes with higher ones saved is as it was, so that a walk
 need not ask. Their write counters are memory that nobody has looked at since they were made, a tenth of a small walk's time.
 """
@@ -38,7 +37,7 @@ need not ask. Their write counters are memory that nobody has looked at since th
 
 def note_write() -> None:
     """A write counter was raised, or nodes were made whose counters may differ from what they say."""
-    last_write.extend(itertools.islice(_numbers, 1))  # taken and put there in one step, whatever other threads do
+    last_write[:] = itertools.islice(_numbers, 1)  # taken and put there in one step, whatever other threads do
 
 
 deferred: Final[weakref.WeakKeyDictionary[Node, Callable[[Node], None]]] = weakref.WeakKeyDictionary()

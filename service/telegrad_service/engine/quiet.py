@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Final
@@ -22,7 +23,7 @@ def _switches() -> tuple[Callable[[], Any], Callable[[Any], None]]:
     variable: Any = _extobj_contextvar
     silent: Any = _make_extobj(all="ignore")
     set_variable, reset = variable.set, variable.reset
-    return lambda: set_variable(silent), reset
+    return functools.partial(set_variable, silent), reset
 
 
 enter, leave = _switches()

@@ -82,9 +82,13 @@ def guard_lines(plan: Plan, tensors: Callable[[int], bool | None]) -> tuple[list
     return lines, guards
 
 
-def saved_text(plan: Plan, code: dict[str, str]) -> str:
-    """The tuple of what the plan saves."""
-    return "(" + "".join(code[kind].format(what) + ", " for kind, what in plan.sources) + ")"
+def saved_text(plan: Plan, code: dict[str, str], tensors: Callable[[int], bool | None]) -> str:
+    """The tuple of what the plan saves; ``tensors`` as in ``guard_lines``."""
+    parts = [
+        f"{code['input'].format(what)}.shape" if kind == "input_shape" and tensors(what) else code[kind].format(what)
+        for kind, what in plan.sources
+    ]
+    return "(" + "".join(f"{part}, " for part in parts) + ")"
 
 
 def written(plan: Plan) -> Record:
@@ -117,7 +121,7 @@ def _written(plan: Plan) -> Record:
     fields = {
         "plan": "plan",
         "parameters": "p",
-        "saved": saved_text(plan, code),
+        "saved": saved_text(plan, code, certain),
         "edges": "(" + "".join(f"n{position} or x{position}, " for position in plan.positions) + ")",
         "indexes": f"({', '.join(indexes)},) if {' or '.join(indexes)} else zeros",
         "shape": "first.shape",

@@ -28,7 +28,8 @@ def of_rows(x: Array) -> Array:
     """
     rows, width = x.shape
     if width <= 2 * BLOCK:
-        return cast(Array, np.einsum("ij->i", x))
+        summed: Array = np.einsum("ij->i", x)
+        return summed
     rest = width % BLOCK
     if rows != 1 and rest:
         return cast(Array, np.add.reduce(x, axis=1))
@@ -43,7 +44,8 @@ def of_columns(x: Array) -> Array:
     rows = x.shape[0]
     ones = _ones(rows, x.dtype) if rows <= _MOST_KEPT else np.ones(rows, x.dtype)
     # The same call of BLAS, by the shorter way; the compiler's stand-ins are better off with one that takes ``out``.
-    return cast(Array, np.dot(ones, x) if type(x) is np.ndarray else np.matmul(ones, x))
+    summed: Array = np.dot(ones, x) if type(x) is np.ndarray else np.matmul(ones, x)
+    return summed
 
 
 _MOST_KEPT: Final = 4096

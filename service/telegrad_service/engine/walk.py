@@ -171,7 +171,8 @@ class Walk:
         restricted = self.restricted
         g: Any
         while heap:
-            node, g, _ = pending.pop(-heapq.heappop(heap))  # nobody else holds g then: its memory is free as soon as it has served
+            number = -heapq.heappop(heap)
+            node, g, _ = pending.pop(number)  # nobody else holds g then: its memory is free as soon as it has served
             if g is None:
                 self._visit(node, [None])
                 continue
@@ -185,7 +186,7 @@ class Walk:
                 if saved is None or node.retained is not None or (needed is not None and node.number in self.wanted_nodes):
                     self._visit(node, [g])  # or raises, where another walk has been here
                     break
-                guards = node.guards if node.number < last_write[0] else ()
+                guards = node.guards if number < last_write[0] else ()
                 if guards and (guards[0][0] != guards[1] or (len(guards) > 2 and (guards[2][0] != guards[3] or len(guards) > 4))):
                     self._check_guards(node)
                 edges = node.edges
