@@ -60,7 +60,7 @@ _IMPLICIT: Final = frozenset(
         *("__getattr__", "__getattribute__", "__get__", "__set__"),
     }
 )
-"""Methods that are called without being named."""
+"""Methods that are called without being named, beside those that a class of telegrad or of Python's library calls (``forward``)."""
 _MAKING: Final = frozenset({"__init__", "__new__", "__post_init__"})
 """Methods that are called where an object of the class is made."""
 _MOST_ITEMS: Final = 4096
@@ -277,10 +277,11 @@ class _Survey:
                 yield Way(f".{attribute}", look, self.of(value, f"{name}.{attribute}"))
 
     def _class_ways(self, cls: type[Any], name: str, called: frozenset[str] = frozenset()) -> Iterator[Way]:
+        implicit = _IMPLICIT.union(*(vars(base) for base in cls.__mro__[:-1] if _skipped(base.__module__)))
         for base in cls.__mro__:
             if not _skipped(base.__module__):
                 for attribute, value in list(vars(base).items()):
-                    named = self._uses(attribute) or attribute in called or (attribute in _IMPLICIT and _is_written(value))
+                    named = self._uses(attribute) or attribute in called or (attribute in implicit and _is_written(value))
                     if named and not isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType)):
                         what = self.of(value, f"{name}.{attribute}")
                         yield Way(f".{attribute}", _entry_of(vars(base), attribute), what)
@@ -322,6 +323,7 @@ def _is_container(value: Any) -> bool:
 
 def _is_written(method: Any) -> bool:
     """Whether somebody wrote a method: those of data classes do nothing but compare."""
+    method = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
     return isinstance(method, types.FunctionType) and method.__code__.co_filename != "<string>"
 
 

@@ -73,6 +73,20 @@ class Makes:
         self.made = RATE
 
 
+class Squared(telegrad.autograd.Function):
+    """What it does depends on a global and on an attribute, in methods that ``apply`` calls."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return x * x * RATE
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return g * x * RATE
+
+
 class Described:
     """A descriptor."""
 
@@ -163,6 +177,11 @@ def described() -> Case:
     return (lambda x: x * owner.rate), lambda: held.update(rate=2.0)
 
 
+def slope_of_squared(x: Any) -> Any:
+    x = x.detach().requires_grad_(True)
+    return telegrad.autograd.grad(Squared.apply(x).sum(), x)[0]
+
+
 def states_by_tensor() -> Case:
     first, second = telegrad.ones(2), telegrad.ones(2) * 2
     states = {first: {"sum": telegrad.zeros(2)}, second: {"sum": telegrad.zeros(2)}}
@@ -204,6 +223,8 @@ def raise_rate(held: Any) -> None:
 CASES: Final[dict[str, Callable[[], Case]]] = {
     "an attribute of a function": function_with_attribute,
     "a descriptor": described,
+    "a custom function": lambda: (lambda x: Squared.apply(x) * 1, lambda: set_rate(2.0)),
+    "the gradient of a custom function": lambda: (slope_of_squared, lambda: set_rate(2.0)),
     "what is made of a class": lambda: (lambda x: x * Makes().made, lambda: set_rate(2.0)),
     "fields of a data class": lambda: of(Fields(), lambda d, x: x * dataclasses.asdict(d)["rate"], raise_rate),
     "globals by their names": lambda: (lambda x: x * globals()["RATE"], lambda: set_rate(2.0)),
