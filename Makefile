@@ -7,7 +7,8 @@ WORKERS ?= 2
 ARGS    ?=
 
 PY     := $(VENV)/bin/python
-PYTEST := $(PY) -m pytest -n $(WORKERS)
+# Each worker goes through a stretch of the tests, so that what a module shares (a server, say) is mostly started once.
+PYTEST := $(PY) -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -79,7 +80,7 @@ soak: $(VENV)/.ready-test $(VENV)/.ready-bench ## the long forms of the fault, f
 
 coverage: $(VENV)/.ready-test ## run the tests and say which lines none of them reaches
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest -n $(WORKERS) $(ARGS)
+	$(PY) -m coverage run -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 	$(PY) -m coverage combine -q
 	$(PY) -m coverage report
 

@@ -75,7 +75,7 @@ def later(wire: Wire) -> Later:
 @pytest.fixture
 def departing(later: Later) -> Iterator[telegrad.RemoteSession]:
     """A session over it."""
-    retries = Retries(seconds=0.5, base_seconds=0.001)
+    retries = Retries(seconds=60, base_seconds=0.001)
     with RemoteSession(later, session=None, eager=False, retries=retries) as opened:
         yield opened
 
