@@ -333,6 +333,7 @@ def _link_views(
     before = None if base is source else source.path
     recorded = single and is_grad_enabled() and (base is source or source.recorded)
     version: Any = None
+    follows, generation = recorded, 0  # known once somebody shares the memory
     for index, t in enumerate(tensors):
         mine = t.array.base
         if mine is not owner and mine is not array:
