@@ -42,12 +42,13 @@ class Entry:
         environment: what the function referred to.
         sources: where the tensors for the program's inputs come from, in order.
         same: pairs of an argument and a tensor of the environment that are one tensor.
+        views: pairs of inputs, a view and the tensor that it is a view of.
         structure: of what the function returned.
         results: per leaf of that: the number of one of the program's outputs, -1 - the number of an input, or a constant.
         runs: how often it was run.
     """
 
-    __slots__ = ("environment", "results", "runs", "same", "sources", "structure", "traced")
+    __slots__ = ("environment", "results", "runs", "same", "sources", "structure", "traced", "views")
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Entry:
         environment: Environment,
         sources: Sequence[Source],
         same: Sequence[tuple[int, int]],
+        views: Sequence[tuple[int, int]],
         structure: Any,
         results: Sequence[Result],
     ) -> None:
@@ -62,6 +64,7 @@ class Entry:
         self.environment = environment
         self.sources = sources
         self.same = same
+        self.views = views
         self.structure = structure
         self.results = results
         self.runs = 0
@@ -91,6 +94,8 @@ class Entry:
                     return None
             bound.append(x)
         if len({id(x) for x in bound}) < len(bound) or any(arguments[i] is not found[j] for i, j in self.same):
+            return None
+        if any(programs.base(bound[view]) is not bound[base] for view, base in self.views):
             return None
         return bound
 

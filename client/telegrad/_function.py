@@ -262,7 +262,7 @@ class Function(Generic[P, R]):
         """Call the function with twins of its tensors, and make a program of what it does."""
         roots = [(self._name, self._function), *arguments.objects]
         environment = Environment(roots, arguments.tensors, functools.partial(_hooks_of, arguments.session))
-        given = [trace.enter(x).twin for x in arguments.tensors]
+        given = [trace.twin_of(x) for x in arguments.tensors]
         places = iter(arguments.leaves)
         twins = dict(zip(map(id, arguments.tensors), given, strict=True))
         args, kwargs = build(arguments.structure, [twins.get(id(x), x) for x in places])
@@ -292,7 +292,7 @@ class Function(Generic[P, R]):
         results = [self._result(x, trace, holes, outputs) for x in leaves]
         same = [(i, j) for i, x in enumerate(arguments.tensors) for j, other in enumerate(environment.tensors) if x is other]
         environment.forget()
-        return Entry(traced, environment, sources, same, structure, results)
+        return Entry(traced, environment, sources, same, _views_of(trace), structure, results)
 
     def _check_unchanged(self, environment: Environment) -> None:
         changed = environment.difference()
@@ -351,6 +351,13 @@ def _why(table: Kept, arguments: Arguments) -> str:
         changed = entry.environment.difference()
         return f", because {changed} is another one" if changed else ""
     return ", because its arguments are of other shapes, types or values each time; give numbers that change as arrays"
+
+
+def _views_of(trace: Tracing) -> list[tuple[int, int]]:
+    """Which inputs of a trace are views of which others."""
+    numbers = {id(x): number for number, x in enumerate(trace.reals)}
+    bases = [trace.real._programs.base(x) for x in trace.reals]
+    return [(number, numbers[id(base)]) for number, base in enumerate(bases) if base is not None]
 
 
 def _hooks_of(session: Any, x: Any) -> list[Any]:

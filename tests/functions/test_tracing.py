@@ -298,6 +298,26 @@ def test_inference_tensors_stay_what_they_are(session):
         assert [y.is_inference() for y in traced_there()] == [True, True]
 
 
+def test_a_view_and_what_it_is_a_view_of_may_both_be_given(session):
+    v = telegrad.ones(2, 2, requires_grad=True)
+
+    def step(part: Any, whole: Any) -> Any:
+        part.mul_(3)
+        return whole.sum()
+
+    def slopes(function: Any) -> list[Any]:
+        found = []
+        for _ in range(3):
+            one, other = v * 1, v * 2
+            for given in ((one[0], one), (other[1], one), (one[0], other)):
+                y = function(*given)
+                found.append((y.item(), y.grad_fn.name(), given[1].grad_fn.name(), grad(y, v, retain_graph=True)[0].tolist()))
+        return found
+
+    traced = telegrad.function(step)
+    assert slopes(traced) == slopes(step)
+
+
 def test_what_hooks_refer_to_is_part_of_the_trace(session):
     bound, momentum = 0.5, telegrad.zeros(2)
 
