@@ -320,6 +320,18 @@ def test_stopping_ends_every_process_the_helper_included_even_one_that_computes(
 
 
 @needs_proc
+def test_a_terminal_signals_no_session_and_the_system_shares_out_processors_to_all_of_the_server_as_one():
+    async def scenario(host: ProcessHost) -> None:
+        await opened(host)
+        helper, (worker_pid,) = host._nursery._helper.pid, host._workers
+        for pid in (helper, worker_pid):
+            assert os.getpgid(pid) == helper != os.getpgid(0)
+            assert os.getsid(pid) == os.getsid(0)
+
+    run(scenario)
+
+
+@needs_proc
 def test_a_helper_that_dies_is_replaced():
     async def scenario(host: ProcessHost) -> None:
         lost = await opened(host)

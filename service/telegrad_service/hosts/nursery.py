@@ -107,7 +107,9 @@ class Forking(Nursery):
                     pass_fds=[theirs.fileno()],
                     env=one_thread(dict(os.environ), 1),
                     stdin=subprocess.DEVNULL,
-                    start_new_session=True,
+                    # A terminal's signals are for the server. In a session of its own it would get none either, but Linux shares
+                    # out processors among sessions first: server and workers would wait for each other's turns.
+                    process_group=0,
                 )
             ours.send(self._configuration)  # not in the command line, which everybody sees: a journal's address may hold a password
             self._control = ours

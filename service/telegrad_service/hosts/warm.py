@@ -120,6 +120,8 @@ def main(descriptor: int) -> None:
     """Serve on the inherited socket."""
     # A terminal's Ctrl-C is for the server, which ends its helper in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # In the background of a terminal that may stop whoever writes to it: the log goes there.
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as control, contextlib.suppress(BrokenPipeError, ConnectionResetError):
         given = json.loads(control.recv(_CONFIGURATION_BYTES))
         process.tune(given["tune"])
