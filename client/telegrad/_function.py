@@ -306,7 +306,9 @@ class Function(Generic[P, R]):
         given = {id(x): number for number, x in enumerate(arguments.tensors)}
         around = {id(x): number for number, x in enumerate(environment.tensors)}
         programs = arguments.session._programs
-        bases = {id(base): number for number, x in enumerate(trace.reals) if (base := programs.base(x)) is not None}
+        bases: dict[int, int] = {}  # of a tensor, the first of its views, which came into the trace before it
+        for number, x in enumerate(trace.reals):
+            bases.setdefault(id(programs.base(x)), number)
         sources: list[Source] = []
         for real, hole in zip(trace.reals, trace.holes.values(), strict=True):
             ways = (("argument", given), ("environment", around), ("base", bases))

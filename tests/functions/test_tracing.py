@@ -318,6 +318,19 @@ def test_a_view_and_what_it_is_a_view_of_may_both_be_given(session):
     assert slopes(traced) == slopes(step)
 
 
+def test_two_views_of_one_tensor_may_be_given(session):
+    def step(first: Any, second: Any) -> Any:
+        second.mul_(3)
+        return first + 1
+
+    traced = telegrad.function(step)
+    for function in (step, traced):
+        whole = telegrad.ones(2, 2)
+        values = [function(whole[0], whole[k]).tolist() for k in (0, 1, 0)]
+        assert values == [[4.0, 4.0], [4.0, 4.0], [10.0, 10.0]]
+        assert whole.tolist() == [[9.0, 9.0], [3.0, 3.0]]
+
+
 def test_what_hooks_refer_to_is_part_of_the_trace(session):
     bound, momentum = 0.5, telegrad.zeros(2)
 
