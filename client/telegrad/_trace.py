@@ -204,9 +204,11 @@ class Tracing(tracing.Trace):
             rehearsal = self._rehearsal
             if rehearsal is None:
                 rehearsal = self._rehearsal = local()._programs.rehearse()
-            for hole in list(self.holes.values())[self._entered :]:
-                rehearsal.enter(hole.name, *hole.signature, hole.had_gradient)
-                self._entered += 1
+            fresh = list(self.holes.values())[self._entered :]
+            self._entered += len(fresh)
+            bases = {hole.name: base._name for hole in fresh if (base := hole.twin.extra().base) is not None}
+            for hole in sorted(fresh, key=lambda hole: hole.name in bases):  # views after what they are views of
+                rehearsal.enter(hole.name, *hole.signature, hole.had_gradient, bases.get(hole.name))
             entries: list[Entry] = list(self.recorder.queue)[self._done :]
             for entry in entries:
                 (command,), arrays = commands_of([entry])

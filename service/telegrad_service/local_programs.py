@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,7 +12,9 @@ from telegrad.contract.commands import Command
 from telegrad.contract.errors import TelegradError
 from telegrad.contract.hooks import Hooks
 from telegrad.contract.limits import Limits
+from telegrad.contract.modes import enable_grad
 from telegrad.contract.ops import Spec
+from telegrad.contract.tensor.extent import steps_of
 from telegrad.contract.tracing import INFERENCE, LEAF, RECORDED, VIEW, Many, Programs, Rehearsal, Runs
 from telegrad_service.engine.hooks import hooks_of
 from telegrad_service.engine.tensor import Engine, Tensor, spec_of
@@ -149,14 +152,25 @@ class LocalRehearsal(Rehearsal):
         self._session = Session("rehearsal", UNLIMITED)
         self._random = np.random.default_rng(0)
 
-    def enter(self, name: str, spec: Spec, kind: int, had_gradient: bool) -> None:
-        """See ``Rehearsal.enter``."""
+    def enter(self, name: str, spec: Spec, kind: int, had_gradient: bool, base: str | None = None) -> None:
+        """See ``Rehearsal.enter``. Any part of the base will do for a view."""
+        if base is not None and self._look(name, spec, kind, self._session.names[base]):
+            return
         tensor = self._session.engine.wrap(self._values(spec))
         if kind & (LEAF | RECORDED):
             tensor.requires_grad = True
         if had_gradient:
             tensor.grad = self._session.engine.wrap(self._values(spec))
         self._session.names[name] = tensor.clone() if kind & RECORDED else tensor
+
+    def _look(self, name: str, spec: Spec, kind: int, base: Tensor) -> bool:
+        """Make a view of ``base``, where it is large enough and of that type; whether that was done."""
+        shape, dtype = spec
+        if dtype is not base.dtype or math.prod(shape) > base.numel() or bool(kind & RECORDED) is not base.requires_grad:
+            return False
+        with enable_grad():
+            self._session.names[name] = base.as_strided(shape, steps_of(shape), 0)
+        return True
 
     def _values(self, spec: Spec) -> Any:
         shape, dtype = spec

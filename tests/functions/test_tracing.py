@@ -318,6 +318,23 @@ def test_a_view_and_what_it_is_a_view_of_may_both_be_given(session):
     assert slopes(traced) == slopes(step)
 
 
+def test_what_is_written_to_a_view_that_was_given_is_known_of_its_base(session):
+    def step(part: Any, whole: Any, w: Any) -> Any:
+        part.mul_(w)
+        known = whole.requires_grad
+        (whole * 1).sum().backward()
+        gradient = w.grad
+        w.grad = None
+        return gradient, known, whole.grad_fn.name()
+
+    traced = telegrad.function(step)
+    w = telegrad.tensor([2.0, 3.0], requires_grad=True)
+    for function in (step, traced, traced):
+        whole = telegrad.ones(2, 2)
+        gradient, known, name = function(whole[0], whole, w)
+        assert (gradient.tolist(), known, name) == ([1.0, 1.0], True, "CopySlices")
+
+
 def test_two_views_of_one_tensor_may_be_given(session):
     def step(first: Any, second: Any) -> Any:
         second.mul_(3)

@@ -45,8 +45,8 @@ current_trace: Callable[[], Trace | None] = _active.get
 class Rehearsal:
     """A session that does what a trace records, on made-up values: it answers what does not depend on values."""
 
-    def enter(self, name: str, spec: Spec, kind: int, had_gradient: bool) -> None:
-        """Make up a tensor that came into the trace; ``kind`` as in ``Programs.signature``."""
+    def enter(self, name: str, spec: Spec, kind: int, had_gradient: bool, base: str | None = None) -> None:
+        """Make up a tensor that came into the trace; ``kind`` as in ``Programs.signature``, ``base`` what it is a view of."""
         raise NotImplementedError
 
     def do(self, command: Command) -> dict[str, Any] | None:
