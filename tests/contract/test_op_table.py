@@ -283,3 +283,9 @@ def test_unknown_parameter_is_refused_by_name() -> None:
 def test_unknown_op_suggests_the_nearest() -> None:
     with pytest.raises(UnknownOpError, match=r"did you mean .*exp"):
         find("expp")
+
+
+def test_unknown_op_suggests_no_private_one() -> None:
+    with pytest.raises(UnknownOpError) as caught:
+        find("chunk_backward_")
+    assert " _" not in str(caught.value)
