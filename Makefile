@@ -28,7 +28,7 @@ test: $(VENV)/.ready-test ## run the tests
 serve: $(VENV)/.ready-demo ## start the service
 	$(PY) -m telegrad_service serve $(ARGS)
 
-proofs: $(VENV)/.ready-test ## run the short forms of the fault runs: kills, bad networks, hostile clients, full disks
+proofs: $(VENV)/.ready-test ## run the short forms of the fault runs: kills, restarts, repeats, bad networks, hostile clients, full disks
 	$(PYTEST) -m 'proof and not soak' $(ARGS)
 
 # ---------------------------------------------------------------- for whoever changes something
