@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,25 @@ from benchmarks.engine.kinds import Array, Makers, Step, generator
 _STEPS, _BATCH, _INPUT, _HIDDEN = 100, 16, 32, 64
 
 
+def _weights_and_data(width: int) -> tuple[Array, Array, Array, Array]:
+    """Weights of the input and of the hidden state, each with so many columns, their bias, and the inputs of all steps."""
+    rng = generator()
+    wx, wh = (rng.normal(size=(n, width)).astype(np.float32) / np.float32(np.sqrt(n)) for n in (_INPUT, _HIDDEN))
+    return wx, wh, np.zeros(width, np.float32), rng.normal(size=(_STEPS, _BATCH, _INPUT)).astype(np.float32)
+
+
+def _tensors(T: Any, parameters: Sequence[Array], data: Array) -> tuple[list[Any], list[Any], Any]:
+    """The same as tensors of an engine: parameters, the input of each step, and the state before the first."""
+    ps = [T.tensor(p, requires_grad=True) for p in parameters]
+    return ps, [T.tensor(x) for x in data], T.tensor(np.zeros((_BATCH, _HIDDEN), np.float32))
+
+
 def recurrent() -> Makers:
     """``tanh(x @ wx + h @ wh + bias)``, step after step."""
-    rng = generator()
-    wx, wh = (rng.normal(size=(n, _HIDDEN)).astype(np.float32) / np.float32(np.sqrt(n)) for n in (_INPUT, _HIDDEN))
-    bias = np.zeros(_HIDDEN, np.float32)
-    data = rng.normal(size=(_STEPS, _BATCH, _INPUT)).astype(np.float32)
+    wx, wh, bias, data = _weights_and_data(_HIDDEN)
 
     def tape(T: Any) -> Step:
-        ps = [T.tensor(p, requires_grad=True) for p in (wx, wh, bias)]
-        xs = [T.tensor(x) for x in data]
-        start = T.tensor(np.zeros((_BATCH, _HIDDEN), np.float32))
+        ps, xs, start = _tensors(T, (wx, wh, bias), data)
 
         def step() -> Any:
             for p in ps:
@@ -56,15 +65,10 @@ def recurrent() -> Makers:
 
 def lstm() -> Makers:
     """An LSTM cell in 14 ops, step after step."""
-    rng = generator()
-    wx, wh = (rng.normal(size=(n, 4 * _HIDDEN)).astype(np.float32) / np.float32(np.sqrt(n)) for n in (_INPUT, _HIDDEN))
-    bias = np.zeros(4 * _HIDDEN, np.float32)
-    data = rng.normal(size=(_STEPS, _BATCH, _INPUT)).astype(np.float32)
+    wx, wh, bias, data = _weights_and_data(4 * _HIDDEN)
 
     def tape(T: Any) -> Step:
-        ps = [T.tensor(p, requires_grad=True) for p in (wx, wh, bias)]
-        xs = [T.tensor(x) for x in data]
-        start = T.tensor(np.zeros((_BATCH, _HIDDEN), np.float32))
+        ps, xs, start = _tensors(T, (wx, wh, bias), data)
 
         def step() -> Any:
             for p in ps:
@@ -80,9 +84,7 @@ def lstm() -> Makers:
         return step
 
     def fused(T: Any) -> Step:
-        ps = [T.tensor(p.T.copy() if p.ndim == 2 else p, requires_grad=True) for p in (wx, wh, bias, np.zeros_like(bias))]
-        xs = [T.tensor(x) for x in data]
-        start = T.tensor(np.zeros((_BATCH, _HIDDEN), np.float32))
+        ps, xs, start = _tensors(T, (wx.T.copy(), wh.T.copy(), bias, np.zeros_like(bias)), data)
 
         def step() -> Any:
             for p in ps:

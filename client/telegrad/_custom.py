@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from telegrad._autograd import name_of, rng_state, set_rng_state
 from telegrad._foresight import Foresight
-from telegrad._history import UNKNOWN, CustomNode, Described, End, Leaf, Node, Unknown, next_number, place
+from telegrad._history import UNKNOWN, CustomNode, Described, End, Leaf, Node, Unknown, gradient_place, next_number
 from telegrad._hooks import pin_before_write
 from telegrad.contract import checks, watching
 from telegrad.contract.commands import Attach, Set
@@ -54,7 +54,7 @@ def attach(
             index = 0 if x._extra is None else x._extra.index
             edges.append((position, history, index))
             if home.block is not None:
-                home.block[place(x, history, index)] = x
+                home.block[gradient_place(x, history, index)] = x
     specs = tuple([None if y is None else y._spec for y in outputs])
     types = tuple([None if y is None else y.known_dtype() for y in outputs])
     positions = tuple([position for position, _, _ in edges])
@@ -222,7 +222,7 @@ class Block:
         self._state = rng_state(self._home)
 
     def enclose(self, outputs: Sequence[Any]) -> tuple[Sequence[Any], list[Any], str]:
-        """See ``BaseSession._enclose``. Raises AutogradError where only the server knows whether an output has a history.
+        """See ``BaseSession._enclose``. Raises TraceError where a trace cannot know whether an output has a history.
 
         The places outside come in the order in which the block used them first. Where gradients go to something that only the
         server knows, that may lead to any tensor from before the block that this used: all of those are places outside.
@@ -263,9 +263,9 @@ class Block:
         """Whether the block made an output, and not without a history."""
         if isinstance(output.history(), Unknown) and self._is_made(output):
             if not self._home.waits:
-                raise self._home.cannot_ask(
-                    "only the server knows what made a result of this checkpoint's block (a tensor changed through a view, or a "
-                    "gradient with a history); call the block without a checkpoint, or use telegrad.local()"
+                raise self._home.cannot_ask(  # whoever has checkpoints and cannot wait is a trace
+                    "what made a result of this checkpoint's block (a tensor changed through a view, or a gradient with a history) "
+                    "is not known while it is traced; call the block without a checkpoint there, or the function untraced"
                 )
             _ = output.grad_fn  # asks
         history = output.history()

@@ -50,7 +50,7 @@ class Unknown:
 UNKNOWN: Final = Unknown()
 
 
-def place(tensor: Any, history: Any, index: int) -> tuple[Any, int]:
+def gradient_place(tensor: Any, history: Any, index: int) -> tuple[Any, int]:
     """What tells apart where gradients of tensors go: output ``index`` of what has that history, or what only the server knows."""
     return (tensor._name, -1) if isinstance(history, (Unknown, Described)) else (id(history), index)
 

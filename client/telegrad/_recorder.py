@@ -22,7 +22,7 @@ from telegrad import _defaults
 from telegrad._capture import Capture, dependent
 from telegrad._foresight import Foresight, add_parameters
 from telegrad._handle import inference_extra
-from telegrad._history import AccumulateGrad, Leaf, Node, Unknown, made_of, place
+from telegrad._history import AccumulateGrad, Leaf, Node, Unknown, gradient_place, made_of
 from telegrad._hooks import apart_from_hooks, pin_before_write
 from telegrad._packs import packing_of, settle
 from telegrad._places import known_files, users_frame, users_place
@@ -295,7 +295,7 @@ class Recorder:
                 index = 0 if extra is None else extra.index
                 edges.append((position, history, index))
                 if self.block is not None:
-                    self.block[place(x, history, index)] = x
+                    self.block[gradient_place(x, history, index)] = x
         if not edges:
             return None
         # An input that may or may not require grad decides only where no other one surely does.

@@ -14,9 +14,8 @@ _UNPACED: Final = b"reno"
 def unpace(connection: Any) -> None:
     """Let a TCP connection send as fast as the other end takes it, where both ends have the same address.
 
-    Many systems use BBR, which spreads packets over time by what it measured before. On a connection that is kept it measures how
-    fast somebody read, and is slower than that ever after: 8 MB there and back took 16 ms instead of 11. Systems that offer no
-    choice keep what they have.
+    Many systems use BBR, which spreads packets over time by what it measured before: on a connection that is kept, how fast
+    somebody read. What that costs is in docs/performance.md. Systems that offer no choice keep what they have.
 
     Source: Linux, tcp(7), TCP_CONGESTION; N. Cardwell et al., BBR: Congestion-Based Congestion Control, ACM Queue 14 (2016).
 
