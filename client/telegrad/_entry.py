@@ -40,11 +40,11 @@ class Entry:
     Attributes:
         traced: the program.
         environment: what the function referred to.
-        sources: where the tensors for the program's inputs come from, in order.
+        sources: where the tensors for its holes come from, in order.
         same: pairs of an argument and a tensor of the environment that are one tensor.
-        views: pairs of inputs, a view and the tensor that it is a view of.
+        views: pairs of holes, a view and the tensor that it is a view of.
         structure: of what the function returned.
-        results: per leaf of that: the number of one of the program's outputs, -1 - the number of an input, or a constant.
+        results: per leaf of that: the number of one of the program's outputs, -1 - the number of a hole, or a constant.
         runs: how often it was run.
     """
 
@@ -70,7 +70,7 @@ class Entry:
         self.runs = 0
 
     def bind(self, programs: Any, arguments: Sequence[Any]) -> list[Any] | None:
-        """A tensor for each of the program's inputs; None where the trace does not hold for this call."""
+        """A tensor for each hole of the trace; None where the trace does not hold for this call."""
         found = self.environment.look()
         if found is None:
             return None
@@ -125,7 +125,7 @@ class Prepared(NamedTuple):
     Attributes:
         session: where it runs.
         entry: the trace.
-        bound: the tensors for ``entry.traced.inputs``.
+        bound: the tensors for ``entry.traced.holes``.
     """
 
     session: Any
@@ -164,7 +164,7 @@ class Prepared(NamedTuple):
     def references(self) -> dict[int, str]:
         """From the number of each returned leaf that is a tensor to what it is called in the program."""
         traced = self.entry.traced
-        tables = {"output": traced.outputs, "input": traced.inputs}
+        tables = {"output": traced.outputs, "input": traced.holes}
         return {i: tables[kind][value] for i, (kind, value) in enumerate(self.entry.results) if kind in tables}
 
     def returned(self, made: Sequence[Any]) -> Any:

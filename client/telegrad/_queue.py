@@ -255,14 +255,15 @@ def references_of(entry: Entry) -> Iterable[str]:
     command = entry.command
     if command is None:
         return [v for v in entry.applied[1] if v.__class__ is str] if entry.applied else ()
-    return _references(command)
+    return references_of_command(command)
 
 
-def _references(command: Command) -> Iterable[str]:
+def references_of_command(command: Command) -> Iterable[str]:
+    """References that a command needs."""
     if isinstance(command, (Backward, Grad, Resume)) and command.callbacks:
         # What is made on the way is no reference.
         made = set(names_made(command))
-        inner = [r for c in inner_commands(command) for r in _references(c)]
+        inner = [r for c in inner_commands(command) for r in references_of_command(c)]
         return [*_outer_references(command), *[r for r in inner if r.removesuffix(GRAD_SUFFIX) not in made]]
     return _outer_references(command)
 
@@ -345,10 +346,11 @@ class Taint:
     def _add_run(self, entry: Recorded, program: Traced, error: TelegradError) -> None:
         if program.walks:
             self._backward = self._backward or error
-        names = list(entry.command.inputs.values()) if isinstance(entry.command, Run) else []
+        names = {**entry.command.inputs, **entry.command.each} if isinstance(entry.command, Run) else {}
         for change in program.changes:
-            target = names[change.hole]
-            self._changed.setdefault(self._roots.get(target, target), error)
+            target = names.get(program.holes[change.hole])
+            if target is not None:  # else it changes with a view of it, which is an input
+                self._changed.setdefault(self._roots.get(target, target), error)
 
     def _add(self, command: Command, error: TelegradError) -> None:
         for inner in inner_commands(command):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from telegrad._handle import Handle
 from telegrad._history import PRESENT, UNKNOWN, CustomNode, Instance, Leaf, Node, Reach, RunNode, Unknown
-from telegrad._queue import Reply
+from telegrad._queue import GRAD_SUFFIX, Reply, references_of_command
 from telegrad.contract.commands import Backward, Command, Grad, Run, decode_command, encode_command
 from telegrad.contract.errors import TelegradError, TraceError
 from telegrad.contract.ops import Spec
@@ -108,7 +108,9 @@ class Traced:
     Attributes:
         id: its content hash.
         commands: what it does.
-        inputs: its holes: first those of arguments, then those of captured tensors.
+        holes: what came into the trace: first arguments, then captured tensors, and what any of these is a view of.
+        inputs: of those that the program names, the position among the holes. What it only asked for its shape, or for what it is
+            a view of, is none.
         outputs: the names of the tensors to give out.
         places: of each command, the line that recorded it.
         walks: whether it has a backward.
@@ -164,9 +166,13 @@ class Traced:
         self.commands: Final[tuple[Command, ...]] = tuple(
             [decode_command(encode_command(command)) for command in commands]
         )  # as the server will have them
-        self.inputs: Final = tuple(number_of)
+        self.holes: Final = tuple(number_of)
         self.outputs: Final = tuple(numbers)
-        self.message: Final = as_message(self.commands, self.inputs)
+        named = {twin._name for twin in returned} | set(self.outputs)
+        named.update([reference for command in self.commands for reference in references_of_command(command)])
+        named = {reference.removesuffix(GRAD_SUFFIX) for reference in named}
+        self.inputs: Final = {name: number for name, number in number_of.items() if name in named}
+        self.message: Final = as_message(self.commands, tuple(self.inputs))
         self.id: Final = content_id(self.message)
         self.walks: Final = any(isinstance(command, Backward) for command in self.commands)
         self.differentiates: Final = any(isinstance(command, (Backward, Grad)) for command in self.commands)
@@ -196,7 +202,7 @@ def record_run(home: Recorder, traced: Traced, bound: Sequence[Any], many: Many 
     outside: dict[str, tuple[Any, int]] = {}
     leaves: dict[int, Leaf] = {}
     if traced.recorded:
-        for hole, x in zip(traced.inputs, bound, strict=True):
+        for hole, x in zip(traced.holes, bound, strict=True):
             history = x.history()
             if history is not None and not isinstance(history, Leaf):
                 outside[hole] = (history, 0 if x._extra is None else x._extra.index)
@@ -220,8 +226,8 @@ def record_run(home: Recorder, traced: Traced, bound: Sequence[Any], many: Many 
     stacked = [] if many is None else [_stack(home, traced, bound, reference, many.times) for reference in many.collect]
     command = Run(
         traced.id,
-        inputs={hole: x._name for number, (hole, x) in enumerate(zip(traced.inputs, bound, strict=True)) if number not in each},
-        each={traced.inputs[number]: x._name for number, x in each.items()},
+        inputs={hole: bound[number]._name for hole, number in traced.inputs.items() if number not in each},
+        each={hole: each[number]._name for hole, number in traced.inputs.items() if number in each},
         outputs={output.name: handle._name for output, handle in zip(traced.given, made, strict=True)},
         collect={} if many is None else {r: handle._name for r, handle in zip(many.collect, stacked, strict=True)},
         times=None if many is None else many.times,
@@ -238,7 +244,7 @@ def record_run(home: Recorder, traced: Traced, bound: Sequence[Any], many: Many 
 def _stack(home: Recorder, traced: Traced, bound: Sequence[Any], reference: str, times: int) -> Any:
     """A handle for the values of many runs."""
     found: Any = next((o for o in traced.given if o.name == reference), None)
-    spec = bound[traced.inputs.index(reference)]._spec if found is None else found.spec
+    spec = bound[traced.inputs[reference]]._spec if found is None else found.spec
     handle = home.tensor_class(home, home.name(), None if spec is None else Spec((times, *spec.shape), spec.dtype), None)
     if spec is None and found is not None:
         handle.extra().dtype = found.dtype

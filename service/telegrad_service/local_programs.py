@@ -94,21 +94,21 @@ class LocalPrograms(Programs):
 
     def run(self, traced: Any, bound: Sequence[Any]) -> Sequence[Tensor]:
         """See ``Programs.run``."""
-        given: Mapping[str, Tensor] = dict(zip(traced.inputs, bound, strict=True))
+        given: Mapping[str, Tensor] = {hole: bound[number] for hole, number in traced.inputs.items()}
         names = self._session.run_bound(self._program(traced), given, traced.outputs).names
         return [names[name] for name in traced.outputs]
 
     def _program(self, traced: Any) -> Program:
         program = self._made.get(traced.id)
         if program is None:
-            program = self._made[traced.id] = Program.make(traced.commands, traced.inputs)
+            program = self._made[traced.id] = Program.make(traced.commands, tuple(traced.inputs))
         return program
 
     def run_many(self, traced: Any, bound: Sequence[Any], many: Many) -> LocalRuns:
         """See ``Programs.run_many``: done at once."""
         session, program = self._session, self._program(traced)
-        each: dict[str, Tensor] = {traced.inputs[number]: rows for number, rows in many.each.items()}
-        given: dict[str, Tensor] = {hole: x for hole, x in zip(traced.inputs, bound, strict=True) if hole not in each}
+        each: dict[str, Tensor] = {hole: many.each[number] for hole, number in traced.inputs.items() if number in many.each}
+        given: dict[str, Tensor] = {hole: bound[number] for hole, number in traced.inputs.items() if number not in many.each}
         watch = self._watches[many.run_id] = Watch(many.run_id, many.hear)
         try:
             collecting = collect(session, program, many.collect, many.times, given, each)

@@ -171,16 +171,52 @@ def test_what_the_compiler_leaves_alone_is_interpreted(commands: list[dict[str, 
     assert any(why in p for p in twins.plans)
 
 
-def test_hooks_and_overlapping_inputs_are_the_interpreters():
+def overlapping() -> Twins:
+    """Two sessions with ``x``, its first rows and its odd columns."""
     twins = Twins({"x": RNG.normal(size=(4, 4))})
     for session in twins.both:
-        session.names["part"] = session.names["x"].narrow(0, 0, 2)
+        session.names["rows"] = session.names["x"].narrow(0, 0, 2)
+        session.names["columns"] = session.names["x"][:, 1::2]
+    return twins
+
+
+@pytest.mark.parametrize(("a", "b"), [("x", "rows"), ("rows", "x"), ("rows", "columns"), ("x", "columns")])
+def test_writes_to_inputs_that_overlap_are_the_interpreters(a, b):
+    twins = overlapping()
     program = twins.store([apply("add_", ["a", 1.0]), apply("sum", ["b"], "s"), {"command": "read", "tensor": "s"}], ["a", "b"])
 
     for _ in range(4):
-        twins.run(program, {"a": "x", "b": "part"})
+        twins.run(program, {"a": a, "b": b})
 
-    assert twins.plans == []
+    assert twins.plans == ["a write to memory that two of the given tensors share"]
+
+
+@pytest.mark.parametrize(("a", "b"), [("x", "rows"), ("rows", "x"), ("rows", "columns"), ("x", "columns")])
+def test_inputs_that_overlap_and_are_only_read_are_compiled(a, b):
+    twins = overlapping()
+    commands = [
+        apply("exp", ["a"], "e"),
+        apply("sum", ["e"], "s"),
+        apply("select", ["b"], "row", dim=0, index=1),
+        apply("mul", ["row", "s"], "out"),
+        {"command": "read", "tensor": "out"},
+    ]
+    program = twins.store(commands, ["a", "b"])
+
+    for run in range(4):
+        twins.run(program, {"a": a, "b": b}, {"out": f"out{run}"})
+
+    assert twins.plan().text
+
+
+def test_a_plan_for_inputs_that_lie_apart_is_none_for_some_that_overlap():
+    twins = overlapping()
+    for session in twins.both:
+        session.names["other"] = session.names["rows"].clone()
+    program = twins.store([apply("add_", ["a", 1.0]), apply("sum", ["b"], "s"), {"command": "read", "tensor": "s"}], ["a", "b"])
+
+    for other in ("other", "rows", "other", "rows", "other", "rows"):
+        twins.run(program, {"a": "x", "b": other})
 
 
 def test_other_shapes_get_a_plan_of_their_own():

@@ -399,6 +399,29 @@ def test_a_call_that_fails_names_its_line_and_leaves_those_before_it(session):
     assert n.item() == 3  # the commands before the one that failed stand, as in a loop
 
 
+def test_what_calls_that_failed_would_have_written_is_not_used_by_what_was_recorded_after_them():
+    """Of the tensors that were written to, not of those that are numbered alike."""
+    with open_session("http") as session:
+        data, total, other = session.tensor([1.0, 2.0, 3.0]), session.tensor(0.0), session.tensor(5.0)
+
+        @telegrad.function
+        def pick(i: Any, more: Any) -> Any:
+            taken = data.index_select(0, i).sum() * more
+            total.add_(taken)
+            return taken
+
+        out = pick(session.tensor([5]), other)
+        after, untouched = total + 1, other + 1
+        with pytest.raises(telegrad.TelegradError, match="out of bounds"):
+            session.flush()
+
+        assert untouched.item() == 6.0
+        for lost in (out, after):
+            with pytest.raises(telegrad.TelegradError, match="out of bounds"):
+                lost.item()
+        assert total.item() == 0.0
+
+
 def test_a_program_that_the_server_forgot_is_sent_again():
     with open_session("http") as session, httpx2.Client(base_url=server_url()) as http:
         n, count = counting(session)

@@ -348,6 +348,19 @@ def test_two_views_of_one_tensor_may_be_given(session):
         assert whole.tolist() == [[9.0, 9.0], [3.0, 3.0]]
 
 
+def test_what_a_program_does_not_name_is_no_input_of_it(session):
+    @telegrad.function
+    def step(rows: Any, like: Any) -> Any:
+        rows.add_(1)
+        return rows.sum() * like.shape[0]
+
+    whole, like = telegrad.zeros(4, 2), telegrad.zeros(3)
+    assert [step(whole[k], like).item() for k in range(4)] == [6.0] * 4
+    assert whole.tolist() == [[1.0, 1.0]] * 4
+    assert traces(step) == 1
+    assert len(step.programs[0].inputs) == 1
+
+
 def test_what_hooks_refer_to_is_part_of_the_trace(session):
     bound, momentum = 0.5, telegrad.zeros(2)
 

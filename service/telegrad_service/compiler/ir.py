@@ -29,14 +29,16 @@ class Storage:
         kind: ``BOUND``, ``TEMPORARY`` or ``CONSTANT``.
         nbytes: its size.
         escapes: it outlives the run, as part of a tensor.
+        overlaps: parts of it may be parts of another of the run, too, so that nothing may be written there.
     """
 
-    __slots__ = ("escapes", "kind", "nbytes")
+    __slots__ = ("escapes", "kind", "nbytes", "overlaps")
 
     def __init__(self, kind: str, nbytes: int) -> None:
         self.kind = kind
         self.nbytes = nbytes
         self.escapes = False
+        self.overlaps = False
 
 
 class Value:

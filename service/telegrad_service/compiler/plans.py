@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from telegrad.contract import watching
 from telegrad.contract.transforms.wrapper import running
 from telegrad_service.compiler.plan import Plan
-from telegrad_service.engine.buffers import owner_of
+from telegrad_service.engine.buffers import Neighbourhood
 from telegrad_service.engine.hooks import any_hooks
 from telegrad_service.engine.tensor import Tensor
 
@@ -29,13 +27,14 @@ Key = tuple[Hashable, ...]
 def key_of(program: str, bound: Mapping[str, Tensor], outputs: Sequence[str]) -> Key | None:
     """All that the course of a run depends on beside values; None where the interpreter has to do it.
 
-    That is where hooks or transforms are about, where an input has a history, or where two of the arrays overlap.
+    That is where hooks or transforms are about, where an input has a history, or where a gradient overlaps with another array.
     """
     if any_hooks() or running() or watching.watchers:
         return None
     parts: list[Hashable] = [program, tuple(outputs)]
     seen: dict[int, int] = {}
-    owners: dict[int, Any] = {}
+    around = Neighbourhood()
+    overlaps: list[Hashable] = []
     for position, tensor in enumerate(bound.values()):
         again = seen.setdefault(id(tensor), position)
         if again != position:
@@ -44,34 +43,25 @@ def key_of(program: str, bound: Mapping[str, Tensor], outputs: Sequence[str]) ->
         if tensor.node is not None or (tensor.base is not None and (tensor.requires_grad or tensor.base.requires_grad)):
             return None
         array = tensor.array
-        if not _apart(array, owners):
-            return None
+        overlapping = around.add(array)
+        if overlapping:
+            others = [number for number, other in enumerate(bound.values()) if any(other.array is x for x in overlapping)]
+            if len(others) < len(overlapping):
+                return None  # a gradient
+            overlaps.append((position, *others))
         gradient = tensor._grad
         described: Hashable = None
         if gradient is not None:
             inner = gradient.array
             if gradient.node is not None or gradient.tracks or gradient.base is not None or gradient._grad is not None:
                 return None
-            if not _apart(inner, owners):
+            if around.add(inner):
                 return None
             described = (inner.dtype, inner.strides, inner.flags.writeable)
         parts.append(
             (array.shape, array.dtype, array.strides, array.flags.writeable, tensor.tracks, tensor.base is None, described)
         )
-    return tuple(parts)
-
-
-def _apart(array: Any, owners: dict[int, Any]) -> bool:
-    """Whether an array lies apart from those before it."""
-    owner = array if array.base is None else owner_of(array)
-    before = owners.get(id(owner))
-    if before is None:
-        owners[id(owner)] = [array]
-        return True
-    if any(np.may_share_memory(array, other) for other in before):
-        return False
-    before.append(array)
-    return True
+    return (*parts, *overlaps)
 
 
 class Plans:

@@ -30,7 +30,7 @@ from telegrad_service.compiler.ir import (
     replaced,
 )
 from telegrad_service.compiler.tracing import StandIn, take_apart
-from telegrad_service.engine.buffers import owner_of
+from telegrad_service.engine.buffers import Neighbourhood, owner_of
 from telegrad_service.engine.calls import Call
 from telegrad_service.engine.parts import Part
 from telegrad_service.engine.table import Array, Entry
@@ -60,7 +60,7 @@ class Recorder:
         self._known: dict[int, tuple[Any, Value]] = {}
         self._symbols: dict[int, tuple[Tensor, Symbol]] = {}
         self._versions: list[tuple[Symbol, Tensor, int]] = []
-        self._storages: list[tuple[Any, Storage]] = []
+        self._around = Neighbourhood()
         for index, tensor in enumerate(self.tensors):
             self._begin_with(tensor, Symbol(TENSOR, index))
         for index, tensor in enumerate(self.tensors):
@@ -80,6 +80,8 @@ class Recorder:
         symbol.value = value
         if found is not None:
             self.fail("one array under two tensors")
+        for other in self._around.add(tensor.array):
+            value.storage.overlaps = self.value(other).storage.overlaps = True
 
     def fail(self, why: str) -> None:
         """The run goes on, the recording does not."""
@@ -150,6 +152,8 @@ class Recorder:
         random: bool = False,
     ) -> None:
         """One more step."""
+        if any(value.storage.overlaps for value in writes):
+            self.fail("a write to memory that two of the given tensors share")
         step = Step(kind, fn, args, keywords, results, command=self.command, writes=writes, fallible=fallible, random=random)
         self.steps.append(step)
 

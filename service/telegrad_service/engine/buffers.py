@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,24 @@ def overlap(a: Array, b: Array) -> str:
         return ""
     same = a.ctypes.data == b.ctypes.data and a.shape == b.shape and a.strides == b.strides
     return "full" if same else "part"
+
+
+class Neighbourhood:
+    """Arrays, and which of them may share memory."""
+
+    def __init__(self) -> None:
+        self._by_owner: dict[int, list[Array]] = {}
+
+    def add(self, array: Array) -> Sequence[Array]:
+        """Take an array in; those of before that it may share memory with."""
+        owner = array if array.base is None else owner_of(array)
+        there = self._by_owner.get(id(owner))
+        if there is None:  # as almost always
+            self._by_owner[id(owner)] = [array]
+            return ()
+        found = [other for other in there if np.may_share_memory(array, other)]
+        there.append(array)
+        return found
 
 
 def _dense(array: Array) -> bool:
