@@ -11,7 +11,7 @@ from telegrad import _defaults
 from telegrad._queue import GRAD_SUFFIX, Entry, Recorded, encode, references_of
 from telegrad._retries import member
 from telegrad._transport import Request
-from telegrad.contract import codec
+from telegrad.contract import codec, dtypes
 from telegrad.contract.commands import Apply, Create, Grad, Read, Release
 from telegrad.contract.errors import SequenceError, TransportError
 
@@ -73,7 +73,7 @@ def request_of(path: str, batch: Sequence[Entry], numbers: Numbers) -> Request:
     binary = any(isinstance(e, Recorded) and isinstance(e.command, Read) and e.command.encoding == "buffer" for e in batch)
     accept = f"{codec.SAFETENSORS_MEDIA_TYPE}, {codec.PROBLEM_MEDIA_TYPE}" if binary else codec.JSON_MEDIA_TYPE
     message = {"commands": commands}
-    many = getattr(batch[-1], "many", None)
+    many = next((e.many for e in batch if isinstance(e, Recorded) and e.many is not None), None)
     address, hear = f"{path}/batch", None
     if many is not None:
         address, hear, accept = f"{address}?run_id={many.run_id}", many.hear, codec.EVENTS_MEDIA_TYPE
@@ -101,6 +101,11 @@ def hand_out(batch: Sequence[Entry], message: Any, arrays: Mapping[str, codec.Ar
                 continue
             array.setflags(write=False)
             entry.reply.array = array
+        elif "base64" in result:
+            described = result["tensor"]
+            array = codec.from_base64(result["base64"], dtypes.as_dtype(described["dtype"]), tuple(described["shape"]))
+            array.setflags(write=False)
+            entry.reply.array = array
         elif isinstance(entry.command, Read) and entry.command.what == "value" and result.get("tensor") is not None:
             continue
         entry.reply.result = result
@@ -110,16 +115,19 @@ def cut(entries: Sequence[Entry]) -> int:
     """How many entries may go in one request.
 
     A failure drops the values that were read before it, so no read may stand before a change and be repeated after it. Large values
-    are read apart from everything that changes something. A run that is followed goes alone: its answer is a stream of events, and
-    who interrupts it loses nothing else. New tensors beyond ``FLUSH_BYTES`` wait for the next request, however many are recorded.
+    are read apart from everything that changes something. Before a run that is followed nothing goes: its answer is a stream of
+    events, and who interrupts it loses nothing else; what it collected may be read with it, as text. New tensors beyond
+    ``FLUSH_BYTES`` wait for the next request, however many are recorded.
     """
-    read = large = other = False
+    read = large = other = followed = False
     nbytes = 0
     for position, entry in enumerate(entries):
         if isinstance(entry, Recorded) and entry.array is not None:
             nbytes += entry.array.nbytes
             if nbytes > max(_defaults.FLUSH_BYTES, entry.array.nbytes):
                 return position
+        if followed and not _goes_along(entry):
+            return position
         if isinstance(entry, Recorded) and isinstance(entry.command, Read):
             large = large or entry.nbytes > _defaults.LARGE_READ_BYTES
             if large and other:
@@ -134,8 +142,16 @@ def cut(entries: Sequence[Entry]) -> int:
         if read:
             return position
         elif entry.many is not None:
-            return position or 1
+            if position:
+                return position
+            followed = True
     return len(entries)
+
+
+def _goes_along(entry: Entry) -> bool:
+    """Whether an entry may follow a run in a request whose answer is a stream of events."""
+    command = entry.command if isinstance(entry, Recorded) else None
+    return isinstance(command, Release) or (isinstance(command, Read) and command.encoding != "buffer")
 
 
 def reads_last(entries: list[Entry]) -> tuple[list[Entry], list[str]]:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from telegrad import _defaults
 from telegrad._places import users_place
 from telegrad._queue import Recorded, Reply
-from telegrad.contract.commands import Apply
+from telegrad.contract import codec
+from telegrad.contract.commands import Apply, Read
 
 if TYPE_CHECKING:
     from telegrad._handle import Handle
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Ahead(NamedTuple):
-    """Numbers that nobody asked for yet: one that is read by itself, or some that are read as the elements of one tensor."""
+    """What nobody asked for yet: a tensor that is read by itself, or numbers that are read as the elements of one."""
 
     handles: Sequence[Handle]
     reply: Reply
@@ -98,17 +99,39 @@ def _stacked(home: Recorder, handles: Sequence[Handle]) -> Ahead:
     return Ahead(handles, reply)
 
 
+def ask_along(home: Recorder, handles: Sequence[Handle]) -> list[Ahead]:
+    """Record the reads of what many runs collect, to come with the answer to these, which is JSON: small ones."""
+    if home.shared or not home.gathers:
+        return []
+    found: list[Ahead] = []
+    for handle in handles:
+        if handle._spec is not None and handle._spec.nbytes <= _defaults.READ_ALONG_BYTES:
+            reply = Reply()
+            home.put(Recorded(Read(handle._name, "value", "base64"), *users_place(3), reply=reply, unasked=True))
+            found.append(Ahead((handle,), reply))
+    return found
+
+
 def take(asked: Asked, writes: int) -> None:
     """Keep what came, as of the recorder's ``writes``. Raises the error of the tensor that was asked for, of no other."""
-    for handles, reply in asked.ahead:
-        if reply.result is None or reply.array is None:
-            continue
-        if len(handles) == 1:
-            handles[0].learn(reply.result["tensor"])
-        for number, handle in enumerate(handles):
-            extra = handle.extra()
-            extra.value, extra.writes = reply.array.reshape(-1)[number, ...], writes
+    keep(asked.ahead, writes)
     handle = asked.handle
     handle.learn(asked.reply.take()["tensor"])
     extra = handle.extra()
     extra.value, extra.writes = asked.reply.array, writes
+
+
+def keep(ahead: Sequence[Ahead], writes: int) -> None:
+    """Keep what came of what nobody asked for yet."""
+    for handles, reply in ahead:
+        if reply.result is None or reply.array is None:
+            continue
+        if len(handles) == 1:
+            handles[0].learn(reply.result["tensor"])
+            parts: Sequence[codec.Array] = [reply.array]
+        else:
+            numbers = reply.array.reshape(-1)
+            parts = [numbers[position, ...] for position in range(len(handles))]
+        for handle, part in zip(handles, parts, strict=True):
+            extra = handle.extra()
+            extra.value, extra.writes = part, writes

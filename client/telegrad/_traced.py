@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from telegrad._handle import Handle
 from telegrad._history import PRESENT, UNKNOWN, CustomNode, Instance, Leaf, Node, Reach, RunNode, Unknown
 from telegrad._queue import GRAD_SUFFIX, Reply, references_of_command
+from telegrad._reading import Ahead, ask_along, keep
 from telegrad.contract.commands import Backward, Command, Grad, Run, decode_command, encode_command
 from telegrad.contract.errors import TelegradError, TraceError
 from telegrad.contract.ops import Spec
@@ -238,7 +239,7 @@ def record_run(home: Recorder, traced: Traced, bound: Sequence[Any], many: Many 
     reply = None if many is None else Reply()
     home.record(command, touches=touched, program=traced, many=many, reply=reply, depth=2)
     graded = [bound[change.hole].leaf() for change in traced.changes if type(change.gradient) is int]
-    return RecordedRuns(home, made, stacked, reply, graded)
+    return RecordedRuns(home, made, stacked, reply, graded, ask_along(home, stacked))
 
 
 def _stack(home: Recorder, traced: Traced, bound: Sequence[Any], reference: str, times: int) -> Any:
@@ -255,7 +256,13 @@ class RecordedRuns(Runs):
     """Runs that were recorded, and are done when the session is flushed."""
 
     def __init__(
-        self, home: Recorder, made: Sequence[Any], stacked: Sequence[Any], reply: Reply | None, graded: Sequence[Leaf]
+        self,
+        home: Recorder,
+        made: Sequence[Any],
+        stacked: Sequence[Any],
+        reply: Reply | None,
+        graded: Sequence[Leaf],
+        ahead: Sequence[Ahead],
     ) -> None:
         """Wait.
 
@@ -265,15 +272,19 @@ class RecordedRuns(Runs):
             stacked: see ``Runs``.
             reply: what comes of many runs.
             graded: leaves whose gradient the last run is to give out.
+            ahead: values that come with the answer.
         """
         self.made: Sequence[Any] | None = made
         self.stacked = stacked
         self._home = home
         self._reply = reply
         self._graded = graded
+        self._ahead = ahead
+        self._writes = home.writes
 
     def finish(self) -> TelegradError | None:
         """See ``Runs.finish``."""
+        keep(self._ahead, self._writes)
         reply = self._reply
         if reply is None or reply.error is None:
             return None

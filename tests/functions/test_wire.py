@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 import telegrad
+from telegrad import _defaults
 from telegrad.errors import DependentError, LimitError, SessionClosedError, SessionError, TraceError
 from tests.client.wire import ADDRESS, Wire, open_async
 from tests.places import open_session
@@ -69,6 +70,44 @@ def test_calls_are_recorded_and_travel_together():
         loss.item()
 
         assert sent(wire) == ["POST programs", "POST batch"]
+
+
+NEW = ["POST batch", "POST programs"]
+"""What is sent before the first of many calls: tensors, and the program."""
+
+
+def test_many_calls_and_what_they_collect_are_one_request():
+    with open_wire() as (_, wire):
+        w, x = telegrad.tensor([1.0, 2.0], requires_grad=True), telegrad.tensor([1.0, -1.0])
+        step = descent(w)
+        losses = [step.repeat(3, x).tolist() for _ in range(3)]
+
+        assert sent(wire) == [*NEW, "POST batch", "POST batch", "POST batch"]
+        assert [c["command"] for c in wire.commands()] == ["run", "read", "release"]
+    with telegrad.local():
+        w, x = telegrad.tensor([1.0, 2.0], requires_grad=True), telegrad.tensor([1.0, -1.0])
+        step = descent(w)
+        assert losses == [[step(x).item() for _ in range(3)] for _ in range(3)]
+
+
+def test_what_many_calls_collected_is_read_again_once_it_was_written_to():
+    with open_wire() as (_, wire):
+        w, x = telegrad.tensor([1.0, 2.0], requires_grad=True), telegrad.tensor([1.0, -1.0])
+        losses = descent(w).repeat(2, x)
+        before = losses.tolist()
+        losses.add_(1)
+        assert losses.tolist() == [loss + 1 for loss in before]
+        assert sent(wire) == [*NEW, "POST batch", "POST batch"]
+
+
+def test_what_is_collected_does_not_come_unasked_where_it_is_large(monkeypatch):
+    monkeypatch.setattr(_defaults, "READ_ALONG_BYTES", 8)
+    with open_wire() as (_, wire):
+        x = telegrad.tensor([1.0, -1.0])
+        doubled = telegrad.function(lambda x: x * 2).repeat(2, x)
+        assert sent(wire) == [*NEW, "POST batch"]
+        assert doubled.tolist() == [[2.0, -2.0], [2.0, -2.0]]
+        assert sent(wire) == [*NEW, "POST batch", "POST batch"]
 
 
 def test_a_program_that_the_server_has_lost_is_sent_again():

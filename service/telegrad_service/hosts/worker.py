@@ -45,7 +45,7 @@ class Home:
     drop: Drop | None = None
 
 
-LOOK_SECONDS: Final = 0.001
+LOOK_SECONDS: Final = 0.01
 """Shortest time between two looks for a wish to stop."""
 
 _PAGES_FILE: Final = Path("/proc/self/statm")
