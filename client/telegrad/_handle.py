@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import secrets
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from telegrad._history import UNKNOWN, Described, End, Leaf, Node, Unknown, made_of
 from telegrad.contract import checks, dtypes
@@ -65,6 +67,23 @@ class Extra:
         self.writes = 0
         self.asks = False
         self.inference = False
+
+
+_DIGITS: Final = tuple([f"{number:02d}" for number in range(100)])
+
+
+def new_names() -> Callable[[], str]:
+    """What gives a name that no other tensor of a session has, whoever else uses it. Any thread may ask.
+
+    There is one per op: a hundred at a time take a third of the time of each by itself.
+    """
+    prefix = f"c{secrets.token_hex(4)}."
+
+    def hundred(number: int) -> list[str]:
+        begin = f"{prefix}{number or ''}"
+        return [begin + digits for digits in _DIGITS]
+
+    return itertools.chain.from_iterable(map(hundred, itertools.count())).__next__
 
 
 def inference_extra() -> Extra:

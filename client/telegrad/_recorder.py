@@ -8,9 +8,7 @@ appends atomically), so threads may record at the same time; a batch takes what 
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-import itertools
 import os
-import secrets
 import sys
 import threading
 import weakref
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from telegrad import _defaults
 from telegrad._capture import Capture, dependent
 from telegrad._foresight import Foresight, add_parameters
-from telegrad._handle import inference_extra
+from telegrad._handle import inference_extra, new_names
 from telegrad._history import AccumulateGrad, Leaf, Node, Unknown, gradient_place, made_of
 from telegrad._hooks import apart_from_hooks, pin_before_write
 from telegrad._packs import packing_of, settle
@@ -134,8 +132,7 @@ class Recorder:
         self.numbers = Numbers()
         self.gathers = limit > 1
         self.process = os.getpid()
-        # A name that no other tensor of the session has, whoever else uses it; all in C, because there is one per op.
-        self.name: Callable[[], str] = map(f"c{secrets.token_hex(4)}.".__add__, map(str, itertools.count(1))).__next__
+        self.name = new_names()
         self._blank: Callable[[Any], Any] = object.__new__
         self._wake = wake
         self.depart: Callable[[], None] | None = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import telegrad
 from telegrad import _defaults
+from telegrad._handle import new_names
 from telegrad.errors import ConflictError, ShapeError
 from tests.client.wire import Wire
 from tests.waiting import wait_until
@@ -323,3 +325,16 @@ def test_large_values_are_read_apart_from_what_changes_something(
     del large
     assert small.tolist() == [65.0] * 4
     assert wire.trips == before + 3
+
+
+def test_names_are_new_whoever_asks():
+    name = new_names()
+
+    def some(_: int) -> list[str]:
+        return [name() for _ in range(2500)]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [each for part in pool.map(some, range(4)) for each in part]
+
+    assert len({*found, *some(0)}) == len(found) + 2500
+    assert len({each.split(".")[0] for each in found}) == 1
