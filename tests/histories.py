@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from telegrad.contract import codec
-from telegrad.contract.commands import decode_command
+from telegrad.contract.command_fields import decode_command
 from telegrad.contract.errors import TelegradError
 from telegrad_service.session.session import BatchAnswer, Session
 

@@ -90,3 +90,16 @@ def advanced_indices(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[Any, ...]
         else:
             items.append(draw(slices(size)))
     return tuple(items)
+
+
+@st.composite
+def arrays(draw: st.DrawFn) -> Array:
+    """Any telegrad array: every element type, NaN and infinities included, empty and 0-d shapes, odd strides."""
+    dtype = draw(st.sampled_from([d.numpy for d in dtypes.DTYPES.values()]))
+    array = draw(hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)))
+    return draw(st.sampled_from([array, array.T, array[..., ::-1] if array.ndim else array]))
+
+
+def same_bits(a: Array, b: Array) -> bool:
+    """Equal shape, type and bytes; signs of zeros and NaN included."""
+    return a.shape == b.shape and a.dtype == b.dtype and np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()

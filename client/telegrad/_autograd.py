@@ -14,7 +14,8 @@ from telegrad._history import PRESENT, UNKNOWN, Described, Leaf, Node, Unknown
 from telegrad._hooks import pin
 from telegrad._queue import Reply
 from telegrad.contract import checks, dtypes
-from telegrad.contract.commands import Apply, Create, Seed, Set, decode_fields
+from telegrad.contract.command_fields import decode_fields
+from telegrad.contract.commands import Apply, Create, Seed, Set
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, LeafError, SessionMismatchError
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.base import TensorBase

@@ -11,7 +11,7 @@ from telegrad import _defaults
 from telegrad._queue import GRAD_SUFFIX, Entry, Recorded, encode, references_of
 from telegrad._retries import member
 from telegrad._transport import Request
-from telegrad.contract import codec, dtypes
+from telegrad.contract import codec, dtypes, safetensors
 from telegrad.contract.commands import Apply, Create, Grad, Read, Release
 from telegrad.contract.errors import SequenceError, TransportError
 
@@ -79,7 +79,7 @@ def request_of(path: str, batch: Sequence[Entry], numbers: Numbers) -> Request:
         address, hear, accept = f"{address}?run_id={many.run_id}", many.hear, codec.EVENTS_MEDIA_TYPE
     headers = {} if only_reads else numbers.next()
     if arrays:
-        body = list(codec.pack(arrays, message))
+        body = list(safetensors.pack(arrays, message))
         return Request("POST", address, body, codec.SAFETENSORS_MEDIA_TYPE, accept, True, headers, hear=hear)
     return Request("POST", address, [codec.dump_json(message)], accept=accept, repeatable=True, headers=headers, hear=hear)
 

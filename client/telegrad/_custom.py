@@ -15,6 +15,7 @@ from telegrad._autograd import name_of, rng_state, set_rng_state
 from telegrad._foresight import Foresight
 from telegrad._history import UNKNOWN, CustomNode, Described, End, Leaf, Node, Unknown, gradient_place, next_number
 from telegrad._hooks import pin_before_write
+from telegrad._writes import rewrite_history
 from telegrad.contract import checks, watching
 from telegrad.contract.commands import Attach, Set
 from telegrad.contract.custom import Backward, custom_op
@@ -70,7 +71,7 @@ def attach(
         if y is not None and flows[index]:
             extra = y._extra
             if extra is not None and dirty[index] and extra.base is not None:
-                home.rewrite_views(y, node)
+                rewrite_history(y, node)
                 continue
             if extra is not None:
                 extra.base = None  # a view in memory only, see ``roots``; its history is the node's

@@ -19,8 +19,9 @@ from telegrad._queue import Entry, Recorded, Taint, outputs_of, place
 from telegrad._recorder import Recorder
 from telegrad._retries import NOT_DONE, Retries, error_of, member, parse, problem_of, send
 from telegrad._transport import NotSent, Procedure, Request, Response
-from telegrad.contract import codec
-from telegrad.contract.commands import Backward, Create, Read, Release, Resume, Run, encode_command
+from telegrad.contract import codec, safetensors
+from telegrad.contract.command_fields import encode_command
+from telegrad.contract.commands import Backward, Create, Read, Release, Resume, Run
 from telegrad.contract.errors import (
     AccessError,
     ArgumentTypeError,
@@ -134,7 +135,7 @@ class Exchange:
         """Make tensors of these names at once, past everything that is recorded."""
         yield from self.open()
         commands = [encode_command(Create(name, buffer=name)) for name in arrays]
-        body = list(codec.pack(arrays, {"commands": commands}))
+        body = list(safetensors.pack(arrays, {"commands": commands}))
         try:
             request = Request(
                 "POST",

@@ -13,10 +13,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from telegrad._capture import abandon
-from telegrad._history import CustomNode, Described, Leaf, Node, Reach, made_of
+from telegrad._history import CustomNode, Described, Leaf, Node, made_of
 from telegrad._hook_call import Call, Ended, names_of
 from telegrad._packs import packs_of
 from telegrad._queue import Entry, Recorded, Reply
+from telegrad._reach import Reach
 from telegrad.contract import modes
 from telegrad.contract.callbacks import Callback, Place
 from telegrad.contract.checks import GRAPH_FREED

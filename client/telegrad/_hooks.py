@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from telegrad._asked import Asked, may_meet
 from telegrad._foreseen import Foreseen, hooks_of, owner_of
-from telegrad._history import AccumulateGrad, Described, Leaf, Node, Reach, Unknown
+from telegrad._history import AccumulateGrad, Described, Leaf, Node, Unknown
 from telegrad._places import users_place
+from telegrad._reach import Reach
 from telegrad.contract.hooks import Hook, RemovableHandle, check_accumulates, check_hookable
 
 if TYPE_CHECKING:

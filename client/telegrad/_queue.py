@@ -9,6 +9,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from telegrad.contract import codec, kinds
+from telegrad.contract.command_fields import encode_command
 from telegrad.contract.commands import (
     Apply,
     Attach,
@@ -22,7 +23,6 @@ from telegrad.contract.commands import (
     Run,
     Seed,
     Set,
-    encode_command,
     inner_commands,
     names_made,
 )

@@ -20,12 +20,12 @@ from telegrad import _defaults
 from telegrad._capture import Capture, dependent
 from telegrad._foresight import Foresight, add_parameters
 from telegrad._handle import inference_extra, new_names
-from telegrad._history import AccumulateGrad, Leaf, Node, Unknown, gradient_place, made_of
-from telegrad._hooks import apart_from_hooks, pin_before_write
+from telegrad._history import AccumulateGrad, Node, Unknown, gradient_place, made_of
 from telegrad._packs import packing_of, settle
 from telegrad._places import known_files, users_frame, users_place
 from telegrad._queue import Recorded, Reply, collected
 from telegrad._reading import Numbers
+from telegrad._writes import apply_in_place
 from telegrad.contract import checks, watching
 from telegrad.contract.commands import Command, Read, Release
 from telegrad.contract.errors import (
@@ -163,7 +163,7 @@ class Recorder:
                     return made
             plan, names = self._plan(op, inputs, parameters)
         if plan.in_place:
-            return self._apply_in_place(plan, op, inputs, names, parameters)
+            return apply_in_place(self, plan, op, inputs, names, parameters)
         grad = None if inferring and is_inference_mode_enabled() else is_grad_enabled()
         node: Any = None
         if grad and not plain:
@@ -346,72 +346,6 @@ class Recorder:
             packing.record(op, names, parameters, outputs)
             packing.end(made)
         return made[0] if plan.single else tuple(made)
-
-    def _apply_in_place(
-        self, plan: Foresight, op: str, inputs: tuple[Any, ...], names: Sequence[Any], parameters: dict[str, Any]
-    ) -> Any:
-        target = inputs[0]
-        if not isinstance(target, self.tensor_class):
-            raise checks.in_place_target(plan.row.name, target)
-        grad = None if inferring and is_inference_mode_enabled() else is_grad_enabled()
-        checks.check_inference(target.is_inference(), checks.INFERENCE_IN_PLACE)
-        history = target.history()
-        base = None if target._extra is None else target._extra.base
-        view = base is not None
-        if grad and not view and isinstance(history, Leaf):
-            raise checks.leaf_in_place()
-        spec = plan.outputs[0]
-        if spec is not None and target._spec is not None:
-            checks.check_in_place_result(spec, target._spec)
-        if grad and view and self.hooked and self.waits:
-            apart = apart_from_hooks(target)
-            if apart is not target:
-                self._apply_in_place(plan, op, (apart, *inputs[1:]), (apart._name, *names[1:]), parameters)
-                return target
-        place = users_place(3)
-        packing = None
-        if grad:
-            known = target.known_dtype()
-            node = None if known is not None and not known.is_differentiable else self.link(plan, inputs, parameters)
-            packing = packing_of(self, node, inputs) if watching.watchers else None
-            if node is not None or history is not None or (base is not None and base.history() is not None):
-                if self.hooked and self.waits:
-                    pin_before_write(target)
-                self._rewrite_history(target, plan, node, view)
-        self.writes += 1
-        root = self.roots.get(target._name, target._name)
-        self.written[root] = self.written.get(root, 0) + 1
-        if packing is None:
-            self.put(Recorded(None, *place, touches=(target,), applied=(op, names, parameters, (), grad, current_scope())))
-        else:
-            packing.record(op, names, parameters, (), (target,))
-            packing.end((target,))
-        return target
-
-    def _rewrite_history(self, target: Any, plan: Foresight, node: Any, view: bool) -> None:
-        """What a recorded in-place change does to the history of the target, of its base and of its other views."""
-        # Sure is only the plain case: no view, and a result that needs no conversion, which would be a node of its own.
-        sure = not view and plan.types[0] is not None and plan.types[0] is target.known_dtype()
-        target._node = node if sure and isinstance(node, Node) else made_of(node, target.history())
-        extra = target.extra()
-        extra.generation += 1
-        extra.index = 0
-        if view:
-            self._rewrite_base(extra, node)
-
-    def _rewrite_base(self, extra: Any, node: Any) -> None:
-        base = extra.base
-        base._node = made_of(node, base.history())
-        base.extra().generation += 1
-        extra.base_generation = base.extra().generation
-
-    def rewrite_views(self, target: Any, node: Any) -> None:
-        """A custom function, whose node that is, wrote to a view: what that does to its history, to its base's and to others'."""
-        target._node = made_of(node, target.history())
-        extra = target.extra()
-        extra.generation += 1
-        extra.index = 0
-        self._rewrite_base(extra, node)
 
     # Commands other than ops -------------------------------------------------------------------------------------------------
 

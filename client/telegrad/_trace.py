@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from telegrad._capture import abandon
 from telegrad._current import local
-from telegrad._history import PRESENT, UNKNOWN, Leaf, Outside, next_number
+from telegrad._history import PRESENT, UNKNOWN, Leaf, next_number
 from telegrad._places import users_frame
 from telegrad._queue import Entry, Recorded, Reply, commands_of, place
+from telegrad._run_history import Outside
 from telegrad._twins import AsyncTraceSession, OutsideLeaf, TraceRecorder, TraceSession
 from telegrad.contract import codec, tracing
 from telegrad.contract.commands import Apply, Command, Create

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from telegrad._handle import Handle
-from telegrad._history import PRESENT, UNKNOWN, CustomNode, Instance, Leaf, Node, Reach, RunNode, Unknown
+from telegrad._history import PRESENT, UNKNOWN, CustomNode, Leaf, Node, Unknown
 from telegrad._queue import GRAD_SUFFIX, Reply, references_of_command
+from telegrad._reach import Reach
 from telegrad._reading import Ahead, ask_along, keep
-from telegrad.contract.commands import Backward, Command, Grad, Run, decode_command, encode_command
+from telegrad._run_history import Instance, RunNode
+from telegrad.contract.command_fields import decode_command, encode_command
+from telegrad.contract.commands import Backward, Command, Grad, Run
 from telegrad.contract.errors import TelegradError, TraceError
 from telegrad.contract.ops import Spec
 from telegrad.contract.programs import as_message, content_id

@@ -16,7 +16,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from telegrad import _buffers, _defaults
-from telegrad.contract import codec, compression
+from telegrad.contract import codec, compression, safetensors
 from telegrad.contract.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -199,7 +199,7 @@ class Sink:
         self._headers = headers
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         self._reader = (
-            codec.SafetensorsReader(max_bytes=_defaults.MAX_ANSWER_BYTES, allocate=_buffers.allocate)
+            safetensors.Reader(max_bytes=_defaults.MAX_ANSWER_BYTES, allocate=_buffers.allocate)
             if media_type == codec.SAFETENSORS_MEDIA_TYPE
             else None
         )

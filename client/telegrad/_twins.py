@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 from telegrad import _autograd
 from telegrad._async import AsyncSession, AsyncTensor
 from telegrad._handle import Handle
-from telegrad._history import Leaf, Reach, Unknown
+from telegrad._history import Leaf, Unknown
 from telegrad._queue import Recorded, Reply
+from telegrad._reach import Reach
 from telegrad._recorder import Recorder
 from telegrad._remote import RemoteSession, Tensor
 from telegrad.contract import tracing

@@ -11,10 +11,11 @@ from telegrad._asked import Asked, wants_each
 from telegrad._autograd import name_of
 from telegrad._foreseen import Foreseen
 from telegrad._handle import Handle
-from telegrad._history import PRESENT, UNKNOWN, End, Leaf, Node, Reach, Unknown, made_of
+from telegrad._history import PRESENT, UNKNOWN, End, Leaf, Node, Unknown, made_of
 from telegrad._hooks import foresee, meets_some
 from telegrad._packs import GRADIENTS_OF_GRADIENTS
 from telegrad._queue import Reply
+from telegrad._reach import Reach
 from telegrad.contract import checks
 from telegrad.contract.commands import Backward, Grad
 from telegrad.contract.errors import AutogradError, SessionError

@@ -20,7 +20,7 @@ from telegrad._connect import open_async_transport, open_transport
 from telegrad._direct import DirectTransport, Line
 from telegrad._direct_async import AsyncDirectTransport
 from telegrad._transport import AsyncHttpTransport, HttpTransport, NotSent, Request, Response
-from telegrad.contract import codec
+from telegrad.contract import codec, safetensors
 from telegrad.errors import TransportError, TransportTimeoutError
 from tests.client.wire import Wire
 from tests.places import server_url
@@ -308,7 +308,7 @@ def test_a_server_that_is_not_there_was_sent_nothing(kind):
 @pytest.mark.parametrize("cut", [1, 7, 8, 9, 40, 4096])
 def test_arrays_are_received_in_place_wherever_the_pieces_end(server, transport, cut):
     arrays = {"a": np.arange(1000.0), "b": np.zeros(0), "c": np.array([True, False]), "d": np.array(3 + 4j)}
-    body = b"".join(codec.pack(arrays, {"x": 1}))
+    body = b"".join(safetensors.pack(arrays, {"x": 1}))
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.safetensors\r\ncontent-length: %d\r\n\r\n" % len(body)
     server.script = always(head + body[:cut], *[body[i : i + cut * 100] for i in range(cut, len(body), cut * 100)])
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import telegrad
-from telegrad.contract.commands import decode_command
+from telegrad.contract.command_fields import decode_command
 from telegrad.contract.errors import ArgumentValueError, AutogradError, ConflictError
 from telegrad_service.session.session import Session
 from tests.client.wire import open_async

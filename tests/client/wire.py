@@ -11,7 +11,7 @@ from typing import Any, cast
 import httpx2
 
 import telegrad
-from telegrad.contract import codec
+from telegrad.contract import codec, safetensors
 from tests.places import InProcess, application
 
 ADDRESS = "http://telegrad.test"
@@ -57,7 +57,7 @@ class Wire(httpx2.BaseTransport):
         """The commands of a batch that was sent."""
         request = self.requests[index]
         if request.headers["content-type"] == codec.SAFETENSORS_MEDIA_TYPE:
-            _, message = codec.unpack(request.content)
+            _, message = safetensors.unpack(request.content)
         else:
             message = json.loads(request.content)
         commands: list[dict[str, Any]] = message["commands"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from telegrad.contract.commands import decode_command
+from telegrad.contract.command_fields import decode_command
 from telegrad.contract.limits import Limits
 from telegrad_service.compiler import chains, plans
 from telegrad_service.compiler.plan import Plan

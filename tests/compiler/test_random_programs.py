@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from telegrad.contract.commands import decode_command, names_made
+from telegrad.contract.command_fields import decode_command
+from telegrad.contract.commands import names_made
 from telegrad_service.compiler import chains
 from tests.compiler.twins import Twins
 

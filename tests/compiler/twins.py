@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from telegrad.contract.commands import decode_command
+from telegrad.contract.command_fields import decode_command
 from telegrad.contract.errors import TelegradError
 from telegrad_service.compiler.plan import Plan
 from telegrad_service.session.session import Session

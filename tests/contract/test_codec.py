@@ -11,70 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from telegrad.contract import codec, dtypes, kinds
-from telegrad.contract.errors import ArgumentError, ArgumentValueError, LimitError, PayloadTooLargeError, RequestError
+from telegrad.contract.errors import ArgumentError, ArgumentValueError, LimitError, RequestError
 from telegrad.contract.literal import array_of
-
-ALL = [d.numpy for d in dtypes.DTYPES.values()]
-
-
-@st.composite
-def arrays(draw: st.DrawFn) -> np.ndarray[Any, Any]:
-    """Any telegrad array: every element type, NaN and infinities included, empty and 0-d shapes, odd strides."""
-    dtype = draw(st.sampled_from(ALL))
-    array = draw(hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)))
-    return draw(st.sampled_from([array, array.T, array[..., ::-1] if array.ndim else array]))
-
-
-def same_bits(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
-    """Equal shape, type and bytes; signs of zeros and NaN included."""
-    return a.shape == b.shape and a.dtype == b.dtype and np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
-
-
-@given(
-    st.dictionaries(st.text(min_size=1, max_size=8).filter(lambda s: s != "__metadata__" and "," not in s), arrays(), max_size=4)
-)
-def test_safetensors_bodies_round_trip_to_the_bit(named: dict[str, np.ndarray[Any, Any]]) -> None:
-    body = b"".join(codec.pack(named, {"hello": [1, None]}))
-
-    found, message = codec.unpack(body)
-
-    assert message == {"hello": [1, None]}
-    assert set(found) == set(named)
-    assert all(same_bits(found[name], named[name]) for name in named)
-
-
-@given(arrays(), st.lists(st.integers(1, 40), max_size=20))
-def test_a_body_cut_into_any_pieces_reads_the_same(array: np.ndarray[Any, Any], cuts: list[int]) -> None:
-    body = b"".join(codec.pack({"x": array}, "message"))
-    reader = codec.SafetensorsReader(max_bytes=len(body))
-
-    position = 0
-    for size in cuts:
-        reader.feed(body[position : position + size])
-        position += size
-    reader.feed(body[position:])
-
-    assert same_bits(reader.finish()["x"], array)
-    assert reader.message == "message"
-
-
-def test_the_safetensors_library_reads_our_bodies_and_we_read_its() -> None:
-    safetensors = pytest.importorskip("safetensors.numpy")
-    named: dict[str, np.ndarray[Any, Any]] = {
-        "half": np.arange(3, dtype=np.float16),
-        "matrix": np.arange(6, dtype=np.float64).reshape(2, 3),
-        "mask": np.array([True, False]),
-        "scalar": np.array(7, np.int8),
-        "empty": np.zeros((0, 2), np.float32),
-    }
-
-    theirs = safetensors.load(b"".join(codec.pack(named)))
-    ours, _ = codec.unpack(safetensors.save(named))
-
-    assert all(same_bits(theirs[name], named[name]) and same_bits(ours[name], named[name]) for name in named)
+from tests.strategies import arrays, same_bits
 
 
 @given(arrays())
@@ -95,56 +36,6 @@ def test_json_round_trips_every_value(array: np.ndarray[Any, Any]) -> None:
     np.testing.assert_array_equal(found, array)
     if array.dtype.kind == "f":
         np.testing.assert_array_equal(np.signbit(found[~np.isnan(array)]), np.signbit(array[~np.isnan(array)]))
-
-
-@given(st.binary(max_size=200))
-def test_junk_is_refused_as_safetensors(junk: bytes) -> None:
-    with pytest.raises((RequestError, PayloadTooLargeError)):
-        codec.unpack(junk)
-
-
-HEADERS: list[Any] = [
-    [],
-    {"x": 1},
-    {"x": {"dtype": "F64", "shape": [1]}},
-    {"x": {"dtype": "F65", "shape": [1], "data_offsets": [0, 8]}},
-    {"x": {"dtype": ["F64"], "shape": [1], "data_offsets": [0, 8]}},
-    {"x": {"dtype": "F64", "shape": [-1], "data_offsets": [0, 8]}},
-    {"x": {"dtype": "F64", "shape": [1.0], "data_offsets": [0, 8]}},
-    {"x": {"dtype": "F64", "shape": [1], "data_offsets": [0, 9]}},
-    {"x": {"dtype": "F64", "shape": [1], "data_offsets": [8, 16]}},
-    {"x": {"dtype": "F64", "shape": [1], "data_offsets": [True, 8]}},
-    {"x": {"dtype": "F64", "shape": [2**62, 2**62], "data_offsets": [0, 8]}},
-    {"x": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8], "more": 1}},
-    {"__metadata__": {"telegrad": 1}},
-    {"__metadata__": {"complex128": "x"}},
-    {"__metadata__": {"complex128": "x"}, "x": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}},
-]
-
-
-@pytest.mark.parametrize("header", HEADERS, ids=lambda h: json.dumps(h)[:60])
-def test_a_header_that_lies_is_refused(header: Any) -> None:
-    text = json.dumps(header).encode()
-    body = len(text).to_bytes(8, "little") + text + bytes(8)
-
-    with pytest.raises(RequestError):
-        codec.unpack(body)
-
-
-def test_overlapping_buffers_are_refused() -> None:
-    entry = {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}
-    text = json.dumps({"x": entry, "y": entry}).encode()
-
-    with pytest.raises(RequestError, match="overlap"):
-        codec.unpack(len(text).to_bytes(8, "little") + text + bytes(8))
-
-
-def test_a_body_too_large_is_refused_before_it_is_allocated() -> None:
-    entry = {"dtype": "F64", "shape": [2**40], "data_offsets": [0, 2**43]}
-    text = json.dumps({"x": entry}).encode()
-
-    with pytest.raises(PayloadTooLargeError, match="max_body_bytes"):
-        codec.unpack(len(text).to_bytes(8, "little") + text, max_bytes=10**6)
 
 
 def test_a_bool_that_is_neither_0_nor_1_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telegrad.contract import commands
+from telegrad.contract import command_fields, commands
 from telegrad.contract.errors import ArgumentError
 
 EXAMPLES: list[dict[str, Any]] = [
@@ -61,9 +61,9 @@ EXAMPLES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: "-".join(map(str, e.values()))[:50])
 def test_a_command_survives_the_wire(example: dict[str, Any]) -> None:
-    command = commands.decode_command(example)
+    command = command_fields.decode_command(example)
 
-    again = commands.decode_command(commands.encode_command(command))
+    again = command_fields.decode_command(command_fields.encode_command(command))
 
     assert repr(again) == repr(command)
 
@@ -71,15 +71,15 @@ def test_a_command_survives_the_wire(example: dict[str, Any]) -> None:
 def test_every_command_has_an_example_and_every_field_a_kind() -> None:
     assert {e["command"] for e in EXAMPLES} == set(commands.COMMANDS)
     for name, cls in commands.COMMANDS.items():
-        assert [f.name for f in fields(cls)] == list(commands.FIELDS[name])
+        assert [f.name for f in fields(cls)] == list(command_fields.FIELDS[name])
 
 
 def test_every_schema_refuses_other_fields_and_requires_what_has_no_default() -> None:
     for cls in commands.COMMANDS.values():
-        schema = commands.schema(cls)
+        schema = command_fields.schema(cls)
         assert schema["additionalProperties"] is False
         assert set(schema["required"]) <= set(schema["properties"])
-    assert commands.schema(commands.Backward)["required"] == ["command", "tensors"]
+    assert command_fields.schema(commands.Backward)["required"] == ["command", "tensors"]
 
 
 BAD: list[Any] = [
@@ -123,7 +123,7 @@ BAD: list[Any] = [
 @pytest.mark.parametrize("bad", BAD, ids=lambda b: str(b)[:60])
 def test_a_bad_command_is_refused_by_name_without_an_echo(bad: Any) -> None:
     with pytest.raises(ArgumentError) as caught:
-        commands.decode_command(bad)
+        command_fields.decode_command(bad)
 
     for secret in ("explode", "no_such_op", "float17", "soul", "colour", "x y", "beta"):
         assert secret not in str(caught.value)
@@ -138,8 +138,8 @@ JSON = st.recursive(
 
 @given(st.sampled_from(sorted(commands.COMMANDS)), st.data())
 def test_junk_in_any_field_gives_a_typed_refusal_or_a_command(name: str, data: st.DataObject) -> None:
-    known = sorted(commands.FIELDS[name])
+    known = sorted(command_fields.FIELDS[name])
     junk = data.draw(st.dictionaries(st.sampled_from(known), JSON, max_size=4))
 
     with contextlib.suppress(ArgumentError):
-        commands.decode_command({"command": name, **junk})
+        command_fields.decode_command({"command": name, **junk})

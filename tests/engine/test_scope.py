@@ -8,7 +8,8 @@ import threading
 import pytest
 
 import telegrad
-from telegrad.contract.commands import Apply, decode_command, encode_command
+from telegrad.contract.command_fields import decode_command, encode_command
+from telegrad.contract.commands import Apply
 from telegrad.contract.scope import MAX_PATH_LENGTH, active, current_scope
 from tests.places import server_url
 

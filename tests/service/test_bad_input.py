@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from telegrad.contract import codec
+from telegrad.contract import safetensors
 from tests.service.test_errors import assert_problem
 
 JSON, BYTES, NPY, SAFETENSORS = "application/json", "application/octet-stream", "application/x-npy", "application/vnd.safetensors"
@@ -227,7 +227,7 @@ bad(
 
 # Batches in safetensors
 READ = {"command": "read", "tensor": "x"}
-bad("batch: no message", "batch", b"".join(codec.pack({"a": FLOATS})), 400, "request", media_type=SAFETENSORS)
+bad("batch: no message", "batch", b"".join(safetensors.pack({"a": FLOATS})), 400, "request", media_type=SAFETENSORS)
 bad(
     "batch: a message that is no JSON",
     "batch",
@@ -239,10 +239,22 @@ bad(
 bad(
     "batch: half a character", "batch", header_of('{"__metadata__":{"telegrad":"\\ud800"}}'), 400, "request", media_type=SAFETENSORS
 )
-bad("batch: a message of another kind", "batch", b"".join(codec.pack({}, [READ])), 422, "argument-type", media_type=SAFETENSORS)
+bad(
+    "batch: a message of another kind",
+    "batch",
+    b"".join(safetensors.pack({}, [READ])),
+    422,
+    "argument-type",
+    media_type=SAFETENSORS,
+)
 TWICE = {"commands": [{"command": "create", "id": n, "buffer": "a"} for n in ("p", "q")]}
 bad(
-    "batch: a buffer used twice", "batch", b"".join(codec.pack({"a": FLOATS}, TWICE)), 422, "argument-value", media_type=SAFETENSORS
+    "batch: a buffer used twice",
+    "batch",
+    b"".join(safetensors.pack({"a": FLOATS}, TWICE)),
+    422,
+    "argument-value",
+    media_type=SAFETENSORS,
 )
 bad("batch: no commands", "batch", {}, 422, "argument-type")
 bad("batch: commands that are no list", "batch", {"commands": {}}, 422, "argument-type")

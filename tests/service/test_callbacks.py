@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from telegrad.contract.commands import decode_command, encode_command
+from telegrad.contract.command_fields import decode_command, encode_command
 from telegrad.contract.limits import Limits
 from telegrad.errors import ConflictError, NotFoundError, TelegradError
 from telegrad_service.session.session import Session

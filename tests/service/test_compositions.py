@@ -11,7 +11,8 @@ import pytest
 
 import telegrad
 from telegrad.contract import compositions
-from telegrad.contract.commands import Apply, Create, Grad, decode_command, encode_command
+from telegrad.contract.command_fields import decode_command, encode_command
+from telegrad.contract.commands import Apply, Create, Grad
 from telegrad.contract.compositions import COMPOSITIONS, Composition, look_up
 from telegrad.contract.dtypes import from_numpy
 from telegrad.contract.errors import UnknownOpError

@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import telegrad
-from telegrad.contract import codec, compression
+from telegrad.contract import compression, safetensors
 from telegrad.contract.errors import ArgumentValueError, RequestError
 from telegrad.contract.limits import Limits
 from telegrad_service.api.app import create_app
@@ -51,7 +51,7 @@ def test_a_body_of_any_kind_may_be_compressed(client, at):
     commands = packed(json.dumps({"commands": [{"command": "read", "tensor": "x", "index": [-1]}]}).encode())
     read = client.post(f"{at}/batch", content=commands, headers={"content-type": "application/json", **headers})
     assert read.json()["results"][0]["data"] == ARRAY[-1]
-    both = packed(b"".join(codec.pack({"y": ARRAY}, {"commands": [{"command": "create", "id": "y", "buffer": "y"}]})))
+    both = packed(b"".join(safetensors.pack({"y": ARRAY}, {"commands": [{"command": "create", "id": "y", "buffer": "y"}]})))
     made = client.post(f"{at}/batch", content=both, headers={"content-type": "application/vnd.safetensors", **headers})
     assert made.json()["applied"] == 1
 

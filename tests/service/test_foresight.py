@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from telegrad.contract.commands import decode_command
+from telegrad.contract.command_fields import decode_command
 from telegrad.contract.errors import LimitError
 from telegrad.contract.limits import Limits
 from telegrad_service.session import usage

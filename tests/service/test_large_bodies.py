@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from telegrad.contract import codec
+from telegrad.contract import codec, safetensors
 from telegrad.contract.errors import LimitError, SessionLostError
 from telegrad.contract.limits import Limits
 from telegrad_service.hosts import frames, shared, streams
@@ -114,7 +114,7 @@ def test_a_read_shows_what_was_there_when_its_turn_came(make):
         answers = [await host.do(session, batch_of(READ, ADD, READ)), await host.do(session, batch_of(READ))]
         later = asyncio.ensure_future(host.do(session, batch_of(ADD, READ)))
         await asyncio.sleep(0.05)
-        found = [codec.unpack(await a.whole())[0] for a in (*answers, await later)]
+        found = [safetensors.unpack(await a.whole())[0] for a in (*answers, await later)]
         assert [[float(a.max()) for a in arrays.values()] for arrays in found] == [[0.0, 1.0], [1.0], [2.0]]
         assert [[float(a.min()) for a in arrays.values()] for arrays in found] == [[0.0, 1.0], [1.0], [2.0]]
 
@@ -123,7 +123,7 @@ def test_a_read_shows_what_was_there_when_its_turn_came(make):
         session = await opened(host)
         await put(host, session, x=array)
         for expected in ([0.0, 1.0], [1.0, 2.0]):
-            arrays, _ = codec.unpack(await (await host.do(session, batch_of(READ, ADD, READ))).whole())
+            arrays, _ = safetensors.unpack(await (await host.do(session, batch_of(READ, ADD, READ))).whole())
             assert [float(a.max()) for a in arrays.values()] == expected
 
     run(scenario if make is inline_host else in_order, make())

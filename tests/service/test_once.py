@@ -13,7 +13,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from telegrad.contract import codec
+from telegrad.contract import codec, safetensors
 from telegrad.contract.errors import SequenceError
 from telegrad_service.api import events
 from telegrad_service.hosts.base import Answer, Work
@@ -186,9 +186,9 @@ def test_a_refused_opening_is_done_anew_under_its_key(server):
 
 def test_large_arrays_that_differ_in_one_place_are_told_apart(server, at):
     array = np.zeros(100_000)
-    bodies = [b"".join(codec.pack({"a": array}, {"commands": [{"command": "create", "id": "a", "buffer": "a"}]}))]
+    bodies = [b"".join(safetensors.pack({"a": array}, {"commands": [{"command": "create", "id": "a", "buffer": "a"}]}))]
     array[77_777] = 1.0
-    bodies.append(b"".join(codec.pack({"a": array}, {"commands": [{"command": "create", "id": "a", "buffer": "a"}]})))
+    bodies.append(b"".join(safetensors.pack({"a": array}, {"commands": [{"command": "create", "id": "a", "buffer": "a"}]})))
     headers = {"Content-Type": codec.SAFETENSORS_MEDIA_TYPE, "Telegrad-Client": CLIENT, "Telegrad-Batch": "1"}
 
     first, again, other = (

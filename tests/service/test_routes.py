@@ -8,9 +8,9 @@ import json
 
 import numpy as np
 import pytest
-import safetensors.numpy
+from safetensors import numpy as library
 
-from telegrad.contract import codec
+from telegrad.contract import safetensors
 
 BYTES, NPY, SAFETENSORS = "application/octet-stream", "application/x-npy", "application/vnd.safetensors"
 MATRIX = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -121,12 +121,12 @@ def test_an_array_goes_up_and_down_in_every_form(client, at, media_type, dtype):
     elif media_type == NPY:
         made = put(client, at, npy_of(array), NPY, id="x")
     else:
-        made = put(client, at, b"".join(codec.pack({"x": array})), SAFETENSORS)
+        made = put(client, at, b"".join(safetensors.pack({"x": array})), SAFETENSORS)
     assert made.status_code == 201, made.text
 
     raw = read(client, at, "x", BYTES)
     numpys = np.load(io.BytesIO(read(client, at, "x", NPY)), allow_pickle=False)
-    arrays, _ = codec.unpack(read(client, at, "x", SAFETENSORS))
+    arrays, _ = safetensors.unpack(read(client, at, "x", SAFETENSORS))
 
     assert raw == array.tobytes()
     assert numpys.dtype == array.dtype
@@ -135,7 +135,7 @@ def test_an_array_goes_up_and_down_in_every_form(client, at, media_type, dtype):
 
 
 def test_every_array_of_a_safetensors_file_becomes_a_tensor(client, at):
-    body = safetensors.numpy.save({"weight": MATRIX, "bias": np.zeros(3, np.float64)}, metadata={"format": "pt"})
+    body = library.save({"weight": MATRIX, "bias": np.zeros(3, np.float64)}, metadata={"format": "pt"})
 
     answer = put(client, at, body, SAFETENSORS, requires_grad="true")
 
@@ -145,7 +145,7 @@ def test_every_array_of_a_safetensors_file_becomes_a_tensor(client, at):
 
 def test_a_safetensors_file_comes_in_whole_or_not_at_all(client, at):
     client.post(f"{at}/tensors", json={"id": "taken", "data": 1.0})
-    body = safetensors.numpy.save({"a": MATRIX, "taken": MATRIX, "z": MATRIX})
+    body = library.save({"a": MATRIX, "taken": MATRIX, "z": MATRIX})
 
     answer = put(client, at, body, SAFETENSORS)
 
@@ -156,7 +156,7 @@ def test_a_safetensors_file_comes_in_whole_or_not_at_all(client, at):
 def test_safetensors_libraries_read_our_answers(client, at):
     put(client, at, npy_of(MATRIX), NPY, id="x")
 
-    found = safetensors.numpy.load(read(client, at, "x", SAFETENSORS))
+    found = library.load(read(client, at, "x", SAFETENSORS))
 
     np.testing.assert_array_equal(found["x"], MATRIX)
 
@@ -306,11 +306,11 @@ def test_a_batch_in_safetensors_carries_arrays_both_ways(client, at):
         {"command": "read", "tensor": "x.grad", "encoding": "buffer"},
         {"command": "read", "tensor": "s"},
     ]
-    body = b"".join(codec.pack({"data": MATRIX}, {"commands": commands}))
+    body = b"".join(safetensors.pack({"data": MATRIX}, {"commands": commands}))
 
     answer = client.post(f"{at}/batch", content=body, headers={"content-type": SAFETENSORS, "accept": SAFETENSORS})
 
-    arrays, message = codec.unpack(answer.content)
+    arrays, message = safetensors.unpack(answer.content)
     assert answer.status_code == 200
     assert message["applied"] == 6
     gradient, total = message["results"][-2:]
@@ -355,7 +355,7 @@ def test_an_answer_shows_the_tensor_as_it_was_when_it_was_read(client, at):
 
     answer = client.post(f"{at}/batch", json={"commands": commands}, headers={"accept": SAFETENSORS})
 
-    arrays, message = codec.unpack(answer.content)
+    arrays, message = safetensors.unpack(answer.content)
     assert [arrays[r["buffer"]].tolist() for r in message["results"] if "buffer" in r] == [[1.0], [3.0]]
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from telegrad.contract.commands import Run, decode_command
+from telegrad.contract.command_fields import decode_command
+from telegrad.contract.commands import Run
 from telegrad.contract.errors import RunCancelledError, ShapeError
 from telegrad.contract.limits import Limits
 from telegrad_service.api import events

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from telegrad.contract import codec
+from telegrad.contract import safetensors
 from telegrad.contract.errors import AutogradError, InternalError, RequestError, VersionError
 from telegrad.contract.limits import Limits
 from telegrad_service.engine.custom import Deferred
@@ -240,9 +240,9 @@ def test_hooks_of_a_process_are_refused():
 
 def test_other_bodies_and_other_versions_are_refused():
     with pytest.raises(RequestError, match="no snapshot"):
-        load(codec.pack({"x": np.zeros(3)}))
+        load(safetensors.pack({"x": np.zeros(3)}))
     text = json.dumps({}).encode()
-    later = codec.pack({"graph": np.frombuffer(text, np.uint8)}, {"format": "telegrad-session", "version": 2})
+    later = safetensors.pack({"graph": np.frombuffer(text, np.uint8)}, {"format": "telegrad-session", "version": 2})
     with pytest.raises(RequestError, match="version 2"):
         load(later)
 

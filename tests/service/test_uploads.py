@@ -18,7 +18,7 @@ import uvicorn
 from uvicorn.protocols.http import httptools_impl
 
 import telegrad
-from telegrad.contract import codec, neighbours
+from telegrad.contract import codec, neighbours, safetensors
 from telegrad_service.api import line, protocol
 from telegrad_service.api.app import create_app
 from telegrad_service.hosts import lending
@@ -60,7 +60,7 @@ def numbers(seed: int = 0) -> np.ndarray:
 
 def body_of(array: np.ndarray, media_type: str) -> bytes:
     if media_type == codec.SAFETENSORS_MEDIA_TYPE:
-        return b"".join(codec.pack({"x": array}))
+        return b"".join(safetensors.pack({"x": array}))
     if media_type == codec.NPY_MEDIA_TYPE:
         import io
 
@@ -198,7 +198,7 @@ def test_a_slow_body_holds_nobody_at_all(server, client, at):
 
 @pytest.mark.parametrize(("extra", "status"), [(-8, 400), (8, 400)])
 def test_a_body_that_does_not_fit_its_header_is_refused(server, client, at, extra, status):
-    body = b"".join(codec.pack({"x": numbers()}))
+    body = b"".join(safetensors.pack({"x": numbers()}))
     sent = body[:extra] if extra < 0 else body + bytes(extra)
     with Line(server) as line:
         line.head(f"{at}/tensors", codec.SAFETENSORS_MEDIA_TYPE, len(sent))
@@ -220,7 +220,7 @@ def test_booleans_that_are_none_are_refused_and_the_connection_goes_on(server, c
 
 
 def batch(name: str, array: np.ndarray) -> bytes:
-    return b"".join(codec.pack({"b": array}, {"commands": [{"command": "create", "id": name, "buffer": "b"}]}))
+    return b"".join(safetensors.pack({"b": array}, {"commands": [{"command": "create", "id": name, "buffer": "b"}]}))
 
 
 def numbered(number: int) -> dict[str, str]:
@@ -430,7 +430,7 @@ def test_an_encrypted_connection_is_not_lent(monkeypatch, encrypted):
         body, media_type = body_of(numbers(), codec.SAFETENSORS_MEDIA_TYPE), codec.SAFETENSORS_MEDIA_TYPE
         client.post(f"{at}/tensors", content=body, headers={"content-type": media_type}).raise_for_status()
         back = client.get(f"{at}/tensors/x", headers={"accept": media_type})
-        assert codec.unpack(back.content)[0]["x"].tobytes() == numbers().tobytes()
+        assert safetensors.unpack(back.content)[0]["x"].tobytes() == numbers().tobytes()
     assert bool(made) is not encrypted
 
 

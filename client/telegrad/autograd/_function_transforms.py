@@ -9,10 +9,10 @@ from telegrad.autograd.function import Function, FunctionCtx, as_tuple, call, ov
 from telegrad.contract.errors import ArgumentValueError, AutogradError, DTypeError, ShapeError
 from telegrad.contract.modes import no_grad
 from telegrad.contract.tensor.tensor import Tensor
-from telegrad.contract.transforms.batched import Batched, VmapLevel, do
+from telegrad.contract.transforms.batched import Batched, VmapLevel
 from telegrad.contract.transforms.dual import Dual, is_fwd_grad_enabled
 from telegrad.contract.transforms.trees import build, flatten
-from telegrad.contract.transforms.wrapper import Wrapped, entered, innermost, outside
+from telegrad.contract.transforms.wrapper import Wrapped, do, entered, innermost, outside
 
 
 class VmapInfo(NamedTuple):

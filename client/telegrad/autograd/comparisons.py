@@ -12,7 +12,7 @@ from telegrad.autograd.function import Function
 from telegrad.autograd.jacobians import Problem, Real, components, from_components, to_components
 from telegrad.contract.errors import GradcheckError
 from telegrad.contract.tensor.tensor import Tensor
-from telegrad.contract.transforms.batched import do
+from telegrad.contract.transforms.wrapper import do
 
 
 class Tolerances(NamedTuple):

@@ -12,8 +12,7 @@ from typing import Any, TypeAlias
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, DerivativeMissingError, ShapeError
 from telegrad.contract.modes import enable_grad, is_grad_enabled, set_grad_enabled
 from telegrad.contract.tensor.tensor import Tensor
-from telegrad.contract.transforms.batched import do
-from telegrad.contract.transforms.wrapper import lifted, running
+from telegrad.contract.transforms.wrapper import do, lifted, running
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 

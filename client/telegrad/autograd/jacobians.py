@@ -20,7 +20,7 @@ from telegrad.contract.dtypes import DType, to_real
 from telegrad.contract.errors import GradcheckError
 from telegrad.contract.modes import no_grad
 from telegrad.contract.tensor.tensor import Tensor
-from telegrad.contract.transforms.batched import do
+from telegrad.contract.transforms.wrapper import do
 
 Real = npt.NDArray[np.float64]
 

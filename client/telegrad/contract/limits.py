@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from telegrad.contract.errors import LimitError, QuotaError, RateLimitError
+from telegrad.contract.errors import LimitError, PayloadTooLargeError, QuotaError, RateLimitError
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +147,12 @@ def refuse(what: str, predicted: int, permitted: int, setting: str, *, unit: str
         f"{what} would need {predicted:,} {unit}, permitted are {permitted:,} ({setting}){tail}",
         extra={"predicted": predicted, "permitted": permitted, "limit": setting},
     )
+
+
+def check_body_bytes(predicted: int, permitted: int) -> None:
+    """Raise PayloadTooLargeError, with both numbers, for a body of more than ``permitted`` bytes (the limit ``max_body_bytes``)."""
+    if predicted > permitted:
+        raise PayloadTooLargeError(
+            f"the body would have {predicted:,} bytes, permitted are {permitted:,} (max_body_bytes)",
+            extra={"predicted": predicted, "permitted": permitted, "limit": "max_body_bytes"},
+        )

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from telegrad.contract import codec
-from telegrad.contract.commands import Command, encode_command
+from telegrad.contract.command_fields import encode_command
+from telegrad.contract.commands import Command
 
 PROGRAM_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
 """What an id looks like."""

@@ -9,9 +9,9 @@ from typing import Any, ParamSpec, TypeVar, cast
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, AutogradError
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.transforms import batching as _rules
-from telegrad.contract.transforms.batched import Batched, VmapLevel, do, values_of
+from telegrad.contract.transforms.batched import Batched, VmapLevel
 from telegrad.contract.transforms.trees import LEAF, build, flatten, spread
-from telegrad.contract.transforms.wrapper import entered
+from telegrad.contract.transforms.wrapper import do, entered
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -199,4 +199,4 @@ def _result(level: VmapLevel, func: Any, x: Any, place: int | None) -> Any:
             f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(x)}. Did you mean to set out_dims= to None for "
             "output?"
         )
-    return values_of(level, x)
+    return level.values_of(x)

@@ -9,11 +9,10 @@ from typing import Any
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, AutogradError
 from telegrad.contract.modes import enable_grad, is_grad_enabled, without_inference
 from telegrad.contract.tensor.tensor import Tensor
-from telegrad.contract.transforms.batched import do
 from telegrad.contract.transforms.dual import Dual, ForwardLevel, make_dual
 from telegrad.contract.transforms.forward_ways import Transposed
 from telegrad.contract.transforms.trees import build, flatten, mapped
-from telegrad.contract.transforms.wrapper import entered
+from telegrad.contract.transforms.wrapper import do, entered
 from telegrad.func.batching import vmap
 from telegrad.func.reverse import (
     Argnums,

@@ -11,9 +11,8 @@ from telegrad.contract.errors import ArgumentValueError, AutogradError
 from telegrad.contract.modes import enable_grad, is_grad_enabled, without_inference
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.tensor import Tensor
-from telegrad.contract.transforms.batched import do
 from telegrad.contract.transforms.trees import build, flatten
-from telegrad.contract.transforms.wrapper import Level, Wrapped, entered, lifted, running
+from telegrad.contract.transforms.wrapper import Level, Wrapped, do, entered, lifted, running
 
 Argnums: TypeAlias = "int | tuple[int, ...]"
 

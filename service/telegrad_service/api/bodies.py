@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from starlette.requests import Request
 
-from telegrad.contract import codec, compression, dtypes
+from telegrad.contract import codec, compression, dtypes, safetensors
 from telegrad.contract.errors import RequestError, RequestTimeoutError
-from telegrad.contract.limits import Limits, refuse
+from telegrad.contract.limits import Limits, check_body_bytes, refuse
 from telegrad.contract.ops import check_sizes
 from telegrad_service.api import negotiation, repeats
 from telegrad_service.api.endpoint import PRINCIPAL_KEY
@@ -48,7 +48,7 @@ def _declared(request: Request, max_body_bytes: int) -> int | None:
     if not (text.isascii() and text.isdigit()):
         raise RequestError("Content-Length is not a number")
     declared = int(text[:32])
-    codec.check_body_bytes(declared, max_body_bytes)
+    check_body_bytes(declared, max_body_bytes)
     return declared
 
 
@@ -76,7 +76,7 @@ async def pieces(request: Request, max_body_bytes: int, until: Callable[[], bool
             if not made:
                 break
             total += len(made)
-            codec.check_body_bytes(total, max_body_bytes)
+            check_body_bytes(total, max_body_bytes)
             yield made
         if until():
             break
@@ -111,7 +111,7 @@ class _Arriving:
             piece: bytes = message.get("body", b"")
             self.more = message.get("more_body", False)
             self._total += len(piece)
-            codec.check_body_bytes(self._total, self._max_body_bytes)
+            check_body_bytes(self._total, self._max_body_bytes)
             if not self.more and self._declared is not None and self._total != self._declared:
                 raise RequestError("the body has another length than Content-Length says")
             if piece:
@@ -290,10 +290,10 @@ def give_back(request: Request, upload: Upload) -> None:
         line.take_back(upload.missing, upload.taken)
 
 
-def safetensors_reader(host: Host) -> codec.SafetensorsReader:
+def safetensors_reader(host: Host) -> safetensors.Reader:
     """A reader of safetensors bodies within the limits."""
     limits = host.limits
-    return codec.SafetensorsReader(
+    return safetensors.Reader(
         max_bytes=limits.max_body_bytes, max_depth=limits.max_json_depth, check=layout_check(limits), allocate=host.allocate
     )
 

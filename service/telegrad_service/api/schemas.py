@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from telegrad.contract.commands import COMMANDS, FIELDS, schema
+from telegrad.contract.command_fields import FIELDS, schema
+from telegrad.contract.commands import COMMANDS
 from telegrad.contract.compositions import spellings
 from telegrad.contract.dtypes import DTYPES
 from telegrad.contract.errors import PROBLEM_TYPE_PREFIX, all_errors

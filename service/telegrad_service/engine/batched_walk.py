@@ -15,7 +15,7 @@ import numpy as np
 from telegrad.contract import dtypes
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
 from telegrad.contract.transforms import batching
-from telegrad.contract.transforms.batched import ELEMENTWISE, Batched, VmapLevel, values_of
+from telegrad.contract.transforms.batched import ELEMENTWISE, Batched, VmapLevel
 from telegrad.contract.transforms.wrapper import entered
 from telegrad_service.engine.graph import Node, tensors_of_saved
 from telegrad_service.engine.parts import Part
@@ -133,7 +133,7 @@ class BatchedWalk(Walk):
         found = self.captured.pop(position, None)
         if found is None:
             return None
-        return values_of(self.level, found) if isinstance(found, AbstractTensor) else found
+        return self.level.values_of(found) if isinstance(found, AbstractTensor) else found
 
     def _run_arrays(self) -> None:
         self._drain(self._visit_rows)
@@ -221,7 +221,7 @@ class BatchedWalk(Walk):
     def _finish(self, accumulate: bool) -> None:
         # What retains its gradient gets the sum over the vectors, as if they came one after another.
         self.retained = [
-            (t, values_of(self.level, g).sum(0) if isinstance(g, AbstractTensor) else g.sum(axis=0)) for t, g in self.retained
+            (t, self.level.values_of(g).sum(0) if isinstance(g, AbstractTensor) else g.sum(axis=0)) for t, g in self.retained
         ]
         super()._finish(accumulate)
 

@@ -19,6 +19,7 @@ from numpy.lib import format as npy_format
 
 from telegrad.contract import codec, dtypes
 from telegrad.contract.errors import RequestError
+from telegrad.contract.limits import check_body_bytes
 
 Array = npt.NDArray[Any]
 Check = Callable[[dict[str, tuple["np.dtype[Any]", tuple[int, ...]]]], None]
@@ -121,7 +122,7 @@ class NpyReader:
     def _allocate(self, header: str) -> None:
         dtype, self._fortran, shape = _read_header(header)
         total = len(self._head) + math.prod(shape) * dtype.itemsize
-        codec.check_body_bytes(total, self._max_bytes)
+        check_body_bytes(total, self._max_bytes)
         self._check({self._name: (dtype.newbyteorder("="), shape)})
         self._array = self._allocate_array(shape[::-1] if self._fortran else shape, dtype)
         self.arrays[self._name] = self._array

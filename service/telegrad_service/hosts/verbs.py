@@ -9,23 +9,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from telegrad.contract import codec
-from telegrad.contract.commands import (
-    COMMANDS,
-    FIELDS,
-    Apply,
-    Backward,
-    Command,
-    Create,
-    Grad,
-    Read,
-    Release,
-    Run,
-    Seed,
-    Set,
-    decode_command,
-    decode_fields,
-)
+from telegrad.contract import codec, safetensors
+from telegrad.contract.command_fields import FIELDS, decode_command, decode_fields
+from telegrad.contract.commands import COMMANDS, Apply, Backward, Command, Create, Grad, Read, Release, Run, Seed, Set
 from telegrad.contract.errors import (
     ArgumentTypeError,
     ArgumentValueError,
@@ -193,7 +179,7 @@ def _read(session: Session, work: Work) -> Answer:
 
 def _pieces_of(name: str, array: Array, media_type: str) -> tuple[bytes | memoryview, ...]:
     if media_type == codec.SAFETENSORS_MEDIA_TYPE:
-        return tuple(codec.pack({name: array}))
+        return tuple(safetensors.pack({name: array}))
     if media_type == codec.NPY_MEDIA_TYPE:
         return npy_pieces(array)
     return (codec.array_bytes(array),)
@@ -329,7 +315,7 @@ def _batch_answer(done: BatchAnswer, work: Work) -> Answer:
         return _failed(done.applied, done.results, done.failed, work)
     message = {"applied": done.applied, "results": done.results}
     if work.media_type == codec.SAFETENSORS_MEDIA_TYPE:
-        return Answer(tuple(codec.pack(done.arrays, message)), codec.SAFETENSORS_MEDIA_TYPE)
+        return Answer(tuple(safetensors.pack(done.arrays, message)), codec.SAFETENSORS_MEDIA_TYPE)
     return _json(message)
 
 

@@ -22,8 +22,8 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from telegrad.contract import codec
-from telegrad.contract.commands import decode_command
+from telegrad.contract import safetensors
+from telegrad.contract.command_fields import decode_command
 from telegrad.contract.dtypes import DType, as_dtype
 from telegrad.contract.errors import InternalError, RequestError
 from telegrad.contract.kinds import TensorSlot
@@ -79,7 +79,7 @@ def load(pieces: Iterable[bytes | memoryview], limits: Limits | None = None) -> 
     Raises RequestError for what is no such body, or one of another format version.
     """
     whole = list(pieces)
-    reader = codec.SafetensorsReader(max_bytes=sum(len(p) for p in whole))
+    reader = safetensors.Reader(max_bytes=sum(len(p) for p in whole))
     for piece in whole:
         reader.feed(piece)
     arrays = reader.finish()
@@ -142,7 +142,7 @@ class _Writer:
         state["memory"], stored = _store(owners)
         text = json.dumps(state, separators=(",", ":"), allow_nan=False).encode()
         stored["graph"] = np.frombuffer(text, np.uint8)
-        return list(codec.pack(stored, {"format": FORMAT, "version": FORMAT_VERSION}))
+        return list(safetensors.pack(stored, {"format": FORMAT, "version": FORMAT_VERSION}))
 
     def _discover(self) -> None:
         todo: list[Tensor | Node] = list(self._session.names.values())

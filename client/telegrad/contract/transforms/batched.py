@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn, TypeAlias
 
 from telegrad.contract import checks
-from telegrad.contract.dtypes import DType, bool_, int64
+from telegrad.contract.dtypes import DType, int64
 from telegrad.contract.errors import ArgumentError, AutogradError, ShapeError
-from telegrad.contract.modes import is_grad_enabled, no_grad
+from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import OPS, Op, Outcome, Shape, Spec, UnknownShape, checked, find
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
-from telegrad.contract.transforms.wrapper import Level, Wrapped, outside
+from telegrad.contract.transforms.batched_gradients import differentiate
+from telegrad.contract.transforms.wrapper import Level, Wrapped, do, outside
 
 Rule: TypeAlias = "Callable[[Call], Any]"
 """Does one call on all rows: gives a tensor with the batch in front, or a tuple of such tensors."""
@@ -59,9 +60,21 @@ class VmapLevel(Level):
         self.draws: list[Any] = [] if draws is None else draws
         self.drawn = 0
 
+    def hold(self, value: Any) -> Batched:
+        """One tensor whose rows are those of ``value``."""
+        return Batched(self, value)
+
+    def holds(self, x: Any) -> bool:
+        """Whether it has a row for each."""
+        return isinstance(x, Batched) and x.level is self
+
+    def values_of(self, x: Any) -> Any:
+        """All rows of a tensor: what it holds, or itself repeated without memory of its own."""
+        return x.value if self.holds(x) else x._apply("expand", x, size=(self.size, *x.shape))
+
     def lift(self, tensor: Any) -> Any:
         """The tensor repeated for every row, without memory of its own."""
-        return Batched(self, tensor._apply("expand", tensor, size=(self.size, *tensor.shape)))
+        return self.hold(tensor._apply("expand", tensor, size=(self.size, *tensor.shape)))
 
     def draw(self, home: Any, op: str, inputs: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
         """A random op none of whose inputs is batched."""
@@ -163,48 +176,17 @@ class Batched(Wrapped):
         is_grads_batched: bool,
         materialize_grads: bool,
     ) -> tuple[Any, ...]:
-        """Per row: the rows do not meet in a batched input, so one walk does all of them. With respect to a tensor that is the same
-        for all rows, one walk a row, together.
-        """
-        level: VmapLevel = self.level
-        given: Sequence[Any] = (None,) * len(outputs) if grad_outputs is None else grad_outputs
-        checks.check_vectors(len(outputs), given)
-        roots, vectors = [], []
-        for index, (output, vector) in enumerate(zip(outputs, given, strict=True)):
-            root = values_of(level, output)
-            roots.append(root)
-            vectors.append(_row_vectors(level, index, output, root, vector, is_grads_batched))
-        allow = materialize_grads if allow_unused is None else allow_unused
-        settings: dict[str, Any] = {"create_graph": create_graph, "allow_unused": allow}
-        keep = create_graph if retain_graph is None else retain_graph
-        own = [i for i, x in enumerate(inputs) if isinstance(x, Batched) and x.level is level]
-        shared = [i for i in range(len(inputs)) if i not in own]
-        found: list[Any] = [None] * len(inputs)
-        session: Any = roots[0].session
-        if own:
-            got = session.grad(
-                roots,
-                [inputs[i].value for i in own],
-                vectors,
-                retain_graph=keep or bool(shared),
-                is_grads_batched=is_grads_batched,
-                materialize_grads=materialize_grads,
-                **settings,
-            )
-            for i, g in zip(own, got, strict=True):
-                found[i] = None if g is None else Batched(level, _swapped(g) if is_grads_batched else g)
-        if shared:
-            counts = [vectors[0].shape[0], level.size] if is_grads_batched else [level.size]
-            apart = [_rows_apart(level, v, is_grads_batched) for v in vectors]
-            wanted = [inputs[i] for i in shared]
-            got = session.grad(roots, wanted, apart, retain_graph=keep, is_grads_batched=True, **settings)
-            for i, x, g in zip(shared, wanted, got, strict=True):
-                if g is None:
-                    found[i] = level.lift(x._apply("zeros_like", x)) if materialize_grads else None
-                else:
-                    each = g._apply("reshape", g, shape=(*counts, *x.shape))
-                    found[i] = Batched(level, _swapped(each) if is_grads_batched else each)
-        return tuple(found)
+        return differentiate(
+            self.level,
+            outputs,
+            inputs,
+            grad_outputs,
+            retain_graph=retain_graph,
+            create_graph=create_graph,
+            allow_unused=allow_unused,
+            is_grads_batched=is_grads_batched,
+            materialize_grads=materialize_grads,
+        )
 
     # Reads that cannot be answered -------------------------------------------------------------------------------------------
 
@@ -252,13 +234,6 @@ class Batched(Wrapped):
 
 
 # One call --------------------------------------------------------------------------------------------------------------------
-
-
-def values_of(level: VmapLevel, x: Any) -> Any:
-    """All rows of a tensor: what it holds, or itself repeated without memory of its own."""
-    if isinstance(x, Batched) and x.level is level:
-        return x.value
-    return x._apply("expand", x, size=(level.size, *x.shape))
 
 
 class Call:
@@ -330,20 +305,12 @@ class Call:
 
     def rows(self, position: int) -> Any:
         """All rows of an input, repeated without memory where it has none."""
-        return self.values[position] if self.batched[position] else values_of(self.level, self.values[position])
+        return self.values[position] if self.batched[position] else self.level.values_of(self.values[position])
 
     def shaped(self, made: Any, output: int = 0) -> Any:
         """A result with its rows in the shape that the op's rule foresees."""
         shape = (self.size, *self.outcome.outputs[output].shape)
         return made if made.shape == shape else made._apply("reshape", made, shape=shape)
-
-
-def do(name: str, *inputs: Any, **parameters: Any) -> Any:
-    """An op on whatever tensors: the hook of the first of them."""
-    for x in inputs:
-        if isinstance(x, TensorBase):
-            return x._apply(name, *inputs, **parameters)
-    raise LookupError(f"{name} needs a tensor")
 
 
 def counted(like: Any, count: int) -> Any:
@@ -481,41 +448,4 @@ def write(level: VmapLevel, op: str, inputs: tuple[Any, ...], parameters: dict[s
     return target
 
 
-# Gradients -------------------------------------------------------------------------------------------------------------------
-
-
-def _row_vectors(level: VmapLevel, index: int, output: Any, root: Any, vector: Any, is_grads_batched: bool) -> Any:
-    """The vectors that the walk of all rows begins with."""
-    if vector is None:
-        if is_grads_batched:
-            return None
-        checks.check_implicit(Spec(output.shape, output.dtype), output.requires_grad)
-        with no_grad():
-            return root._apply("ones_like", root)
-    if not isinstance(vector, TensorBase):
-        raise checks.not_a_vector(vector)
-    given: Any = vector
-    if is_grads_batched:
-        return _swapped(values_of(level, given))
-    checks.check_vector(index, Spec(output.shape, output.dtype), Spec(given.shape, given.dtype))
-    return values_of(level, given)
-
-
-def _rows_apart(level: VmapLevel, vectors: Any, is_grads_batched: bool) -> Any:
-    """Vectors for as many walks as there are rows, each of which is the given one in its own row and zero in all others."""
-    size = level.size
-    v = vectors if is_grads_batched else vectors._apply("unsqueeze", vectors, dim=0)
-    several = v.shape[0]
-    rest = v.shape[2:]
-    v = v._apply("unsqueeze", v, dim=1)  # [several, 1, row, ...]
-    own = v._apply("eye", n=size, dtype=bool_)
-    own = own._apply("reshape", own, shape=(1, size, size, *(1,) * len(rest)))
-    apart = v._apply("where", own, v, 0)
-    return apart._apply("reshape", apart, shape=(several * size, size, *rest))
-
-
-def _swapped(value: Any) -> Any:
-    return value._apply("transpose", value, dim0=0, dim1=1)
-
-
-__all__ = ["ELEMENTWISE", "RULES", "Batched", "Call", "VmapLevel", "aligned", "by_rows", "counted", "do", "rule", "values_of"]
+__all__ = ["ELEMENTWISE", "RULES", "Batched", "Call", "VmapLevel", "aligned", "by_rows", "counted", "rule"]

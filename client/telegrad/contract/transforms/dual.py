@@ -19,11 +19,10 @@ from telegrad.contract.modes import is_grad_enabled, no_grad
 from telegrad.contract.ops import OPS, Op, Shape, find
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
-from telegrad.contract.transforms.batched import do
 from telegrad.contract.transforms.forward_formulas import NEED_RESULT
 from telegrad.contract.transforms.forward_rules import tangents_of
 from telegrad.contract.transforms.forward_ways import Call, many
-from telegrad.contract.transforms.wrapper import Level, Wrapped, lifted, outside, plain, running
+from telegrad.contract.transforms.wrapper import Level, Wrapped, do, lifted, outside, plain, running
 
 _MAY_COPY: Final = frozenset({"contiguous", "flatten", "reshape"})
 """Views that are copies where no view is possible."""

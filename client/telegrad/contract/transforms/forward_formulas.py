@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from telegrad.contract.tensor.base import TensorBase
-from telegrad.contract.transforms.batched import do
 from telegrad.contract.transforms.forward_ways import Call, Rule, flat, slope, sum_of, zero_of
+from telegrad.contract.transforms.wrapper import do
 
 # Elementwise -----------------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from telegrad.contract.modes import enable_grad, is_grad_enabled, without_infere
 from telegrad.contract.ops import Op
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.tensor.tensor import Tensor
-from telegrad.contract.transforms.batched import do
+from telegrad.contract.transforms.wrapper import do
 
 
 class Call:

@@ -363,3 +363,11 @@ def refuse_backward() -> None:
         "backward() called inside a functional transform (telegrad.vmap, say). This is not supported: use telegrad.func.grad, "
         "telegrad.func.vjp or telegrad.autograd.grad there, or call backward() outside of the transforms."
     )
+
+
+def do(name: str, *inputs: Any, **parameters: Any) -> Any:
+    """An op on whatever tensors: the hook of the first of them."""
+    for x in inputs:
+        if isinstance(x, TensorBase):
+            return x._apply(name, *inputs, **parameters)
+    raise LookupError(f"{name} needs a tensor")

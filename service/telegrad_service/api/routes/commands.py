@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from telegrad.contract.codec import EVENTS_MEDIA_TYPE, MESSAGE_KEY, SAFETENSORS_MEDIA_TYPE
+from telegrad.contract.codec import EVENTS_MEDIA_TYPE, SAFETENSORS_MEDIA_TYPE
 from telegrad.contract.errors import RequestError
+from telegrad.contract.safetensors import MESSAGE_KEY
 from telegrad_service.api import bodies, events
 from telegrad_service.api.call import Call
 from telegrad_service.api.endpoint import EVENTS, JSON, RUN_ID, Endpoint, reference

@@ -6,8 +6,8 @@ from typing import Any
 
 from telegrad.contract.errors import AutogradError
 from telegrad.contract.ops import OPS
-from telegrad.contract.transforms.batched import ELEMENTWISE, Call, aligned, do, rule
-from telegrad.contract.transforms.wrapper import outside
+from telegrad.contract.transforms.batched import ELEMENTWISE, Call, aligned, rule
+from telegrad.contract.transforms.wrapper import do, outside
 
 FAMILIES = ("elementwise", "transcendental", "comparison", "special")
 """All ops of these broadcast their tensors and know no dimensions, unless they have a parameter ``dim``."""

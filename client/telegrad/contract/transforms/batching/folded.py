@@ -7,8 +7,9 @@ from typing import Any
 
 from telegrad.contract.dtypes import int64
 from telegrad.contract.shapes import dimension
-from telegrad.contract.transforms.batched import Call, aligned, by_rows, do, rule
+from telegrad.contract.transforms.batched import Call, aligned, by_rows, rule
 from telegrad.contract.transforms.batching.reduce import at_least_1d, moved
+from telegrad.contract.transforms.wrapper import do
 
 # Rows in the op's own batch ---------------------------------------------------------------------------------------------------
 

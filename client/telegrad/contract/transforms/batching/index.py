@@ -9,8 +9,9 @@ from telegrad.contract.errors import ArgumentValueError, AutogradError
 from telegrad.contract.indexing import INTEGERS, MASKS, Resolved, placement, resolve
 from telegrad.contract.kinds import TensorSlot
 from telegrad.contract.shapes import broadcast, dimension
-from telegrad.contract.transforms.batched import Call, aligned, by_rows, counted, do, rule, values_of
+from telegrad.contract.transforms.batched import Call, aligned, by_rows, counted, rule
 from telegrad.contract.transforms.batching.reduce import at_least_1d, moved
+from telegrad.contract.transforms.wrapper import do
 
 DYNAMIC = "vmap: We do not support batching operators that can support dynamic shape."
 """What is said of results whose shape would differ from row to row."""
@@ -251,7 +252,7 @@ def index_fill(call: Call) -> Any:
     index = _along(call, shape, dim)
     index = do("where", do("lt", index, 0), do("add", index, shape[dim]), index)
     if hasattr(call.specs[2], "shape"):
-        value = values_of(call.level, call.inputs[2])
+        value = call.level.values_of(call.inputs[2])
         value = do("expand", do("reshape", value, shape=(call.size, *(1,) * len(shape))), size=index.shape)
         value = value if value.dtype is x.dtype else do("to", value, dtype=x.dtype)
         return call.shaped(do("scatter", x, index, value, dim=dim + 1))

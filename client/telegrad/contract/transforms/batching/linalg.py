@@ -6,8 +6,9 @@ from typing import Any
 
 from telegrad.contract.einsum import LETTERS, parse
 from telegrad.contract.matrices import has_vectors
-from telegrad.contract.transforms.batched import Call, aligned, by_rows, do, rule, values_of
+from telegrad.contract.transforms.batched import Call, aligned, by_rows, rule
 from telegrad.contract.transforms.batching.reduce import results
+from telegrad.contract.transforms.wrapper import do
 
 
 @rule("matmul", "mm", "bmm", "mv", "dot")
@@ -38,9 +39,9 @@ def inner(call: Call) -> Any:
     a, b = call.inputs
     ranks = call.rank(0), call.rank(1)
     if 0 in ranks:
-        return values_of(call.level, do("mul", a, b))
+        return call.level.values_of(do("mul", a, b))
     left, right = LETTERS[: ranks[0] - 1], LETTERS[ranks[0] : ranks[0] + ranks[1] - 1]
-    return values_of(call.level, do("einsum", a, b, equation=f"{left}z,{right}z->{left}{right}"))
+    return call.level.values_of(do("einsum", a, b, equation=f"{left}z,{right}z->{left}{right}"))
 
 
 @rule("outer")
@@ -48,7 +49,7 @@ def outer(call: Call) -> Any:
     """All pairs."""
     _ = call.outcome
     a, b = call.inputs
-    return values_of(call.level, do("mul", do("unsqueeze", a, dim=1), do("unsqueeze", b, dim=0)))
+    return call.level.values_of(do("mul", do("unsqueeze", a, dim=1), do("unsqueeze", b, dim=0)))
 
 
 @rule("addmm", "addmv", "baddbmm")
@@ -64,7 +65,7 @@ def added_product(call: Call) -> Any:
         made = do("add", made, x if beta == 1 else do("mul", x, beta))
     elif not call.batched[1] and not call.batched[2]:
         made = call.level.lift(made)
-    return values_of(call.level, made)
+    return call.level.values_of(made)
 
 
 @rule("trace")

@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 from telegrad.contract.dtypes import int64
-from telegrad.contract.transforms.batched import Call, aligned, by_rows, do, rule, values_of
+from telegrad.contract.transforms.batched import Call, aligned, by_rows, rule
 from telegrad.contract.transforms.batching.reduce import results
+from telegrad.contract.transforms.wrapper import do
 
 
 @rule("linear")
@@ -18,7 +19,7 @@ def linear(call: Call) -> Any:
         return do("linear", *call.values)
     x, weight, bias = call.inputs
     made = do("matmul", x, do("t", weight))
-    return values_of(call.level, made if bias is None else do("add", made, bias))
+    return call.level.values_of(made if bias is None else do("add", made, bias))
 
 
 @rule("layer_norm")
@@ -31,7 +32,7 @@ def layer_norm(call: Call) -> Any:
     made = do("layer_norm", x, None, None, **call.parameters)
     if weight is not None:
         made = do("mul", made, weight)
-    return values_of(call.level, made if bias is None else do("add", made, bias))
+    return call.level.values_of(made if bias is None else do("add", made, bias))
 
 
 @rule("_scaled_dot_product_attention")

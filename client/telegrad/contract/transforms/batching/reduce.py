@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from telegrad.contract.shapes import dimensions
-from telegrad.contract.transforms.batched import Call, do, rule
+from telegrad.contract.transforms.batched import Call, rule
+from telegrad.contract.transforms.wrapper import do
 
 
 def at_least_1d(call: Call) -> Any:

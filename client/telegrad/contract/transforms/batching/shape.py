@@ -7,8 +7,9 @@ from typing import Any
 
 from telegrad.contract.ops import Spec
 from telegrad.contract.shapes import dimension, dimensions
-from telegrad.contract.transforms.batched import Call, aligned, by_rows, do, rule
+from telegrad.contract.transforms.batched import Call, aligned, by_rows, rule
 from telegrad.contract.transforms.batching.reduce import at_least_1d, moved
+from telegrad.contract.transforms.wrapper import do
 
 
 @rule("reshape", "view", "flatten", "unflatten")

@@ -8,9 +8,10 @@ from typing import Any
 from telegrad.contract.indexing import MASKS, placement, resolve
 from telegrad.contract.kinds import TensorSlot
 from telegrad.contract.shapes import broadcast
-from telegrad.contract.transforms.batched import Call, aligned, by_rows, counted, do, rule
+from telegrad.contract.transforms.batched import Call, aligned, by_rows, counted, rule
 from telegrad.contract.transforms.batching.index import numbers
 from telegrad.contract.transforms.batching.reduce import moved
+from telegrad.contract.transforms.wrapper import do
 
 
 @rule("_getitem_gradient")
