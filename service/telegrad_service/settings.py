@@ -122,6 +122,11 @@ class Settings:
         return bool(self.keys_file or self.jwt_key_file)
 
     @property
+    def is_for_this_machine(self) -> bool:
+        """Whether nobody is asked for a key because nobody else can reach the port."""
+        return not self.asks_for_keys and not self.allow_remote
+
+    @property
     def origins(self) -> list[str]:
         """The web origins whose pages may use the service."""
         return self.cors_origins.split(",") if self.cors_origins else []

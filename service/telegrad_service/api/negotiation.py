@@ -22,7 +22,8 @@ from telegrad_service.api.endpoint import REQUIRED, Query
 
 _MAX_QUERY_FIELDS: Final = 32
 _MAX_REMEMBERED_CHARACTERS: Final = 256
-_QUALITY: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
+_QUALITY: Final = re.compile(r"0?\.[0-9]{1,3}|0\.?|1(?:\.0{0,3})?")
+"""As in RFC 9110, 12.4.2, and without the zero before the point: Java's own client sends ``*/*; q=.2`` with each request."""
 
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -76,7 +77,7 @@ def accept(headers: Headers, offers: tuple[str, ...]) -> str:
 
     Source: RFC 9110, 12.5.1. A more specific range wins over a general one; ranges that cannot be read are left out.
     """
-    given = header(headers, b"accept").strip()
+    given = header(headers, b"accept").strip(", \t")
     if not given or given == "*/*":
         return offers[0]
     # Clients say the same with each request; what is long is read anew each time, so that little is kept.
@@ -84,16 +85,13 @@ def accept(headers: Headers, offers: tuple[str, ...]) -> str:
 
 
 def qualities(given: str) -> dict[str, float]:
-    """What a header with preferences names, and how much each is liked, from 0 to 1."""
+    """What a header with preferences names, and how much each is liked, from 0 to 1; without those that cannot be read."""
     found: dict[str, float] = {}
     for part in given.split(","):
         name, *parameters = [p.strip() for p in part.split(";")]
-        quality = 1.0
-        for parameter in parameters:
-            key, _, value = parameter.partition("=")
-            if key.strip().lower() == "q":
-                quality = float(value) if _QUALITY.fullmatch(value.strip()) else 0.0
-        found[name.lower()] = quality
+        weights = [value.strip() for key, _, value in (p.partition("=") for p in parameters) if key.strip().lower() == "q"]
+        if all(_QUALITY.fullmatch(weight) for weight in weights):
+            found[name.lower()] = float(weights[-1]) if weights else 1.0
     return found
 
 

@@ -11,12 +11,14 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from telegrad.contract import codec, neighbours
 from telegrad.contract.errors import RequestError, RequestTimeoutError, TelegradError
 from telegrad_service.api.cycle import Cycle
 from telegrad_service.api.endpoint import REFUSED_KEY
+from telegrad_service.api.framing import Resumed, fault_of, has_body
 from telegrad_service.api.gathering import Gathering
 from telegrad_service.api.line import Line
 from telegrad_service.api.middleware import SECURITY_HEADERS
@@ -32,9 +34,6 @@ log = logging.getLogger("telegrad.service")
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Request line and headers together; a longer head is refused before it is held."""
 
-MAX_HEADERS: Final = 256
-"""A head with more of them is refused, however short they are: each is looked at several times."""
-
 _REASONS: Final = {400: "Bad Request", 408: "Request Timeout"}
 
 
@@ -46,6 +45,8 @@ class Protocol(HttpToolsProtocol):
     _in_message = False
     _arrived_bytes = 0
     _discarded_bytes = 0
+    _is_guarded = False
+    _has_body_to_come = False
     _since = 0.0
     _read_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
@@ -59,7 +60,8 @@ class Protocol(HttpToolsProtocol):
         """See asyncio.Protocol."""
         self._since = self.loop.time()
         neighbours.unpace(transport.get_extra_info("socket"))
-        self._gathering = Gathering(transport, self.loop, self._watch_writing)
+        self._gathering = Gathering(transport, self.loop, self._closed, lambda: self._in_message)
+        self._is_guarded = self._settings.is_for_this_machine
         self._keep_alive = Deadline(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         super().connection_made(cast("asyncio.Transport", self._gathering))
         self._watch_reading()
@@ -71,6 +73,14 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self._keep_alive.close()
 
+    def _closed(self) -> None:
+        """Nothing is read any more: who waits for the rest of a body waits no longer."""
+        self._watch_no_reading()
+        self._watch_writing()
+        if self._is_busy():
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
     def eof_received(self) -> None:
         """See asyncio.Protocol: the connection closes now, with what it has been given."""
         self._gathering.flush()
@@ -78,6 +88,9 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
+        if self._gathering.lingers:
+            self._discard(data)
+            return
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES + len(data):
@@ -85,13 +98,36 @@ class Protocol(HttpToolsProtocol):
                 return
         self._arrived_bytes += len(data)
         if self._in_message and not self._in_head and not self._is_busy():  # the body of a request that has its answer
-            self._discarded_bytes += len(data)
-            if self._discarded_bytes > self._settings.limits.max_body_bytes:
-                self.transport.close()
+            self._discard(data)
+            if self.transport.is_closing():
                 return
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._in_message or self._read_timer is not None or not self._is_busy():
             self._watch_reading()
+
+    def _discard(self, data: bytes) -> None:
+        """Count what comes although its request has its answer."""
+        self._discarded_bytes += len(data)
+        if self._discarded_bytes > self._settings.limits.max_body_bytes:
+            self._gathering.close_now()
+
+    def _parse(self, data: bytes) -> None:
+        """As uvicorn, which loses what comes behind a head that offers an upgrade."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offered:
+                data = data[offered.args[0] :]
+                if self._has_body_to_come:
+                    self._has_body_to_come = False
+                    self.parser = Resumed(self, self.headers).parser
+            except httptools.HttpParserError:
+                self.logger.warning("Invalid HTTP request received.")
+                self.send_400_response("")
+                return
+            else:
+                return
 
     def on_message_begin(self) -> None:
         """See httptools."""
@@ -101,14 +137,12 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """See httptools."""
-        if len(self.headers) > MAX_HEADERS:
-            self._refuse(RequestError("the request has too many headers"))
-            raise ValueError("too many headers")  # ends the parser's work
-        hosts = [name for name, _ in self.headers].count(b"host")
         parser = cast(Any, self.parser)  # there while a head is parsed
-        if hosts > 1 or (not hosts and parser.get_http_version() == "1.1"):  # RFC 9112, section 3.2
-            self._refuse(RequestError("a request of HTTP/1.1 has one Host header"))
-            raise ValueError("no host, or several")
+        fault = fault_of(self.headers, parser.get_http_version(), is_guarded=self._is_guarded)
+        if fault:
+            self._refuse(RequestError(fault))
+            raise ValueError(fault)  # ends the parser's work
+        self._has_body_to_come = parser.should_upgrade() and has_body(self.headers)
         self._in_head = False
         self._watch_no_reading()  # the body has a watch of its own
         super().on_headers_complete()
@@ -118,6 +152,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """See httptools."""
+        if self._has_body_to_come:
+            return  # it is the head of an offer to upgrade that is complete
         super().on_message_complete()
         self._in_head, self._head_bytes, self._in_message = True, 0, False
         self._watch_no_reading()
@@ -242,7 +278,10 @@ class Protocol(HttpToolsProtocol):
         self._refuse(RequestError("the bytes on the connection are no HTTP request"))
 
     def _refuse(self, error: TelegradError) -> None:
-        """Answer with a problem, and hang up. An answer to a request before this one comes first, and is then the last."""
+        """Answer with a problem, and hang up. An answer to a request before this one comes first, and is then the last.
+
+        Whatever it was that came, more of it may be on the way: the connection lingers.
+        """
         if self.transport.is_closing():
             return
         if self._is_busy():
@@ -251,7 +290,7 @@ class Protocol(HttpToolsProtocol):
                 self.flow.pause_reading()
                 return
             if self.pipeline or self.cycle.response_started:
-                self.transport.close()
+                self._gathering.close_now()
                 return
         request_id = secrets.token_hex(12)
         body = codec.dump_json({**error.problem(), "request_id": request_id})
@@ -270,4 +309,5 @@ class Protocol(HttpToolsProtocol):
         else:
             observer: Observer = cast(Any, self.config.app).state.observer
             observer.note_refused(request_id, error.status, self.loop.time() - self._since, len(body))
+        self._in_message = True
         self.transport.close()
