@@ -219,6 +219,54 @@ def test_a_plan_for_inputs_that_lie_apart_is_none_for_some_that_overlap():
         twins.run(program, {"a": "x", "b": other})
 
 
+def with_rows() -> Twins:
+    """Two sessions with ``x``, its first two rows as ``a`` and ``b``, copies of these, and a leaf."""
+    twins = Twins({"x": RNG.normal(size=(3, 4)), "c": RNG.normal(size=4), "d": RNG.normal(size=4), "w": RNG.normal(size=4)})
+    for session in twins.both:
+        session.names["w"].requires_grad = True
+        session.names["a"], session.names["b"] = session.names["x"][0], session.names["x"][1]
+    return twins
+
+
+def test_a_write_through_one_of_several_views_of_a_tensor_is_counted_once():
+    twins = with_rows()
+    program = twins.store([apply("add_", ["a", 1.0]), apply("mul_", ["b", 2.0])], ["a", "b"])
+
+    for _ in range(4):
+        twins.run(program, {"a": "a", "b": "b"})
+
+    assert twins.plan().text
+
+
+def test_a_plan_for_tensors_with_counters_of_their_own_is_none_for_views_of_one():
+    twins = with_rows()
+    step = [
+        apply("mul", ["w", "b"], "y"),
+        apply("add_", ["a", 1.0]),  # which may be what `b` is a view of
+        apply("sum", ["y"], "s"),
+        {"command": "backward", "tensors": ["s"]},
+    ]
+    program = twins.store(step, ["a", "b", "w"])
+
+    for a, b in [("c", "d")] * 4 + [("a", "b")] * 4 + [("c", "d")]:
+        twins.run(program, {"a": a, "b": b, "w": "w"})
+
+    assert twins.plan().text
+
+
+def test_a_view_that_gets_a_history_by_way_of_its_base_is_the_interpreters():
+    twins = with_rows()
+    program = twins.store([apply("mul_", ["v", "w"])], ["v", "w"])
+
+    for run in range(4):
+        fresh = [apply("clone", ["x"], f"x{run}"), apply("select", [f"x{run}"], f"v{run}", dim=0, index=1)]
+        twins.batch(*fresh)
+        twins.run(program, {"v": f"v{run}", "w": "w"})
+        assert twins.compiled.names[f"v{run}"].grad_fn is not None
+
+    assert twins.plans == ["a tensor that the program is given becomes another"]
+
+
 def test_other_shapes_get_a_plan_of_their_own():
     twins = Twins({"x": RNG.normal(size=3), "y": RNG.normal(size=(2, 3)), "z": RNG.normal(size=(2, 3)).astype(np.float32)})
     program = twins.store([apply("tanh", ["a"], "t"), apply("mul_", ["a", "t"])], ["a"])

@@ -12,6 +12,7 @@ from telegrad.contract import watching
 from telegrad.contract.transforms.wrapper import running
 from telegrad_service.compiler.plan import Plan
 from telegrad_service.engine.buffers import Neighbourhood
+from telegrad_service.engine.graph import INFERENCE
 from telegrad_service.engine.hooks import any_hooks
 from telegrad_service.engine.tensor import Tensor
 
@@ -27,12 +28,15 @@ Key = tuple[Hashable, ...]
 def key_of(program: str, bound: Mapping[str, Tensor], outputs: Sequence[str]) -> Key | None:
     """All that the course of a run depends on beside values; None where the interpreter has to do it.
 
-    That is where hooks or transforms are about, where an input has a history, or where a gradient overlaps with another array.
+    That is where hooks or transforms are about, where an input has a history or was made in inference mode, or where a gradient
+    overlaps with another array. Which inputs share a write counter is part of it, as views of one tensor do: a write to one of them
+    may be an error in a backward that needs another one, though their memory does not overlap.
     """
     if any_hooks() or running() or watching.watchers:
         return None
     parts: list[Hashable] = [program, tuple(outputs)]
     seen: dict[int, int] = {}
+    counters: dict[int, int] = {}
     around = Neighbourhood()
     overlaps: list[Hashable] = []
     for position, tensor in enumerate(bound.values()):
@@ -42,13 +46,16 @@ def key_of(program: str, bound: Mapping[str, Tensor], outputs: Sequence[str]) ->
             continue
         if tensor.node is not None or (tensor.base is not None and (tensor.requires_grad or tensor.base.requires_grad)):
             return None
-        array = tensor.array
+        array, version = tensor.array, tensor.version
+        if version is INFERENCE:
+            return None
         overlapping = around.add(array)
         if overlapping:
             others = [number for number, other in enumerate(bound.values()) if any(other.array is x for x in overlapping)]
             if len(others) < len(overlapping):
                 return None  # a gradient
             overlaps.append((position, *others))
+        counter = position if version is None else counters.setdefault(id(version), position)
         gradient = tensor._grad
         described: Hashable = None
         if gradient is not None:
@@ -58,9 +65,8 @@ def key_of(program: str, bound: Mapping[str, Tensor], outputs: Sequence[str]) ->
             if around.add(inner):
                 return None
             described = (inner.dtype, inner.strides, inner.flags.writeable)
-        parts.append(
-            (array.shape, array.dtype, array.strides, array.flags.writeable, tensor.tracks, tensor.base is None, described)
-        )
+        layout = (array.shape, array.dtype, array.strides, array.flags.writeable)
+        parts.append((*layout, tensor.tracks, tensor.base is None, counter, described))
     return (*parts, *overlaps)
 
 

@@ -68,13 +68,15 @@ class Recorder:
             if gradient is not None and id(gradient) not in self._symbols:
                 self._begin_with(gradient, Symbol(GRADIENT, index))
         self._given_out: list[Symbol] = []
-        self._before = [(t.array, t.node, t.base, t.tracks) for t in self.tensors]
+        self._before = [_history(t) for t in self.tensors]
 
     def _begin_with(self, tensor: Tensor, symbol: Symbol) -> None:
         if id(tensor) in self._symbols:
             return
         self._symbols[id(tensor)] = (tensor, symbol)
-        self._versions.append((symbol, tensor, self._writes(tensor)))
+        writes = self._writes(tensor)
+        if self.counter_of(tensor) is None:  # views of one tensor have one counter, which is raised once
+            self._versions.append((symbol, tensor, writes))
         found = self._find(tensor.array)
         value = found or self._learn(tensor.array, Storage(BOUND, tensor.array.nbytes))
         symbol.value = value
@@ -360,8 +362,8 @@ class Recorder:
 
     def finish(self) -> bool:
         """Look at what the run left of the tensors that it was given; whether it can be compiled."""
-        for tensor, (array, node, base, tracks) in zip(self.tensors, self._before, strict=True):
-            if tensor.array is not array or tensor.node is not node or tensor.base is not base or tensor.tracks != tracks:
+        for tensor, before in zip(self.tensors, self._before, strict=True):
+            if any(now is not then for now, then in zip(_history(tensor), before, strict=True)):
                 self.fail("a tensor that the program is given becomes another")
         places: set[Storage] = set()
         for tensor, symbol in list(self._symbols.values()):
@@ -374,6 +376,13 @@ class Recorder:
                     self.fail("a gradient with a history of its own")
                 symbol.version = self._writes(tensor)
         return not self.failed
+
+
+def _history(tensor: Tensor) -> tuple[Any, ...]:
+    """What a run may not change of a tensor that it is given. A view takes the history of a write from its base, but late."""
+    base = tensor.base
+    above = (None, None, None) if base is None else (base.array, base.node, base.tracks)
+    return (tensor.array, tensor.node, tensor.tracks, base, *above)
 
 
 def _stand_ins(template: Any) -> list[StandIn]:
