@@ -199,6 +199,18 @@ def test_write_into_windows_that_overlap_is_refused(engine: Telegrad) -> None:
     assert x.tolist() == [0.0, -1.0, -2.0, -3.0, 4.0]
 
 
+@pytest.mark.parametrize("tracking", [True, False])
+def test_write_into_a_part_of_what_is_read_is_refused(engine: Telegrad, tracking: bool) -> None:
+    x = engine.tensor(np.arange(5.0))
+
+    with telegrad.set_grad_enabled(tracking), pytest.raises(telegrad.TelegradError, match="single memory location"):
+        x[1:].detach().add_(x[:-1])
+    with telegrad.set_grad_enabled(tracking):
+        x.detach().add_(x)
+
+    assert x.tolist() == [0.0, 2.0, 4.0, 6.0, 8.0]
+
+
 def test_write_into_a_detached_tensor_shows_and_is_noticed(engine: Telegrad) -> None:
     y = engine.tensor(VALUES, requires_grad=True) * 1
     z = y * y

@@ -275,6 +275,7 @@ def _in_place(entry: Entry, general: Callable[..., Any]) -> Callable[..., Any]:
             or other.array.shape != a.shape
             or other.home is not self.home
             or not a.flags.writeable
+            or (self.version is not None and other.version is self.version)  # may overlap; or inference tensors
             or self.version is INFERENCE
             or ((self.tracks or other.tracks or other.base is not None) and is_grad_enabled())
             or alpha.__class__ not in _NUMBERS
