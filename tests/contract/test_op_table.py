@@ -289,3 +289,16 @@ def test_unknown_op_suggests_no_private_one() -> None:
     with pytest.raises(UnknownOpError) as caught:
         find("chunk_backward_")
     assert " _" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [telegrad.Tensor, telegrad.AsyncTensor, telegrad.Session, telegrad.AsyncSession])
+def test_calls_that_do_not_fit_are_named_as_users_write_them(kind: type) -> None:
+    methods = [member for name, member in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")]
+
+    assert methods
+    assert [method.__qualname__ for method in methods if "." in method.__qualname__] == []
+
+
+def test_a_call_that_does_not_fit_names_no_class_of_ours() -> None:
+    with telegrad.local() as session, pytest.raises(TypeError, match=r"^sum\(\) got an unexpected keyword argument 'foo'"):
+        session.ones(2).sum(foo=1)  # type: ignore[call-arg]  # what is tested

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Protocol
+
+
+def name_plainly(cls: type) -> None:
+    """Let Python name a class's public methods as users call them: ``sum() got an unexpected keyword argument``, no ``ReduceOps.sum()``."""
+    for name, method in vars(cls).items():
+        if not name.startswith("_") and inspect.isfunction(method):
+            method.__qualname__ = name
 
 
 class Applies(Protocol):
@@ -26,6 +34,10 @@ class TensorBase:
     """What op families build on. A subclass provides ``_apply``; the engine computes in it, the client records."""
 
     __slots__ = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        name_plainly(cls)
 
     def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:  # noqa: ARG002 - a subclass uses them
         """See ``Applies._apply``."""

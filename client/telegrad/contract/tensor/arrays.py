@@ -1,4 +1,4 @@
-"""A numpy array on the right of an operator, where PyTorch takes one: ``tensor + array``.
+"""What may stand beside a tensor in an operator; a numpy array on its right, where PyTorch takes one: ``tensor + array``.
 
 PyTorch leaves it to numpy, which sees both as arrays and promotes by its own rules; the result is a tensor without history. So
 an array meets no tensor that requires grad, and on the left of one it is refused but by ``/`` and ``==``: make a tensor of it.
@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from telegrad.contract.base import TensorBase
 from telegrad.contract.dtypes import as_dtype
-from telegrad.contract.errors import AutogradError
+from telegrad.contract.errors import ArgumentTypeError, AutogradError
 from telegrad.contract.modes import is_grad_enabled
 
 ARRAY: Final[Any] = np.ndarray
@@ -28,6 +29,22 @@ OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     )
 }
 """The operators that take an array on their right."""
+
+
+def is_operand(other: object) -> bool:
+    """Whether ``other`` is a tensor, a number or an array; arrays are refused by name, where Python would give up or answer one bool."""
+    return isinstance(other, (TensorBase, bool, int, float, complex, np.generic, np.ndarray))
+
+
+def deferred(error: ArgumentTypeError, other: object) -> Any:
+    """After an operator raised ``error``: NotImplemented where ``other`` is no operand, so that Python asks it; else the error again.
+
+    PyTorch does so for every TypeError of an operator. Source: torch/_tensor.py,
+    ``_handle_torch_function_and_wrap_type_error_to_not_implemented``.
+    """
+    if is_operand(other):
+        raise error
+    return NotImplemented
 
 
 def with_array(name: str, x: Any, array: Any) -> Any:

@@ -14,7 +14,7 @@ from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError, 
 from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Shape, Spec, op
 from telegrad.contract.shapes import broadcast, elementwise, real_number, result_type
-from telegrad.contract.tensor.arrays import ARRAY, with_array
+from telegrad.contract.tensor.arrays import ARRAY, deferred, is_operand, with_array
 from telegrad.contract.tensor.base import TensorBase
 
 T = TypeVar("T", bound=TensorBase)
@@ -433,32 +433,39 @@ class ComparisonOps(TensorBase):
     def __eq__(self, other: object) -> Self:  # type: ignore[override]
         if other.__class__ is ARRAY:
             return with_array("eq", self, other)
-        return self._apply("eq", self, other) if _comparable(other) else _NOT_COMPARABLE
+        return self._apply("eq", self, other) if is_operand(other) else _NOT_COMPARABLE
 
     def __ne__(self, other: object) -> Self:  # type: ignore[override]
         if other.__class__ is ARRAY:
             return with_array("ne", self, other)
-        return self._apply("ne", self, other) if _comparable(other) else _NOT_COMPARABLE
+        return self._apply("ne", self, other) if is_operand(other) else _NOT_COMPARABLE
 
     def __lt__(self, other: Self | Number) -> Self:
-        return self._apply("lt", self, other)
+        try:
+            return self._apply("lt", self, other)
+        except ArgumentTypeError as error:
+            return deferred(error, other)
 
     def __le__(self, other: Self | Number) -> Self:
-        return self._apply("le", self, other)
+        try:
+            return self._apply("le", self, other)
+        except ArgumentTypeError as error:
+            return deferred(error, other)
 
     def __gt__(self, other: Self | Number) -> Self:
-        return self._apply("gt", self, other)
+        try:
+            return self._apply("gt", self, other)
+        except ArgumentTypeError as error:
+            return deferred(error, other)
 
     def __ge__(self, other: Self | Number) -> Self:
-        return self._apply("ge", self, other)
+        try:
+            return self._apply("ge", self, other)
+        except ArgumentTypeError as error:
+            return deferred(error, other)
 
     def __hash__(self) -> int:
         return id(self)
-
-
-def _comparable(other: object) -> bool:
-    # An array is refused by name: Python would else answer with one bool.
-    return isinstance(other, (TensorBase, bool, int, float, complex, np.generic, np.ndarray))
 
 
 @op(_where, differentiable=("input", "other"))
