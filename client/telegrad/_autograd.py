@@ -80,10 +80,9 @@ def data_set(home: Recorder, name: str, array: Any) -> Any:
 
 def seed(home: Recorder, value: int) -> None:
     """Record a restart of the random generator."""
-    if type(value) is not int:
-        raise ArgumentTypeError(f"seed must be int, not {type(value).__name__}")
+    given = checks.seed_of(value)
     home.check(())
-    home.record(Seed(value), depth=3)
+    home.record(Seed(given), depth=3)
 
 
 def rng_state(home: Recorder) -> Any:

@@ -53,9 +53,7 @@ class LocalSession(BaseSession):
 
     def manual_seed(self, seed: int) -> Self:
         """Restart the session's random generator."""
-        if type(seed) is not int:
-            raise ArgumentTypeError(f"seed must be int, not {type(seed).__name__}")
-        self._engine.seed(seed)
+        self._engine.seed(checks.seed_of(seed))
         return self
 
     def get_rng_state(self) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 def name_plainly(cls: type) -> None:
-    """Let Python name a class's public methods as users call them: ``sum() got an unexpected keyword argument``, no ``ReduceOps.sum()``."""
+    """Let Python name a class's public methods as users write them: ``sum() got ...`` and not ``ReduceOps.sum() got ...``."""
     for name, method in vars(cls).items():
         if not name.startswith("_") and inspect.isfunction(method):
             method.__qualname__ = name

@@ -29,13 +29,14 @@ def array_of(data: Any, dtype: DType | None = None, allocate: Allocate | None = 
     """A new, contiguous array of ``data``.
 
     Args:
-        data: a Python number, nested sequences of them, a numpy array or scalar, a tensor, or sequences of these.
+        data: a Python number, nested sequences of them, a numpy array or scalar, a tensor, or sequences of these. Where a number is
+            due, a tensor of one element is one, whatever its shape.
         dtype: the element type; by default what PyTorch infers: bool, int64, float32 or complex64 for Python numbers; arrays and
             tensors keep their own.
         allocate: gives the memory for a copy of an array; by default numpy does.
 
     Raises:
-        ArgumentValueError: for ragged or too deep nesting, for integers beyond 64 bits.
+        ArgumentValueError: for ragged or too deep nesting, for integers beyond 64 bits, for a longer tensor in a number's place.
         ArgumentTypeError: for strings, for a scalar among sequences, for arrays of a type without tensors, for complex into real.
         DTypeError: for an object that is no number, for a number that ``dtype`` cannot hold.
     """
@@ -124,8 +125,8 @@ def _is_sequence(data: Any) -> bool:
 def _shape(data: Any) -> tuple[int, ...]:
     """The shape along first elements; the others must agree."""
     shape: list[int] = []
-    while _is_sequence(data):
-        if isinstance(data, (np.ndarray, TensorBase)):
+    while _is_sequence(data) and not isinstance(data, TensorBase):
+        if _is_array(data):
             shape.extend(_shape_of(data))
             break
         shape.append(len(data))
@@ -142,6 +143,11 @@ def _collect(data: Any, shape: tuple[int, ...], depth: int, leaves: set[Any]) ->
     values = None if is_numpy_scalar(data) else _values(data)
     if values is not None:
         here: tuple[int, ...] = values.shape
+        if isinstance(data, TensorBase):
+            due = len(shape) - depth
+            if math.prod(here[due:]) != 1:
+                raise ArgumentValueError("only one element tensors can be converted to Python scalars")
+            here = here[:due]
         if here != shape[depth:]:
             _refuse_ragged(here, shape, depth)
         leaves.add(numpy_type(values.dtype))
@@ -168,7 +174,9 @@ def _refuse_ragged(here: tuple[int, ...], shape: tuple[int, ...], depth: int) ->
     for offset, (size, wanted) in enumerate(zip(here, shape[depth:], strict=False)):
         if size != wanted:
             raise ArgumentValueError(f"expected sequence of length {wanted} at dim {depth + offset} (got {size})")
-    raise ArgumentValueError(f"expected {len(shape)} dimensions, got {depth + len(here)}")
+    if depth + len(here) < len(shape):
+        raise ArgumentTypeError("not a sequence: numbers and sequences stand side by side")
+    raise ArgumentTypeError("only 0-dimensional arrays can be converted to Python scalars")
 
 
 def _element(value: Any) -> Any:
@@ -275,7 +283,7 @@ def _write(target: npt.NDArray[Any], data: Any) -> None:
     """Copy nested sequences with numpy arrays, numpy scalars or tensors in them, whose shapes were checked."""
     values = _values(data)
     if values is not None or not _is_sequence(data):
-        target[...] = data if values is None else values
+        target[...] = data if values is None else values.reshape(target.shape)
         return
     for index, item in enumerate(data):
         _write(target[index : index + 1].reshape(target.shape[1:]), item)

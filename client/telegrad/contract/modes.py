@@ -193,8 +193,10 @@ class set_grad_enabled(_GradMode):  # noqa: N801 - PyTorch's name
     """Set the mode at once, as a plain call; as a context manager, restore it at the end."""
 
     def __init__(self, mode: bool) -> None:
-        super().__init__(bool(mode))
-        self._outer = _grad_enabled.set(bool(mode))
+        if type(mode) is not bool:
+            raise ArgumentTypeError(f"set_grad_enabled(): argument 'enabled' (position 1) must be bool, not {type(mode).__name__}")
+        super().__init__(mode)
+        self._outer = _grad_enabled.set(mode)
 
     def __enter__(self) -> None:
         self._tokens.append(self._outer)

@@ -32,7 +32,7 @@ class BaseSession(CreationOps["Tensor"]):
     # What a subclass provides ------------------------------------------------------------------------------------------------
 
     def manual_seed(self, seed: int) -> Self:
-        """Restart the session's random generator."""
+        """Restart the session's random generator. ``seed`` lies in [-2**63, 2**64)."""
         raise NotImplementedError
 
     def get_rng_state(self) -> Tensor:

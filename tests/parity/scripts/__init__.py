@@ -8,6 +8,7 @@ from __future__ import annotations
 from tests.parity.scripts import (
     aliases,
     checkpoints,
+    construction,
     errors,
     forward,
     functions,
@@ -27,6 +28,7 @@ __all__ = [
     "SCRIPTS",
     "aliases",
     "checkpoints",
+    "construction",
     "errors",
     "forward",
     "functions",

@@ -32,14 +32,14 @@ OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 
 
 def is_operand(other: object) -> bool:
-    """Whether ``other`` is a tensor, a number or an array; arrays are refused by name, where Python would give up or answer one bool."""
+    """Whether ``other`` is a tensor, a number or an array; an array that does not do is refused by name."""
     return isinstance(other, (TensorBase, bool, int, float, complex, np.generic, np.ndarray))
 
 
 def deferred(error: ArgumentTypeError, other: object) -> Any:
-    """After an operator raised ``error``: NotImplemented where ``other`` is no operand, so that Python asks it; else the error again.
+    """What an operator that raised ``error`` answers: NotImplemented where ``other`` is no operand, so that Python asks it.
 
-    PyTorch does so for every TypeError of an operator. Source: torch/_tensor.py,
+    Of an operand the error is raised again. PyTorch does so for every TypeError of an operator. Source: torch/_tensor.py,
     ``_handle_torch_function_and_wrap_type_error_to_not_implemented``.
     """
     if is_operand(other):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 
 from telegrad.contract import dtypes, notices

@@ -256,6 +256,8 @@ class Tensor(TensorOps):
         return value
 
     def __complex__(self) -> complex:
+        if self.numel() != 1:
+            raise ArgumentValueError("only one element tensors can be converted to Python scalars")
         return complex(self.item())
 
     def __index__(self) -> int:
