@@ -47,3 +47,7 @@ def test_the_architecture_page_names_only_files_that_exist() -> None:
     assert named
     for name in sorted(named):
         assert any((root / name).exists() for root in roots), f"docs/architecture.md names {name}"
+    there = {path.name for folder in ("client", "service", "tests") for path in (ROOT / folder).rglob("*.py")}
+    bare = set(re.findall(r"`(\w+\.py)`", page))
+    assert bare
+    assert not bare - there, "docs/architecture.md names modules that are nowhere"
