@@ -195,6 +195,11 @@ class Exchange:
         else:
             self.recorder.pending.append(error)
 
+    def _found(self, error: TelegradError, errors: list[TelegradError]) -> None:
+        """Nobody has been told of this error yet. Before handles know that it is theirs: who uses one meanwhile is to be told."""
+        self.recorder.pending.append(error)
+        errors.append(error)
+
     def raise_trouble(self) -> None:
         """Tell who records on while nothing can be sent. Raises TelegradError."""
         error, self.trouble = self.trouble, None
@@ -209,9 +214,9 @@ class Exchange:
         In the background nobody waits: until the error has been raised to somebody, what is recorded meanwhile counts as recorded
         before it could be known.
 
-        Raises the first error of the recorded commands, with the line that recorded it in a note, once. Where no answer was to be
-        had, or this was interrupted, everything stays recorded: the batch that was on its way is sent again as it was, and the
-        server, which knows it again, does it once.
+        Raises the first error of the recorded commands, with the line that recorded it in a note, once; in the background it
+        is left to whoever waits next. Where no answer was to be had, or this was interrupted, everything stays recorded: the batch
+        that was on its way is sent again as it was, and the server, which knows it again, does it once.
         """
         recorder = self.recorder
         recorder.ask_in_hook()
@@ -236,12 +241,11 @@ class Exchange:
                 raise
             yield from self._send_all(entries, taint, errors)
             self.trouble = None
-        if background and not errors:
-            self._taint = known
+        if background:
+            if not errors:
+                self._taint = known
             return
-        if not background:
-            errors = recorder.pending + errors
-            recorder.pending = []
+        errors, recorder.pending = recorder.pending, []
         if errors:
             for other in errors[1:]:
                 errors[0].add_note(f"failed as well: {type(other).__name__}: {other.detail} ({_first_note(other)})")
@@ -282,8 +286,9 @@ class Exchange:
                 self._sent = None
                 if sent.is_numbered:
                     self._numbers.give_back()
-                self._give_up([*batch, *entries], taint, refusal := _of_session(refusal))
-                raise refusal
+                self._found(refusal := _of_session(refusal), errors)
+                self._give_up([*batch, *entries], taint, refusal)
+                return
             self._sent = None
             applied = problem.get("applied", failed)
             if applied < failed or (not applied and isinstance(refusal, QuotaError)):
@@ -358,11 +363,12 @@ class Exchange:
         if isinstance(entry, Recorded) and entry.many is not None and isinstance(error, (RunCancelledError, DeadlineError)):
             self._stopped(entry, error)
             return
+        reply = entry.reply if isinstance(entry, Recorded) and isinstance(entry.command, (Read, Run)) else None
+        if reply is None and not (isinstance(entry, Recorded) and entry.unasked):
+            self._found(error, errors)
         self._drop(entry, error, taint)
-        if isinstance(entry, Recorded) and entry.reply is not None and isinstance(entry.command, (Read, Run)):
-            entry.reply.error = error
-        elif not (isinstance(entry, Recorded) and entry.unasked):
-            errors.append(error)
+        if reply is not None:
+            reply.error = error
 
     def _stopped(self, entry: Recorded, error: TelegradError) -> None:
         """Runs were stopped between two of them: what they change is as at their end, and there is nothing to give out."""

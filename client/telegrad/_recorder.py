@@ -80,7 +80,7 @@ class Recorder:
         stored: the ids of programs that the server has, for all we know.
         unstored: programs that recorded runs need and the server has not, by id.
         dropped: the ids of programs that the server has and nobody here keeps.
-        pending: errors that a flush met which nobody waited for; the next one that somebody waits for raises them.
+        pending: errors that flushes met and nobody has been told of; the next flush that somebody waits for raises them.
         attention: closed, with failed handles, or crowded: the next record looks closer.
         crowded: whether more is recorded than may be before some of it is sent.
         numbers: what programs gave out and nobody has read.

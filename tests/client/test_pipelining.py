@@ -27,9 +27,10 @@ class Gate:
     def __init__(self, wire: Wire) -> None:
         self._opened = threading.Event()
         self._waiting = threading.Event()
-        wire.fault = self._hold
+        wire.fault = self.hold
 
-    def _hold(self, _request: httpx2.Request) -> None:
+    def hold(self, _request: httpx2.Request) -> None:
+        """Let the request wait."""
         self._waiting.set()
         assert self._opened.wait(LONGEST_SECONDS)
 
@@ -132,6 +133,25 @@ def test_an_error_in_the_background_reaches_the_read_that_needs_the_value(opened
     assert fine.tolist() == [3.0, 3.0]
     assert target.tolist() == [0.0, 0.0]
     assert (target + 1).tolist() == [1.0, 1.0], "what is recorded now is meant for the value that stands"
+
+
+def test_the_first_to_use_what_failed_is_told_why_even_while_the_rest_is_still_sent(
+    opened: telegrad.RemoteSession, wire: Wire
+) -> None:
+    bad = telegrad.ones(2, 3).t().view(6)  # the line
+    gate = Gate(wire)
+    failing = wire.trips + 1
+    wire.fault = lambda request: gate.hold(request) if wire.trips > failing else None
+    fill(telegrad.ones(2))  # a batch that fails at its second command, and what is left of it
+    gate.wait()
+
+    with pytest.raises(ShapeError, match="view") as caught:
+        bad.sum()
+    assert "# the line" in caught.value.__notes__[0]
+    with pytest.raises(DependentError, match="view"):
+        bad.sum()
+    gate.open()
+    opened.flush()  # and nobody is told twice
 
 
 def test_recording_after_an_error_in_the_background_goes_on(opened: telegrad.RemoteSession, wire: Wire) -> None:
