@@ -56,6 +56,12 @@ class AsyncTensor(Handle):
         """Refuse: a plain call cannot ask the server."""
         raise SessionError("how this tensor was made is known to the server only; `await tensor.describe()` asks for it")
 
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise ArgumentTypeError(
+            "a tensor lives in its session and cannot be pickled or copied; pickle `await tensor.detach().numpy()` and make a "
+            "tensor of it again, or clone() it"
+        )
+
     def _value(self) -> npt.NDArray[Any]:
         """Refuse: what needs values at once, as ``allclose`` does, cannot be a plain call here."""
         raise SessionError("a plain call cannot ask the server for values; await them first, for example with `await x.numpy()`")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
+import pickle
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -226,3 +228,15 @@ def test_sizes_are_those_of_a_tensor_that_is_not_awaited():
                     local.tensor(1.0).size(dim)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_what_is_awaited_is_not_pickled_or_copied(duplicate: Callable[[Any], Any]) -> None:
+    async def scenario(session: telegrad.AsyncSession, _wire: Wire) -> None:
+        x = session.ones(2)
+        with pytest.raises(TypeError, match=r"pickle `await tensor\.detach\(\)\.numpy\(\)`"):
+            duplicate(x)
+        with pytest.raises(TypeError, match=r"telegrad\.connect\(url, session=id\)"):
+            duplicate(session)
+
+    run(scenario)

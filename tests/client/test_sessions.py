@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import multiprocessing
+import pickle
 import sys
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -155,3 +158,10 @@ def test_sessions_nest(wire: Wire) -> None:
             assert telegrad.ones(1).session is inner
         assert telegrad.ones(1).session is outer
         assert inner.closed
+
+
+@pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_session_is_not_pickled_or_copied(wire: Wire, duplicate: Callable[[Any], Any]) -> None:
+    for session in (wire.open(), telegrad.local()):
+        with session, pytest.raises(TypeError, match=r"telegrad\.connect\(url, session=id\)"):
+            duplicate(session)
