@@ -410,7 +410,10 @@ class Recorder:
         self.check(())
         reply = Reply()
         nbytes = 0 if spec is None or self.shared else spec.nbytes
-        command = Read(reference, what, "buffer" if what == "value" else "json")
+        encoding = "json" if what != "value" else "buffer"
+        if encoding == "buffer" and spec is not None and spec.nbytes <= _defaults.TEXT_READ_BYTES:
+            encoding = "base64"
+        command = Read(reference, what, encoding)
         self.put(Recorded(command, *users_place(2), reply=reply, nbytes=nbytes))
         return reply
 
