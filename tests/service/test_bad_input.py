@@ -274,7 +274,7 @@ command("half a character in a name", {"command": "read", "tensor": "\ud800"}, 4
 command("a list of wrong things", {"command": "release", "tensors": [1]}, 422, "argument-type")
 command("an unknown program", {"command": "run", "program": "sha256:0"}, 404, "not-found")
 command("no times", {"command": "run", "program": "p", "times": 0}, 422, "argument-value")
-command("a seed that is no integer", {"command": "seed", "seed": 1.0}, 422, "argument-type")
+command("a seed that is no integer", {"command": "seed", "seed": 1.5}, 422, "argument-type")
 command("a seed over 64 bits", {"command": "seed", "seed": 2**64}, 422, "argument-value")
 command("a seed and a state at once", {"command": "seed", "seed": 1, "save": "state"}, 422, "argument-value")
 command("a seed of nothing", {"command": "seed"}, 422, "argument-value")

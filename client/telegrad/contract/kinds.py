@@ -18,6 +18,10 @@ MAX_INT: Final = 2**63 - 1
 """Integers on the wire fit 64 bits with sign, as sizes and seeds do in PyTorch."""
 
 
+_EXACT: Final = 2**53
+"""Beyond it, what was written with a point or an exponent need not be the integer that was meant."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One parameter type.
@@ -57,6 +61,8 @@ def _bool(value: Any) -> bool:
 
 
 def _int(value: Any) -> int:
+    if type(value) is float and value.is_integer() and abs(value) <= _EXACT:
+        return int(value)  # JSON has one kind of number, and many languages write 2.0 (JSON Schema 2020-12, core, 4.2.3)
     if type(value) is not int:
         raise _refuse("an integer", value)
     if not -MAX_INT - 1 <= value <= MAX_INT:
@@ -146,7 +152,7 @@ def encode_float(value: Any) -> Any:
 
 
 def _ints(value: Any) -> tuple[int, ...]:
-    if type(value) is int:
+    if type(value) is int or (type(value) is float and value.is_integer()):
         return (_int(value),)
     if type(value) is not list:
         raise _refuse("an integer or a list of integers", value)
@@ -179,7 +185,7 @@ def _dtype(value: Any) -> DType:
 def _index_item(value: Any) -> Any:
     if value is None or type(value) is bool:
         return value
-    if type(value) is int:
+    if type(value) is int or type(value) is float:
         return _int(value)
     if value == "...":
         return Ellipsis
@@ -187,8 +193,8 @@ def _index_item(value: Any) -> Any:
         ((key, inner),) = value.items()
         if key == "slice" and type(inner) is list and len(inner) == 3:
             return slice(*[None if v is None else _int(v) for v in inner])
-        if key == "tensor" and type(inner) is int and 1 <= inner <= 64:
-            return TensorSlot(inner)
+        if key == "tensor" and type(inner) in (int, float) and 1 <= inner <= 64:
+            return TensorSlot(_int(inner))
     raise _refuse('an integer, a boolean, null, "...", {"slice": [start, stop, step]} or {"tensor": position}', value)
 
 
