@@ -281,7 +281,9 @@ def find(name: str) -> Op:
     if found is None:
         import difflib
 
-        near = difflib.get_close_matches(name[:80], [public for public in OPS if not public.startswith("_")], n=3)
+        near = difflib.get_close_matches(
+            name[:80].removeprefix("torch."), [public for public in OPS if not public.startswith("_")], n=3
+        )
         hint = f"; did you mean {', '.join(near)}?" if near else "; GET /v1/ops lists them"
         raise UnknownOpError(f"there is no such op{hint}")
     return found

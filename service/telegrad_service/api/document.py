@@ -44,6 +44,8 @@ _PROBLEMS: Final = {
     406: "The answer cannot be had in a form that Accept allows",
     409: "The name is taken, the graph does not allow it, the session was closed, or a run was stopped; a request under the same "
     "Idempotency-Key is being done; the session's journal is damaged",
+    408: "The body came too slowly; nothing was done",
+    410: "The session was there and is no more: its process ended, or its server was started anew, and nothing of it was kept",
     413: "The body is larger than max_body_bytes; the problem has both numbers",
     415: "The body's Content-Type or Content-Encoding is not read here",
     422: "An argument was not accepted, or a limit would be exceeded, and nothing was done; or a run took too long",
@@ -54,7 +56,12 @@ _PROBLEMS: Final = {
     507: "The journal cannot be written, because the disk is full, say; what was asked for is not done",
 }
 
-_HEADERS: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After", "RateLimit-Policy", "RateLimit"), 503: ("Retry-After",)}
+_HEADERS: Final = {
+    401: ("WWW-Authenticate",),
+    409: ("Retry-After",),
+    429: ("Retry-After", "RateLimit-Policy", "RateLimit"),
+    503: ("Retry-After",),
+}
 
 # Not HTTPStatus's phrases: Python has changed some.
 _NAMES: Final = {
@@ -63,7 +70,9 @@ _NAMES: Final = {
     403: "Forbidden",
     404: "NotFound",
     406: "NotAcceptable",
+    408: "RequestTimeout",
     409: "Conflict",
+    410: "Gone",
     413: "ContentTooLarge",
     415: "UnsupportedMediaType",
     422: "UnprocessableContent",
@@ -82,7 +91,7 @@ def operation(endpoint: Endpoint) -> dict[str, Any]:
         found["security"] = [{"key": []}, {}]
     parameters = [_hole(name) for name in endpoint.holes] + [_query(q) for q in endpoint.query]
     if endpoint.can_repeat:
-        parameters += repeats.PARAMETERS
+        parameters += repeats.PARAMETERS + (repeats.NUMBERS if endpoint.in_session else ())
     if parameters:
         found["parameters"] = parameters
     if endpoint.bodies:
@@ -117,12 +126,31 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     found: dict[str, Any] = {}
     named = {name: {"description": meaning, "schema": {"type": "string"}} for name, meaning in endpoint.headers.items()}
     for status, forms in endpoint.answers.items():
-        found[str(status)] = {"description": HTTPStatus(status).phrase, "headers": {**_REQUEST_ID, **named}}
+        found[str(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "headers": {**_REQUEST_ID, **{name: _header(name) for name in _further(endpoint)}, **named},
+        }
         if forms:
             found[str(status)]["content"] = {media_type: {"schema": schema} for media_type, schema in forms.items()}
     for status in endpoint.problems():
         found[str(status)] = {"$ref": f"#/components/responses/{_problem_name(status)}"}
     return found
+
+
+def _further(endpoint: Endpoint) -> list[str]:
+    """Headers that a good answer may have."""
+    found: list[str] = []
+    if endpoint.can_repeat:
+        found.append("Idempotency-Replayed")
+    if endpoint.in_session or endpoint.operation == "open_session":
+        found += ["Telegrad-Seq", "Telegrad-Durable-Seq"]
+    if endpoint.audience == "keys":
+        found += ["RateLimit-Policy", "RateLimit"]
+    return found
+
+
+def _header(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/headers/{name}"}
 
 
 def _problem_name(status: int) -> str:
@@ -156,6 +184,15 @@ def complete(frame: dict[str, Any]) -> dict[str, Any]:
                 "description": "what is left of each, and in how many seconds there is more",
                 "schema": {"type": "string"},
             },
+            "Idempotency-Replayed": {
+                "description": "true where this is the first answer to a request that was sent again",
+                "schema": {"type": "string", "enum": ["true"]},
+            },
+            "Telegrad-Seq": {
+                "description": "number of the session's last change, where sessions are kept",
+                "schema": {"type": "string"},
+            },
+            "Telegrad-Durable-Seq": {"description": "number of its last one on the disk", "schema": {"type": "string"}},
             "WWW-Authenticate": {"description": "how to show a key (RFC 6750)", "schema": {"type": "string"}},
         },
         "responses": {_problem_name(status): _problem_response(status, meaning) for status, meaning in _PROBLEMS.items()},
@@ -164,7 +201,7 @@ def complete(frame: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problem_response(status: int, meaning: str) -> dict[str, Any]:
-    further = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS.get(status, ())}
+    further = {name: _header(name) for name in _HEADERS.get(status, ())}
     return {
         "description": meaning,
         "headers": {**_REQUEST_ID, **further},

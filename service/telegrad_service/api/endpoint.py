@@ -143,11 +143,11 @@ class Endpoint:
         if self.offers:
             found.add(406)
         if self.bodies:
-            found |= {413, 415}
+            found |= {408, 413, 415}
         if self.can_repeat:
             found |= {409, 507}
         if self.in_session:
-            found |= {404, 409, 503, 507}
+            found |= {404, 409, 410, 503, 507}
             if self.method == "POST":
                 found.add(501)  # a command may need a library that is not installed
         return sorted(found)

@@ -55,7 +55,7 @@ def read(headers: Headers) -> Repeatable:
     key, client, number = (header(found, name).strip() for name in _NAMES_IN_ORDER)
     if key and (client or number):
         raise RequestError("a request has an Idempotency-Key or Telegrad-Client and Telegrad-Batch, not both")
-    if key:
+    if key or not (client or number):
         if not _KEY.match(key):
             raise RequestError('an Idempotency-Key is a string of 1 to 255 printable ASCII characters, such as "8e03978e-40d5"')
         return Repeatable(key=key.strip('"'))
@@ -64,6 +64,14 @@ def read(headers: Headers) -> Repeatable:
     if not _NUMBER.match(number):
         raise RequestError("Telegrad-Batch is the number of the request among those of its client: 1, 2, 3, ...")
     return Repeatable(client, int(number))
+
+
+def refuse_numbers(headers: Headers) -> None:
+    """Raise RequestError where a request that opens a session has a number: sent again, it would open another one."""
+    if read(headers).number:
+        raise RequestError(
+            "Telegrad-Client and Telegrad-Batch number the requests of one session; to open one, send an Idempotency-Key"
+        )
 
 
 PARAMETERS: Final[tuple[dict[str, Any], ...]] = (
@@ -76,3 +84,20 @@ PARAMETERS: Final[tuple[dict[str, Any], ...]] = (
         "schema": {"type": "string", "pattern": KEY_PATTERN},
     },
 )
+NUMBERS: Final[tuple[dict[str, Any], ...]] = (
+    {
+        "name": "Telegrad-Client",
+        "in": "header",
+        "required": False,
+        "description": "in place of a key, for who sends request after request: a name that the client drew at random",
+        "schema": {"type": "string", "pattern": CLIENT_PATTERN},
+    },
+    {
+        "name": "Telegrad-Batch",
+        "in": "header",
+        "required": False,
+        "description": "and the request's number among those of that client in this session: 1, 2, 3, ...",
+        "schema": {"type": "string", "pattern": NUMBER_PATTERN},
+    },
+)
+"""What requests to a session may have beside or instead of ``PARAMETERS``."""

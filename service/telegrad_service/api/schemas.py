@@ -139,31 +139,45 @@ _DATA: Final[dict[str, Schema]] = {
 
 def _problem() -> Schema:
     types = [PROBLEM_TYPE_PREFIX + cls.code for cls in all_errors()]
-    return _object(
-        {
-            "type": {
-                "type": "string",
-                "description": "what went wrong, for programs; later versions may know more",
-                "examples": types,
-            },
-            "title": {"type": "string", "description": "the kind of mistake, in words"},
-            "status": {"type": "integer", "minimum": 400, "maximum": 599},
-            "detail": {"type": "string", "description": "what was given, what was wanted, what to try"},
-            "request_id": {"type": "string", "description": "also in X-Request-Id, and in the server's log"},
-            "predicted": {"type": "integer", "description": "of a limit: what the request would have needed"},
-            "permitted": {"type": "integer", "description": "of a limit: what it may have"},
-            "limit": {"type": "string", "description": "of a limit: the setting's name"},
-            "applied": {"type": "integer", "description": "of a batch: how many of its commands stand"},
-            "failed": {"type": "integer", "description": "of a batch: the position of the command that failed"},
-            "results": _list(reference("Result")) | {"description": "of a batch: the results of the commands that stand"},
-            "run": {
-                "type": "integer",
-                "description": "of a program: which run failed or was not begun, from 0; those before stand",
-            },
-            "times": {"type": "integer", "description": "of a program: how many runs there were to be"},
-            "command": {"type": "integer", "description": "of a program: the position of the command that failed"},
+    members: dict[str, Schema] = {
+        "type": {
+            "type": "string",
+            "description": "what went wrong, for programs; later versions may know more",
+            "examples": types,
         },
-        optional=("run", "times", "command", "predicted", "permitted", "limit", "applied", "failed", "results"),
+        "title": {"type": "string", "description": "the kind of mistake, in words"},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string", "description": "what was given, what was wanted, what to try"},
+        "request_id": {
+            "type": "string",
+            "description": "also in X-Request-Id, and in the server's log; that of the first one, where an answer is replayed",
+        },
+        "predicted": {"type": "integer", "description": "of a limit: what the request would have needed"},
+        "permitted": {"type": "integer", "description": "of a limit or quota: what it may have"},
+        "used": {"type": "integer", "description": "of a quota: what is in use"},
+        "requested": {"type": "integer", "description": "of a quota: what the request would have added"},
+        "retry_after_seconds": {"type": "number", "description": "when to come back; also in Retry-After"},
+        "expected": {"type": "integer", "description": "of a client's numbers: the one that is next"},
+        "taken": {"type": "boolean", "description": "of a client's numbers: whether another request came under this one"},
+        "reason": {
+            "enum": ["asked", "hung-up", "deleted", "stopping"],
+            "description": "of a run that was stopped: by whom",
+        },
+        "library": {"type": "string", "description": "of an op: the optional library that the server lacks"},
+        "limit": {"type": "string", "description": "of a limit: the setting's name"},
+        "applied": {"type": "integer", "description": "of a batch: how many of its commands stand"},
+        "failed": {"type": "integer", "description": "of a batch: the position of the command that failed"},
+        "results": _list(reference("Result")) | {"description": "of a batch: the results of the commands that stand"},
+        "run": {
+            "type": "integer",
+            "description": "of a program: which run failed or was not begun, from 0; those before stand",
+        },
+        "times": {"type": "integer", "description": "of a program: how many runs there were to be"},
+        "command": {"type": "integer", "description": "of a program: the position of the command that failed"},
+    }
+    return _object(
+        members,
+        optional=tuple(n for n in members if n not in ("type", "title", "status", "detail", "request_id")),
         description="RFC 9457 problem document",
     )
 

@@ -280,8 +280,13 @@ def _batch(session: Session, work: Work) -> Answer:
         raise ArgumentTypeError("the body misses the member 'commands'")
     commands = _commands(session, given["commands"])
     _check_buffers(commands)
-    if work.media_type != codec.SAFETENSORS_MEDIA_TYPE and any(_puts_out_buffers(session, c) for c in commands):
-        raise NotAcceptableError(f"reads with encoding 'buffer' need a safetensors answer: Accept: {codec.SAFETENSORS_MEDIA_TYPE}")
+    if work.media_type != codec.SAFETENSORS_MEDIA_TYPE:
+        at = next((index for index, c in enumerate(commands) if _puts_out_buffers(session, c)), None)
+        if at is not None:
+            raise NotAcceptableError(
+                f"reads with encoding 'buffer' need a safetensors answer: Accept: {codec.SAFETENSORS_MEDIA_TYPE}",
+                extra={"applied": 0, "failed": at},
+            )
     try:
         done = session.batch(commands, work.buffers)
     except TooLongError as paused:

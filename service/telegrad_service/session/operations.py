@@ -25,7 +25,7 @@ _NOT_PACKED: Final = contextlib.nullcontext()
 def apply_op(session: Session, command: Apply, context: Context) -> dict[str, Any]:
     """Do an op, or a function made of ops, in place or to new tensors."""
     op, in_place = compositions.look_up(command.op)
-    inputs = tuple([session.resolve(v, context) if type(v) is str else v for v in command.inputs])
+    inputs = session.inputs(command.inputs, context)
     if op.required_inputs <= len(inputs) < len(op.inputs) and not op.inputs[-1].variadic:
         inputs += (None,) * (len(op.inputs) - len(inputs))  # absent optional tensors need not be written out
     call = session.quota.foresee(session.engine, op, inputs, command.parameters, in_place=in_place)

@@ -243,7 +243,27 @@ class Session:
 
     def many(self, references: Sequence[str], context: Context) -> list[Tensor]:
         """The tensors of references. Raises NotFoundError."""
-        return [self.resolve(r, context) for r in references]
+        try:
+            return [self.resolve(r, context) for r in references]
+        except NotFoundError as error:
+            raise self._at_its_place(error, references, context) from None
+
+    def inputs(self, given: Sequence[Any], context: Context) -> tuple[Any, ...]:
+        """The tensors of an op's inputs that are references, and the rest as it is. Raises NotFoundError."""
+        try:
+            return tuple([self.resolve(v, context) if type(v) is str else v for v in given])
+        except NotFoundError as error:
+            raise self._at_its_place(error, given, context) from None
+
+    def _at_its_place(self, error: NotFoundError, references: Sequence[Any], context: Context) -> NotFoundError:
+        """The error that one of several references made, saying which: their names are not repeated."""
+        for position, reference in enumerate(references):
+            try:
+                if type(reference) is str:
+                    self.resolve(reference, context)
+            except NotFoundError:
+                return NotFoundError(f"{error.detail} (the one at position {position})") if len(references) > 1 else error
+        return error
 
     def optional_many(self, references: Sequence[str | None] | None, context: Context) -> list[Tensor | None] | None:
         """The same for references that may be left out, each or all."""

@@ -6,8 +6,8 @@ from typing import Final
 
 from starlette.responses import Response
 
-from telegrad.contract import codec
-from telegrad.contract.errors import NotFoundError
+from telegrad.contract import codec, compositions
+from telegrad.contract.errors import NotFoundError, UnknownOpError
 from telegrad_service.api import catalogue
 from telegrad_service.api.call import Call
 from telegrad_service.api.endpoint import JSON, Endpoint, reference
@@ -28,7 +28,12 @@ async def _ops(call: Call) -> Response:
 
 
 async def _op(call: Call) -> Response:
-    found = catalogue.rows().get(call.request.path_params["op"])
+    """Under any name that an op has in a request, in place or not."""
+    try:
+        op, _ = compositions.look_up(call.request.path_params["op"])
+    except UnknownOpError as unknown:
+        raise NotFoundError(unknown.detail) from None
+    found = catalogue.rows().get(op.name)
     if found is None:
         raise NotFoundError("there is no op of that name; GET /v1/ops lists them")
     return _tagged(call, codec.dump_json(found))
@@ -56,7 +61,7 @@ ENDPOINTS: Final = (
         "GET",
         "/v1/ops/{op}",
         "get_op",
-        "One op of the catalogue",
+        "One op of the catalogue, by any of its names",
         _op,
         "catalogue",
         audience="docs",

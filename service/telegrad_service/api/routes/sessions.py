@@ -6,11 +6,13 @@ from typing import Final
 
 from starlette.responses import Response
 
+from telegrad_service.api import repeats
 from telegrad_service.api.call import AnswerResponse, Call, json_response
 from telegrad_service.api.endpoint import JSON, LIMIT, Endpoint, Query, reference, whole
 
 
 async def _open(call: Call) -> Response:
+    repeats.refuse_numbers(call.request.scope["headers"])
     answer = await call.host.open(call.work("open", body=await call.json()), call.principal.tenant)
     return AnswerResponse(answer, f"/v1/sessions/{answer.created}")
 
