@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -50,7 +51,12 @@ def test_a_script_is_refused_or_sees_the_same_compiled(place, name):
     if "nobody can wait for a value" in repr(compiled):
         return  # refused by name, and the script caught it
 
-    assert compiled == seen(place, name, compiled=False)
+    assert named_alike(compiled) == named_alike(seen(place, name, compiled=False))
+
+
+def named_alike(found: Any) -> str:
+    """What a script saw, with one name for the classes of tensors, which Python's own messages tell."""
+    return re.sub(r"\b(Traced|Remote)Tensor\b", "Tensor", repr(found))
 
 
 def seen_of_one(x: Any) -> Any:
