@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from telegrad import func as func
     from telegrad import linalg as linalg
     from telegrad import nn as nn
+    from telegrad import random as random
     from telegrad import signal as signal
     from telegrad import special as special
     from telegrad import utils as utils
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from telegrad._current import local as local
     from telegrad._function import function as function
     from telegrad._functions import *
+    from telegrad._generator import Generator as Generator
     from telegrad._remote import RemoteSession as RemoteSession
     from telegrad.contract.dtypes import DType, bool_
     from telegrad.contract.dtypes import complex64 as complex64
@@ -51,6 +53,11 @@ if TYPE_CHECKING:
     from telegrad.contract.modes import is_inference_mode_enabled as is_inference_mode_enabled
     from telegrad.contract.modes import no_grad as no_grad
     from telegrad.contract.modes import set_grad_enabled as set_grad_enabled
+    from telegrad.contract.number_limits import FloatLimits, IntegerLimits
+    from telegrad.contract.placement import Device
+    from telegrad.contract.placement import contiguous_format as contiguous_format
+    from telegrad.contract.placement import preserve_format as preserve_format
+    from telegrad.contract.placement import strided as strided
     from telegrad.contract.scope import scope as scope
     from telegrad.contract.session import BaseSession
     from telegrad.contract.summary import Summary as Summary
@@ -66,11 +73,13 @@ if TYPE_CHECKING:
     float, double, half, cfloat, cdouble = float32, float64, float16, complex64, complex128  # noqa: A001
     short, int, long = int16, int32, int64  # noqa: A001
     dtype = DType
+    device, finfo, iinfo = Device, FloatLimits, IntegerLimits
 
 # Where each public name that is no op lives; ops are looked up in telegrad._functions.
 _NAMES: dict[str, tuple[str, str]] = {
     "AsyncSession": ("telegrad._async", "AsyncSession"),
     "AsyncTensor": ("telegrad._async", "AsyncTensor"),
+    "Generator": ("telegrad._generator", "Generator"),
     "RemoteSession": ("telegrad._remote", "RemoteSession"),
     "Session": ("telegrad.contract.session", "BaseSession"),
     "Summary": ("telegrad.contract.summary", "Summary"),
@@ -81,9 +90,13 @@ _NAMES: dict[str, tuple[str, str]] = {
     "cfloat": ("telegrad.contract.dtypes", "complex64"),
     "connect": ("telegrad._connect", "connect"),
     "connect_async": ("telegrad._connect", "connect_async"),
+    "contiguous_format": ("telegrad.contract.placement", "contiguous_format"),
+    "device": ("telegrad.contract.placement", "Device"),
     "double": ("telegrad.contract.dtypes", "float64"),
     "dtype": ("telegrad.contract.dtypes", "DType"),
+    "finfo": ("telegrad.contract.number_limits", "FloatLimits"),
     "float": ("telegrad.contract.dtypes", "float32"),
+    "iinfo": ("telegrad.contract.number_limits", "IntegerLimits"),
     "half": ("telegrad.contract.dtypes", "float16"),
     "int": ("telegrad.contract.dtypes", "int32"),
     "long": ("telegrad.contract.dtypes", "int64"),
@@ -97,8 +110,10 @@ _NAMES: dict[str, tuple[str, str]] = {
     "is_inference_mode_enabled": ("telegrad.contract.modes", "is_inference_mode_enabled"),
     "local": ("telegrad._current", "local"),
     "no_grad": ("telegrad.contract.modes", "no_grad"),
+    "preserve_format": ("telegrad.contract.placement", "preserve_format"),
     "scope": ("telegrad.contract.scope", "scope"),
     "set_grad_enabled": ("telegrad.contract.modes", "set_grad_enabled"),
+    "strided": ("telegrad.contract.placement", "strided"),
     "summary": ("telegrad.contract.summary", "summary"),
     "vmap": ("telegrad.func.batching", "vmap"),
 } | {
@@ -109,7 +124,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     )
     for name in names
 }
-_MODULES = frozenset({"autograd", "errors", "fft", "func", "linalg", "nn", "signal", "special", "utils"})
+_MODULES = frozenset({"autograd", "errors", "fft", "func", "linalg", "nn", "random", "signal", "special", "utils"})
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from telegrad.contract import checks, dtypes
 from telegrad.contract.command_fields import decode_fields
 from telegrad.contract.commands import Apply, Create, Seed, Set
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, LeafError, SessionMismatchError
+from telegrad.contract.generator import seed_of
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.base import TensorBase
 from telegrad.contract.watching import warn_of_no_grad
@@ -80,7 +81,7 @@ def data_set(home: Recorder, name: str, array: Any) -> Any:
 
 def seed(home: Recorder, value: int) -> None:
     """Record a restart of the random generator."""
-    given = checks.seed_of(value)
+    given = seed_of(value)
     home.check(())
     home.record(Seed(given), depth=3)
 

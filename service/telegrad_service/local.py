@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from telegrad.contract import checks, tracing
 from telegrad.contract.custom import Backward
 from telegrad.contract.errors import ArgumentTypeError, SessionClosedError, SessionMismatchError
+from telegrad.contract.generator import seed_of
 from telegrad.contract.session import BaseSession, one_or_many
 from telegrad.contract.summary import Summary
 from telegrad.contract.tensor.tensor import Tensor as AbstractTensor
@@ -53,7 +54,7 @@ class LocalSession(BaseSession):
 
     def manual_seed(self, seed: int) -> Self:
         """Restart the session's random generator."""
-        self._engine.seed(checks.seed_of(seed))
+        self._engine.seed(seed_of(seed))
         return self
 
     def get_rng_state(self) -> Tensor:

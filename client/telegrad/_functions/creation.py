@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from collections.abc import Sequence
 from typing import Any, overload
 
@@ -12,12 +14,14 @@ from telegrad.contract.dtypes import DTypeLike
 from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.functions.free import free
 from telegrad.contract.functions.out import CASTS, OWN, takes_out
+from telegrad.contract.generator import Draws, drawing
 from telegrad.contract.session import BaseSession
 from telegrad.contract.tensor.tensor import Tensor
 
 __all__ = [
     "arange",
     "as_tensor",
+    "asarray",
     "bernoulli",
     "empty",
     "empty_like",
@@ -39,6 +43,8 @@ __all__ = [
     "randn",
     "randn_like",
     "randperm",
+    "scalar_tensor",
+    "seed",
     "set_rng_state",
     "tensor",
     "tril_indices",
@@ -50,6 +56,7 @@ __all__ = [
 
 arange = takes_out(OWN)(in_current(BaseSession.arange))
 as_tensor = in_current(BaseSession.as_tensor)
+asarray = in_current(BaseSession.asarray)
 bernoulli = free(Tensor.bernoulli, out=CASTS)
 empty = takes_out(OWN)(in_current(BaseSession.empty))
 empty_like = free(Tensor.empty_like)
@@ -67,6 +74,7 @@ randint_like = free(Tensor.randint_like)
 randn = takes_out(OWN)(in_current(BaseSession.randn))
 randn_like = free(Tensor.randn_like)
 randperm = takes_out(OWN)(in_current(BaseSession.randperm))
+scalar_tensor = in_current(BaseSession.scalar_tensor)
 tensor = in_current(BaseSession.tensor)
 tril_indices = in_current(BaseSession.tril_indices)
 triu_indices = in_current(BaseSession.triu_indices)
@@ -80,15 +88,19 @@ def _normal_like(mean: Any, std: Any) -> Tensor:
 
 
 @overload
-def randint(high: int, size: Sequence[int], /, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor: ...
+def randint(
+    high: int, size: Sequence[int], /, *, dtype: DTypeLike | None = None, requires_grad: bool = False, **extra: Any
+) -> Tensor: ...
 @overload
-def randint(low: int, high: int, size: Sequence[int], *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor: ...
+def randint(
+    low: int, high: int, size: Sequence[int], *, dtype: DTypeLike | None = None, requires_grad: bool = False, **extra: Any
+) -> Tensor: ...
 @takes_out(OWN)
 def randint(
-    low: int = 0, high: Any = None, size: Any = None, *, dtype: DTypeLike | None = None, requires_grad: bool = False
+    low: int = 0, high: Any = None, size: Any = None, *, dtype: DTypeLike | None = None, requires_grad: bool = False, **extra: Any
 ) -> Tensor:
     """Integers drawn evenly: ``randint(high, size)`` from 0, ``randint(low, high, size)`` from ``low``, without ``high``."""
-    return current().randint(low, high, size, dtype=dtype, requires_grad=requires_grad)
+    return current().randint(low, high, size, dtype=dtype, requires_grad=requires_grad, **extra)
 
 
 _normal = takes_out(OWN)(in_current(BaseSession.normal))
@@ -103,17 +115,27 @@ def normal(
     dtype: DTypeLike | None = None,
     requires_grad: bool = False,
     out: Tensor | None = None,
+    generator: Draws | None = None,
+    **extra: Any,
 ) -> Tensor:
     """Drawn from the normal distribution: as many as ``size`` says, or one for each element of ``mean`` or ``std``, or both."""
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
-        if size is not None or dtype is not None or requires_grad:
-            raise ArgumentTypeError("normal() of tensors takes their shape and type, and neither size nor dtype nor requires_grad")
-        made: Tensor = _normal_of(mean, std, out=out)
+        if size is not None or dtype is not None or requires_grad or extra:
+            raise ArgumentTypeError("normal() of tensors takes their shape and type, and of other arguments generator and out only")
+        with contextlib.nullcontext() if generator is None else drawing("normal", generator, (mean, std), {}):
+            made: Tensor = _normal_of(mean, std, out=out)
         return made
     if size is None:
         raise ArgumentTypeError("normal() of numbers needs a size: normal(0.0, 1.0, (2, 3))")
-    drawn: Tensor = _normal(mean, std, size, dtype=dtype, requires_grad=requires_grad, out=out)
+    drawn: Tensor = _normal(mean, std, size, dtype=dtype, requires_grad=requires_grad, out=out, generator=generator, **extra)
     return drawn
+
+
+def seed() -> int:
+    """Restart the current session's random generator with a seed that nobody can know beforehand, and return it."""
+    chosen = secrets.randbits(64)
+    manual_seed(chosen)
+    return chosen
 
 
 def manual_seed(seed: int) -> BaseSession:

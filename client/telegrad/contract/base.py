@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import Any, Protocol
 
+from telegrad.contract.extra_arguments import accept_extra_arguments
+
 
 def name_plainly(cls: type) -> None:
-    """Let Python name a class's public methods as users write them: ``sum() got ...`` and not ``ReduceOps.sum() got ...``."""
+    """Let Python name a class's methods as users write the call: ``sum() got ...`` and not ``ReduceOps.sum() got ...``."""
     for name, method in vars(cls).items():
-        if not name.startswith("_") and inspect.isfunction(method):
-            method.__qualname__ = name
+        if not name.startswith("__") and inspect.isfunction(method):
+            method.__qualname__ = name.lstrip("_")  # a function of a module has its method by such a name
 
 
 class Applies(Protocol):
@@ -38,6 +40,7 @@ class TensorBase:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         name_plainly(cls)
+        accept_extra_arguments(cls)
 
     def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:  # noqa: ARG002 - a subclass uses them
         """See ``Applies._apply``."""

@@ -258,19 +258,6 @@ STATE_SHAPE: Final = (37,)
 """Of the state of a random generator, as bytes."""
 
 
-def seed_of(value: Any) -> int:
-    """A seed in 64 bits with sign; those without that PyTorch takes as well stand for the same bits.
-
-    Raises ArgumentTypeError for what is no integer, and ArgumentValueError beyond 64 bits.
-    """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ArgumentTypeError(f"seed must be int, not {type(value).__name__}")
-    seed: int = value.__index__()
-    if not -(2**63) <= seed < 2**64:
-        raise ArgumentValueError("Overflow when unpacking long long: a seed lies in [-2**63, 2**64)")
-    return seed - 2**64 if seed >= 2**63 else seed
-
-
 def not_a_state() -> ArgumentValueError:
     """The error of a state that no generator has."""
     return ArgumentValueError("set_rng_state takes what get_rng_state gave, a uint8 tensor of 37 bytes, and nothing else")

@@ -36,6 +36,17 @@ class DType:
         """Whether tensors of this type can require gradients: floating point and complex."""
         return self.category >= 2
 
+    def to_complex(self) -> DType:
+        """The complex type whose parts are of this one. Raises DTypeError where there is none."""
+        found = self if self.is_complex else DTYPES.get({"float32": "complex64", "float64": "complex128"}.get(self.name, ""))
+        if found is None:
+            raise DTypeError(f"no complex type has parts of type {self.name}")
+        return found
+
+    def to_real(self) -> DType:
+        """The type of the parts of a complex one; a real type itself."""
+        return to_real(self)
+
     def __repr__(self) -> str:
         return f"telegrad.{self.name}"
 
@@ -93,6 +104,11 @@ def from_numpy(dtype: np.dtype[np.generic]) -> DType:
     if found is None:
         raise DTypeError(f"no tensor holds elements of numpy type {dtype}; use one of {', '.join(DTYPES)}")
     return found
+
+
+def is_name(text: str) -> bool:
+    """Whether ``text`` names an element type."""
+    return text in DTYPES or text in _ALIASES
 
 
 def as_dtype(value: DTypeLike) -> DType:

@@ -27,6 +27,7 @@ T = TypeVar("T", bound=Tensor)
 
 READS: Final = "it reads what GET .../tensors/{id} answers"
 PYTHON: Final = "it is Python's own: a protocol, a hook, an object of this process"
+EVERYWHERE: Final = "it says the same of every tensor"
 MEMORY: Final = "it is about memory of this process"
 CREATES: Final = "its data goes to POST .../tensors"
 SETS: Final = "it is a `set` command: PATCH .../tensors/{id}"
@@ -53,9 +54,10 @@ LEFT_OUT: Final[dict[str, str]] = {
         READS,
     ),
     **dict.fromkeys(("stride", "storage_offset", "is_contiguous", "data_ptr"), MEMORY),
+    **dict.fromkeys(("device", "get_device", "layout", "is_cpu", "is_cuda", "is_sparse", "is_quantized"), EVERYWHERE),
     **dict.fromkeys(("register_hook", "register_post_accumulate_grad_hook"), PYTHON),
     **dict.fromkeys(("detach_", "requires_grad_", "retain_grad"), SETS),
-    **dict.fromkeys(("new_tensor", "tensor", "as_tensor", "from_numpy"), CREATES),
+    **dict.fromkeys(("new_tensor", "tensor", "as_tensor", "asarray", "from_numpy"), CREATES),
     **dict.fromkeys(("backward", "manual_seed", "get_rng_state", "set_rng_state"), WALKS),
     "nn.functional.triplet_margin_with_distance_loss": CALLS_BACK,
 }

@@ -10,6 +10,7 @@ from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
 from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Spec, op
+from telegrad.contract.placement import Device, check_device, check_format
 from telegrad.contract.reduce_rules import flag
 from telegrad.contract.shapes import broadcast, same
 from telegrad.contract.tensor.base import TensorBase
@@ -63,6 +64,11 @@ _WAYS: Final = {
 """What the arguments of ``to`` are, by what the first one is."""
 
 
+def _is_place(given: Any) -> bool:
+    """Whether the first argument of ``to`` names a place: None, a device, or a text that is no type's name."""
+    return given is None or isinstance(given, Device) or (isinstance(given, str) and not dtypes.is_name(given))
+
+
 class ConversionOps(TensorBase):
     """Copies and conversions."""
 
@@ -94,25 +100,24 @@ class ConversionOps(TensorBase):
     def to(self, other: TensorBase, non_blocking: bool = False, copy: bool = False) -> Self: ...
     @overload
     def to(
-        self, device: str | None = None, dtype: DTypeLike | None = None, non_blocking: bool = False, copy: bool = False
+        self, device: str | Device | None = None, dtype: DTypeLike | None = None, non_blocking: bool = False, copy: bool = False
     ) -> Self: ...
     def to(self, *how: Any, **named: Any) -> Self:
         """The values as ``dtype``, or in another tensor's type: the tensor itself if it has that type already, unless ``copy``.
 
-        ``device`` is ``"cpu"`` or None: all tensors are there. So there is nothing to wait for either, ``non_blocking`` or not.
+        ``device`` is ``"cpu"``, ``telegrad.device("cpu")`` or None: all tensors are there. So there is nothing to wait for either,
+        ``non_blocking`` or not.
         Raises ArgumentTypeError for anything else.
         """
         if len(how) == 1 and not named and how[0].__class__ is DType:
             return self._to(how[0])
-        way = _WAYS[
-            "other" if how and isinstance(how[0], TensorBase) else "device" if not how or how[0] in (None, "cpu") else "dtype"
-        ]
+        check_format("to", named.pop("memory_format", None))
+        way = _WAYS["other" if how and isinstance(how[0], TensorBase) else "device" if not how or _is_place(how[0]) else "dtype"]
         given = dict(zip(way, how, strict=False))
         if len(how) > len(way) or named.keys() & given.keys() or named.keys() - {*_WAYS["device"]}:
             raise ArgumentTypeError(f"to() takes ({', '.join(way)}), each once, got {len(how)} arguments and {sorted(named)}")
         given.update(named)
-        if given.get("device") not in (None, "cpu"):
-            raise ArgumentTypeError("to(): device must be 'cpu', where all tensors are")
+        check_device("to", given.get("device"))
         like = given.get("other")
         dtype = given.get("dtype") if like is None else like.dtype
         for name in ("non_blocking", "copy"):

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from telegrad.contract import creation_rules as rules
 from telegrad.contract import notices
-from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
-from telegrad.contract.errors import ArgumentTypeError, DTypeError, ShapeError
+from telegrad.contract.dtypes import DEFAULT_DTYPE, DType, DTypeLike, Number, as_dtype
+from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError, DTypeError, ShapeError
 from telegrad.contract.literal import array_of, is_numpy_scalar
 from telegrad.contract.ops import Shape, SizeByName, op
 from telegrad.contract.shape_parts_rules import triangle_indices
@@ -108,6 +108,36 @@ class CreationOps(FrequencyOps[Made], WindowOps[Made]):
             given: Any = data
             return given if dtype is None else given.to(dtype)
         return self.tensor(data, dtype)
+
+    def asarray(
+        self: Any, obj: Any, *, dtype: DTypeLike | None = None, copy: bool | None = None, requires_grad: bool | None = None
+    ) -> Made:
+        """``obj`` if it is a tensor, with its history, unless ``dtype`` or ``copy`` ask for another one; else ``tensor(obj)``.
+
+        requires_grad: unless given, that of ``obj``. Arrays are copied, as in ``from_numpy``.
+        Raises ArgumentValueError with ``copy=False`` for what must be copied.
+        """
+        for name, value in (("copy", copy), ("requires_grad", requires_grad)):
+            if value is not None and type(value) is not bool:
+                raise ArgumentTypeError(f"asarray(): argument '{name}' must be bool, not {type(value).__name__}")
+        if not isinstance(obj, TensorBase):
+            if copy is False:
+                raise ArgumentValueError("can't alias arbitrary sequence into a tensor: what is no tensor is copied")
+            return self.tensor(obj, dtype, requires_grad is True)
+        given: Any = obj
+        wanted = _dtype(dtype) or given.dtype
+        if wanted is not given.dtype and copy is False:
+            raise ArgumentValueError(f"can't alias tensor with dtype '{given.dtype.name}' into dtype '{wanted.name}'.")
+        made = given.to(wanted) if wanted is not given.dtype else given.clone() if copy else given
+        if requires_grad is False and not made.is_leaf:
+            return made.detach()
+        if requires_grad is not None and requires_grad is not made.requires_grad:
+            made.requires_grad = requires_grad
+        return made
+
+    def scalar_tensor(self: Any, s: Number, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
+        """A tensor without dimensions that holds a number. dtype: float32 unless given."""
+        return self.full((), _number(s, "scalar_tensor", "s"), dtype=dtype or DEFAULT_DTYPE, requires_grad=requires_grad)
 
     def from_numpy(self: Any, ndarray: npt.NDArray[Any]) -> Made:
         """A tensor with the array's values and type. They are copied: a session may live in another process.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from telegrad.contract.errors import AutogradError, DimensionError
+from telegrad.contract.placement import CPU, Device, Layout, strided
 from telegrad.contract.shapes import dimension, integer
 from telegrad.contract.tensor.base import TensorBase
 
@@ -53,6 +54,40 @@ class Extent(TensorBase):
     def nbytes(self) -> int:
         """Bytes of all elements."""
         return self.numel() * self.dtype.itemsize
+
+    @property
+    def device(self) -> Device:
+        """``telegrad.device("cpu")``: a session, here or on a server, computes on its machine's processors."""
+        return CPU
+
+    @property
+    def layout(self) -> Layout:
+        """``telegrad.strided``: there are no sparse tensors."""
+        return strided
+
+    @property
+    def is_cpu(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def is_cuda(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def is_sparse(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def is_quantized(self) -> bool:
+        """False."""
+        return False
+
+    def get_device(self) -> int:
+        """-1, PyTorch's number for the CPU."""
+        return -1
 
     def element_size(self) -> int:
         """Bytes an element."""

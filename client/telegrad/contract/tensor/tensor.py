@@ -43,6 +43,11 @@ class Tensor(TensorOps):
 
     __slots__ = ()
 
+    def __init__(self, *data: Any, **named: Any) -> None:  # noqa: ARG002 - whatever is given, it is the wrong call
+        raise ArgumentTypeError(
+            "telegrad.Tensor is the class of tensors: make one with telegrad.tensor(data) or telegrad.empty(2, 3)"
+        )
+
     # What a subclass provides ------------------------------------------------------------------------------------------------
 
     @property
