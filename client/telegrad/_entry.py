@@ -126,11 +126,13 @@ class Prepared(NamedTuple):
         session: where it runs.
         entry: the trace.
         bound: the tensors for ``entry.traced.holes``.
+        made: those that were made of arrays for this call.
     """
 
     session: Any
     entry: Entry
     bound: list[Any]
+    made: Sequence[Any]
 
     @property
     def traced(self) -> Traced:
@@ -159,6 +161,8 @@ class Prepared(NamedTuple):
         traced, sources = self.entry.traced, self.entry.sources
         if traced.epochs and any(source.had_gradient is not None for source in sources):
             return False  # leaves that are not known may get gradients, and these may be among them
+        if self.made and any(change.wrote and any(self.bound[change.hole] is x for x in self.made) for change in traced.changes):
+            return False  # the next call has the array's values again
         return all(change.keeps(sources[change.hole].had_gradient) for change in traced.changes)
 
     def references(self) -> dict[int, str]:

@@ -49,6 +49,7 @@ class Arguments(NamedTuple):
         leaves: of the arguments; arrays have become tensors.
         tensors: those among the leaves, each once.
         objects: what is neither tensor nor static, with a name: the ``self`` of a method, say.
+        made: of the tensors, those that were arrays: each call has its own.
     """
 
     session: Any
@@ -57,6 +58,7 @@ class Arguments(NamedTuple):
     leaves: list[Any]
     tensors: list[Any]
     objects: list[tuple[str, Any]]
+    made: tuple[Any, ...]
 
 
 class Function(Generic[P, R]):
@@ -188,10 +190,10 @@ class Function(Generic[P, R]):
         for entry in entries:
             bound = entry.bind(programs, arguments.tensors)
             if bound is not None:
-                return Prepared(session, entry, bound)
+                return Prepared(session, entry, bound, arguments.made)
         entry, bound = self._trace(arguments)
         self._keep(table, arguments, entry)
-        return Prepared(session, entry, bound)
+        return Prepared(session, entry, bound, arguments.made)
 
     def session_of(self, leaves: Sequence[Any]) -> Any:
         """Where a call with these arguments runs."""
@@ -214,12 +216,14 @@ class Function(Generic[P, R]):
         programs = session._programs
         key: list[Any] = [structure]
         objects: list[tuple[str, Any]] = []
+        made: tuple[Any, ...] = ()
         for position, x in enumerate(leaves):
             if isinstance(x, _STATIC):
                 key += (x.__class__, _static_key(x))
                 continue
             if isinstance(x, np.ndarray):
                 leaves[position] = x = session._create(array_of(x, None, session._allocate), False)
+                made += (x,)
             if tracing.has_twins(x):
                 number = numbers.get(id(x))
                 if number is None:
@@ -235,7 +239,7 @@ class Function(Generic[P, R]):
             objects.append((_name_of(x), x))
         key += (modes.is_grad_enabled(), modes.is_inference_mode_enabled(), current_scope())
         key += (watching.is_anomaly_enabled(), watching.is_anomaly_check_nan_enabled())
-        return Arguments(session, tuple(key), structure, leaves, tensors, objects)
+        return Arguments(session, tuple(key), structure, leaves, tensors, objects, made)
 
     def _find_session(self) -> Any:
         """Where a call without tensors runs: where the tensors live that the function refers to."""

@@ -241,6 +241,18 @@ def test_a_method_repeats_with_its_object(session):
     assert counter.up.map(np.array([1, 10])).tolist() == [7, 17]
 
 
+def test_each_call_has_an_array_as_it_was(session):
+    @telegrad.function
+    def step(x: Any, rate: Any) -> Any:
+        return x.mul_(2).add_(rate).sum()
+
+    x, rate = np.ones(3), np.array(0.5)
+
+    assert [step(x, rate).item() for _ in range(3)] == [7.5, 7.5, 7.5]
+    assert step.repeat(3, x, rate).tolist() == [7.5, 7.5, 7.5]
+    assert step.map(np.ones((3, 3)), rate=rate).tolist() == [7.5, 7.5, 7.5]
+
+
 def test_random_draws_go_on_from_call_to_call(session):
     draw = telegrad.function(lambda: telegrad.rand(2))
     telegrad.manual_seed(3)
