@@ -16,6 +16,7 @@ from telegrad._run_history import Instance, RunNode
 from telegrad.contract.command_fields import decode_command, encode_command
 from telegrad.contract.commands import Backward, Command, Grad, Run
 from telegrad.contract.errors import TelegradError, TraceError
+from telegrad.contract.modes import is_grad_enabled
 from telegrad.contract.ops import Spec
 from telegrad.contract.programs import as_message, content_id
 from telegrad.contract.tracing import INFERENCE, LEAF, RECORDED, VIEW, Many, Programs, Runs
@@ -236,6 +237,7 @@ def record_run(home: Recorder, traced: Traced, bound: Sequence[Any], many: Many 
         collect={} if many is None else {r: handle._name for r, handle in zip(many.collect, stacked, strict=True)},
         times=None if many is None else many.times,
         seconds=None if many is None else many.seconds,
+        grad_enabled=not each or is_grad_enabled(),
     )
     if traced.id not in home.stored:
         home.unstored[traced.id] = traced

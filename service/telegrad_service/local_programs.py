@@ -12,7 +12,7 @@ from telegrad.contract.commands import Command
 from telegrad.contract.errors import TelegradError
 from telegrad.contract.hooks import Hooks
 from telegrad.contract.limits import Limits
-from telegrad.contract.modes import enable_grad
+from telegrad.contract.modes import enable_grad, is_grad_enabled
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.extent import steps_of
 from telegrad.contract.tracing import INFERENCE, LEAF, RECORDED, VIEW, Many, Programs, Rehearsal, Runs
@@ -114,7 +114,9 @@ class LocalPrograms(Programs):
             collecting = collect(session, program, many.collect, many.times, given, each)
             pace = runs.Pace(watch, many.times, many.seconds, session.limits)
             try:
-                names = run_many(session, program, given, each, collecting, pace, traced.outputs).names
+                names = run_many(
+                    session, program, given, each, collecting, pace, traced.outputs, grad_enabled=is_grad_enabled()
+                ).names
             except TelegradError as error:
                 stacked = collecting.stacked()
                 return LocalRuns(None, [stacked[r] for r in many.collect if r in stacked], error)

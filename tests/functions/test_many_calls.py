@@ -241,6 +241,21 @@ def test_a_method_repeats_with_its_object(session):
     assert counter.up.map(np.array([1, 10])).tolist() == [7, 17]
 
 
+def test_rows_have_no_history_under_no_grad(session):
+    flat = telegrad.ones(6, requires_grad=True)
+
+    @telegrad.function
+    def step(x: Any) -> Any:
+        flat.mul_(2)
+        return x * 1
+
+    with telegrad.no_grad():
+        rows = flat.view(3, 2)
+        found = step.map(rows)  # a view that is not recorded and whose base was written has no place in a history
+
+    assert found.tolist() == [[2.0, 2.0], [4.0, 4.0], [8.0, 8.0]]
+
+
 def test_each_call_has_an_array_as_it_was(session):
     @telegrad.function
     def step(x: Any, rate: Any) -> Any:

@@ -103,6 +103,24 @@ def test_each_run_gets_its_row_and_gives_its_value(client, at, full):
     ]
 
 
+@pytest.mark.parametrize(("told", "grad"), [({}, [[2, 2], [2, 2], [2, 2]]), ({"grad_enabled": False}, None)])
+def test_rows_have_the_history_that_is_asked_for(client, at, full, told, grad):
+    client.patch(f"{at}/tensors/rows", json={"requires_grad": True})
+    commands = [
+        {"command": "apply", "op": "sum", "inputs": ["x"], "outputs": ["s"]},
+        {"command": "apply", "op": "add", "inputs": ["s", "w"], "outputs": ["y"]},
+        {"command": "apply", "op": "sum", "inputs": ["y"], "outputs": ["z"]},
+        {"command": "backward", "tensors": ["z"]},
+    ]
+    run = store(client, at, {"inputs": ["x", "w"], "commands": commands})
+
+    answer = client.post(run, json={"inputs": {"w": "weight"}, "each": {"x": "rows"}, **told})
+
+    assert answer.status_code == 200, answer.text
+    found = client.get(f"{at}/tensors/rows.grad")
+    assert (found.json()["data"] if found.status_code == 200 else None) == grad
+
+
 def test_a_row_is_a_view_of_its_tensor(client, at, full):
     client.patch(f"{at}/tensors/rows", json={"requires_grad": True})
     double = {"command": "apply", "op": "mul_", "inputs": ["x", 2], "grad_enabled": False}

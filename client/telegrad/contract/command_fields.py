@@ -99,6 +99,7 @@ FIELDS: Final[dict[str, dict[str, Kind]]] = {
         "collect": forms.NAMED,
         "times": forms.OPTIONAL_COUNT,
         "seconds": forms.OPTIONAL_SECONDS,
+        "grad_enabled": kinds.BOOL,
     },
     "attach": {
         "name": forms.NODE_NAME,

@@ -222,6 +222,7 @@ class Run:
             If a run fails or is stopped it holds those of the runs before.
         times: how often: as often as the tensors of ``each`` have rows, which a number given here must agree with; else once.
         seconds: stop after the run in which so many are over; what was done stands.
+        grad_enabled: false takes the rows of ``each`` without history, as inside ``torch.no_grad()``.
     """
 
     command: ClassVar[str] = "run"
@@ -232,6 +233,7 @@ class Run:
     collect: Mapping[str, str] = field(default_factory=dict)
     times: int | None = None
     seconds: float | None = None
+    grad_enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from telegrad.contract import modes
 from telegrad.contract.commands import Run
 from telegrad.contract.errors import ArgumentValueError, TelegradError
 from telegrad.contract.ops import Spec
@@ -87,7 +88,8 @@ def _run_collecting(
     bound, each = given
     collecting = collect(session, program, list(command.collect), times, bound, each)
     try:
-        return run_many(session, program, bound, each, collecting, pace, list(command.outputs), out=context.out)
+        wanted, recorded = list(command.outputs), command.grad_enabled
+        return run_many(session, program, bound, each, collecting, pace, wanted, grad_enabled=recorded, out=context.out)
     finally:
         stacked = collecting.stacked()
         context.names.update({name: stacked[reference] for reference, name in command.collect.items() if reference in stacked})
@@ -115,6 +117,8 @@ def run_many(
     collecting: runs.Collecting,
     pace: runs.Pace,
     outputs: Sequence[str],
+    *,
+    grad_enabled: bool,
     out: dict[str, np.ndarray[Any, Any]] | None = None,
 ) -> Ran:
     """Run a program many times on tensors, stored in the session or not.
@@ -127,6 +131,7 @@ def run_many(
         collecting: takes values of all runs, as many as ``collect`` foresaw.
         pace: is asked before each run, and told how far it is.
         outputs: see ``run_bound``; of the last run.
+        grad_enabled: whether rows have a history where their tensors have one.
         out: see ``run_bound``.
 
     Raises:
@@ -141,8 +146,7 @@ def run_many(
             pace.before(run, collecting.latest)
             given = bound
             if each:
-                rows = {hole: apply(session.engine, "select", (tensor,), {"dim": 0, "index": run}) for hole, tensor in each.items()}
-                given = {**bound, **rows}
+                given = {**bound, **_rows(session, each, run, grad_enabled)}
             last = {}  # the graphs of one run are gone before those of the next are made
             session.count_answer(_RUN_BYTES)
             ran = session.run_bound(program, given, wanted, out=out)
@@ -156,3 +160,11 @@ def run_many(
     finally:
         session.collecting = None
     return Ran(last, results)
+
+
+def _rows(session: Session, each: Mapping[str, Tensor], run: int, grad_enabled: bool) -> dict[str, Tensor]:
+    token = modes.set_mode(grad_enabled)
+    try:
+        return {hole: apply(session.engine, "select", (tensor,), {"dim": 0, "index": run}) for hole, tensor in each.items()}
+    finally:
+        modes.reset_mode(token)
