@@ -7,13 +7,12 @@ that is only differentiated, say.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import shutil
 import sys
 from collections.abc import Sequence
 
-from benchmarks.engine.table import COMPILED, TORCH_COMPILED, run, show
+from benchmarks.engine.table import COMPILED, TORCH_COMPILED, chosen, run, show
 from benchmarks.engine.workloads import WORKLOADS
 
 NETWORK = (("telegrad", 0.9), ("torch", 1.0))
@@ -39,17 +38,11 @@ FOR_TORCH_COMPILE = ("elementwise6", "elementwise7", "network")
 
 def main(arguments: Sequence[str] = ()) -> int:
     """Print the table; returns 1 where a goal is not reached."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compiled", description="Compiled steps against their peers.")
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"any of: {', '.join(REACH)} (default: all)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="time for each workload (default: 4)")
-    given = parser.parse_args(list(arguments))
-    unknown = set(given.workloads) - set(REACH)
-    if unknown:
-        parser.error(f"unknown workload(s): {', '.join(sorted(unknown))}")
+    names, seconds = chosen(arguments, "benchmarks.compiled", "Compiled steps against their peers.", REACH, seconds=4.0)
     failed: list[str] = []
-    for name in given.workloads or REACH:
+    for name in names:
         able = name in FOR_TORCH_COMPILE and shutil.which("g++") and importlib.util.find_spec("torch")
-        workers, _ = run(name, given.seconds, PEERS, (COMPILED, TORCH_COMPILED) if able else (COMPILED,))
+        workers, _ = run(name, seconds, PEERS, (COMPILED, TORCH_COMPILED) if able else (COMPILED,))
         failed += show(WORKLOADS[name].title, workers, COMPILED, REACH[name], WORKLOADS[name].per)
     if failed:
         print(f"\nnot reached: {'; '.join(failed)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 SPINNING_SECONDS = 0.05
@@ -59,6 +59,11 @@ def compare(
     while len(pairs) < 9 or (time.perf_counter() < end and len(pairs) < 1000):
         pairs.append((_rested(rest_seconds, ours, calls[0]), _rested(rest_seconds, floor, calls[1])))
         end += 2 * rest_seconds
+    return ratio_of(name, pairs, against)
+
+
+def ratio_of(name: str, pairs: Sequence[tuple[float, float]], against: str) -> Ratio:
+    """What pairs of times say, the first of each ours, in seconds a call."""
     ratios = sorted(a / b for a, b in pairs)
     return Ratio(
         name,

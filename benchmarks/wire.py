@@ -26,7 +26,7 @@ import numpy as np
 
 import telegrad
 from benchmarks import peers, tesseract
-from benchmarks.harness import Ratio, show
+from benchmarks.harness import Ratio, ratio_of, show
 from benchmarks.isolation import memory_bytes
 from benchmarks.roundtrip import BARE_APP, server
 from telegrad import autograd
@@ -44,16 +44,7 @@ def turns(name: str, ours: Side, floor: Side, *, against: str, calls: int, round
     """Both sides in turns; see ``benchmarks.harness.compare``, whose sides it need not call one by one."""
     ours(calls)
     floor(calls)
-    pairs = [(ours(calls), floor(calls)) for _ in range(rounds)]
-    ratios = sorted(a / b for a, b in pairs)
-    return Ratio(
-        name,
-        statistics.median(a for a, _ in pairs),
-        statistics.median(b for _, b in pairs),
-        statistics.median(ratios),
-        (ratios[len(ratios) // 10], ratios[-1 - len(ratios) // 10]),
-        against,
-    )
+    return ratio_of(name, [(ours(calls), floor(calls)) for _ in range(rounds)], against)
 
 
 def repeated(function: Callable[[], object]) -> Side:

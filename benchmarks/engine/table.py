@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -160,19 +160,27 @@ def _duration(seconds: float) -> str:
     return f"{seconds * 1e9:.0f} ns"
 
 
-def main(arguments: Sequence[str] = ()) -> int:
-    """Print the table; returns 1 where a goal is not reached."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description="The engine against its peers.")
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"any of: {', '.join(WORKLOADS)} (default: all)")
-    parser.add_argument("--seconds", type=float, default=6.0, help="time for each workload (default: 6)")
+def chosen(
+    arguments: Sequence[str], module: str, description: str, workloads: Collection[str], *, seconds: float
+) -> tuple[Collection[str], float]:
+    """What a command line asks for: some of the workloads, or all, and the time for each. Ends the process for what is none."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"any of: {', '.join(workloads)} (default: all)")
+    parser.add_argument("--seconds", type=float, default=seconds, help="time for each workload (default: %(default)g)")
     given = parser.parse_args(list(arguments))
-    unknown = set(given.workloads) - set(WORKLOADS)
+    unknown = set(given.workloads) - set(workloads)
     if unknown:
         parser.error(f"unknown workload(s): {', '.join(sorted(unknown))}")
+    return given.workloads or workloads, given.seconds
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Print the table; returns 1 where a goal is not reached."""
+    names, seconds = chosen(arguments, "benchmarks.engine", "The engine against its peers.", WORKLOADS, seconds=6.0)
     failed: list[str] = []
     absent: set[str] = set()
-    for name in given.workloads or WORKLOADS:
-        workers, missing = run(name, given.seconds)
+    for name in names:
+        workers, missing = run(name, seconds)
         absent.update(missing)
         failed += show(WORKLOADS[name].title, workers, "telegrad", WORKLOADS[name].reach, WORKLOADS[name].per)
     if absent:
