@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from telegrad.contract.custom import of_context
 from telegrad.contract.errors import AutogradError
-from telegrad.contract.hooks import Hook, Hooks, HookTable, RemovableHandle
+from telegrad.contract.hooks import Accumulation, HookedNode, Hooks, HookTable
 from telegrad.contract.nodes import delivery_order, edge_positions, node_name
 from telegrad.contract.ops import Op, Spec
 from telegrad.contract.tensor.formatting import html_node
@@ -117,8 +117,8 @@ class End(Leaf):
     __slots__ = ()
 
 
-def _hooks_of_users(node: Node | Described) -> Hooks:
-    """The hooks of a node that gets one."""
+def _pinned(node: Node | Described) -> Hooks:
+    """The hooks of a node that gets one, to be found even if it is a view's and the view gets another: see ``pin_view``."""
     from telegrad._hooks import pin_view  # it needs this module
 
     hooks = node.hooks_here()
@@ -129,7 +129,7 @@ def _hooks_of_users(node: Node | Described) -> Hooks:
     return hooks
 
 
-class Node:
+class Node(HookedNode):
     """The shadow of one recorded op; what ``grad_fn`` is on the client.
 
     Attributes:
@@ -197,18 +197,8 @@ class Node:
             self.hooks = Hooks(self.plan.alive, weakref.ref(self))
         return self.hooks
 
-    @property
-    def metadata(self) -> dict[Any, Any]:
-        """A dict for whatever users want to keep with the node."""
-        return self.hooks_here().metadata
-
-    def register_prehook(self, fn: Hook) -> RemovableHandle:
-        """Call ``fn(grad_outputs)`` before the node runs; see ``telegrad.autograd.graph.Node``."""
-        return _hooks_of_users(self).before.add(fn)
-
-    def register_hook(self, fn: Hook) -> RemovableHandle:
-        """Call ``fn(grad_inputs, grad_outputs)`` after the node ran; see ``telegrad.autograd.graph.Node``."""
-        return _hooks_of_users(self).after.add(fn)
+    def _hooks_of_users(self) -> Hooks:
+        return _pinned(self)
 
     @property
     def exact(self) -> bool:
@@ -231,9 +221,6 @@ class Node:
 
     def _repr_html_(self) -> str:
         return html_node(self)
-
-    def __repr__(self) -> str:
-        return f"<{self.name()} object at {id(self):#x}>"
 
 
 class CustomNode(Node):
@@ -264,7 +251,7 @@ class CustomNode(Node):
 _SLOTS: Final = frozenset((*Node.__slots__, *CustomNode.__slots__))
 
 
-class Described:
+class Described(HookedNode):
     """A node that only the server has: its name is known, where it leads is not.
 
     Attributes:
@@ -294,11 +281,6 @@ class Described:
             self.hooks = Hooks(tensor._home.hooked, weakref.ref(self))
         return self.hooks
 
-    @property
-    def metadata(self) -> dict[Any, Any]:
-        """A dict for whatever users want to keep with the node."""
-        return self.hooks_here().metadata
-
     def name(self) -> str:
         """PyTorch's name of this kind of node."""
         return self._name
@@ -308,62 +290,30 @@ class Described:
         """Nothing known; ``session.graph(tensor)`` asks the server for the whole graph."""
         return ()
 
-    def register_prehook(self, fn: Hook) -> RemovableHandle:
-        """Call ``fn(grad_outputs)`` before the node runs; see ``telegrad.autograd.graph.Node``."""
-        return _hooks_of_users(self).before.add(fn)
-
-    def register_hook(self, fn: Hook) -> RemovableHandle:
-        """Call ``fn(grad_inputs, grad_outputs)`` after the node ran; see ``telegrad.autograd.graph.Node``."""
-        return _hooks_of_users(self).after.add(fn)
+    def _hooks_of_users(self) -> Hooks:
+        return _pinned(self)
 
     def _repr_html_(self) -> str:
         return html_node(self)
 
-    def __repr__(self) -> str:
-        return f"<{self._name} object at {id(self):#x}>"
 
-
-class AccumulateGrad:
-    """The end of a path: adds what arrives to the ``grad`` of a leaf."""
+class AccumulateGrad(Accumulation):
+    """The accumulation in a leaf of the shadow graph."""
 
     __slots__ = ("leaf",)
 
     def __init__(self, leaf: Leaf) -> None:
         self.leaf = leaf
 
-    def name(self) -> str:
-        """``AccumulateGrad``, as in PyTorch."""
-        return "AccumulateGrad"
+    def _end(self) -> Leaf:
+        return self.leaf
 
-    @property
-    def next_functions(self) -> tuple[()]:
-        """Nothing follows a leaf."""
-        return ()
-
-    @property
-    def metadata(self) -> dict[Any, Any]:
-        """A dict for whatever users want to keep with the node."""
-        return self.leaf.hooks_here().metadata
-
-    def register_prehook(self, fn: Hook) -> RemovableHandle:
-        """Call ``fn(grad_outputs)`` before the gradient is added; see ``telegrad.autograd.graph.Node``."""
-        return self.leaf.hooks_here().before.add(fn)
-
-    def register_hook(self, fn: Hook) -> RemovableHandle:
-        """Call ``fn((), grad_outputs)`` after the gradient was added; see ``telegrad.autograd.graph.Node``."""
-        return self.leaf.hooks_here().after.add(fn)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AccumulateGrad) and other.leaf is self.leaf
-
-    def __hash__(self) -> int:
-        return id(self.leaf)
+    def hooks_here(self) -> Hooks:
+        """The hooks of the leaf, made if need be."""
+        return self.leaf.hooks_here()
 
     def _repr_html_(self) -> str:
         return html_node(self)
-
-    def __repr__(self) -> str:
-        return f"<AccumulateGrad object at {id(self):#x}>"
 
 
 Target: TypeAlias = "Node | Described | Leaf | Unknown"

@@ -93,6 +93,68 @@ class Hooks:
         return bool(len(self.before) or len(self.after) or len(self.accumulated) or any(len(t) for t in self.tensor.values()))
 
 
+class HookedNode:
+    """A node of the graph as users see it, in the engine and on the client: their hooks, and a dict of their own."""
+
+    __slots__ = ()
+
+    def name(self) -> str:
+        """PyTorch's name of the node."""
+        raise NotImplementedError
+
+    def hooks_here(self) -> Hooks:
+        """The hooks, made if need be."""
+        raise NotImplementedError
+
+    def _hooks_of_users(self) -> Hooks:
+        """The hooks, of which users get to add one."""
+        return self.hooks_here()
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dict for whatever users want to keep with the node."""
+        return self.hooks_here().metadata
+
+    def register_prehook(self, fn: Hook) -> RemovableHandle:
+        """Call ``fn(grad_outputs)`` before the node runs; see ``telegrad.autograd.graph.Node``."""
+        return self._hooks_of_users().before.add(fn)
+
+    def register_hook(self, fn: Hook) -> RemovableHandle:
+        """Call ``fn(grad_inputs, grad_outputs)`` after the node ran; see ``telegrad.autograd.graph.Node``."""
+        return self._hooks_of_users().after.add(fn)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+
+class Accumulation(HookedNode):
+    """The end of a path: adds what arrives to the ``grad`` of a leaf, which keeps the hooks. Two of the same leaf are equal."""
+
+    __slots__ = ()
+
+    def _end(self) -> Any:
+        """The leaf."""
+        raise NotImplementedError
+
+    def name(self) -> str:
+        """``AccumulateGrad``, as in PyTorch."""
+        return "AccumulateGrad"
+
+    @property
+    def next_functions(self) -> tuple[()]:
+        """Nothing follows a leaf."""
+        return ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Accumulation) and other._end() is self._end()
+
+    def __hash__(self) -> int:
+        return id(self._end())
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {hash(self):#x}>"
+
+
 class RemovableHandle:
     """What registering a hook gives: ``remove()`` takes the hook out again. As a context manager it does so at the end.
 

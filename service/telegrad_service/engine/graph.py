@@ -13,6 +13,7 @@ import numpy as np
 from telegrad.contract.checks import GRAPH_FREED, INFERENCE_SAVED
 from telegrad.contract.custom import of_context
 from telegrad.contract.errors import AutogradError, GraphFreedError
+from telegrad.contract.hooks import Accumulation, HookedNode, Hooks
 from telegrad.contract.modes import is_inference_mode_enabled
 from telegrad.contract.nodes import edge_positions, node_name
 from telegrad.contract.ops import OPS
@@ -21,7 +22,6 @@ from telegrad.contract.tensor.formatting import html_node
 from telegrad_service.engine.table import Array, Plan
 
 if TYPE_CHECKING:
-    from telegrad.contract.hooks import Hook, Hooks, RemovableHandle
     from telegrad_service.engine.tensor import Engine, Tensor
 
 _numbers: Final = itertools.count(1)
@@ -82,7 +82,7 @@ Layout: TypeAlias = "tuple[tuple[int, ...], np.dtype[Any]]"
 """Shape and type of one output."""
 
 
-class Node:
+class Node(HookedNode):
     """One recorded op.
 
     Attributes:
@@ -176,10 +176,9 @@ class Node:
                 out.append((target if isinstance(target, Node) else AccumulateGrad(target), self.indexes[edge]))
         return tuple(out)
 
-    @property
-    def metadata(self) -> dict[Any, Any]:
-        """A dict for whatever users want to keep with the node."""
-        return _hooks_for(self).metadata
+    def hooks_here(self) -> Hooks:
+        """The hooks, made if need be."""
+        return _hooks_for(self)
 
     def home(self) -> Engine:
         """Where the graph's tensors belong."""
@@ -199,21 +198,10 @@ class Node:
         made: Tensor = self.home().wrap(np.broadcast_to(np.zeros((), dtype), shape), self, index)
         return made
 
-    def register_prehook(self, fn: Hook) -> RemovableHandle:
-        """Call ``fn(grad_outputs)`` before the node runs; see ``telegrad.autograd.graph.Node``."""
-        return _hooks_for(self).before.add(fn)
-
-    def register_hook(self, fn: Hook) -> RemovableHandle:
-        """Call ``fn(grad_inputs, grad_outputs)`` after the node ran; see ``telegrad.autograd.graph.Node``."""
-        return _hooks_for(self).after.add(fn)
-
     def _repr_html_(self) -> str:
         from telegrad_service.engine.picture import html_of_node  # it needs this module
 
         return html_of_node(self)
-
-    def __repr__(self) -> str:
-        return f"<{self.name()} object at {id(self):#x}>"
 
 
 def saved_value(node: Node, name: str) -> Any:
@@ -298,51 +286,27 @@ def _hooks_for(target: Node | Tensor) -> Hooks:
     return hooks_for(target)
 
 
-class AccumulateGrad:
-    """The end of a path: adds what arrives to the ``grad`` of ``variable``, a leaf, which keeps the hooks."""
+class AccumulateGrad(Accumulation):
+    """The accumulation in ``variable``, a leaf."""
 
     __slots__ = ("variable",)
 
     def __init__(self, variable: Tensor) -> None:
         self.variable = variable
 
-    def name(self) -> str:
-        """``AccumulateGrad``, as in PyTorch."""
-        return "AccumulateGrad"
+    def _end(self) -> Tensor:
+        return self.variable
 
-    @property
-    def next_functions(self) -> tuple[()]:
-        """Nothing follows a leaf."""
-        return ()
-
-    @property
-    def metadata(self) -> dict[Any, Any]:
-        """A dict for whatever users want to keep with the node."""
-        return _hooks_for(self.variable).metadata
+    def hooks_here(self) -> Hooks:
+        """The hooks of the leaf, made if need be."""
+        return _hooks_for(self.variable)
 
     def stand_in(self, _index: int) -> Tensor:
         """The leaf."""
         return self.variable
 
-    def register_prehook(self, fn: Hook) -> RemovableHandle:
-        """Call ``fn(grad_outputs)`` before the gradient is added; see ``telegrad.autograd.graph.Node``."""
-        return _hooks_for(self.variable).before.add(fn)
-
-    def register_hook(self, fn: Hook) -> RemovableHandle:
-        """Call ``fn((), grad_outputs)`` after the gradient was added; see ``telegrad.autograd.graph.Node``."""
-        return _hooks_for(self.variable).after.add(fn)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AccumulateGrad) and other.variable is self.variable
-
-    def __hash__(self) -> int:
-        return id(self.variable)
-
     def _repr_html_(self) -> str:
         return html_node(self)
-
-    def __repr__(self) -> str:
-        return f"<AccumulateGrad object at {id(self.variable):#x}>"
 
 
 def tensors_of_saved(home: Engine, node: Node, saved: tuple[Any, ...]) -> tuple[Any, ...]:
