@@ -91,7 +91,6 @@ class Form:
         name or null.
         """
         self._decode_command = decode_command
-        self._encode_command = encode_command
         self._reference = reference
         place: dict[str, Any] = {
             "anyOf": [

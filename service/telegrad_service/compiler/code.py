@@ -70,7 +70,6 @@ class Code:
             if dead:
                 lines.append(" " + " = ".join(f"v{v.number}" for v in dead) + " = None")
         self._body = lines
-        self._namespace: dict[str, Any] = {}
 
     @staticmethod
     def _is_large(storage: Storage) -> bool:

@@ -271,11 +271,6 @@ TANH_CUBE: Final = 0.044715
 """Hendrycks & Gimpel's constant."""
 
 
-def only_where(condition: Any, g: Any) -> Any:
-    """``g`` where the condition holds, zero elsewhere; a product would make NaN of an infinite gradient."""
-    return F.where(condition, g, 0.0)
-
-
 def _relu(self: Array) -> Any:
     # The bound comes first: of two zeros numpy takes the second operand, and the element is to keep its sign, as in PyTorch.
     return np.maximum(0, self)
