@@ -168,6 +168,36 @@ def test_an_answer_before_the_end_of_a_body_arrives_although_the_connection_ends
     assert time.monotonic() - begun < LINGER_SECONDS
 
 
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_an_answer_without_a_length_ends_as_its_version_of_http_has_it(server_at, at, version):
+    httpx2.post(f"{server_at}{at}/tensors", json={"id": "n", "data": 0})
+    add = {"inputs": ["n"], "commands": [{"command": "apply", "op": "add_", "inputs": ["n", 1]}]}
+    program = httpx2.post(f"{server_at}{at}/programs", json=add).json()["id"]
+    body = b'{"inputs": {"n": "n"}, "times": 3}'
+    head = f"POST {at}/programs/{program}/run HTTP/".encode() + version + b"\r\n" + HOST + JSON
+    request = head + b"Accept: text/event-stream\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    found = answers_to(server_at, request)
+
+    events = found.partition(b"\r\n\r\n")[2]
+    assert statuses(found) == [200]
+    if version == b"1.0":
+        assert b"transfer-encoding" not in found
+        assert events.startswith(b"event: started\n")
+        assert events.endswith(b"}\n\n")
+    else:
+        assert b"transfer-encoding: chunked" in found
+        assert events.endswith(b"\r\n0\r\n\r\n")
+    assert b'"runs":3' in events
+
+
+def test_options_of_the_server_as_a_whole_tell_all_methods(server_at):
+    found = answers_to(server_at, b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n" + HIDDEN)
+
+    assert statuses(found) == [204, 200]
+    assert b"allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST" in found
+
+
 OFFERS = ("application/json", "application/octet-stream")
 
 

@@ -211,7 +211,7 @@ def test_values_whose_shape_depends_on_values_are_collected_if_they_fit(client, 
         ({**BOUND, "seconds": 0}, "argument-value"),
         ({**BOUND, "seconds": "1"}, "argument-type"),
         ({**BOUND, "seconds": {"float": "Infinity"}}, "argument-value"),
-        ({**BOUND, "times": 1.0}, "argument-type"),
+        ({**BOUND, "times": 1.5}, "argument-type"),
     ],
 )
 def test_what_is_wrong_is_refused_before_the_first_run(client, at, full, body, kind):

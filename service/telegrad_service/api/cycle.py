@@ -22,6 +22,8 @@ _FRAMING: Final = frozenset((b"connection", b"transfer-encoding"))
 class Cycle(RequestResponseCycle):
     """See uvicorn. To look at each name and each value of a head again with every answer takes as long as a small computation."""
 
+    _ends_with_connection = False
+
     async def send(self, message: ASGISendEvent) -> None:
         """See the ASGI specification."""
         if message["type"] == "http.response.start" and not (
@@ -38,7 +40,17 @@ class Cycle(RequestResponseCycle):
             self.message_event.set()
             self.on_response()
             return
+        if self.scope.get("http_version") == "1.0":
+            self._leave_out_chunks(message)
         await super().send(message)
+
+    def _leave_out_chunks(self, message: ASGISendEvent) -> None:
+        """An answer without a length ends with the connection: HTTP/1.0 knows no chunks (RFC 9112, 6.1), and uvicorn sends them."""
+        if message["type"] == "http.response.start":
+            if not any(name == b"content-length" for name, _ in message.get("headers", ())):
+                self._ends_with_connection, self.chunked_encoding = True, False
+        elif message["type"] == "http.response.body" and self._ends_with_connection:
+            self.expected_content_length = len(message.get("body", b""))
 
     def _is_plain_end(self, message: ASGISendEvent) -> bool:
         """Whether this is the whole body of an answer that says how long it is, on a connection that stays."""

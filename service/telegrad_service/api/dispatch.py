@@ -44,7 +44,9 @@ def find(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
 
 
 def methods_of(path: str) -> list[str]:
-    """The methods that a path has, HEAD and OPTIONS included; none where there is no such page."""
+    """The methods that a path has, HEAD and OPTIONS included; none where there is no such page. ``*`` is the server as a whole."""
+    if path == "*":
+        return sorted({endpoint.method for endpoint in ENDPOINTS} | {"HEAD", "OPTIONS"})
     found = {endpoint.method for pattern, endpoint in _ROWS.get(path.count("/"), ()) if pattern.fullmatch(path)}
     if "GET" in found:
         found.add("HEAD")

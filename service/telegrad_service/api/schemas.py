@@ -157,6 +157,9 @@ def _problem() -> Schema:
         "used": {"type": "integer", "description": "of a quota: what is in use"},
         "requested": {"type": "integer", "description": "of a quota: what the request would have added"},
         "retry_after_seconds": {"type": "number", "description": "when to come back; also in Retry-After"},
+        "window_seconds": {"type": "number", "description": "of a rate: the stretch of time that it is counted over"},
+        "program": {"type": "string", "description": "of a program that is not there: its id"},
+        "callback": {"type": "integer", "description": "of a walk with callbacks: the position of the one that failed"},
         "expected": {"type": "integer", "description": "of a client's numbers: the one that is next"},
         "taken": {"type": "boolean", "description": "of a client's numbers: whether another request came under this one"},
         "reason": {
