@@ -303,12 +303,14 @@ def _check_transformable(split: bool) -> None:
 
 
 def _bound(cls: type[Function], args: Any, kwargs: Any, split: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments by position, with the defaults of ``forward``."""
+    """The arguments by position; with ``setup_context`` those left out too, for which backward returns nothing otherwise."""
     try:
         bound = inspect.signature(cls.forward).bind(*(() if split else (None,)), *args, **kwargs)
     except TypeError as error:
         raise ArgumentTypeError(f"{cls.__name__}.forward: {error}") from None
-    bound.apply_defaults()
+    ordered = [p.name for p in bound.signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if split or any(name in bound.kwargs for name in ordered):  # one was left out before one that was given
+        bound.apply_defaults()
     return (bound.args if split else bound.args[1:]), bound.kwargs
 
 

@@ -714,3 +714,24 @@ def custom_functions_may_not_save_inputs_that_they_return(tg: Any) -> Any:
         same = function(tg, lambda x: x, passed, setup_context=set_up)
         refused.append(attempt(functools.partial(same.apply, leaf(tg, 1.0) * 1)).message[:40])
     return refused
+
+
+@script
+def custom_gradients_are_of_what_was_given(tg: Any) -> Any:
+    told: list[Any] = []
+
+    def forward(ctx: Any, x: Any, factor: float = 2.0) -> Any:
+        told.append(ctx.needs_input_grad)
+        return x * factor
+
+    once = function(tg, forward, passed)
+    twice = function(tg, forward, lambda _ctx, g: (g, None))
+    calls = [lambda f, x: f.apply(x), lambda f, x: f.apply(x=x), lambda f, x: f.apply(x, 3.0), lambda f, x: f.apply(x, factor=3.0)]
+
+    def run(f: Any, call: Callable[..., Any]) -> Any:
+        x = leaf(tg, 1.0, 2.0)
+        call(f, x).sum().backward()
+        return x.grad
+
+    seen = [attempt(functools.partial(run, f, call)) for f in (once, twice) for call in calls]
+    return seen, told
