@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from telegrad.contract.session import BaseSession
     from telegrad.contract.summary import Summary as Summary
     from telegrad.contract.summary import summary as summary
+    from telegrad.contract.tensor.print_options import set_printoptions as set_printoptions
     from telegrad.contract.tensor.tensor import Tensor as Tensor
     from telegrad.contract.watching import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled
     from telegrad.contract.watching import is_anomaly_enabled as is_anomaly_enabled
@@ -113,6 +114,7 @@ _NAMES: dict[str, tuple[str, str]] = {
     "preserve_format": ("telegrad.contract.placement", "preserve_format"),
     "scope": ("telegrad.contract.scope", "scope"),
     "set_grad_enabled": ("telegrad.contract.modes", "set_grad_enabled"),
+    "set_printoptions": ("telegrad.contract.tensor.print_options", "set_printoptions"),
     "strided": ("telegrad.contract.placement", "strided"),
     "summary": ("telegrad.contract.summary", "summary"),
     "vmap": ("telegrad.func.batching", "vmap"),

@@ -240,3 +240,22 @@ def test_what_is_awaited_is_not_pickled_or_copied(duplicate: Callable[[Any], Any
             duplicate(session)
 
     run(scenario)
+
+
+def test_generators_and_places_are_taken_without_waiting() -> None:
+    async def scenario(session: telegrad.AsyncSession, wire: Wire) -> None:
+        generator = telegrad.Generator().manual_seed(3)
+        session.manual_seed(3)
+
+        drawn = session.rand(2, generator=generator, device="cpu")
+        further = session.zeros(2, device=drawn.device).uniform_(generator=generator)
+        again = session.rand(2, generator=generator.manual_seed(3))
+        own = session.rand(2)
+
+        assert session.asarray(drawn) is drawn
+        first, second, third, fourth = [await x.tolist() for x in (drawn, further, again, own)]
+        assert first == third == fourth != second
+        with pytest.raises(TypeError, match="device must be 'cpu'"):
+            session.zeros(2, device="cuda")
+
+    run(scenario)

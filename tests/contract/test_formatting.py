@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import hypothesis.extra.numpy as arrays
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import telegrad
+from telegrad.contract.tensor.print_options import print_options
 
 NAN, INF = float("nan"), float("inf")
 
@@ -170,3 +172,26 @@ def test_the_html_card_escapes_what_it_shows(monkeypatch):
 
     assert "<script>" not in x._repr_html_()
     assert "&lt;script&gt;" in x._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"precision": -1}, ValueError),
+        ({"edgeitems": 0}, ValueError),
+        ({"linewidth": 0}, ValueError),
+        ({"precision": 2.5}, TypeError),
+        ({"threshold": "many"}, TypeError),
+        ({"threshold": float("nan")}, ValueError),
+        ({"sci_mode": 1}, TypeError),
+        ({"profile": "wide"}, ValueError),
+        ({"precision": 2, "profile": "wide"}, ValueError),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_and_change_nothing(options: dict[str, Any], error: type[Exception]) -> None:
+    before = print_options()
+
+    with pytest.raises(error):
+        telegrad.set_printoptions(**options)
+
+    assert print_options() == before

@@ -290,3 +290,31 @@ def steps_have_no_derivative(tg: Any) -> Any:
         return x.grad
 
     return y, attempt(lambda: backward(x * y)), attempt(lambda: backward(tg.unique(x)))
+
+
+@script
+def printing_as_options_say(tg: Any) -> Any:
+    floats, mixed, whole = tg.tensor([1.23456, -2.0]), tg.tensor([1e-6, 12345.0]), tg.arange(30)
+    parts, table = tg.tensor([1.23456 + 2j]), tg.arange(400.0).reshape(20, 20)
+    calls: list[dict[str, Any]] = [
+        *({"precision": 2}, {"sci_mode": True}, {"sci_mode": False}, {"threshold": 5}, {"threshold": 20, "edgeitems": 1}),
+        *(
+            {"linewidth": 30},
+            {"profile": "short"},
+            {"profile": "full"},
+            {"profile": "short", "precision": 6},
+            {"profile": "default"},
+        ),
+    ]
+    seen = []
+    try:
+        for options in calls:
+            tg.set_printoptions(**options)
+            seen.append([repr(x) for x in (floats, mixed, whole, parts, table)])
+            tg.set_printoptions(profile="default")
+        tg.set_printoptions(precision=1)
+        tg.set_printoptions(threshold=3)
+        seen.append([repr(x) for x in (floats, whole)])
+    finally:
+        tg.set_printoptions(profile="default")
+    return seen, repr(floats)

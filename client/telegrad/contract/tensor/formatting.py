@@ -16,21 +16,10 @@ from telegrad.contract import dtypes
 from telegrad.contract.errors import AutogradError, LimitError
 from telegrad.contract.nodes import STALE_NODE
 from telegrad.contract.ops import Shape
+from telegrad.contract.tensor.print_options import print_options
 
 if TYPE_CHECKING:
     from telegrad.contract.tensor.tensor import GraphNode, Tensor
-
-PRECISION_DIGITS: Final = 4
-"""Digits after the point."""
-
-EDGE_ITEMS: Final = 3
-"""Elements kept at each end of a dimension that is summarised."""
-
-SUMMARY_THRESHOLD_ELEMENTS: Final = 1000
-"""Tensors with more elements are summarised."""
-
-LINE_WIDTH: Final = 80
-"""Columns after which a row of elements wraps and a suffix goes to a line of its own."""
 
 NOTEBOOK_BOXES: Final = 40
 """Boxes in the picture of a graph that a notebook shows by itself."""
@@ -74,7 +63,7 @@ def repr_tensor(tensor: Tensor) -> str:
     text = _PREFIX + format_values(_read(tensor), len(_PREFIX))
     column = len(text) - text.rfind("\n") + 1
     for suffix in suffixes:
-        if column + len(suffix) + 2 > LINE_WIDTH:
+        if column + len(suffix) + 2 > print_options().linewidth:
             text += ",\n" + " " * len(_PREFIX) + suffix
             column = len(_PREFIX) + len(suffix)
         else:
@@ -91,7 +80,7 @@ def format_values(array: npt.NDArray[Any], indent: int = 0) -> str:
     """The values alone, in nested brackets; ``indent`` is the column they start at."""
     if array.size == 0:
         return "[]"
-    summarise = array.size > SUMMARY_THRESHOLD_ELEMENTS
+    summarise = array.size > print_options().threshold
     shown = _edges(array) if summarise else array
     if array.dtype.kind == "c":
         real, real_width = _style(np.real(shown))
@@ -109,9 +98,10 @@ def format_values(array: npt.NDArray[Any], indent: int = 0) -> str:
 
 def _edges(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The array without the middle of its long dimensions."""
+    kept_items = print_options().edgeitems
     for axis, length in enumerate(array.shape):
-        if length > 2 * EDGE_ITEMS:
-            kept = np.r_[0:EDGE_ITEMS, length - EDGE_ITEMS : length]
+        if length > 2 * kept_items:
+            kept = np.r_[0:kept_items, length - kept_items : length]
             array = array.take(kept, axis=axis)
     return array
 
@@ -127,14 +117,15 @@ def _style(array: npt.NDArray[Any]) -> tuple[Style, int]:
     if counted.size:
         magnitude = np.abs(counted)
         low, high = float(magnitude.min()), float(magnitude.max())
-        scientific = high / low > 1000.0 or high > 1.0e8 or low < 1.0e-4
+        chosen = print_options().sci_mode
+        scientific = (high / low > 1000.0 or high > 1.0e8 or low < 1.0e-4) if chosen is None else chosen
     write: Style
     if scientific:
-        write = f"{{:.{PRECISION_DIGITS}e}}".format
+        write = f"{{:.{print_options().precision}e}}".format
     elif whole:
         write = _write_whole
     else:
-        write = f"{{:.{PRECISION_DIGITS}f}}".format
+        write = f"{{:.{print_options().precision}f}}".format
     # Zeros and non-finite values do not count for the width, so they may stick out; PyTorch's rule as well.
     width = max((len(write(value)) for value in counted.tolist()), default=1)
     return (lambda value: write(value).rjust(width)), width
@@ -153,13 +144,13 @@ def _nest(shown: npt.NDArray[Any], shape: Shape, indent: int, style: Style, widt
     if len(shape) == 1:
         parts = [style(value) for value in shown.tolist()]
         if cut:
-            parts.insert(EDGE_ITEMS, " ...")
-        per_line = max(1, (LINE_WIDTH - indent) // (width + 2))
+            parts.insert(print_options().edgeitems, " ...")
+        per_line = max(1, (print_options().linewidth - indent) // (width + 2))
         rows = [", ".join(parts[i : i + per_line]) for i in range(0, len(parts), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(rows) + "]"
     parts = [_nest(part, shape[1:], indent + 1, style, width) for part in shown]
     if cut:
-        parts.insert(EDGE_ITEMS, "...")
+        parts.insert(print_options().edgeitems, "...")
     return "[" + ("," + "\n" * (len(shape) - 1) + " " * (indent + 1)).join(parts) + "]"
 
 
