@@ -156,7 +156,10 @@ def test_a_gradient_that_is_recorded_itself_is_compiled(name: str):
         ([apply("nonzero", ["x"], "y"), apply("add", ["y", 1], "z")], "shape"),
         ([apply("sum", ["w"], "s"), backward("s", create_graph=True)], "itself"),
         ([apply("mul", ["w", "w"], "y")], "still to be walked"),
-        ([apply("select", ["w"], "y", dim=0, index=0)], "view"),
+        (
+            [apply("add", ["w", 1.0], "b"), apply("select", ["b"], "y", dim=0, index=0), apply("add_", ["b", 1.0])],
+            "view whose base has another history",
+        ),
     ],
 )
 def test_what_the_compiler_leaves_alone_is_interpreted(commands: list[dict[str, Any]], why: str):
@@ -531,6 +534,29 @@ def test_views_are_given_out_with_the_tensors_that_they_are_views_of():
         assert session.names["gt3"].base is session.names["g3"]
         assert session.names["part3"].base is session.names["x"]
         assert session.names["g3"]._version == 1
+
+
+def test_views_with_a_history_are_given_out_when_their_graph_was_walked():
+    commands = [
+        apply("mul", ["w", "x"], "y"),
+        apply("squeeze", ["y"], "p", dim=1),
+        apply("select", ["p"], "first", dim=0, index=0),
+        apply("unsqueeze", ["w"], "wide", dim=0),  # of a leaf
+        apply("sum", ["p"], "s"),
+        backward("s"),
+    ]
+    twins = Twins({"x": RNG.normal(size=(3, 1)), "w": RNG.normal(size=(3, 1))}, requires_grad=("w",))
+    program = twins.store(commands, ["x", "w"])
+
+    for run, wanted in enumerate([("p", "first", "wide")] * 4 + [("first", "y")] * 4 + [("y", "p")] * 4):
+        twins.run(program, {"x": "x", "w": "w"}, {n: f"{n}{run}" for n in wanted})
+    assert len([p for p in twins.plans if isinstance(p, Plan)]) == 3
+
+    twins.batch(apply("mul_", ["first3", 2.0]), apply("sum", ["p3"], "again"), apply("sum", ["wide3"], "t"), backward("t"))
+    for session in twins.both:
+        assert session.names["first7"].base is session.names["y7"]
+        assert session.names["p3"].base is session.names["first3"].base
+        assert session.names["p3"].grad_fn.next_functions[0][0].name() == "CopySlices"
 
 
 def test_threads_that_run_one_program_at_once_do_not_share_its_memory():

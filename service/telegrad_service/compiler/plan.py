@@ -18,6 +18,7 @@ from telegrad_service.compiler.layout import Layout
 from telegrad_service.compiler.passes import drop_dead, settle_gradients, share, symbols_of
 from telegrad_service.compiler.recorder import Recorder
 from telegrad_service.engine import quiet
+from telegrad_service.engine.graph import renewed
 from telegrad_service.engine.tensor import Engine, Tensor
 
 MOST_STEPS: Final = 50_000
@@ -90,7 +91,7 @@ class Plan:
         text: the function that it runs, to look at.
     """
 
-    def __init__(self, code: Code, layout: Layout, outputs: Mapping[str, Output], history: History | None) -> None:
+    def __init__(self, code: Code, layout: Layout, given: Given) -> None:
         self.nbytes = 0
         self.nodes = 0
         self.answer_bytes = 0
@@ -99,12 +100,13 @@ class Plan:
         self.text = code.text
         self._code = code
         self._layout = layout
-        self._outputs = outputs
-        self._history = history
+        self._outputs = given.outputs
+        self._made = [*given.outputs.values(), *given.bases]
+        self._history = given.history
         self._keeps = layout.nbytes <= KEPT_BYTES
         self._function: Callable[..., Any] | None = None
-        self.left_bytes = sum({o.symbol: o.symbol.value.nbytes for o in outputs.values() if o.symbol.kind == NEW}.values())
-        self.left_nodes = 0 if history is None else history.size
+        self.left_bytes = sum({o.symbol: o.symbol.value.nbytes for o in self._made if o.symbol.kind == NEW}.values())
+        self.left_nodes = 0 if given.history is None else given.history.size
 
     @property
     def kept(self) -> int:
@@ -138,16 +140,15 @@ class Plan:
         if not self._outputs:
             return {}
         tops = None if self._history is None else self._history.build(tensors)
-        given: dict[str, Tensor] = {}
-        for name, output in self._outputs.items():
-            tensor = given[name] = made[output.index]
+        for output in self._made:
             if output.symbol.kind != NEW:
                 continue
+            tensor = made[output.index]
             tensor.tracks = output.tracks
             if output.place is not None and tops is not None:
                 tensor.node = tops[output.place]
                 tensor.output_index = output.output_index
-        return given
+        return {name: made[output.index] for name, output in self._outputs.items()}
 
 
 def build(recorder: Recorder, outputs: Mapping[str, Tensor]) -> Plan | None:
@@ -155,12 +156,13 @@ def build(recorder: Recorder, outputs: Mapping[str, Tensor]) -> Plan | None:
     if recorder.failed or len(recorder.steps) > MOST_STEPS:
         recorder.fail("a program of too many steps")
         return None
-    given, history = _outputs(recorder, outputs)
+    given = Given(recorder, outputs)
     if not recorder.finish():
         return None
     steps = settle_gradients(recorder.steps)
     steps, instead = share(steps)
-    made = list(dict.fromkeys(o.symbol for o in given.values()))
+    everything = [*given.outputs.values(), *given.bases]
+    made = list(dict.fromkeys(o.symbol for o in everything))
     symbols = list(dict.fromkeys([*made, *[m.base for m in made if m.base is not None], *symbols_of(steps)]))
     for symbol in symbols:
         symbol.value = instead.get(symbol.value, symbol.value)
@@ -176,11 +178,11 @@ def build(recorder: Recorder, outputs: Mapping[str, Tensor]) -> Plan | None:
             code.line(line)
         names.append(code.symbol(symbol))
     code.end(names)
-    for output in given.values():
+    for output in everything:
         output.index = made.index(output.symbol)
-    if history is not None:
-        history.forget()
-    plan = Plan(code, layout, given, history)
+    if given.history is not None:
+        given.history.forget()
+    plan = Plan(code, layout, given)
     plan.chains = [step.fn for step in steps if isinstance(step.fn, Chain)]
     return plan
 
@@ -196,38 +198,54 @@ def _alone(recorder: Recorder, tensor: Tensor) -> Symbol:
     return recorder.new_symbol(tensor, value)
 
 
-def _view(recorder: Recorder, tensor: Tensor) -> Symbol:
-    """What stands for a view without history."""
-    base: Any = tensor.base
-    known_at = base.generation if tensor.recorded else base.shared_version()[0]
-    if tensor.node is not None or tensor.tracks or base.node is not None or base.tracks or tensor.generation != known_at:
-        recorder.fail("an output that is a view with a history")
-    under = recorder.symbol_of(base) or _alone(recorder, base)
-    under.value.storage.escapes = True
-    symbol = recorder.new_symbol(tensor, recorder.value(tensor.array))
-    if tensor.kept_gradient is not None or symbol.value.storage is not under.value.storage:
-        recorder.fail("an output that is part of a given tensor, or has a gradient")
-    symbol.base, symbol.view = under, (tensor.path, tensor.recorded)
-    return symbol
+class Given:
+    """What a recorded run gives out.
 
+    Attributes:
+        outputs: by name.
+        bases: tensors that only views among these refer to, and that have a history.
+        history: the graph that leads to all of them; None where there is none.
+    """
 
-def _outputs(recorder: Recorder, outputs: Mapping[str, Tensor]) -> tuple[dict[str, Output], History | None]:
-    given: dict[str, Output] = {}
-    tops = [t for t in outputs.values() if t.node is not None and recorder.index(t) is None]
-    history = History(tops, recorder.index) if tops else None
-    if history is not None and history.failed:
-        recorder.fail(history.failed)
-        return given, None
-    for name, tensor in outputs.items():
-        known = recorder.symbol_of(tensor)
-        if known is not None:
-            known.value.storage.escapes = True
-            given[name] = Output(known, tensor)
-            continue
-        symbol = _view(recorder, tensor) if tensor.base is not None else _alone(recorder, tensor)
-        place = None if history is None else history.place.get(id(tensor))
-        given[name] = Output(symbol, tensor, place)
-    return given, history
+    def __init__(self, recorder: Recorder, outputs: Mapping[str, Tensor]) -> None:
+        self.outputs: dict[str, Output] = {}
+        self.bases: list[Output] = []
+        self._recorder = recorder
+        tensors = [*outputs.values(), *[t.base for t in outputs.values() if t.base is not None]]
+        tops = [t for t in tensors if t.node is not None and recorder.index(t) is None]
+        self.history = History(tops, recorder.index) if tops else None
+        if self.history is not None and self.history.failed:
+            recorder.fail(self.history.failed)
+            return
+        for name, tensor in outputs.items():
+            known = recorder.symbol_of(tensor)
+            if known is not None:
+                known.value.storage.escapes = True
+            symbol = known or (self._view(tensor) if tensor.base is not None else _alone(recorder, tensor))
+            self.outputs[name] = self._output(symbol, tensor)
+
+    def _output(self, symbol: Symbol, tensor: Tensor) -> Output:
+        return Output(symbol, tensor, None if self.history is None else self.history.place.get(id(tensor)))
+
+    def _view(self, tensor: Tensor) -> Symbol:
+        """What stands for a view: one without history, or one that was recorded when its base had the history that it has."""
+        recorder = self._recorder
+        base: Any = tensor.base
+        known_at = base.generation if tensor.recorded else base.shared_version()[0]
+        recorded = tensor.node is not None and tensor.recorded and tensor.node not in renewed
+        if tensor.generation != known_at or (not recorded and (tensor.node is not None or tensor.tracks or base.tracks)):
+            recorder.fail("an output that is a view whose base has another history")
+        under = recorder.symbol_of(base)
+        if under is None:
+            under = _alone(recorder, base)
+            if base.node is not None:
+                self.bases.append(self._output(under, base))
+        under.value.storage.escapes = True
+        symbol = recorder.new_symbol(tensor, recorder.value(tensor.array))
+        if tensor.kept_gradient is not None or symbol.value.storage is not under.value.storage:
+            recorder.fail("an output that is part of a given tensor, or has a gradient")
+        symbol.base, symbol.view = under, (tensor.path, tensor.recorded)
+        return symbol
 
 
 __all__ = ["Plan", "State", "build"]
