@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -62,6 +63,17 @@ def write_data(made: list[Any], w: Any, x: Any, i: int, j: int) -> None:
 
 
 @action
+def write_other(made: list[Any], w: Any, x: Any, i: int, j: int) -> None:
+    with telegrad.no_grad():
+        made[0].mul_(0.5).add_(chosen(made, i).detach() * 1)
+
+
+@action
+def look(made: list[Any], w: Any, x: Any, i: int, j: int) -> None:
+    made.append(chosen(made, i).view(3, 1).squeeze(1))
+
+
+@action
 def draw(made: list[Any], w: Any, x: Any, i: int, j: int) -> None:
     made.append(chosen(made, i) + telegrad.rand(3))
 
@@ -107,25 +119,41 @@ def select(made: list[Any], w: Any, x: Any, i: int, j: int) -> None:
 PLANS: Final = st.lists(st.tuples(st.sampled_from(sorted(ACTIONS)), st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=10)
 
 
-def make() -> tuple[Any, ...]:
-    """A parameter and data."""
-    return telegrad.tensor([0.5, -1.0, 2.0], requires_grad=True), telegrad.tensor([1.0, 2.0, 3.0])
+def apart() -> tuple[Any, ...]:
+    """A parameter and data, and other data."""
+    return (
+        telegrad.tensor([0.5, -1.0, 2.0], requires_grad=True),
+        telegrad.tensor([1.0, 2.0, 3.0]),
+        telegrad.tensor([3.0, 0.5, -1.0]),
+    )
+
+
+def together(how: str) -> tuple[Any, ...]:
+    """The same, where the data are parts of one tensor."""
+    w, *_ = apart()
+    flat = telegrad.tensor([1.0, 2.0, 3.0, 3.0, 0.5, -1.0])
+    rows = flat.view(2, 3)
+    pairs = {"rows": (rows[0], rows[1]), "overlapping": (flat[:3], flat[1:4]), "columns": (flat[::2], flat[1::2])}
+    return w, *pairs.get(how, (flat[:3], flat[:3].detach()))
+
+
+MAKES: Final = {"apart": apart} | {how: partial(together, how) for how in ("rows", "overlapping", "columns", "twins")}
 
 
 @pytest.mark.parametrize("place", ["local", "asgi"])
-@settings(max_examples=25)
-@given(plan=PLANS)
-def test_a_random_step_does_what_it_does_untraced(place, plan):
-    def step(w: Any, x: Any) -> Any:
-        made = [x * 1]
+@settings(max_examples=40)
+@given(plan=PLANS, hows=st.lists(st.sampled_from(sorted(MAKES)), min_size=1, max_size=2))
+def test_a_random_step_does_what_it_does_untraced(place, plan, hows):
+    def step(w: Any, x: Any, other: Any) -> Any:
+        made = [other, x * 1]
         for name, i, j in plan:
             ACTIONS[name](made, w, x, i, j)
         return made[-3:], w.grad
 
     with open_session(place):
         try:
-            eager = history(make, step, calls=3)
-            traced = history(make, telegrad.function(step), calls=3)
+            function = telegrad.function(step)
+            eager, traced = [[history(MAKES[how], f, calls=4) for how in hows] for f in (step, function)]
         except AutogradError as error:
             # Over the wire, and while tracing, hooks are refused on graphs that only the engine knows.
             assume("the session has hooks" not in str(error))
