@@ -116,6 +116,14 @@ def test_transfer_codings_that_are_not_undone_are_refused(server_at, coding):
     assert "chunked" in problem_in(found)["detail"]
 
 
+@pytest.mark.parametrize("line", [b"get /healthz HTTP/1.1\r\n", b"FETCH /healthz HTTP/1.1\r\n", b"GET healthz HTTP/1.1\r\n"])
+def test_what_is_no_request_is_told_what_one_is(server_at, line):
+    found = answers_to(server_at, line + HOST + b"\r\n")
+
+    assert statuses(found) == [400]
+    assert "a method in capitals" in problem_in(found)["detail"]
+
+
 @pytest.mark.parametrize(
     ("host", "is_guarded", "is_right"),
     [

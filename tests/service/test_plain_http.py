@@ -178,6 +178,20 @@ def test_a_tensor_that_is_not_there_is_told_by_its_place(client, at, path, body)
     assert "nobody" not in problem["detail"]
 
 
+def test_a_gradient_is_no_name_to_release_and_the_problem_says_how_it_is_dropped(client, at):
+    client.post(f"{at}/tensors", json={"id": "x", "data": 1.0, "requires_grad": True})
+    client.post(f"{at}/backward", json={"tensors": ["x"]})
+
+    assert "grad to null" in assert_problem(client.delete(f"{at}/tensors/x.grad"), status=404, code="not-found")["detail"]
+    assert client.patch(f"{at}/tensors/x", json={"grad": None}).json()["has_grad"] is False
+    assert "no tensor of that name" in assert_problem(client.delete(f"{at}/tensors/nobody"), status=404)["detail"]
+
+
+@pytest.mark.parametrize("query", ["limit", "limit=3&", "limit=%ff", "&"])
+def test_a_query_that_cannot_be_read_is_told_what_one_is(client, at, query):
+    assert "name=value" in assert_problem(client.get(f"{at}/tensors?{query}"), status=400, code="request")["detail"]
+
+
 def test_a_read_that_json_cannot_answer_is_told_by_its_place(client, at):
     client.post(f"{at}/tensors", json={"id": "x", "data": 1.0})
     reads = [{"command": "read", "tensor": "x"}, {"command": "read", "tensor": "x", "encoding": "buffer"}]

@@ -127,7 +127,9 @@ def query(raw: bytes, known: Sequence[Query]) -> dict[str, Any]:
                 raw.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=_MAX_QUERY_FIELDS
             )
         except ValueError:
-            raise RequestError("the query string cannot be read") from None
+            raise RequestError(
+                "the query string cannot be read: it is name=value, several of them joined by &, in percent-encoded UTF-8"
+            ) from None
         if len(dict(pairs)) != len(pairs):
             raise RequestError("the query string names a parameter twice")
         readers = {q.name: q for q in known}

@@ -34,6 +34,10 @@ log = logging.getLogger("telegrad.service")
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Request line and headers together; a longer head is refused before it is held."""
 
+_NO_REQUEST: Final = (
+    "the bytes on the connection are no HTTP request: that begins with a method in capitals, such as GET, and the path from / on, "
+    "and its lines end in CR LF"
+)
 _REASONS: Final = {400: "Bad Request", 408: "Request Timeout"}
 
 
@@ -275,7 +279,7 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature; its words are not ours
         """See uvicorn."""
-        self._refuse(RequestError("the bytes on the connection are no HTTP request"))
+        self._refuse(RequestError(_NO_REQUEST))
 
     def _refuse(self, error: TelegradError) -> None:
         """Answer with a problem, and hang up. An answer to a request before this one comes first, and is then the last.

@@ -158,6 +158,9 @@ def _set_memory_or_history(session: Session, command: Set, tensor: Any, context:
 def release(_session: Session, command: Release, context: Context) -> None:
     """Take names away; what nothing else needs is freed."""
     missing = [name for name in command.tensors if name not in context.names]
+    if missing and len(command.tensors) == 1:
+        hint = "; a gradient is dropped by setting the tensor's grad to null" if missing[0].endswith(".grad") else ""
+        raise NotFoundError(f"the session has no tensor of that name{hint}")
     if missing:
         raise NotFoundError(f"{len(missing)} of the {len(command.tensors)} names are no tensors of this session")
     for name in command.tensors:
