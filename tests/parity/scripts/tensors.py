@@ -318,3 +318,28 @@ def printing_as_options_say(tg: Any) -> Any:
     finally:
         tg.set_printoptions(profile="default")
     return seen, repr(floats)
+
+
+@script
+def functions_of_python_for_every_element(tg: Any) -> Any:
+    x, whole, flags = tg.tensor([[1.0, 2.0], [3.0, 4.0]]), tg.tensor([1, 2]), tg.tensor([True, False])
+    column = x[:, 1]
+    same = x.apply_(lambda v: v * 10) is x
+    column.apply_(lambda v: v + 1)
+    mapped = tg.ones(2, 2).map_(tg.tensor([1.0, 2.0]), lambda a, b: a - b)
+    made = [whole.apply_(lambda _: 1.7), flags.apply_(lambda v: not v), tg.tensor(3.0).apply_(lambda v: v + 1), mapped]
+    made += [tg.tensor([1j]).apply_(lambda v: v * 2), tg.empty(0).apply_(lambda v: v), x.t().apply_(lambda v: v - 1)]
+    leaf, kept = tg.tensor([1.0], requires_grad=True), tg.tensor([1.0, 2.0])
+    calls = [
+        lambda: leaf.apply_(lambda v: v),
+        lambda: (leaf * 2).map_(kept, max),
+        lambda: kept.map_(leaf, max),
+        lambda: kept.map_(whole, max),
+        lambda: kept.map_(5, max),
+        lambda: kept.map_(tg.ones(3), max),
+        lambda: kept.apply_(lambda v: 1 / (v - 1)),
+        lambda: kept.apply_(lambda _: "a"),
+        lambda: kept.apply_(5),
+    ]
+    refused = [attempt(call) for call in calls]
+    return same, made, x, kept, refused

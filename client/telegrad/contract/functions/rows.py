@@ -59,7 +59,7 @@ LEFT_OUT: Final[dict[str, str]] = {
     **dict.fromkeys(("detach_", "requires_grad_", "retain_grad"), SETS),
     **dict.fromkeys(("new_tensor", "tensor", "as_tensor", "asarray", "from_numpy"), CREATES),
     **dict.fromkeys(("backward", "manual_seed", "get_rng_state", "set_rng_state"), WALKS),
-    "nn.functional.triplet_margin_with_distance_loss": CALLS_BACK,
+    **dict.fromkeys(("apply_", "map_", "nn.functional.triplet_margin_with_distance_loss"), CALLS_BACK),
 }
 """Public names without a row, and why."""
 

@@ -223,6 +223,36 @@ class Tensor(TensorOps):
         """The values as nested lists of Python numbers (a plain number for a 0-d tensor)."""
         return self._value().tolist()
 
+    def apply_(self, callable: Callable[[Any], Any]) -> Self:
+        """Put ``callable(element)``, a number, in the place of every element, one after the other, and return the tensor.
+
+        Raises AutogradError for a tensor that requires grad; what the callable raises leaves the tensor as it was.
+        """
+        self._check_mapped("apply_", self)
+        return self._mapped([callable(value) for value in self._value().ravel().tolist()])
+
+    def map_(self, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Self:
+        """Put ``callable(element, other)``, a number, in the place of every element, and return the tensor; see ``apply_``.
+
+        tensor: gives the others; broadcast to this shape, of the same type.
+        """
+        self._check_mapped("map_", self, tensor)
+        if tensor.dtype is not self.dtype:
+            raise ArgumentTypeError(f"map_: expected {self.dtype.name} for 'other' (got {tensor.dtype.name})")
+        others = tensor.expand(self.shape)._value().ravel().tolist()
+        return self._mapped([callable(*pair) for pair in zip(self._value().ravel().tolist(), others, strict=True)])
+
+    def _check_mapped(self, name: str, *tensors: Any) -> None:
+        for x in tensors:
+            if not isinstance(x, Tensor):
+                raise ArgumentTypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(x).__name__}")
+            if x.requires_grad:
+                raise AutogradError(f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead.")
+
+    def _mapped(self, values: list[Any]) -> Self:
+        made: Any = self.session.tensor(values, self.dtype)
+        return self.copy_(made.reshape(self.shape))
+
     def __len__(self) -> int:
         if not self.shape:
             raise ArgumentTypeError("len() of a 0-d tensor")
