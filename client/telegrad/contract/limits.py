@@ -86,6 +86,12 @@ HELD_RETRY_SECONDS: Final = 60
 """What a tenant holds it may hold for long: longer than clients wait by themselves."""
 
 
+def _numbers(setting: str, used: int, requested: int, permitted: int, **seconds: int) -> dict[str, Any]:
+    """What the problem of a quota has as members."""
+    predicted = used + requested
+    return {"limit": setting, "used": used, "requested": requested, "predicted": predicted, "permitted": permitted, **seconds}
+
+
 def over_quota(
     setting: str, used: int, requested: int, permitted: int, *, unit: str, hint: str, retry_seconds: int = HELD_RETRY_SECONDS
 ) -> QuotaError:
@@ -93,14 +99,7 @@ def over_quota(
     return QuotaError(
         f"the tenant has {used:,} {unit} in all its sessions and would need {requested:,} more, permitted are {permitted:,} "
         f"({setting}); {hint}",
-        extra={
-            "limit": setting,
-            "used": used,
-            "requested": requested,
-            "predicted": used + requested,
-            "permitted": permitted,
-            "retry_after_seconds": retry_seconds,
-        },
+        extra=_numbers(setting, used, requested, permitted, retry_after_seconds=retry_seconds),
     )
 
 
@@ -112,15 +111,7 @@ def over_rate(
     return RateLimitError(
         f"the tenant had {used:,} {unit} in the last {window_seconds:,} s and asks for {requested:,} more, permitted are "
         f"{permitted:,} ({setting}); this fits again in about {retry_seconds:,} s, or ask for less at once",
-        extra={
-            "limit": setting,
-            "used": used,
-            "requested": requested,
-            "predicted": used + requested,
-            "permitted": permitted,
-            "window_seconds": window_seconds,
-            "retry_after_seconds": retry_seconds,
-        },
+        extra=_numbers(setting, used, requested, permitted, window_seconds=window_seconds, retry_after_seconds=retry_seconds),
     )
 
 
