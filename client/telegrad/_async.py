@@ -41,6 +41,8 @@ R = TypeVar("R")
 class AsyncSession(CreationOps[AsyncTensor]):
     """A session on a server for ``async`` code. Ops are recorded and leave together; see ``telegrad.connect_async``."""
 
+    __reduce_ex__ = BaseSession.__reduce_ex__  # which refuses
+
     def __init__(self, transport: AsyncTransport, *, session: str | None, retries: Retries) -> None:
         """Prepare; the session is opened when it is entered or awaited, or with the first request. Made by ``connect_async``."""
         reference = weakref.ref(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final, Self
 
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
@@ -60,7 +60,7 @@ class Draws:
         return self
 
     @contextlib.contextmanager
-    def drawn_by(self, session: Any) -> Iterator[None]:
+    def drawn_by(self, session: Any) -> Generator[None]:
         """Let the session draw from here, and go on with its own numbers afterwards."""
         outer = session.get_rng_state()
         if self._state is None:

@@ -191,10 +191,10 @@ def _index_item(value: Any) -> Any:
         return Ellipsis
     if type(value) is dict and len(value) == 1:
         ((key, inner),) = value.items()
-        if key == "slice" and type(inner) is list and len(inner) == 3:
-            return slice(*[None if v is None else _int(v) for v in inner])
         if key == "tensor" and type(inner) in (int, float) and 1 <= inner <= 64:
             return TensorSlot(_int(inner))
+        if key == "slice" and type(inner) is list and len(inner) == 3:
+            return slice(*[None if v is None else _int(v) for v in inner])
     raise _refuse('an integer, a boolean, null, "...", {"slice": [start, stop, step]} or {"tensor": position}', value)
 
 

@@ -40,7 +40,8 @@ class FloatLimits(_Limits):
         if kind.category < 2:
             raise ArgumentTypeError("telegrad.finfo() requires a floating point input type. Use telegrad.iinfo for integers")
         real = to_real(kind)
-        known: Any = np.finfo(real.numpy.type)
+        numpys: Any = real.numpy
+        known: Any = np.finfo(numpys)
         self.bits, self.dtype = int(known.bits), real.name
         self.eps: Final = float(known.eps)
         self.max: Final = float(known.max)
@@ -63,7 +64,8 @@ class IntegerLimits(_Limits):
             raise ArgumentTypeError("telegrad.bool is not supported by telegrad.iinfo")
         if kind.category != 1:
             raise ArgumentTypeError("telegrad.iinfo() requires an integer input type. Use telegrad.finfo for floating point types")
-        known: Any = np.iinfo(kind.numpy.type)
+        numpys: Any = kind.numpy
+        known: Any = np.iinfo(numpys)
         self.bits, self.dtype = int(known.bits), kind.name
         self.max: Final = int(known.max)
         self.min: Final = int(known.min)

@@ -32,7 +32,7 @@ class Device:
     def __init__(self, type: str | Device, index: int | None = None) -> None:
         given: Any = type
         check_device("device", given)
-        if given is None or index not in (None, 0) or isinstance(index, bool):
+        if given is None or index not in (None, 0) or isinstance(index, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise _elsewhere("device")
         numbered = type.index if isinstance(type, Device) else 0 if type == "cpu:0" else None
         self.type: Final[str] = "cpu"

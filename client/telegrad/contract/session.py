@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from telegrad.contract.dtypes import DTypeLike, as_dtype
+from telegrad.contract.errors import ArgumentTypeError
 from telegrad.contract.literal import array_of
 from telegrad.contract.tensor.creation import CreationOps
 
@@ -28,6 +29,12 @@ class BaseSession(CreationOps["Tensor"]):
     """A home of tensors and their graphs. Use as a context manager to make it current and to close it at the end."""
 
     _tokens: list[Token[BaseSession | None]]
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise ArgumentTypeError(
+            "a session cannot be pickled or copied: it is where its tensors live. Another process opens its own, or comes to one "
+            "on a server by telegrad.connect(url, session=id); values travel as tensor.detach().numpy()"
+        )
 
     # What a subclass provides ------------------------------------------------------------------------------------------------
 

@@ -77,12 +77,6 @@ class CreationOps(FrequencyOps[Made], WindowOps[Made]):
     _allocate: ClassVar[Any] = None
     """An ``Allocate`` that gives the memory for copies of arrays; by default numpy does."""
 
-    def __reduce_ex__(self, protocol: object) -> Any:
-        raise ArgumentTypeError(
-            "a session cannot be pickled or copied: it is where its tensors live. Another process opens its own, or comes to one "
-            "on a server by telegrad.connect(url, session=id); values travel as tensor.detach().numpy()"
-        )
-
     def _create(self, array: npt.NDArray[Any], requires_grad: bool) -> Made:
         """A tensor around ``array``, which nobody else holds. Every session provides it."""
         raise NotImplementedError
