@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import itertools
 import json
 import logging
@@ -22,6 +23,7 @@ import numpy as np
 import pytest
 
 from tests.service.serving import Server
+from tests.waiting import wait_until
 
 log = logging.getLogger("telegrad.tests")
 
@@ -90,6 +92,36 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+class Accounts:
+    """What processes hold, which they tell when they are asked; see ``accounting/sitecustomize.py``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.environment = {
+            "ACCOUNTS": str(folder),
+            "PYTHONPATH": str(Path(__file__).parent / "accounting"),
+            "PYTHONMALLOC": "malloc",
+            "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",
+        }
+
+    def held_bytes(self, pid: int) -> int:
+        """What is allocated and not freed."""
+        told = self._folder / str(pid)
+        before = told.read_text().count("\n") if told.exists() else 0
+        os.kill(pid, signal.SIGUSR2)
+        wait_until(lambda: told.exists() and told.read_text().count("\n") > before)
+        return int(told.read_text().split()[-1])
+
+
+@pytest.fixture
+def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Accounts:
+    """For the server that is started next."""
+    made = Accounts(tmp_path)
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    return made
+
+
 def family(root: int) -> list[int]:
     """A process and all under it."""
     found = [root]
@@ -121,8 +153,11 @@ def test_the_slope_finds_a_leak_and_none_where_none_is():
     assert found - within > 40
 
 
-def memory(server: Server, requests: int, sessions: int, blocks: int = 24, warm: int = 10) -> dict[int, tuple[float, float, int]]:
-    """By process: slope in bytes a request, its uncertainty, and growth in bytes, after ``warm`` of so many blocks of requests.
+def memory(
+    server: Server, requests: int, sessions: int, blocks: int = 24, warm: int = 10, look: Callable[[int], int] = resident_bytes
+) -> dict[int, tuple[float, float, int]]:
+    """By process: slope of what ``look`` finds, in bytes a request, its uncertainty, and growth in bytes, after ``warm`` of so many
+    blocks of requests.
 
     A session takes some megabytes more in its first 4,000 requests: caches fill, and the collector is not asked before.
     """
@@ -161,7 +196,7 @@ def memory(server: Server, requests: int, sessions: int, blocks: int = 24, warm:
                 await asyncio.gather(*[send(*one, each) for one in zip(wires, runs, places, strict=True)])
                 if block >= warm:
                     for pid, found in samples.items():
-                        found.append(((block + 1) * each * sessions, resident_bytes(pid)))
+                        found.append(((block + 1) * each * sessions, look(pid)))
 
     asyncio.run(everything())
     return {pid: (*slope(found), found[-1][1] - found[0][1]) for pid, found in samples.items()}
@@ -171,8 +206,12 @@ RESOLUTION_BYTES = 2**20
 """What an allocator may take at once: one such step in the whole run says nothing."""
 
 
-def check(found: dict[int, tuple[float, float, int]], requests: int) -> None:
-    rows = {pid: row for pid, row in found.items() if row[0] - row[1] > 0 and row[2] > RESOLUTION_BYTES}
+HELD_RESOLUTION_BYTES = 2**14
+"""Likewise of what is held: answers that are remembered for a second, buffers of connections."""
+
+
+def check(found: dict[int, tuple[float, float, int]], requests: int, resolution: int = RESOLUTION_BYTES) -> None:
+    rows = {pid: row for pid, row in found.items() if row[0] - row[1] > 0 and row[2] > resolution}
     told = [f"{pid}: {row[0]:+.3f} ± {row[1]:.3f} bytes a request, {row[2]:+,} in all" for pid, row in found.items()]
     log.info("%d requests; processes %s", requests, "; ".join(told))
     assert rows == {}
@@ -194,6 +233,14 @@ def test_thousands_of_requests_leave_memory_where_it_is(plain_server):
 def test_a_million_requests_leave_memory_where_it_is(server):
     count = int(os.environ.get("SOAK_REQUESTS", "1000000"))
     check(memory(server, count, sessions=3), count)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33")
+def test_what_a_server_holds_is_the_same_after_hundreds_of_thousands_of_requests(accounts, server):
+    """Sharper than pages, which allocators keep and fragment: not a byte a request may stay."""
+    count = int(os.environ.get("SOAK_REQUESTS", "1000000")) // 5
+    check(memory(server, count, sessions=3, look=accounts.held_bytes), count, HELD_RESOLUTION_BYTES)
 
 
 # Neighbours --------------------------------------------------------------------------------------------------------------------
