@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from telegrad import _autograd
 from telegrad._handle import Handle
 from telegrad._history import UNKNOWN, Leaf, Node, Unknown
 from telegrad._reading import ask, take
+from telegrad.contract import checks
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentTypeError, AutogradError, SessionError, ShapeError
 from telegrad.contract.modes import is_grad_enabled
@@ -197,6 +198,30 @@ class AsyncTensor(Handle):
     async def tolist(self) -> Any:
         """The values as nested lists of Python numbers (a plain number for a 0-d tensor)."""
         return (await self._read()).tolist()
+
+    async def apply_(self, callable: Callable[[Any], Any]) -> Self:
+        """See ``Tensor.apply_``."""
+        await self._check_mapped("apply_", self)
+        return self._mapped([callable(value) for value in (await self._read()).ravel().tolist()])
+
+    async def map_(self, tensor: AsyncTensor, callable: Callable[[Any, Any], Any]) -> Self:
+        """See ``Tensor.map_``."""
+        await self._check_mapped("map_", self, tensor)
+        if tensor.dtype is not self.dtype:
+            raise checks.other_type_mapped(self.dtype, tensor.dtype)
+        others = (await tensor.expand(self.shape)._read()).ravel().tolist()
+        return self._mapped([callable(*pair) for pair in zip((await self._read()).ravel().tolist(), others, strict=True)])
+
+    async def _check_mapped(self, name: str, *tensors: Any) -> None:
+        for x in tensors:
+            if not isinstance(x, AsyncTensor):
+                raise checks.not_a_tensor_mapped(x, name)
+            if await x._requires_grad():
+                raise checks.gradient_mapped(name)
+
+    def _mapped(self, values: list[Any]) -> Self:
+        made: Any = self.session.tensor(values, self.dtype)
+        return self.copy_(made.reshape(self.shape))
 
     # Python's protocols ------------------------------------------------------------------------------------------------------
 

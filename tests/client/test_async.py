@@ -259,3 +259,20 @@ def test_generators_and_places_are_taken_without_waiting() -> None:
             session.zeros(2, device="cuda")
 
     run(scenario)
+
+
+def test_functions_of_python_for_every_element_are_awaited() -> None:
+    async def scenario(session: telegrad.AsyncSession, wire: Wire) -> None:
+        x, leaf = session.tensor([[1.0, 2.0], [3.0, 4.0]]), session.tensor([1.0], requires_grad=True)
+
+        assert await x.apply_(lambda v: v * 10) is x
+        await x.map_(session.tensor([1.0, 2.0]), lambda a, b: a - b)
+
+        assert await x.tolist() == [[9.0, 18.0], [29.0, 38.0]]
+        for refused in (leaf.apply_(abs), x.map_(leaf, max)):
+            with pytest.raises(RuntimeError, match=r"_\(\) on Variable that requires grad"):
+                await refused
+        with pytest.raises(TypeError, match="expected float32 for 'other'"):
+            await x.map_(session.tensor([1, 2]), max)
+
+    run(scenario)

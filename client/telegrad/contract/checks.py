@@ -201,6 +201,21 @@ def not_a_tensor(value: object, what: str) -> ArgumentTypeError:
     return ArgumentTypeError(f"{what} must be a Tensor, not {type(value).__name__}")
 
 
+def not_a_tensor_mapped(value: object, name: str) -> ArgumentTypeError:
+    """What ``map_`` says of another that is no tensor."""
+    return ArgumentTypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(value).__name__}")
+
+
+def other_type_mapped(wanted: DType, given: DType) -> ArgumentTypeError:
+    """What ``map_`` says of another of another type."""
+    return ArgumentTypeError(f"map_: expected {wanted.name} for 'other' (got {given.name})")
+
+
+def gradient_mapped(name: str) -> AutogradError:
+    """What ``apply_`` and ``map_`` say of a tensor that requires grad."""
+    return AutogradError(f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead.")
+
+
 def check_dirty_view(outputs: int) -> None:
     """Refuse that a custom function which returns so many tensors wrote to an input that is a view."""
     if outputs > 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from telegrad.contract import checks
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import (
     ArgumentTypeError,
@@ -238,16 +239,16 @@ class Tensor(TensorOps):
         """
         self._check_mapped("map_", self, tensor)
         if tensor.dtype is not self.dtype:
-            raise ArgumentTypeError(f"map_: expected {self.dtype.name} for 'other' (got {tensor.dtype.name})")
+            raise checks.other_type_mapped(self.dtype, tensor.dtype)
         others = tensor.expand(self.shape)._value().ravel().tolist()
         return self._mapped([callable(*pair) for pair in zip(self._value().ravel().tolist(), others, strict=True)])
 
     def _check_mapped(self, name: str, *tensors: Any) -> None:
         for x in tensors:
             if not isinstance(x, Tensor):
-                raise ArgumentTypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(x).__name__}")
+                raise checks.not_a_tensor_mapped(x, name)
             if x.requires_grad:
-                raise AutogradError(f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead.")
+                raise checks.gradient_mapped(name)
 
     def _mapped(self, values: list[Any]) -> Self:
         made: Any = self.session.tensor(values, self.dtype)
