@@ -117,12 +117,22 @@ class ConversionOps(TensorBase):
         if len(how) > len(way) or named.keys() & given.keys() or named.keys() - {*_WAYS["device"]}:
             raise ArgumentTypeError(f"to() takes ({', '.join(way)}), each once, got {len(how)} arguments and {sorted(named)}")
         given.update(named)
-        check_device("to", given.get("device"))
+        self._check_place(given.get("device"), may_be_a_type="device" not in named)
         like = given.get("other")
         dtype = given.get("dtype") if like is None else like.dtype
         for name in ("non_blocking", "copy"):
             flag(given.get(name, False), name)
         return self._to(self.dtype if dtype is None else dtype, copy=given.get("copy", False))
+
+    @staticmethod
+    def _check_place(given: Any, *, may_be_a_type: bool) -> None:
+        """Refuse all but the one place; of a text that is neither a place nor a type nobody knows which it was to be."""
+        try:
+            check_device("to", given)
+        except ArgumentTypeError as error:
+            if may_be_a_type and isinstance(given, str):
+                raise ArgumentTypeError(f"{error.detail}; dtype must be one of {', '.join(dtypes.DTYPES)}") from None
+            raise
 
     def type_as(self, other: Self) -> Self:
         """``to(other.dtype)``."""

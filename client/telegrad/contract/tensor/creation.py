@@ -131,7 +131,8 @@ class CreationOps(FrequencyOps[Made], WindowOps[Made]):
 
     def scalar_tensor(self: Any, s: Number, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Made:
         """A tensor without dimensions that holds a number. dtype: float32 unless given."""
-        return self.full((), _number(s, "scalar_tensor", "s"), dtype=dtype or DEFAULT_DTYPE, requires_grad=requires_grad)
+        made = self._apply("full", size=(), fill_value=_number(s, "scalar_tensor", "s"), dtype=_dtype(dtype) or DEFAULT_DTYPE)
+        return _leaf(made, requires_grad)
 
     def from_numpy(self: Any, ndarray: npt.NDArray[Any]) -> Made:
         """A tensor with the array's values and type. They are copied: a session may live in another process.
