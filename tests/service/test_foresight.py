@@ -168,6 +168,18 @@ def test_runs_of_a_program_are_foreseen_with_what_they_collect(session):
     assert session.names["ys"].array.nbytes == 30 * MEBI
 
 
+@pytest.mark.parametrize("mode", [True, False])  # of the views; a view of a leaf requires gradients in either
+def test_rows_of_a_leaf_are_foreseen_with_the_graph_that_they_get(session, mode):
+    chain: list[Command] = [op("exp", "row", to="v0")]
+    for number in range(LIMITS.max_nodes):
+        chain += [op("exp", f"v{number}", to=f"v{number + 1}"), release(f"v{number}")]
+    program = session.store_program([decode_command(c) for c in chain], ["row"]).id
+    batch(session, op("zeros", to="x", size=[2, 4]), {"command": "set", "tensor": "x", "requires_grad": True})
+    run = {"command": "run", "program": program, "inputs": {}, "each": {"row": "x"}, "grad_enabled": mode}
+
+    assert_refused_whole(session, run, limit="max_nodes", failed=0)
+
+
 def test_a_program_that_does_not_fit_is_refused_before_its_first_command(session):
     batch(session, *leaf("x", 1))
     commands = [decode_command(c) for c in (op("add_", "x", 1) | {"grad_enabled": False}, *[zeros(f"z{i}", 20) for i in range(4)])]

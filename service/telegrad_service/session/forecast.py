@@ -305,7 +305,9 @@ class Forecast(Holdings):
         times = count_of(command.times, rows, self._limits)
         inside: dict[str, StandIn | None] = {hole: self._find(r) for hole, r in command.inputs.items()}
         for hole, tensor in rows.items():
-            inside[hole] = StandIn(shown(self._home, tensor.shape[1:], tensor.dtype), each[hole].memory)
+            # A view of what requires gradients requires them in either mode.
+            whole = each[hole]
+            inside[hole] = StandIn(shown(self._home, tensor.shape[1:], tensor.dtype), whole.memory, tracks=whole.tracks)
         outer = self._names, self._real, self._index, self._in_program
         before = self.flops, self.made
         self._names, self._real, self._in_program = inside, {}, True
