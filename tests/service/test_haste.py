@@ -202,6 +202,15 @@ def test_a_program_that_took_long_stays_a_thread_s(monkeypatch):
     run(scenario, monkeypatch)
 
 
+def test_one_run_that_was_interrupted_does_not_count():
+    times = haste.RunTimes()
+    for seconds in (0.01, 0.02, 0.001, 0.5):
+        times.took(("step",), seconds)
+    assert times.expected(("step",)) == 0.001
+    times.took(("step",), 0.4)
+    assert times.expected(("step",)) == 0.4
+
+
 def test_time_that_is_up_is_noticed_between_commands(monkeypatch):
     async def scenario(place: Place) -> None:
         monkeypatch.setattr(haste, "_SECONDS", -1.0)
