@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from telegrad.contract.limits import Limits
 from telegrad_service.compiler import chains, plans
 from telegrad_service.compiler.plan import Plan
 from telegrad_service.engine import threads
+from telegrad_service.engine.graph import deferred
 from telegrad_service.session.session import Session
 from tests.compiler.twins import Twins
 
@@ -588,3 +590,21 @@ def test_threads_that_run_one_program_at_once_do_not_share_its_memory():
 
     assert wrong == []
     assert any(isinstance(p, Plan) for p in session.compiled.plans._known.values())
+
+
+def test_a_result_with_a_history_is_gone_with_its_last_handle():
+    twins = network()
+    session = twins.compiled
+    program = twins.store(NETWORK, list(HOLES))
+    twins.run(program, HOLES, {"loss": "last"}, times=4)
+    assert twins.plan().left_nodes
+    before = len(deferred)
+    for n in range(20):
+        session.apply(decode_command({"command": "run", "program": program, "inputs": HOLES, "outputs": {"loss": f"loss{n}"}}))
+    assert len(deferred) == before + 20  # each with a graph that nobody asked for
+    left = [weakref.ref(session.names[f"loss{n}"].node) for n in range(20)]
+
+    session.apply(decode_command({"command": "release", "tensors": [f"loss{n}" for n in range(20)]}))
+
+    assert [node() for node in left] == [None] * 20
+    assert len(deferred) == before

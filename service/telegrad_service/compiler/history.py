@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,9 +59,12 @@ class History:
         """The nodes of the tops, by their place. Their edges, and all other nodes, are made when they are asked for."""
         first = reserve(self.size)
         tops = {at: self._node(at, first + at, DeferredNode) for at in self._tops}
+        # Weakly: what `deferred` has for a node must not keep that node.
+        there = {at: weakref.ref(node) for at, node in tops.items()}
 
         def fill(_: Node) -> None:
-            nodes = [tops.get(at) or self._node(at, first + at) for at in range(self.size)]
+            alive = {at: node() for at, node in there.items()}
+            nodes = [alive.get(at) or self._node(at, first + at) for at in range(self.size)]
             for node, model, edges in zip(nodes, self._models, self._edges, strict=True):
                 deferred.pop(node, None)
                 node.__class__ = Node
