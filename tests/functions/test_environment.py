@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import contextvars
 import dataclasses
 import operator
@@ -268,3 +269,37 @@ def test_what_was_changed_is_looked_at_again(session, name, monkeypatch):
     expected = outcomes(lambda function: function)
     assert expected[-1] != expected[0]
     assert outcomes(telegrad.function) == expected
+
+
+@contextlib.contextmanager
+def context():
+    yield
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        telegrad.func.jacfwd,
+        telegrad.func.jacrev,
+        telegrad.func.hessian,
+        telegrad.func.vmap,
+        lambda f: telegrad.func.jacfwd(telegrad.func.jacrev(f)),
+        context(),
+        telegrad.no_grad(),
+        telegrad.inference_mode(),
+    ],
+)
+def test_what_a_transformed_function_refers_to_is_found(session, transform):
+    weights = {"w": telegrad.tensor([1.0, 2.0])}
+    function = transform(lambda x: (weights["w"] * x * x).sum())
+    traced = telegrad.function(function)
+    x = telegrad.tensor([3.0, 4.0])
+
+    expected = [function(x).tolist()]
+    found = [traced(x).tolist()]
+    weights["w"] = telegrad.tensor([5.0, 7.0])
+    expected.append(function(x).tolist())
+    found.append(traced(x).tolist())
+
+    assert found == expected
+    assert len(traced.programs) == 1
