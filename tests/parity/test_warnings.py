@@ -16,10 +16,11 @@ from tests.references.sides import HAS_TORCH, torch_side
 
 
 class Call(NamedTuple):
-    """A call, and words that stand in the warning of each library; no words where neither may warn."""
+    """A call, words that stand in the warning of each library, no words where neither may warn, and the warning's class."""
 
     act: Callable[[Any], Any]
     words: str
+    category: type[Warning] = UserWarning
 
 
 def vector(tg: Any) -> Any:
@@ -95,6 +96,11 @@ CALLS = [
     Call(lambda tg: functional(tg).dropout3d(matrix(tg), 0.0), "Received a 2-D input to dropout3d"),
     Call(lambda tg: functional(tg).affine_grid(tg.ones(1, 2, 3), (1, 1, 2, 2)), "align_corners=False"),
     Call(lambda tg: tg.stft(vector(tg), 3, 1, center=False, return_complex=True), "A window was not provided"),
+    Call(
+        lambda tg: tg.autograd.grad((x := vector(tg).requires_grad_()).sum(), x, only_inputs=False),
+        "only_inputs argument is deprecated",
+        FutureWarning,
+    ),
 ]
 
 
@@ -113,7 +119,7 @@ def test_calls_warn_where_they_are_written(place: str, index: int) -> None:
     with open_session(place):
         seen, _ = warned(telegrad, call)
 
-    assert [w.category for w in seen] == [UserWarning] * bool(call.words)
+    assert [w.category for w in seen] == [call.category] * bool(call.words)
     assert all(call.words in str(w.message) and w.filename == __file__ for w in seen)
 
 
@@ -130,6 +136,6 @@ def test_the_reference_warns_of_the_same_and_gives_the_same(index: int) -> None:
     with open_session("local"):
         _, found = warned(telegrad, call)
 
-    assert [w.category for w in seen] == [UserWarning] * bool(call.words)
+    assert [w.category for w in seen] == [call.category] * bool(call.words)
     assert all(call.words in str(w.message) for w in seen)
     assert disagreements(found, wanted) == []

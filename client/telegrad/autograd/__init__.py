@@ -6,6 +6,7 @@ Tensors of this process and of a server are treated alike: each call goes to the
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
@@ -88,6 +89,7 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
@@ -101,6 +103,7 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
@@ -113,6 +116,7 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
@@ -126,6 +130,7 @@ def grad(
         grad_outputs: the vector of the vector-Jacobian product for each output; None for one that is a real scalar.
         retain_graph: keep what the graph saved, so that it can be walked again; as ``create_graph`` unless given.
         create_graph: record a graph of the gradients themselves, for higher derivatives.
+        only_inputs: changes nothing; False warns, as in PyTorch, which has it for old code.
         allow_unused: give None for an input that the outputs do not depend on, instead of an error; as
             ``materialize_grads`` unless given.
         is_grads_batched: the first dimension of every vector counts vectors; the gradients get that dimension too.
@@ -138,6 +143,13 @@ def grad(
         UnusedInputError: an input that the outputs do not depend on, without ``allow_unused``.
         Otherwise as ``backward``.
     """
+    if not only_inputs:
+        warnings.warn(
+            "only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for other parts of "
+            "the graph, please use telegrad.autograd.backward.",
+            FutureWarning,
+            stacklevel=2,
+        )
     wanted = _wanted(inputs, "grad")
     edges = [isinstance(x, GradientEdge) for x in _each(inputs)] if materialize_grads else []
     if any(edges):
