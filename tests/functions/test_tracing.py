@@ -587,3 +587,16 @@ def test_hooks_outside_are_called_or_refused(session, place):
         with pytest.raises(TraceError, match="hook"):
             step(h)
         assert w.grad is None
+
+
+def test_a_rate_in_an_array_needs_no_other_trace(session):
+    w, g, square = telegrad.ones(2), telegrad.tensor([1.0, 2.0]), telegrad.tensor([4.0, 9.0])
+
+    def step(rate):
+        return w.add(g, alpha=-rate), w.sub(g, alpha=rate), w.addcmul(g, g, value=rate), w.clone().addcdiv_(g, square, value=-rate)
+
+    traced = telegrad.function(step)
+    for value in (0.5, 0.25, 0.125):
+        rate = np.float32(value)
+        assert [x.tolist() for x in traced(np.asarray(rate))] == [x.tolist() for x in step(telegrad.tensor(rate))]
+    assert len(traced.programs) == 1

@@ -45,3 +45,8 @@ class TensorBase:
     def _apply(self, op: str, /, *inputs: Any, **parameters: Any) -> Any:  # noqa: ARG002 - a subclass uses them
         """See ``Applies._apply``."""
         raise TypeError(f"{type(self).__name__} has no way to apply {op}")
+
+
+def stands_for_number(x: Any) -> bool:
+    """Whether a tensor may be given for a number: it has no dimensions and requires no grad. One that is awaited never is."""
+    return hasattr(x, "__float__") and x.shape == () and not x.requires_grad

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from telegrad.contract.base import TensorBase, stands_for_number
 from telegrad.contract.dtypes import DType, can_cast
 from telegrad.contract.errors import (
     ArgumentTypeError,
@@ -23,7 +24,6 @@ from telegrad.contract.errors import (
 )
 from telegrad.contract.modes import is_inference_mode_enabled
 from telegrad.contract.ops import Op, Spec
-from telegrad.contract.tensor.base import TensorBase
 
 OTHER_SESSION: Final = "these tensors live in different sessions; move one with session.tensor(other.numpy())"
 
@@ -48,10 +48,11 @@ def plain_inputs(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def plain_parameters(parameters: dict[str, Any]) -> None:
-    """Put Python numbers in the place of numpy's scalars."""
+    """Put Python numbers in the place of numpy's scalars and of tensors that stand for a number, as in PyTorch."""
     for name, value in parameters.items():
-        if isinstance(value, np.generic):
-            parameters[name] = value.item()
+        if isinstance(value, np.generic) or (isinstance(value, TensorBase) and stands_for_number(value)):
+            scalar: Any = value
+            parameters[name] = scalar.item()
 
 
 def _plain(value: Any) -> Any:

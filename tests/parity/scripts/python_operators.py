@@ -81,3 +81,22 @@ def operators_in_place_refuse_what_is_no_number(tg: Any) -> Any:
 
         seen.append((attempt(run), x))
     return seen
+
+
+@script
+def tensors_stand_for_numbers(tg: Any) -> Any:
+    x = tg.tensor([[0.25, -0.5], [1.0, 2.0]])
+    half, one = tg.tensor(0.5), tg.tensor(1)
+    lines = (
+        *("tg.addmm(x, x, x, beta=half)", "tg.nn.functional.elu(x, alpha=half)", "tg.nn.functional.softplus(x, beta=half)"),
+        *("x.std(correction=one)", "x.index_add(0, tg.tensor([0]), x[:1], alpha=half)", "x.nan_to_num(half)"),
+        *(
+            "x.add(x, alpha=one)",
+            "x.add(x, alpha=half)",
+            "tg.arange(4).add(tg.arange(4), alpha=one)",
+            "tg.arange(4).sub(1, alpha=one)",
+        ),
+        *("x.add(x, alpha=tg.ones(1))", "x.add(x, alpha=tg.ones((), requires_grad=True))", "x.addcmul(x, x, value=tg.ones(2))"),
+        *("tg.arange(4).add(tg.arange(4), alpha=half)", "x.add(x, alpha=tg.tensor(True))"),
+    )
+    return [attempt(partial(eval, line, {"x": x, "half": half, "one": one, "tg": tg})) for line in lines]

@@ -139,3 +139,46 @@ def loss_from_logits_with_softmax_probabilities(tg: Any) -> Any:
     loss = f.nll_loss(f.log_softmax(logits, dim=1), tg.tensor([0, 2])) + probabilities.max()
     loss.backward()
     return probabilities, loss, logits.grad
+
+
+@script
+def rates_that_are_tensors(tg: Any) -> Any:
+    x, y = _data(tg)
+    w = tg.zeros(2, 1, dtype=tg.float64, requires_grad=True)
+    first, second = tg.zeros_like(w), tg.zeros_like(w)
+    for step in range(4):
+        rate = tg.tensor(0.1 / (step + 1))
+        (gradient,) = tg.autograd.grad(((x @ w - y) ** 2).mean(), w)
+        with tg.no_grad():
+            first.mul_(0.9).add_(gradient, alpha=rate)
+            second.mul_(0.99).addcmul_(gradient, gradient, value=rate)
+            w.addcdiv_(first, second.sqrt() + 1e-3, value=-rate)
+            w.sub_(w.sign(), alpha=rate / 100)
+    return w, first, second
+
+
+@script
+def rates_that_are_tensors_are_no_part_of_the_graph(tg: Any) -> Any:
+    w, v = tg.tensor([1.0, 2.0], requires_grad=True), tg.tensor([3.0, 5.0], requires_grad=True)
+    rate = tg.tensor(0.25, dtype=tg.float64)
+    for made in (w.add(v, alpha=rate), w.sub(v, alpha=rate), w.addcmul(v, w, value=rate), w.addcdiv(v, w, value=rate)):
+        (made * made).sum().backward()
+    return w.grad, v.grad, w.add(v, alpha=rate).dtype, tg.add(w, v, alpha=tg.tensor(2))
+
+
+@script
+def the_penalty_of_a_gradient_as_it_is_often_written(tg: Any) -> Any:
+    w = tg.tensor([1.0, -2.0, 3.0], requires_grad=True)
+    x = tg.tensor([[0.5, 1.0, 1.5], [1.0, 2.0, -1.0]], requires_grad=True)
+    scores = tg.tanh(x @ w)
+    slopes = tg.autograd.grad(
+        outputs=scores,
+        inputs=x,
+        grad_outputs=tg.ones_like(scores),
+        create_graph=True,
+        retain_graph=True,
+        only_inputs=True,
+    )[0]
+    ((slopes.norm(2, dim=1) - 1) ** 2).mean().backward()
+    by_place = tg.autograd.grad((w * w).sum(), x, None, None, False, True, True)
+    return slopes, w.grad, by_place

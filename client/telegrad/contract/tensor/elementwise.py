@@ -12,6 +12,7 @@ from telegrad.contract.literal import check_fits
 from telegrad.contract.ops import Outcome, Spec, op
 from telegrad.contract.shapes import elementwise, number_type, require_differentiable_type, result_type
 from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.tensor.factors import scaled
 
 ROUNDING_MODES = ("trunc", "floor")
 
@@ -179,7 +180,8 @@ class ElementwiseOps(TensorBase):
         """
         if type(alpha) is int and alpha == 1:
             return self._apply("add", self, other)
-        return self._apply("add", self, other, alpha=alpha)
+        product = scaled(other, alpha)
+        return self._apply("add", self, other, alpha=alpha) if product is None else self._apply("add", self, product)
 
     @op(_subtraction, inplace=True, reflected=True)
     def sub(self, other: Self | Number, *, alpha: Number = 1) -> Self:
@@ -189,7 +191,8 @@ class ElementwiseOps(TensorBase):
         """
         if type(alpha) is int and alpha == 1:
             return self._apply("sub", self, other)
-        return self._apply("sub", self, other, alpha=alpha)
+        product = scaled(other, alpha)
+        return self._apply("sub", self, other, alpha=alpha) if product is None else self._apply("sub", self, product)
 
     @op(_subtraction, name="rsub")
     def _rsub(self, other: Self | Number, *, alpha: Number = 1) -> Self:
@@ -266,6 +269,9 @@ class ElementwiseOps(TensorBase):
 
         Shapes: [...], [...], [...] -> broadcast. Gradient: g; g * value * tensor2; g * value * tensor1.
         """
+        product = scaled(tensor1, value)
+        if product is not None:
+            return self._apply("addcmul", self, product, tensor2)
         return self._apply("addcmul", self, tensor1, tensor2, value=value)
 
     @op(_divide_add, inplace=True)
@@ -274,6 +280,9 @@ class ElementwiseOps(TensorBase):
 
         Shapes: [...], [...], [...] -> broadcast. Gradient: g; g * value / tensor2; -g * value * tensor1 / tensor2**2.
         """
+        product = scaled(tensor1, value)
+        if product is not None:
+            return self._apply("addcdiv", self, product, tensor2)
         return self._apply("addcdiv", self, tensor1, tensor2, value=value)
 
     @op(_interpolation, inplace=True)

@@ -12,6 +12,7 @@ from telegrad.contract.dtypes import DType, DTypeLike, Number, as_dtype
 from telegrad.contract.errors import DTypeError
 from telegrad.contract.shapes import integer, real_number
 from telegrad.contract.tensor.base import TensorBase
+from telegrad.contract.tensor.factors import scaled
 
 if TYPE_CHECKING:
     from telegrad.contract.session import BaseSession
@@ -38,13 +39,15 @@ class InPlaceOps(TensorBase):
         """``add`` in place."""
         if type(alpha) is int and alpha == 1:
             return self._apply("add_", self, other)
-        return self._apply("add_", self, other, alpha=alpha)
+        product = scaled(other, alpha)
+        return self._apply("add_", self, other, alpha=alpha) if product is None else self._apply("add_", self, product)
 
     def sub_(self, other: Self | Number, *, alpha: Number = 1) -> Self:
         """``sub`` in place."""
         if type(alpha) is int and alpha == 1:
             return self._apply("sub_", self, other)
-        return self._apply("sub_", self, other, alpha=alpha)
+        product = scaled(other, alpha)
+        return self._apply("sub_", self, other, alpha=alpha) if product is None else self._apply("sub_", self, product)
 
     def mul_(self, other: Self | Number) -> Self:
         """``mul`` in place."""
@@ -74,10 +77,16 @@ class InPlaceOps(TensorBase):
 
     def addcmul_(self, tensor1: Self, tensor2: Self, *, value: Number = 1) -> Self:
         """``addcmul`` in place."""
+        product = scaled(tensor1, value)
+        if product is not None:
+            return self._apply("addcmul_", self, product, tensor2)
         return self._apply("addcmul_", self, tensor1, tensor2, value=value)
 
     def addcdiv_(self, tensor1: Self, tensor2: Self, *, value: Number = 1) -> Self:
         """``addcdiv`` in place."""
+        product = scaled(tensor1, value)
+        if product is not None:
+            return self._apply("addcdiv_", self, product, tensor2)
         return self._apply("addcdiv_", self, tensor1, tensor2, value=value)
 
     def lerp_(self, end: Self, weight: Self | Number) -> Self:
