@@ -350,6 +350,60 @@ def test_a_helper_that_dies_is_replaced():
 
 
 @needs_proc
+def test_hundreds_of_sessions_that_wake_at_once_all_get_a_process():
+    """More than the connection to the helper holds, which is busy with something else when they come."""
+
+    async def scenario(host: ProcessHost) -> int:
+        nursery = cast("Any", host._nursery)
+        os.kill(nursery._helper.pid, signal.SIGSTOP)
+        made = [asyncio.ensure_future(nursery.make(Kept(f"s{i}", 0.0))) for i in range(400)]
+        await asyncio.sleep(0)
+        os.kill(nursery._helper.pid, signal.SIGCONT)
+        workers = await asyncio.gather(*made, return_exceptions=True)
+        ends = [found[1] for found in workers if isinstance(found, tuple)]
+        for end in ends:
+            end.close()
+        return len(ends)
+
+    assert run(scenario) == 400
+
+
+@needs_proc
+def test_a_process_is_ended_though_the_helper_has_no_time_to_hear_of_it_yet():
+    async def scenario(host: ProcessHost) -> None:
+        nursery = cast("Any", host._nursery)
+        pid, end = await nursery.make(Kept("s", 0.0))
+        os.kill(nursery._helper.pid, signal.SIGSTOP)
+        with end:
+            for _ in range(2000):  # more than the connection holds
+                nursery.kill(0)
+            nursery.kill(pid)
+            os.kill(nursery._helper.pid, signal.SIGCONT)
+            await ended(pid)
+
+    run(scenario)
+
+
+@needs_proc
+def test_a_server_without_descriptors_left_says_so_and_keeps_its_helper():
+    resource = pytest.importorskip("resource")
+
+    async def scenario(host: ProcessHost) -> None:
+        session = await opened(host)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")), before[1]))
+        try:
+            with pytest.raises(UnavailableError, match="no process could be made"):
+                await opened(host)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert (await batch(host, session, create("x", 1.0)))["applied"] == 1
+        await opened(host)
+
+    run(scenario)
+
+
+@needs_proc
 def test_workers_have_one_thread_and_a_bound_on_their_memory():
     async def scenario(host: ProcessHost) -> None:
         session = await opened(host)

@@ -31,6 +31,13 @@ _BUFFER_BYTES: Final = 2**20
 CAN_FORK: Final = sys.platform.startswith("linux")
 """Elsewhere system libraries start threads of their own before a fork (macOS), or there is none (Windows)."""
 
+_AT_ONCE: Final = 32
+"""Wishes for workers that may be on their way to the helper: hundreds, as when all sessions wake after a restart, would fill the
+connection, and take two descriptors each. The helper forks one after the other in any case."""
+
+_AGAIN_SECONDS: Final = 0.05
+"""Until a wish that found the connection to the helper full is told again."""
+
 _ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 Ended = Callable[[int, int], None]
@@ -43,11 +50,18 @@ def one_thread(environment: dict[str, str], threads: int) -> dict[str, str]:
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:
-    """Both ends of a connection that takes the beginning of a large body at once."""
-    ends = socket.socketpair()
+    """Both ends of a connection that takes the beginning of a large body at once. Raises UnavailableError where there is none."""
+    try:
+        ends = socket.socketpair()
+    except OSError as error:
+        raise _no_process(error.strerror) from error
     for end in ends:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
     return ends
+
+
+def _no_process(reason: str | None) -> UnavailableError:
+    return UnavailableError(f"no process could be made for the session ({reason}); try again later")
 
 
 class Nursery(ABC):
@@ -93,6 +107,7 @@ class Forking(Nursery):
         self._count = 0
         self._ready: asyncio.Future[None] | None = None
         self._starting = asyncio.Lock()
+        self._room = asyncio.Semaphore(_AT_ONCE)
 
     async def start(self) -> None:
         """See ``Nursery.start``. A helper that has died is replaced by the next worker that is wanted."""
@@ -124,30 +139,39 @@ class Forking(Nursery):
 
     async def make(self, kept: Kept, drop: Drop | None = None) -> tuple[int, socket.socket]:
         """See ``Nursery.make``."""
-        await self.start()
+        async with self._room:
+            await self.start()
+            ours, theirs = _pair()
+            try:
+                with theirs:
+                    pid = await self._fork(kept, drop, theirs)
+            except BaseException:
+                ours.close()
+                raise
+        ours.setblocking(False)
+        return pid, ours
+
+    async def _fork(self, kept: Kept, drop: Drop | None, theirs: socket.socket) -> int:
+        """Have the helper fork a worker that speaks over ``theirs``; its pid."""
         control = self._control
         if control is None:
             raise UnavailableError("the process that makes sessions has ended; try again")
         self._count += 1
         number = self._count
         forked = self._forks[number] = asyncio.get_running_loop().create_future()
-        ours, theirs = _pair()
         try:
-            with theirs:
-                message = json.dumps({"fork": number, "kept": kept, "drop": drop}).encode()
-                socket.send_fds(control, [message], [theirs.fileno()])
-            pid = await asyncio.wait_for(forked, START_SECONDS)
-        except (OSError, TimeoutError) as error:
-            ours.close()
-            self._lose()
+            message = json.dumps({"fork": number, "kept": kept, "drop": drop}).encode()
+            socket.send_fds(control, [message], [theirs.fileno()])
+            return await asyncio.wait_for(forked, START_SECONDS)
+        except (ConnectionError, TimeoutError) as error:
+            del self._forks[number]  # nobody is to be told of it any more
+            if control is self._control:
+                self._lose()
             raise UnavailableError("the process that makes sessions does not answer; try again") from error
-        except BaseException:
-            ours.close()
-            raise
+        except OSError as error:
+            raise _no_process(error.strerror) from error
         finally:
             self._forks.pop(number, None)
-        ours.setblocking(False)
-        return pid, ours
 
     def is_alive(self, pid: int) -> bool:
         """See ``Nursery.is_alive``."""
@@ -156,8 +180,12 @@ class Forking(Nursery):
     def kill(self, pid: int) -> None:
         """See ``Nursery.kill``."""
         if self._control is not None:
-            with contextlib.suppress(OSError):
+            try:
                 self._control.send(json.dumps({"kill": pid}).encode())
+            except BlockingIOError:
+                asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self.kill, pid)
+            except OSError:  # it has ended, which is heard soon, and its workers with it
+                return
 
     async def stop(self) -> None:
         """See ``Nursery.stop``. The helper ends with its connection, and its workers with it."""
@@ -191,7 +219,7 @@ class Forking(Nursery):
         elif "failed" in message:
             forked = self._forks.get(message["failed"])
             if forked is not None and not forked.done():
-                forked.set_exception(UnavailableError(f"no process could be made for the session ({message['reason']}); try later"))
+                forked.set_exception(_no_process(message["reason"]))
         elif self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
 
