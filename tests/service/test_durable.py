@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from telegrad.contract.errors import (
     SequenceError,
     SessionDamagedError,
     StorageError,
+    UnavailableError,
 )
 from telegrad.contract.limits import Limits
 from telegrad_service.hosts import durable, verbs
@@ -34,6 +36,7 @@ from telegrad_service.journal.base import Kept
 from telegrad_service.journal.log import Entry, pack_all, unpack
 from telegrad_service.journal.postgres import PostgresStore
 from telegrad_service.journal.sqlite import SqliteJournal, SqliteStore
+from telegrad_service.session import snapshot
 from tests.histories import History, everything
 
 KEPT = Kept("id", 1.5, "tenant")
@@ -578,6 +581,10 @@ def test_what_was_answered_stays_when_the_disk_is_full_after_the_answer(home, st
     assert set(home.killed().session.names) == {"a", "x"}
 
 
+def stopped(*_: Any, **__: Any) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 def full(*_: Any) -> None:
     raise StorageError("the disk of the journal is full")
 
@@ -671,3 +678,137 @@ def test_a_request_survives_being_written_down_whatever_it_is():
         found, read = unpack(payload, read)
         assert found == group
     assert read == before
+
+
+# Files that are gone, or another version's --------------------------------------------------------------------------------------
+
+
+def test_changes_to_a_session_whose_file_is_gone_are_refused_and_it_can_be_read(sqlite_home, tmp_path):
+    sqlite_home.batch(CREATE, SQUARE, SUM)
+    away = tmp_path / "away"
+    file = sqlite_home.database
+    file.rename(away)
+    with pytest.raises(StorageError, match="deleted, moved or replaced"):
+        sqlite_home.batch(BACKWARD)
+    assert sqlite_home.batch({"command": "read", "tensor": "x"})["results"][0]["data"] == [1.0, 2.0, 3.0]
+    away.rename(file)
+    assert sqlite_home.batch(BACKWARD, READ)["results"][0]["data"] == [2.0, 4.0, 6.0]
+
+
+def test_a_file_that_goes_while_a_request_is_done_fails_the_request(sqlite_home, monkeypatch):
+    sqlite_home.batch(CREATE)
+    looked = SqliteStore.check
+
+    def goes(store: SqliteStore) -> None:
+        looked(store)
+        store._path.unlink(missing_ok=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "check", goes)
+        with pytest.raises(StorageError, match="deleted, moved or replaced"):
+            sqlite_home.batch(SQUARE)
+    with pytest.raises(SessionDamagedError, match="nothing of this session"):
+        sqlite_home.batch({"command": "read", "tensor": "x"})
+
+
+@pytest.mark.parametrize("mark", [False, True])
+def test_a_session_that_was_there_does_not_come_back_empty(sqlite_home, mark):
+    sqlite_home.session.close()
+    database = sqlite_home.database
+    database.unlink()
+    if not mark:
+        Path(f"{database}.mark").unlink()
+    again = DurableSession(KEPT, Limits(), sqlite_home.keeping, is_new=False)
+    for verb in ("summary", "open", "batch"):
+        with pytest.raises(SessionDamagedError, match="nothing of this session"):
+            again.do(Work(verb, b'{"commands": []}'))
+    again.close()
+
+
+def test_a_failure_of_any_kind_to_commit_leaves_the_session_as_its_journal(home, store, monkeypatch):
+    home.batch(CREATE)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "commit", fail)
+        with pytest.raises(RuntimeError):
+            home.batch(SQUARE)
+    assert set(home.session.session.names) == {"x", "y"}  # until it is looked at
+    assert home.batch(SQUARE, SUM)["applied"] == 2
+    assert set(home.killed().session.names) == {"x", "y", "loss"}
+
+
+@pytest.mark.parametrize("change", [{"format": 2}, {"kind": "invention"}])
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_a_journal_of_a_later_format_is_refused_and_left_as_it_is(home, change, snapshot):
+    home.batch(CREATE)
+    if snapshot:
+        home.session._save(home.session._log)
+    log = home.session._log
+    log.add({"kind": "segment", "environment": {}, "limits": {}, **change})
+    log.commit()
+    home.session.close()
+    before = home.ask("SELECT number, checksum FROM groups ORDER BY number")
+    with pytest.raises(SessionDamagedError, match="later format"):
+        home.opened()
+    assert home.ask("SELECT number, checksum FROM groups ORDER BY number") == before
+
+
+def test_a_snapshot_of_a_later_version_is_refused_as_such(home, monkeypatch):
+    home.batch(CREATE)
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshot, "FORMAT_VERSION", 2)
+        home.session._save(home.session._log)
+    home.session.close()
+    with pytest.raises(SessionDamagedError, match="format version 2"):
+        home.opened()
+
+
+def test_what_a_killed_server_had_begun_to_delete_is_deleted_by_the_next(tmp_path, monkeypatch):
+    journal = SqliteJournal(tmp_path / "data")
+    journal.claim()
+    for kept in (KEPT, Kept("other", 2.5)):
+        store = journal.open(kept)
+        store.commit(journal_log.Group(1, b"", b""), {})
+        store.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", stopped)
+        with pytest.raises(StorageError, match="cannot be deleted: Input/output error"):
+            journal.delete(KEPT)
+    assert [kept.id for kept in journal.sessions()] == ["other"]
+    journal.close()
+    journal.claim()
+    assert not [path for path in (tmp_path / "data").iterdir() if "~id~" in path.name]
+    assert [kept.id for kept in journal.sessions()] == ["other"]
+    journal.close()
+
+
+def test_a_folder_that_is_replaced_or_may_not_be_written_is_noticed(tmp_path, monkeypatch):
+    journal = SqliteJournal(tmp_path / "data")
+    journal.claim()
+    journal.check()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)  # the tests may run as root, who may write everywhere
+        with pytest.raises(StorageError, match="may not be written to"):
+            journal.check()
+    (tmp_path / "data").rename(tmp_path / "away")
+    with pytest.raises(UnavailableError, match="replaced"):
+        journal.check()
+    other = SqliteJournal(tmp_path / "data")
+    other.claim()
+    with pytest.raises(UnavailableError, match="replaced"):
+        journal.check()
+    other.close()
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "away").rename(tmp_path / "data")
+    journal.check()
+    journal.close()
+
+
+def test_a_damaged_file_of_notes_is_named(tmp_path):
+    (tmp_path / "server.db").write_bytes(os.urandom(8192))
+    journal = SqliteJournal(tmp_path)
+    with pytest.raises(StorageError, match=r"server\.db is damaged"):
+        journal.notes("opening/")

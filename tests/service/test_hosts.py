@@ -16,13 +16,17 @@ import numpy as np
 import pytest
 
 from telegrad.contract import codec, modes
-from telegrad.contract.errors import NotFoundError, TelegradError, UnavailableError
+from telegrad.contract.errors import NotFoundError, StorageError, TelegradError, UnavailableError
 from telegrad.contract.limits import Limits
 from telegrad_service.api.app import create_app
 from telegrad_service.hosts import verbs
 from telegrad_service.hosts.base import Answer, Work
 from telegrad_service.hosts.inline import InlineHost
+from telegrad_service.hosts.keeping import Keeping
+from telegrad_service.journal.base import Kept
+from telegrad_service.journal.sqlite import SqliteJournal
 from telegrad_service.settings import Settings
+from tests.waiting import until
 
 MODERATE_SECONDS = 5.0
 """On a busy machine; what must not be waited for takes longer."""
@@ -183,6 +187,30 @@ def test_an_idle_session_is_closed_and_a_used_one_is_not():
         host.require(used, "")
 
     run(lambda host: asyncio.wait_for(scenario(host), 60), make_host(Limits(idle_seconds=1.0)))
+
+
+def test_one_session_that_cannot_be_deleted_keeps_no_other_from_leaving(tmp_path, monkeypatch):
+    delete = SqliteJournal.delete
+    tried: list[str] = []
+
+    def refuse_the_first(journal: SqliteJournal, session: Kept) -> None:
+        tried.append(session.id)
+        if session.id == tried[0]:
+            raise StorageError("the disk says no")
+        delete(journal, session)
+
+    monkeypatch.setattr(SqliteJournal, "delete", refuse_the_first)
+
+    async def scenario(host: InlineHost) -> None:
+        for _ in range(2):
+            await opened(host)
+        await until(lambda: len(set(tried)) == 2)
+        later = await opened(host)
+        await until(lambda: later in tried)
+
+    keeping = Keeping(f"sqlite:///{tmp_path}", retention_seconds=0.1)
+    run(scenario, InlineHost(Limits(idle_seconds=0.1), compute_threads=2, max_waiting_requests=10, keeping=keeping))
+    assert len(list(tmp_path.glob("*.sqlite"))) == 1
 
 
 def test_a_session_that_computes_is_not_idle(gate):

@@ -388,10 +388,13 @@ def test_a_process_is_ended_though_the_helper_has_no_time_to_hear_of_it_yet():
 def test_a_server_without_descriptors_left_says_so_and_keeps_its_helper():
     resource = pytest.importorskip("resource")
 
+    def in_use() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
     async def scenario(host: ProcessHost) -> None:
         session = await opened(host)
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")), before[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (in_use(), before[1]))
         try:
             with pytest.raises(UnavailableError, match="no process could be made"):
                 await opened(host)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from telegrad_service.hosts.base import Work
 from telegrad_service.hosts.openings import Openings
 from telegrad_service.journal.sqlite import SqliteJournal
 from tests.service.serving import Server
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module", params=["process", "inline"])
@@ -29,6 +31,7 @@ COMMANDS = [
     {"command": "apply", "op": "mul", "inputs": ["x", "x"], "outputs": ["y"]},
     {"command": "apply", "op": "sum", "inputs": ["y"], "outputs": ["loss"]},
 ]
+BACKWARD = {"command": "backward", "tensors": ["loss"]}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -143,6 +146,36 @@ def test_a_second_server_in_the_same_folder_is_refused(server):
     assert ended.returncode != 0
     assert "another server uses this folder" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("isolation", ["process", "inline"])
+def test_a_server_whose_folder_is_deleted_says_so_and_promises_nothing(tmp_path, isolation):
+    server = Server(tmp_path / "data", "--isolation", isolation)
+    try:
+        at = "/v1/sessions/" + server("POST", "/v1/sessions").json()["id"]
+        assert server("POST", f"{at}/batch", {"commands": COMMANDS}).status_code == 200
+        (tmp_path / "data").rename(tmp_path / "away")
+        refused = server("POST", f"{at}/batch", {"commands": [BACKWARD]})
+        assert refused.status_code in (503, 507)
+        assert "replaced" in refused.json()["detail"]
+        wait_until(lambda: server("GET", "/readyz").status_code == 503)
+        assert "replaced" in server("GET", "/readyz").json()["detail"]
+        assert server("POST", "/v1/sessions").status_code == 503
+        assert not (tmp_path / "data").exists()
+        (tmp_path / "away").rename(tmp_path / "data")
+        wait_until(lambda: server("GET", "/readyz").status_code == 200)
+        assert server("POST", f"{at}/batch", {"commands": [BACKWARD]}).status_code == 200
+        assert server("GET", at).json()["tensors"] == 3
+    finally:
+        server.stop()
+
+
+def test_a_deleted_session_leaves_no_file(server):
+    at = "/v1/sessions/" + server("POST", "/v1/sessions").json()["id"]
+    assert server("POST", f"{at}/tensors", {"data": 1.0}).status_code == 201
+    assert server("DELETE", at).status_code == 204
+    folder = Path(server.command[server.command.index("--data-dir") + 1])
+    assert not [path.name for path in folder.iterdir() if at.rpartition("/")[2] in path.name]
 
 
 def test_a_worker_that_is_killed_is_brought_back(tmp_path):

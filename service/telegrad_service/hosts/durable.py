@@ -15,13 +15,12 @@ import logging
 import time
 from typing import Any, Final
 
-import numpy as np
-
 from telegrad.contract import codec
 from telegrad.contract.errors import (
     DeadlineError,
     InternalError,
     JournalUnreachableError,
+    RequestError,
     SessionDamagedError,
     StorageError,
     TelegradError,
@@ -29,6 +28,7 @@ from telegrad.contract.errors import (
 from telegrad.contract.limits import Limits
 from telegrad_service.hosts import verbs
 from telegrad_service.hosts.base import Answer, Work
+from telegrad_service.hosts.entries import array_of, head_of, work_of
 from telegrad_service.hosts.environment import differences, environment
 from telegrad_service.hosts.keeping import ANY, Drop, Keeping
 from telegrad_service.hosts.literals import slim, whole
@@ -57,11 +57,19 @@ _SNAPSHOT_SHARE: Final = 8
 _SNAPSHOT_BYTES: Final = 64 * 2**20
 """A journal that has grown by so much, and by more than the last snapshot has, gets a new one."""
 
+_BLANK: Final = (
+    "nothing of this session can be found in its journal ({}): its file was deleted, moved or damaged. Stop the server, put the "
+    "file back, and start it again; or delete the session"
+)
+_OVERDUE: Final = "the request took longer than the server allows (request_seconds); nothing of it was done"
+_DAMAGED: Final = (
+    "the journal of this session is damaged ({}): the session can be read as it was before, and not changed; copy what you need to "
+    "a new one"
+)
 _FAULT: Final = "telegrad failed by a fault of its own; the server's log tells more under this request_id"
 
 _PATIENCE: Final = 8  # so many times a snapshot may be overdue while a backward waits for its client, which is given up then
-_COPY_BYTES: Final = 4 * 2**20
-"""Arrays up to so many bytes are copied, so that they reach the disk while the session computes with them; larger ones before."""
+_COPY_BYTES: Final = 4 * 2**20  # arrays up to so many are copied, to reach the disk while the session computes; larger ones before
 
 
 class _Again(Watch):
@@ -82,7 +90,14 @@ class DurableSession:
     """
 
     def __init__(
-        self, kept: Kept, limits: Limits, keeping: Keeping, *, drop: Drop | None = None, account: Account | None = None
+        self,
+        kept: Kept,
+        limits: Limits,
+        keeping: Keeping,
+        *,
+        drop: Drop | None = None,
+        account: Account | None = None,
+        is_new: bool = True,
     ) -> None:
         """Open the session, or bring it back: it has its state when this returns.
 
@@ -92,6 +107,7 @@ class DurableSession:
             keeping: how it is kept.
             drop: a request to leave out for good.
             account: whom it asks for more than a request is allowed; what is done again was allowed before.
+            is_new: whether there need be nothing in its journal.
 
         Raises StorageError, and SessionDamagedError where the journal cannot be read at all.
         """
@@ -99,6 +115,7 @@ class DurableSession:
         self._limits, self._keeping = limits, keeping
         self._journal = open_journal(keeping.journal_url) if keeping.is_durable else None
         self._account = account
+        self._is_new = is_new
         self.journal_seconds = 0.0
         self._log: Log | None = None
         self._refused: Drop | None = None
@@ -118,7 +135,7 @@ class DurableSession:
         self._replay_seconds = 0.0
         self._snapshot_seconds = 0.0
         self._snapshot_bytes = 0
-        self._unsaved = self._fleeting = self._over_quota = False
+        self._unsaved = self._fleeting = self._over_quota = self._is_blank = False
         if self._journal is None:
             return
         self._log = Log(self._journal.open(self._kept))
@@ -141,6 +158,7 @@ class DurableSession:
             self.damage = error.detail
         self._log.failed = False
         self._refused = None
+        self._is_blank = not found.entries
         if found.torn:
             log.warning("session %s: the end of its journal was cut off while it was written; nobody had been told of it", self._id)
         if self.damage is not None:
@@ -184,8 +202,8 @@ class DurableSession:
             return self._do(work, "", watch, haste, paused)
         now = time.time()
         if paused is None:
-            if self._log is not None and self._log.failed and not self._unsaved:
-                self._reopen(self._log)
+            if self._log is not None:
+                self._be_there(self._log)
             before = self._once.find(work, now)
             if before is not None:
                 return before
@@ -209,6 +227,15 @@ class DurableSession:
                 if self._fleeting and self._log is not None:
                     self._save(self._log)
 
+    def _be_there(self, journal: Log) -> None:
+        """Have the state that the journal tells of. Raises SessionDamagedError where it tells of nothing, though it should."""
+        if journal.durable:
+            self._is_new = self._is_blank = False
+        if journal.failed and not self._unsaved:
+            self._reopen(journal)
+        if self._is_blank and not self._is_new:
+            raise SessionDamagedError(_BLANK.format(self.damage or "there is nothing in it"))
+
     def expect(self, work: Work) -> None:
         """Raise SequenceError for a request before whose turn others must come, whatever it brings."""
         if work.number:
@@ -217,8 +244,7 @@ class DurableSession:
     def _do(self, work: Work, mark: str | Work, watch: Watch | None, haste: Haste | None, paused: TooLongError | None) -> Answer:
         if self._log is None:
             return verbs.do(self.session, work, watch, haste) if paused is None else verbs.go_on(self.session, work, watch, paused)
-        if self._log.failed and not self._unsaved:
-            self._reopen(self._log)
+        self._be_there(self._log)
         self._fleeting = False
         try:
             return self._numbered(self._look(work, mark) if self._only_looks(work) else self._change(work, mark, watch))
@@ -262,10 +288,8 @@ class DurableSession:
         journal = self._log
         assert journal is not None  # noqa: S101 - for the type checkers
         if self.damage is not None:
-            raise SessionDamagedError(
-                f"the journal of this session is damaged ({self.damage}): the session can be read as it was before, and not "
-                "changed; copy what you need to a new one"
-            )
+            raise SessionDamagedError(_DAMAGED.format(self.damage))
+        journal.check()
         waits = work.verb in STEPS or self._keeping.durability == "every"
         if self._unsaved:
             self._save(journal)
@@ -318,28 +342,7 @@ class DurableSession:
         copies = {n: bytes(codec.array_bytes(a)) if copy else codec.array_bytes(a) for n, a in work.buffers.items()}
         buffers = [[name, a.dtype.str, list(a.shape), journal.keep(copies[name])] for name, a in work.buffers.items()]
         body, literals = slim(work.body, journal.keep, self._limits.max_json_depth)
-        head: dict[str, Any] = {
-            "kind": "work",
-            "at": time.time(),
-            "verb": work.verb,
-            "arguments": dict(work.arguments),
-            "media_type": work.media_type,
-            "request_id": work.request_id,
-            "turn": work.turn,
-        }
-        if work.key:
-            head["key"] = work.key
-        if work.number:
-            head["client"], head["batch"] = work.client, work.number
-        if work.key or work.number:
-            head["fingerprint"] = mark
-        if buffers:
-            head["buffers"] = buffers
-        if literals:
-            head["literals"] = literals
-        if buffers or literals:
-            head["blobs"] = [*[row[3] for row in buffers], *literals]
-        journal.add(head, body)
+        journal.add(head_of(work, mark, buffers, literals), body)
 
     def report(self) -> Report | None:
         """What the session holds, for whoever gave the last request its allowance."""
@@ -363,8 +366,7 @@ class DurableSession:
                 self._save(journal)
             else:
                 self._keep_what_was_answered(journal)
-        except StorageError as error:
-            # What was answered stands; it is in memory, and the next change waits until all of it can be kept.
+        except StorageError as error:  # what was answered stands, in memory, and the next change waits until all of it can be kept
             self._unsaved = True
             log.error("session %s: %s", self._id, error.detail)  # noqa: TRY400 - it tells what happened
 
@@ -426,18 +428,13 @@ class DurableSession:
             if head["number"] in dropped:
                 # One that took too long would again; any other may be sent again, and is done then.
                 if dropped[head["number"]] and "fingerprint" in head:
-                    error = DeadlineError(
-                        "the request took longer than the server allows (request_seconds); nothing of it was done"
-                    )
-                    self._once.remember(_work(head), head["fingerprint"], answer_of(error, head["request_id"]), head["at"])
+                    error = DeadlineError(_OVERDUE)
+                    self._once.remember(work_of(head), head["fingerprint"], answer_of(error, head["request_id"]), head["at"])
                 continue
             if head["kind"] == "snapshot":
-                self.session, more = snapshot.load([journal.blob(name) for name in head["pieces"]], self._limits)
-                self._once.load(more["once"])
+                self._load([journal.blob(name) for name in head["pieces"]])
             elif head["kind"] == "segment":
-                changed = differences(head["environment"])
-                if changed:
-                    self.inexact = "; ".join(changed)
+                self.inexact = "; ".join(differences(head["environment"])) or self.inexact
                 if "generator" in head:
                     self.session.engine.generator.bit_generator.state = head["generator"]
                 self.session.limit(Limits(**head["limits"]))  # what was refused then is refused now
@@ -449,12 +446,19 @@ class DurableSession:
                 "session %s was computed elsewhere and computed again here; the last bits may differ: %s", self._id, self.inexact
             )
 
+    def _load(self, pieces: list[bytes]) -> None:
+        try:
+            self.session, more = snapshot.load(pieces, self._limits)
+        except RequestError as error:  # of another version
+            raise SessionDamagedError(f"the session cannot be brought back: {error.detail}") from error
+        self._once.load(more["once"])
+
     def _again(self, journal: Log, entry: Entry) -> None:
         """Do a request that was done before. It fails if it failed then."""
         head = entry.head
         body = whole(entry.body, head.get("literals", ()), journal.blob)
-        buffers = {name: _array(dtype, shape, journal.blob(digest)) for name, dtype, shape, digest in head.get("buffers", ())}
-        work = dataclasses.replace(_work(head), body=body, buffers=buffers)
+        buffers = {name: array_of(dtype, shape, journal.blob(digest)) for name, dtype, shape, digest in head.get("buffers", ())}
+        work = dataclasses.replace(work_of(head), body=body, buffers=buffers)
         begun = time.perf_counter()
         try:
             answer = verbs.do(self.session, work, _Again(""))
@@ -466,16 +470,6 @@ class DurableSession:
         self._replay_seconds += time.perf_counter() - begun
         if work.key or work.number:
             self._once.remember(work, head["fingerprint"], answer.owned(), head["at"])
-
-
-def _work(head: dict[str, Any]) -> Work:
-    """A request as an entry tells of it, without body and buffers."""
-    once = head.get("client", ""), head.get("batch", 0), head.get("key", ""), head["turn"]
-    return Work(head["verb"], b"", head["arguments"], {}, head["media_type"], head["request_id"], *once)
-
-
-def _array(dtype: str, shape: list[int], data: bytes) -> codec.Array:
-    return np.frombuffer(data, np.dtype(dtype)).reshape(shape).copy()
 
 
 __all__ = ["ANY", "LOOKS", "STEPS", "Drop", "DurableSession", "Keeping"]

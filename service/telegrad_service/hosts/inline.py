@@ -71,10 +71,9 @@ class InlineHost(QueueingHost[DurableSession]):
         self._end()
         return unfinished
 
-    async def _settle(self, place: Place[DurableSession]) -> DurableSession:
-        return await self._compute(
-            lambda: DurableSession(place.kept, self.limits, self._keeping, account=_NearAccount(self.ledger, place.id))
-        )
+    async def _settle(self, place: Place[DurableSession], work: Work) -> DurableSession:
+        account, is_new = _NearAccount(self.ledger, place.id), work.verb == "open"
+        return await self._compute(lambda: DurableSession(place.kept, self.limits, self._keeping, account=account, is_new=is_new))
 
     def _at_once(self, resident: DurableSession, work: Work, watch: Watch | None) -> Answer | None:
         # A journal waits for the disk.

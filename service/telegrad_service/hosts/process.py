@@ -155,7 +155,7 @@ class ProcessHost(QueueingHost[Worker]):
                 return self._barren
         return await super().hindrance()
 
-    async def _settle(self, place: Place[Worker]) -> Worker:
+    async def _settle(self, place: Place[Worker], work: Work) -> Worker:  # noqa: ARG002 - the process sees it
         drop = Drop(ANY) if place.deaths >= _MOST_DEATHS else place.drop
         try:
             pid, end = await self._nursery.make(place.kept, drop)
@@ -227,6 +227,7 @@ class ProcessHost(QueueingHost[Worker]):
     async def _vacate(self, resident: Worker) -> None:
         await resident.connection.idle()
         self._let_go(resident)
+        self._nursery.kill(resident.pid)  # left alone it would write a last snapshot, of what is deleted
 
     async def _put_to_sleep(self, resident: Worker) -> None:
         await resident.connection.idle()

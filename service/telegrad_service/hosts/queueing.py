@@ -71,8 +71,8 @@ class QueueingHost(Host, Generic[R]):
     # What subclasses say -----------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    async def _settle(self, place: Place[R]) -> R:
-        """Give the session of that place a home; it is its turn."""
+    async def _settle(self, place: Place[R], work: Work) -> R:
+        """Give the session of that place a home for this work; it is its turn."""
 
     @abstractmethod
     async def _perform(self, resident: R, work: Work, watch: Watch | None) -> Answer:
@@ -332,6 +332,7 @@ class QueueingHost(Host, Generic[R]):
                 self._taken = True
                 self._note_trouble(error.detail)
             else:
+                self._taken = False
                 self._note_trouble(None)
 
     def _note_trouble(self, trouble: str | None) -> None:
@@ -388,7 +389,7 @@ class QueueingHost(Host, Generic[R]):
                 if place.gone:
                     raise self._gone(place)
                 if place.resident is None:
-                    place.resident = await self._settle(place)
+                    place.resident = await self._settle(place, work)
                 if watch is not None:  # one that came again is on its own now
                     watch.origin = None
                     place.watches.setdefault(watch.id, watch)
@@ -486,7 +487,10 @@ class QueueingHost(Host, Generic[R]):
             for place in idle:
                 if place.id not in self._places:
                     continue
-                if not self._keeping.is_durable or now - place.used > self._keeping.retention_seconds:
-                    await self.close(place.id)
-                elif place.resident is not None:
-                    await self._hibernate(place)
+                try:
+                    if not self._keeping.is_durable or now - place.used > self._keeping.retention_seconds:
+                        await self.close(place.id)
+                    elif place.resident is not None:
+                        await self._hibernate(place)
+                except TelegradError as error:  # of this session: the others are to leave all the same
+                    log.error("session %s: %s", place.id, error.detail)  # noqa: TRY400 - it tells what happened

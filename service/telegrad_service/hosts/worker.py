@@ -94,7 +94,9 @@ def serve(connection: socket.socket, home: Home) -> None:
             return
         try:
             # Only now: what goes wrong with bringing it back is told whoever asks.
-            session = session or DurableSession(home.kept, home.limits, home.keeping, drop=home.drop, account=account)
+            if session is None:
+                is_new = work.verb == "open"
+                session = DurableSession(home.kept, home.limits, home.keeping, drop=home.drop, account=account, is_new=is_new)
             if work.upload is not None:
                 work = _with_arrays(connection, session, work, work.upload)
         except TelegradError as error:

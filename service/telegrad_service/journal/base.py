@@ -65,6 +65,10 @@ class Store(ABC):
     def blob(self, digest: str) -> bytes | None:
         """The blob of that SHA-256; None where it is not there."""
 
+    def check(self) -> None:
+        """Raise StorageError where it is known that a commit now would keep nothing."""
+        return
+
     @abstractmethod
     def commit(self, group: Group, blobs: Mapping[str, bytes | memoryview]) -> None:
         """Put a group and the blobs that it brings on the disk: when this returns, they survive the end of process and machine.
@@ -130,7 +134,7 @@ def open_journal(url: str) -> Journal:
     if url.startswith(_SQLITE):
         from telegrad_service.journal.sqlite import SqliteJournal
 
-        return SqliteJournal(url.removeprefix("sqlite://"))
+        return SqliteJournal(_folder(url))
     if url.startswith(_POSTGRES):
         from telegrad_service.journal.postgres import PostgresJournal
 
@@ -144,4 +148,8 @@ def shown(url: str) -> str:
         from telegrad_service.journal import postgres
 
         return postgres.shown(url)
-    return str(Path("/", url.removeprefix(_SQLITE)))
+    return str(_folder(url))
+
+
+def _folder(url: str) -> Path:
+    return Path("/", url.removeprefix(_SQLITE))

@@ -26,6 +26,9 @@ from telegrad_service.journal.base import Group, Store
 
 FORMAT_VERSION: Final = 1
 
+_KINDS: Final = frozenset(("work", "segment", "snapshot", "dropped"))
+"""What entries of this format tell of."""
+
 SPARE_BYTES: Final = 64 * 2**20
 """Blobs that no entry needs any more are kept up to so many bytes."""
 
@@ -122,6 +125,16 @@ def unpack(payload: bytes, before: bytes) -> tuple[list[Entry], bytes]:
     return entries, before
 
 
+def _check_format(head: dict[str, Any]) -> None:
+    """Raise SessionDamagedError for an entry of a later version of telegrad: the session cannot be told from it."""
+    version = head.get("format", FORMAT_VERSION)
+    if version != FORMAT_VERSION or head["kind"] not in _KINDS:
+        raise SessionDamagedError(
+            f"the journal of this session is of a later format than {FORMAT_VERSION}, which this version of telegrad reads; it was "
+            "not changed. Serve it with the version that wrote it"
+        )
+
+
 def checksum(before: bytes, number: int, payload: bytes) -> bytes:
     """See the module."""
     return hashlib.blake2b(before + _NUMBER.pack(number) + payload, digest_size=16).digest()
@@ -153,7 +166,7 @@ class Log:
         self.failed = False
 
     def read(self) -> Found:
-        """All entries since the last snapshot, checked."""
+        """All entries since the last snapshot, checked. Raises SessionDamagedError for a journal of another format."""
         store = self._store
         entries: list[Entry] = []
         before, expected, damage, torn = store.anchor(), None, None, False
@@ -177,6 +190,7 @@ class Log:
                 torn = not store.atomic and index == len(groups) - 1 and group.number > store.promised()
                 break
             for entry in found:
+                _check_format(entry.head)
                 if entry.head["kind"] == "snapshot":
                     entries.clear()
                     self._pieces = frozenset(entry.head["pieces"])
@@ -226,6 +240,10 @@ class Log:
         self._pending.append(Entry({**head, "number": self.last}, body))
         return self.last
 
+    def check(self) -> None:
+        """See ``Store.check``."""
+        self._store.check()
+
     def begin_commit(self) -> None:
         """Begin to put everything that was added on the disk; go on meanwhile, but add nothing before ``finish_commit``."""
         if self._pending:
@@ -250,7 +268,7 @@ class Log:
             return
         try:
             commit.result()
-        except StorageError:
+        except BaseException:
             self.failed = True
             raise
         self.durable = self.last - len(self._pending)
@@ -272,7 +290,7 @@ class Log:
         names = [self.keep(piece) for piece in pieces]
         self._pending.clear()  # the snapshot has all of it
         before = self._checksum
-        self.add({**head, "kind": "snapshot", "pieces": names, "blobs": [*names, *needed]})
+        self.add({**head, "kind": "snapshot", "format": FORMAT_VERSION, "pieces": names, "blobs": [*names, *needed]})
         self.commit()
         dropped = self._superfluous({*names, *needed})
         self._pieces = frozenset(names) - uploaded

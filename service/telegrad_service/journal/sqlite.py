@@ -15,11 +15,14 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from telegrad.contract.errors import SessionDamagedError, StorageError
+from telegrad.contract.errors import SessionDamagedError, StorageError, TelegradError, UnavailableError
 from telegrad_service.journal.base import Group, Journal, Kept, Store
 
 _SUFFIX: Final = ".sqlite"
-_BESIDE: Final = ("", "-wal", "-shm", ".mark")
+_DELETED: Final = ".deleted"
+"""What a database is called while it and the files beside it are deleted: a server that is killed meanwhile leaves no session
+without its last changes, and the next one finishes it."""
+_BESIDE: Final = ("-wal", "-shm", ".mark")
 _MARK: Final = struct.Struct("<Q")
 _BUSY_SECONDS: Final = 10.0
 _LEAST_FREE_BYTES: Final = 2**20
@@ -33,6 +36,12 @@ CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, used INTEGER NOT NULL
 _CACHE_KIB: Final = 256
 """Of pages of each database that are kept in memory. What is appended once and hardly ever read gains nothing by SQLite's 2 MiB,
 which every session would come to hold as its file grows."""
+
+_LOCK_FILE: Final = "lock"
+_REPLACED: Final = (
+    "the folder of the journal was deleted, moved or replaced while the server ran: what is done now could not be kept. Put it "
+    "back, or start the server again"
+)
 
 _NOTES_FILE: Final = "server.db"
 _NOTES_SCHEMA: Final = "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;"
@@ -52,6 +61,17 @@ def _translated() -> Generator[None]:
             if full
             else f"the journal cannot be used: {error}"
         ) from error
+
+
+@contextlib.contextmanager
+def _of_the_system(what: str) -> Generator[None]:
+    """The system's errors as telegrad's."""
+    try:
+        yield
+    except TelegradError:  # some of which are OSErrors
+        raise
+    except OSError as error:
+        raise StorageError(f"{what}: {error.strerror}") from error
 
 
 def connect(path: Path, schema: str) -> sqlite3.Connection:
@@ -78,6 +98,19 @@ class SqliteStore(Store):
             self._database = connect(path, _SCHEMA)
         # Plain numbers in a file that nobody syncs: a hint, which a process that is killed cannot lose.
         self._mark = os.open(path.with_name(path.name + ".mark"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = path.stat()
+
+    def check(self) -> None:
+        """See ``Store``. The system lets us write on to a file that has no name any more, and all of it is lost at the end."""
+        try:
+            is_there = os.path.samestat(self._path.stat(), self._file)
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise StorageError(
+                "the file of the session's journal was deleted, moved or replaced while the session was in use: nothing can be "
+                "kept there. Nothing of this request was done; copy what you need to a new session"
+            )
 
     def groups(self) -> Iterator[Group]:
         """See ``Store``."""
@@ -109,11 +142,13 @@ class SqliteStore(Store):
 
     def commit(self, group: Group, blobs: Mapping[str, bytes | memoryview]) -> None:
         """See ``Store``."""
+        self.check()
         with _translated(), self._transaction() if blobs else contextlib.nullcontext():
             for digest, data in blobs.items():
                 self._database.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)", (digest, group.number, len(data), data))
             self._database.execute("INSERT OR REPLACE INTO groups VALUES (?, ?, ?)", group)
-        os.pwrite(self._mark, _MARK.pack(group.number), 0)
+        with _of_the_system("the journal cannot be used"):
+            os.pwrite(self._mark, _MARK.pack(group.number), 0)
 
     @contextlib.contextmanager
     def _transaction(self) -> Generator[None]:
@@ -147,49 +182,60 @@ class SqliteJournal(Journal):
     """See ``Journal``. A database is named after its session: ``CREATED~ID~TENANT.sqlite``, the tenant in hexadecimal."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Keep sessions in ``folder``, made if need be, for its owner alone. Raises StorageError."""
+        """Keep sessions in ``folder``, which ``claim`` makes if need be, for its owner alone."""
         self._folder = Path(folder)
         self._claim: int | None = None
         self._notes: sqlite3.Connection | None = None
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"the folder of the journal cannot be made: {error.strerror}; name another one (data_dir)"
-            ) from error
 
     def _path(self, session: Kept) -> Path:
         return self._folder / f"{session.created!r}~{session.id}~{session.tenant.encode().hex()}{_SUFFIX}"
 
     def open(self, session: Kept) -> Store:
         """See ``Journal``."""
-        try:
+        with _of_the_system("the journal of the session cannot be opened"):
             return SqliteStore(self._path(session))
-        except OSError as error:
-            raise StorageError(f"the journal of the session cannot be opened: {error.strerror}") from error
 
     def claim(self) -> None:
         """See ``Journal``."""
-        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"the folder of the journal cannot be made: {error.strerror}; name another one (data_dir)"
+            ) from error
+        try:
+            descriptor = os.open(self._folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(
+                f"the folder of the journal cannot be locked: {error.strerror}; name another one (data_dir)"
+            ) from error
         try:
             _lock(descriptor)
         except OSError as error:
             os.close(descriptor)
             raise StorageError("another server uses this folder; give each one its own (data_dir)") from error
         self._claim = descriptor
+        for path in self._folder.glob(f"*{_SUFFIX}{_DELETED}"):
+            _delete(path.with_name(path.name.removesuffix(_DELETED)))
 
     def check(self) -> None:
-        """See ``Journal``."""
-        try:
+        """See ``Journal``. A folder that was deleted or replaced has another lock, or none: somebody else may use it by now."""
+        with _of_the_system("the folder of the journal cannot be used"):
+            try:
+                is_ours = self._claim is None or os.path.samestat(os.fstat(self._claim), (self._folder / _LOCK_FILE).stat())
+            except FileNotFoundError:
+                is_ours = False
+            if not is_ours:
+                raise UnavailableError(_REPLACED)
             free_bytes = shutil.disk_usage(self._folder).free
-        except OSError as error:
-            raise StorageError(f"the folder of the journal cannot be used: {error.strerror}") from error
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            raise StorageError("the folder of the journal may not be written to: it belongs to somebody else, or is read-only")
         if free_bytes < _LEAST_FREE_BYTES:
             raise StorageError("the disk of the journal is full")
 
     def note(self, name: str, text: str | None) -> None:
         """See ``Journal``."""
-        with _translated():
+        with self._translated():
             if text is None:
                 self._noted().execute("DELETE FROM notes WHERE name = ?", (name,))
             else:
@@ -197,9 +243,21 @@ class SqliteJournal(Journal):
 
     def notes(self, prefix: str) -> list[str]:
         """See ``Journal``."""
-        with _translated():
+        with self._translated():
             rows = self._noted().execute("SELECT text FROM notes WHERE substr(name, 1, ?) = ?", (len(prefix), prefix))
             return [str(text) for (text,) in rows]
+
+    @contextlib.contextmanager
+    def _translated(self) -> Generator[None]:
+        """SQLite's errors with the notes as telegrad's."""
+        try:
+            with _translated():
+                yield
+        except SessionDamagedError as error:
+            raise StorageError(
+                f"the file {self._folder / _NOTES_FILE} is damaged. It says which sessions were opened under an Idempotency-Key, "
+                "and nothing else: stop the server, move the file away, and start it again"
+            ) from error
 
     def _noted(self) -> sqlite3.Connection:
         """The database of notes, made if need be; used by one thread at a time."""
@@ -218,9 +276,8 @@ class SqliteJournal(Journal):
 
     def delete(self, session: Kept) -> None:
         """See ``Journal``."""
-        path = self._path(session)
-        for ending in _BESIDE:
-            path.with_name(path.name + ending).unlink(missing_ok=True)
+        with _of_the_system("the journal of the session cannot be deleted"):
+            _delete(self._path(session))
 
     def close(self) -> None:
         """See ``Journal``."""
@@ -231,6 +288,16 @@ class SqliteJournal(Journal):
         if self._claim is not None:
             os.close(self._claim)
             self._claim = None
+
+
+def _delete(path: Path) -> None:
+    """Delete a database and what is beside it; see ``_DELETED``. Raises OSError."""
+    deleted = path.with_name(path.name + _DELETED)
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(deleted)
+    for ending in _BESIDE:
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    deleted.unlink(missing_ok=True)
 
 
 def _lock(descriptor: int) -> None:
