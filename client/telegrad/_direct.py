@@ -84,8 +84,8 @@ class Line:
         self._compress = compress
         shown = {"host": parts.netloc, "user-agent": f"telegrad/{__version__}"}
         shown.update({name.lower(): value for name, value in (headers or {}).items()})
-        if compress:
-            shown["accept-encoding"] = compression.ZSTD
+        # Without the header, a gateway may compress as it likes.
+        shown["accept-encoding"] = compression.ZSTD if compress else "identity"
         self._accept_given = "accept" in shown
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in shown.items())
         self._idle: list[tuple[socket.socket, float]] = []
@@ -166,6 +166,9 @@ class Answer:
         status = self.parser.get_status_code()
         if status >= 200 and not self.surplus:  # what comes before 200 says only to wait
             self.keep_alive = self.parser.should_keep_alive()
+            coding = self.headers.get("content-encoding", "identity")
+            if coding not in ("identity", compression.ZSTD):
+                raise failed(f"the answer is compressed by {coding}, which was not asked for")
             self.sink = Sink(status, self.headers, self._hear)
 
     def on_body(self, piece: bytes) -> None:
@@ -242,12 +245,14 @@ def give_up(error: Exception) -> NoReturn:
     """Raise a callback's own error, or what a user is told of a broken connection."""
     if isinstance(error, httptools.HttpParserCallbackError):
         raise cast(Exception, error.__context__) from None
+    if isinstance(error, httptools.HttpParserUpgrade):
+        raise failed("the answer begins another protocol, which was not asked for") from error
     if isinstance(error, (TimeoutError, BlockingIOError)):
         raise timed_out("nothing has come for too long") from error
     raise failed(str(error) or type(error).__name__) from error
 
 
-FAULTS: Final = (OSError, httptools.HttpParserError)
+FAULTS: Final = (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade)
 """What ``give_up`` knows."""
 
 HUNG_UP: Final = (BrokenPipeError, ConnectionResetError)

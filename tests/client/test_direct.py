@@ -166,6 +166,7 @@ def test_the_head_says_what_is_sent_and_wanted(server, transport):
         f"user-agent: telegrad/{telegrad.__version__}",
         "x-key: k",
         "accept: application/json",
+        "accept-encoding: identity",
         "content-type: application/json",
         "content-length: 2",
     }
@@ -206,6 +207,21 @@ def test_an_answer_without_a_length_ends_with_the_connection(server, transport):
     assert transport.send(GET).body == b"abcd"
     assert transport.send(GET).body == b"abcd"
     assert [number for number, _, _ in server.requests] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}", "compressed by gzip"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n", "another protocol"),
+    ],
+    ids=["compressed", "upgraded"],
+)
+def test_an_answer_in_a_way_that_nobody_asked_for_is_an_error(server, transport, head, reason):
+    server.script = always(head)
+
+    with pytest.raises(TransportError, match=reason):
+        transport.send(GET)
 
 
 @pytest.mark.parametrize("status", [b"204 No Content", b"200 OK\r\ncontent-length: 0"])
