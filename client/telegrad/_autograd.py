@@ -156,8 +156,8 @@ def known_grad(tensor: Any, *, resolved: bool = False) -> Any:
     if tensor._spec is None:
         handle.extra().dtype = tensor.known_dtype()
     home.gradients.add(name)
-    leaf.settle(handle, home.grad_epoch)
     home.record(Set(f"{tensor._name}.grad", name=name), touches=(leaf,), depth=4)
+    leaf.settle(handle, home.grad_epoch)  # once it is recorded: who is interrupted before asks for another name
     return handle
 
 
@@ -176,8 +176,9 @@ def set_grad(tensor: Any, value: Any) -> None:
     if value is None:
         if leaf.at(home.grad_epoch) is None and not tensor.extra().asks:
             return
-        leaf.settle(None, home.grad_epoch)
+        leaf.settle(UNKNOWN, home.grad_epoch)  # until it is recorded: an interruption may come before
         home.record(Set(name, grad=None), touches=(leaf,), depth=4)
+        leaf.settle(None, home.grad_epoch)
         return
     if not isinstance(value, TensorBase):
         raise ArgumentTypeError(checks.no_gradient(value))
@@ -187,8 +188,9 @@ def set_grad(tensor: Any, value: Any) -> None:
     assigned: Any = value
     if tensor._spec is not None and assigned._spec is not None:
         checks.check_assigned_grad(tensor._spec, assigned._spec)
-    leaf.settle(assigned, home.grad_epoch)
+    leaf.settle(UNKNOWN, home.grad_epoch)
     home.record(Set(name, grad=value_name), touches=(leaf,), depth=4)
+    leaf.settle(assigned, home.grad_epoch)
 
 
 def set_data(tensor: Any, value: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, NamedTuple, cast
 
 from telegrad import _defaults
 from telegrad._queue import GRAD_SUFFIX, Entry, Recorded, encode, references_of
@@ -17,7 +17,10 @@ from telegrad.contract.errors import SequenceError, TransportError
 
 
 class Numbers:
-    """By these the server knows a batch again: a name drawn for this client, and 1, 2, 3, ..."""
+    """By these the server knows a batch again: a name drawn for this client, and 1, 2, 3, ...
+
+    A number counts as used once its batch was answered for good; so whoever is interrupted before leaves no gap.
+    """
 
     __slots__ = ("_client", "_number", "_was_given_back")
 
@@ -26,21 +29,39 @@ class Numbers:
         self._number = 0
         self._was_given_back = False
 
-    def give_back(self) -> None:
-        """The last batch was refused as a whole. Whether that used its number depends on who refused it: the next one will tell."""
-        self._number -= 1
-        self._was_given_back = True
-
-    def is_used(self, refusal: SequenceError) -> bool:
-        """Whether a batch was refused because its number, which was given back, had been used; then the next number is its own."""
-        found = self._was_given_back and refusal.extra.get("taken") is True
-        self._was_given_back = False
-        return found
-
     def next(self) -> dict[str, str]:
         """The headers of the next batch."""
-        self._number += 1
-        return {"telegrad-client": self._client, "telegrad-batch": str(self._number)}
+        return self._headers(self._number + 1)
+
+    def done(self, request: Request) -> None:
+        """A batch was answered for good."""
+        if request.headers:
+            self._number = _number_of(request)
+            self._was_given_back = False
+
+    def give_back(self) -> None:
+        """The last batch was refused as a whole. Whether that used its number depends on who refused it: the next one will tell."""
+        self._was_given_back = True
+
+    def is_used(self, refusal: SequenceError, request: Request) -> bool:
+        """Whether a batch was refused because its number, which was given back, had been used."""
+        return self._was_given_back and refusal.extra.get("taken") is True and _number_of(request) == self._number + 1
+
+    def skip(self, request: Request) -> None:
+        """Give a batch the number after its own, which was used."""
+        used = _number_of(request)
+        request.headers = self._headers(used + 1)
+        self._number = used
+
+    def _headers(self, number: int) -> dict[str, str]:
+        return {"telegrad-client": self._client, _NUMBER: str(number)}
+
+
+_NUMBER: Final = "telegrad-batch"
+
+
+def _number_of(request: Request) -> int:
+    return int(request.headers[_NUMBER])
 
 
 def new_key() -> dict[str, str]:
@@ -66,6 +87,21 @@ class Sent:
         return bool(self.request.headers)
 
 
+class Taken(NamedTuple):
+    """What was taken from the queue and is not answered for good. One value, so that an interruption leaves it whole at any moment.
+
+    Attributes:
+        sent: the batch that was sent.
+        held: what comes after it.
+    """
+
+    sent: Sent | None = None
+    held: Sequence[Entry] = ()
+
+    def __bool__(self) -> bool:
+        return self.sent is not None or bool(self.held)
+
+
 def request_of(path: str, batch: Sequence[Entry], numbers: Numbers) -> Request:
     """The request that the entries become."""
     commands, arrays = encode(batch)
@@ -89,7 +125,16 @@ def hand_out(batch: Sequence[Entry], message: Any, arrays: Mapping[str, codec.Ar
     results = member(message, "results")
     if not isinstance(results, (list, tuple)):
         raise TransportError("the answer has no results: is that address a telegrad server?")
-    for result in cast("Sequence[dict[str, Any]]", results):
+    try:
+        _hand_out(batch, cast("Sequence[dict[str, Any]]", results), arrays)
+    except (LookupError, TypeError, ValueError) as error:  # telegrad's errors of bad values are such too
+        raise TransportError(
+            "the answer does not fit what was asked: is that address a telegrad server, of this version?"
+        ) from error
+
+
+def _hand_out(batch: Sequence[Entry], results: Sequence[dict[str, Any]], arrays: Mapping[str, codec.Array]) -> None:
+    for result in results:
         index: int = result["index"]
         entry = batch[index]
         if not isinstance(entry, Recorded) or entry.reply is None:
@@ -154,7 +199,7 @@ def _goes_along(entry: Entry) -> bool:
     return isinstance(command, Release) or (isinstance(command, Read) and command.encoding != "buffer")
 
 
-def reads_last(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
+def reads_last(entries: Sequence[Entry]) -> tuple[Sequence[Entry], list[str]]:
     """Reads at the end, or large ones, without the releases among them: such a batch changes nothing and may be sent twice.
 
     The releases go with what is before the reads, where something is and no read needs what is released.

@@ -12,28 +12,26 @@ from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from telegrad import _defaults
-from telegrad._batch import Numbers, Sent, cut, hand_out, new_key, reads_last, request_of, unread
+from telegrad._batch import Numbers, Sent, Taken, cut, hand_out, new_key, reads_last, request_of, unread
 from telegrad._capture import dependent
 from telegrad._history import UNKNOWN, Leaf, Node
 from telegrad._queue import Entry, Recorded, Taint, outputs_of, place
 from telegrad._recorder import Recorder
-from telegrad._retries import NOT_DONE, Retries, error_of, member, parse, problem_of, send
+from telegrad._refusals import of_session, refusal_of
+from telegrad._retries import Retries, error_of, member, parse, problem_of, send
 from telegrad._transport import NotSent, Procedure, Request, Response
 from telegrad.contract import codec, safetensors
 from telegrad.contract.command_fields import encode_command
 from telegrad.contract.commands import Backward, Create, Read, Release, Resume, Run
 from telegrad.contract.errors import (
-    AccessError,
     ArgumentTypeError,
     ArgumentValueError,
     DeadlineError,
-    KeyInProgressError,
     NotFoundError,
+    PayloadTooLargeError,
     QuotaError,
-    RateLimitError,
     RunCancelledError,
     SequenceError,
-    SessionLostError,
     TelegradError,
     TransportError,
     UnavailableError,
@@ -65,8 +63,13 @@ class Exchange:
         self._taint: Taint | None = None
         """What failed in the background, until somebody has been told."""
         self._numbers = Numbers()
-        self._sent: Sent | None = None
-        """The batch that was sent and not answered for good."""
+        self._taken = Taken()
+        self._most = self._max_commands
+        """Commands of one request, at most: fewer while they are too long together."""
+        self._stores = 0
+        """How many programs this flush gave the server anew."""
+        self._unwarned: list[tuple[Sequence[Any], TelegradError]] = []
+        """Errors whose nodes are to be warned of, where somebody is told, with the histories that the walk began at."""
         self._opening: Request | None = None
         self._unanswered = False
         """Whether the last batch got no answer however often it was sent."""
@@ -177,20 +180,20 @@ class Exchange:
         recorder = self.recorder
         if not self.owns:
             recorder.release()
-        return bool(recorder.queue or recorder.pending or self._sent is not None)
+        return bool(recorder.queue or recorder.pending or self._taken)
 
     def discard(self) -> None:
         """Forget what is recorded."""
         self.recorder.queue.clear()
         self.recorder.pending.clear()
-        self._sent = None
+        self._taken = Taken()
 
     def remember(self, error: TelegradError) -> None:
         """Keep an error that a flush met which nobody waited for; the next flush that somebody waits for raises it.
 
         Where nothing was answered, that flush tries again: only who fills the queue meanwhile is told.
         """
-        if self._sent is not None or isinstance(error, (TransportError, UnavailableError)):
+        if self._taken or isinstance(error, (TransportError, UnavailableError)):
             self.trouble = error
         else:
             self.recorder.pending.append(error)
@@ -222,104 +225,147 @@ class Exchange:
         recorder.ask_in_hook()
         if not background:
             self.trouble = None
-        entries, later = reads_last(recorder.take())
-        recorder.released.extend(later)
+        self._take()
         if taken is not None:
             taken()
         errors: list[TelegradError] = []
         known = self._taint
         taint = self._taint = known or Taint(recorder.failed, recorder.roots, recorder.gradients)
-        if entries and (recorder.failed or known is not None):
-            entries = self._without_dependents(entries, taint)
+        if recorder.failed or known is not None:
+            self._hold(self._without_dependents(self._taken.held, taint))
         if not background:
             self._taint = None
-        if entries or self._sent is not None:
-            try:
-                yield from self.open()
-            except BaseException as error:
-                self._keep(entries, error)
-                raise
-            yield from self._send_all(entries, taint, errors)
+        if self._taken:
+            yield from self._send_all(taint, errors)
             self.trouble = None
         if background:
             if not errors:
                 self._taint = known
             return
         errors, recorder.pending = recorder.pending, []
+        unwarned, self._unwarned = self._unwarned, []
+        for roots, error in unwarned:
+            _warn_of_node(roots, error)
         if errors:
             for other in errors[1:]:
                 errors[0].add_note(f"failed as well: {type(other).__name__}: {other.detail} ({_first_note(other)})")
             raise errors[0]
 
-    def _send_all(self, entries: list[Entry], taint: Taint, errors: list[TelegradError]) -> Procedure[None]:
-        stores = 0
-        while self._sent is not None or entries:
-            try:
-                sent = self._sent
+    def _take(self) -> None:
+        """Take what is recorded. Who is interrupted leaves it in the queue, or held, or in both, which the next one sees."""
+        recorder = self.recorder
+        sent, held = self._taken
+        found = recorder.waiting(held)
+        self._taken = Taken(sent, [*held, *found])
+        recorder.drop(len(found))
+        entries, later = reads_last(self._taken.held)
+        recorder.released.extend(later)
+        self._hold(entries)
+
+    def _hold(self, entries: Sequence[Entry]) -> None:
+        self._taken = Taken(self._taken.sent, entries)
+
+    def _answered(self, sent: Sent, rest: Sequence[Entry]) -> None:
+        """The batch was answered for good; ``rest`` is left to be done."""
+        self._numbers.done(sent.request)
+        self._taken = Taken(None, rest)
+
+    def _send_all(self, taint: Taint, errors: list[TelegradError]) -> Procedure[None]:
+        try:
+            yield from self.open()
+            self._most, self._stores = self._max_commands, 0
+            while self._taken:
+                sent, held = self._taken
                 if sent is None:
-                    batch: Sequence[Entry] = entries[: min(cut(entries), self._max_commands)]
+                    batch = held[: min(cut(held), self._most)]
                     refused = (yield from self._store_programs(batch)) if self.recorder.unstored else None
                     if refused is not None:
-                        entries = self._without_runs(entries, *refused, taint, errors)
+                        self._hold(self._without_runs(held, *refused, taint, errors))
                         continue
-                    sent = self._sent = Sent(request_of(self._path(self._opened()), batch, self._numbers), batch)
-                    entries = entries[len(batch) :]
+                    held = held[len(batch) :]
+                    sent = Sent(request_of(self._path(self._opened()), batch, self._numbers), batch)
+                    self._taken = Taken(sent, held)
                 response = yield from send(sent.request, self.retries)
                 if response.status < 300:
                     hand_out(sent.entries, parse(response), response.arrays)
-                    self._sent = None
-                    continue
-                refusal = _refusal(response, sent.request)
-            except BaseException as error:
-                self._keep_all(entries, error)
-                if isinstance(error, NotSent):
-                    raise error.error from error.error.__cause__
-                raise
-            problem = problem_of(response) or {}
-            failed = problem.get("failed")
-            batch = sent.entries
-            if type(failed) is not int or not 0 <= failed < len(batch):
-                # Not a command but the request as a whole was refused.
-                if isinstance(refusal, SequenceError) and self._numbers.is_used(refusal):
-                    sent.request.headers = self._numbers.next()
-                    continue
-                self._sent = None
-                if sent.is_numbered:
-                    self._numbers.give_back()
-                self._found(refusal := _of_session(refusal), errors)
-                self._give_up([*batch, *entries], taint, refusal)
-                return
-            self._sent = None
-            applied = problem.get("applied", failed)
-            if applied < failed or (not applied and isinstance(refusal, QuotaError)):
-                # It does not fit, and was refused whole: what comes before the command that would not goes alone.
-                if sent.is_numbered:
-                    self._numbers.give_back()
-                self._fail(batch[failed], refusal, taint, errors)
-                entries = [*batch[:failed], *self._without_dependents([*batch[failed + 1 :], *entries], taint)]
-                continue
-            done, lost = batch[:failed], batch[failed]
-            hand_out(done, {"results": problem.get("results", ())}, {})
-            if problem.get("program") and isinstance(lost, Recorded) and lost.program is not None:
-                stores += 1
-                if stores <= _defaults.PROGRAM_STORES:
-                    # The server has forgotten the program: it gets it again, and nobody need know.
-                    self.recorder.stored.discard(lost.program.id)
-                    self.recorder.unstored[lost.program.id] = lost.program
-                    entries = [*unread(done), *batch[failed:], *entries]
-                    continue
-            self._fail(lost, refusal, taint, errors)
-            entries = [*unread(done), *self._without_dependents([*batch[failed + 1 :], *entries], taint)]
+                    self._answered(sent, held)
+                    self._most = min(2 * self._most, self._max_commands)
+                else:
+                    self._refused(sent, held, response, taint, errors)
+        except BaseException as error:
+            self._keep(error)
+            if isinstance(error, NotSent):
+                raise error.error from error.error.__cause__
+            raise
 
-    def _keep_all(self, entries: Sequence[Entry], error: BaseException) -> None:
-        """No answer for good: the batch on its way stays there, and everything else stays recorded."""
+    def _refused(self, sent: Sent, held: Sequence[Entry], response: Response, taint: Taint, errors: list[TelegradError]) -> None:
+        """A batch was refused: one of its commands, or all of it. Raises TelegradError where it is to be sent again."""
+        refusal = refusal_of(response, sent.request)
+        problem = problem_of(response) or {}
+        batch, failed = sent.entries, problem.get("failed")
+        if isinstance(refusal, PayloadTooLargeError) and failed is None:
+            # By the server's own bound, or a lower one of a gateway. In halves, only what is too large by itself fails.
+            if len(batch) > 1:
+                self._most = len(batch) // 2
+                self._return(batch, held)
+                return
+            failed = 0
+        if type(failed) is not int or not 0 <= failed < len(batch):
+            # Not a command but the request as a whole was refused.
+            if isinstance(refusal, SequenceError) and self._numbers.is_used(refusal, sent.request):
+                self._numbers.skip(sent.request)
+                return
+            self._found(refusal := of_session(refusal), errors)
+            self._give_up([*batch, *held], taint, refusal)
+            self._return((), ())
+            return
+        applied = problem.get("applied")
+        if type(applied) is not int:
+            applied = failed
+        if applied < failed or (not applied and isinstance(refusal, (QuotaError, PayloadTooLargeError))):
+            # It does not fit, and was refused whole: what comes before the command that would not goes alone.
+            self._fail(batch[failed], refusal, taint, errors)
+            self._return(batch[:failed], self._without_dependents([*batch[failed + 1 :], *held], taint))
+            return
+        done, lost = batch[:failed], batch[failed]
+        hand_out(done, {"results": problem.get("results", ())}, {})
+        if problem.get("program") and isinstance(lost, Recorded) and lost.program is not None:
+            self._stores += 1
+            if self._stores <= _defaults.PROGRAM_STORES:
+                # The server has forgotten the program: it gets it again, and nobody need know.
+                self.recorder.stored.discard(lost.program.id)
+                self.recorder.unstored[lost.program.id] = lost.program
+                self._answered(sent, [*unread(done), *batch[failed:], *held])
+                return
+        self._fail(lost, refusal, taint, errors)
+        self._answered(sent, [*unread(done), *self._without_dependents([*batch[failed + 1 :], *held], taint)])
+
+    def _return(self, batch: Sequence[Entry], rest: Sequence[Entry]) -> None:
+        """A batch was refused as a whole; ``rest`` comes after what is left of it."""
+        self._numbers.give_back()
+        self._taken = Taken(None, [*batch, *rest])
+
+    def _keep(self, error: BaseException) -> None:
+        """No answer for good: the batch on its way stays there, and everything else stays recorded. Who waits is told.
+
+        Where one was interrupted, others who wait are not: they will ask themselves.
+        """
         self._unanswered = isinstance(error, (NotSent, TransportError))
-        if self._sent is not None and not self._sent.is_numbered:
-            entries = [*self._sent.entries, *entries]
-            self._sent = None
-        self._keep(entries, error)
         told = error.error if isinstance(error, NotSent) else error
-        if isinstance(told, TelegradError) and (self._sent is not None or entries):
+        sent, held = self._taken
+        if sent is not None and not sent.is_numbered:
+            held, sent = [*sent.entries, *held], None
+        kept: list[Entry] = []
+        for entry in held:
+            if isinstance(told, Exception) and isinstance(entry, Recorded) and entry.reply is not None:
+                entry.reply.error = told
+                if isinstance(entry.command, Read):
+                    continue
+            kept.append(entry)
+        self._taken = Taken(sent, kept)
+        self.recorder.put_back(kept)
+        self._taken = Taken(sent)
+        if isinstance(told, TelegradError) and (sent is not None or held):
             told.add_note("what was recorded stays recorded, and is sent with whatever is flushed next; the server does it once")
 
     def _store_programs(self, batch: Sequence[Entry]) -> Procedure[tuple[str, TelegradError] | None]:
@@ -336,7 +382,7 @@ class Exchange:
             request = Request("POST", f"{self._path(self._opened())}/programs", body, repeatable=True, headers=new_key())
             response = yield from send(request, self.retries)
             if response.status >= 400:
-                return program.id, _refusal(response, request)
+                return program.id, refusal_of(response, request)
             del recorder.unstored[program.id]
             recorder.stored.add(program.id)
         return None
@@ -357,7 +403,7 @@ class Exchange:
             entry.program.explain(error)
         error.add_note(place(entry))
         if isinstance(entry, Recorded) and entry.roots:
-            _warn_of_node(entry.roots, error)
+            self._unwarned.append((entry.roots, error))
         if isinstance(entry, Recorded) and isinstance(entry.command, Release):
             return  # a name that somebody else took away: nothing the script could mind
         if isinstance(entry, Recorded) and entry.many is not None and isinstance(error, (RunCancelledError, DeadlineError)):
@@ -415,55 +461,11 @@ class Exchange:
             if isinstance(entry, Recorded) and entry.reply is not None:
                 entry.reply.error = error
 
-    def _keep(self, entries: Sequence[Entry], error: BaseException) -> None:
-        """Nothing was applied: everything stays recorded, but who waits for an answer is told.
-
-        Where one was interrupted, others who wait are not: they will ask themselves.
-        """
-        told = error.error if isinstance(error, NotSent) else error
-        kept: list[Entry] = []
-        for entry in entries:
-            if isinstance(told, Exception) and isinstance(entry, Recorded) and entry.reply is not None:
-                entry.reply.error = told
-                if isinstance(entry.command, Read):
-                    continue
-            kept.append(entry)
-        self.recorder.put_back(kept)
-
 
 def _permitted(limits: object, name: str, otherwise: int) -> int:
     """A limit that the server has told of."""
     found = member(limits, name)
     return found if type(found) is int and found > 0 else otherwise
-
-
-def _refusal(response: Response, request: Request) -> TelegradError:
-    """What an answer tells of that came for good. Raises the error of one after which the request is to be sent again."""
-    error = error_of(response)
-    if isinstance(error, QuotaError) and not isinstance(error, RateLimitError):
-        return error  # time alone does not heal it
-    unknown = isinstance(error, AccessError) and request.attempts > 1  # an attempt before may have been done
-    if response.status in NOT_DONE or unknown or isinstance(error, (TransportError, KeyInProgressError)):
-        raise error
-    return error
-
-
-def _of_session(refusal: TelegradError) -> TelegradError:
-    """Why a batch as a whole was refused: where its session is not there, what that means."""
-    if isinstance(refusal, SequenceError):
-        refusal.add_note(
-            "this client sent what was next by its own count: the server has lost work that it had acknowledged, or does not know "
-            "this client any more among very many. Look at what the session holds before you go on"
-        )
-    if not isinstance(refusal, NotFoundError) or isinstance(refusal, SessionLostError):
-        return refusal
-    return SessionLostError(
-        "the server has this session no longer: somebody deleted it, it was not used for long, or the server was started anew and "
-        "keeps sessions in memory only (--durability none). Open a new one with telegrad.connect(url), and begin again from what "
-        "you have saved",
-        extra=refusal.extra,
-        request_id=refusal.request_id,
-    )
 
 
 def _warn_of_node(roots: Sequence[Any], error: TelegradError) -> None:

@@ -119,7 +119,10 @@ class Handle(TensorOps):
 
     def __del__(self) -> None:
         # May run in any thread, in the middle of anything: appending to a deque is all that is safe.
-        self._home.released.append(self._name)
+        try:  # noqa: SIM105 - at a tenth of the price, for every tensor there is
+            self._home.released.append(self._name)
+        except AttributeError:  # it was interrupted before it had a name
+            pass
 
     # What is known -----------------------------------------------------------------------------------------------------------
 

@@ -474,13 +474,21 @@ class Recorder:
             raise cause
         raise dependent(cause)
 
-    def take(self) -> list[Any]:
-        """All that is recorded, releases last, and the queue is empty."""
+    def waiting(self, held: Sequence[Any]) -> list[Any]:
+        """All that is recorded, releases last, apart from what is ``held`` already: an interruption may have left it in both."""
         self.release()
-        entries = [self.queue.popleft() for _ in range(len(self.queue))]
+        queue = self.queue
+        known = {id(entry) for entry in held}
+        while known and queue and id(queue[0]) in known:
+            queue.popleft()
+        return list(queue)
+
+    def drop(self, count: int) -> None:
+        """So many of what is recorded first are held elsewhere now."""
+        for _ in range(count):
+            self.queue.popleft()
         self.queued_bytes = self.queued_runs = 0
         self.crowded = False
-        return entries
 
     def put_back(self, entries: Sequence[Any]) -> None:
         """Return what was taken and not sent, in front of what was recorded since."""

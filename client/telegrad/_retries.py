@@ -13,13 +13,16 @@ from typing import Any, Final, cast
 from telegrad import _defaults
 from telegrad._transport import NotSent, Pause, Procedure, Request, Response, failed
 from telegrad.contract import codec
-from telegrad.contract.errors import TelegradError, TransportError, from_problem
+from telegrad.contract.errors import PayloadTooLargeError, TelegradError, TransportError, from_problem
 
 TURNED_AWAY: Final = frozenset({409, 429, 503})
 """With a Retry-After header, these say that nothing was done, or is still being done, and when to come back."""
 
 GATEWAY_FAILURES: Final = frozenset({408, 425, 502, 503, 504})
 """Something between client and server failed, or was too slow; whether the server did the request, nobody knows."""
+
+_NO_JSON: Final = (ValueError, RecursionError)
+"""What reading JSON raises for what is none, or is none of ours."""
 
 NOT_DONE: Final = GATEWAY_FAILURES | {429, 507}
 """Answers after which a request that may be sent again is as it was: still to be done, or still to be asked for."""
@@ -100,8 +103,11 @@ def send(request: Request, retries: Retries, *, first: bool = False) -> Procedur
 
 
 def _failed_on_the_way(response: Response) -> bool:
-    """Whether an answer is not the server's own word on the request: gateways have further numbers for their failures."""
-    return response.status in GATEWAY_FAILURES or (response.status >= 500 and problem_of(response) is None)
+    """Whether an answer is not the server's own word on the request: gateways have further numbers for their failures, and may
+    limit rates without saying for how long.
+    """
+    elsewhere = response.status >= 500 or response.status == 429
+    return response.status in GATEWAY_FAILURES or (elsewhere and problem_of(response) is None)
 
 
 def _try(request: Request) -> Procedure[Response | NotSent | TransportError]:
@@ -115,7 +121,7 @@ def _try(request: Request) -> Procedure[Response | NotSent | TransportError]:
     if response.status < 300 and response.message is None and response.body and _is_json(response):
         try:
             response.message = json.loads(response.body)
-        except ValueError:
+        except _NO_JSON:
             return failed("the answer was cut off")
     return response
 
@@ -149,7 +155,7 @@ def parse(response: Response) -> Any:
         return None
     try:
         return json.loads(response.body)
-    except ValueError:
+    except _NO_JSON:
         raise TransportError("the answer is no JSON: is that address a telegrad server?") from None
 
 
@@ -165,7 +171,7 @@ def problem_of(response: Response) -> dict[str, Any] | None:
         return None
     try:
         problem = json.loads(response.body)
-    except ValueError:
+    except _NO_JSON:
         return None
     return problem if isinstance(problem, dict) else None  # pyright: ignore[reportUnknownVariableType]
 
@@ -173,6 +179,11 @@ def problem_of(response: Response) -> dict[str, Any] | None:
 def error_of(response: Response) -> TelegradError:
     """The error that an unsuccessful answer describes."""
     problem = problem_of(response)
+    if problem is None and response.status == 413:
+        return PayloadTooLargeError(
+            "something between here and the server takes no request of this size (status 413 and no problem document): send less "
+            "at once, or have its limit raised (nginx: client_max_body_size)"
+        )
     if problem is None:
         return TransportError(
             f"the server answered with status {response.status} and no problem document: is that address a telegrad server, "

@@ -124,27 +124,37 @@ def backward(
 
     if create_graph:
         warn_of_cycle()
-    foreseen = _foresee_backward(home, tensors, reach, inputs, keep, history, record, _sources(tensors, vectors))
-    if isinstance(foreseen, Foreseen):
-        pass  # it has told what it accumulates
-    elif inputs is None:
+    try:
+        foreseen = _foresee_backward(home, tensors, reach, inputs, keep, history, record, _sources(tensors, vectors))
+        if not isinstance(foreseen, Foreseen):  # which has told what it accumulates
+            _accumulate_in(home, reach, history, inputs)
+        home.writes += 1
+        if foreseen is None:
+            record(None)
+        elif isinstance(foreseen, Asked):
+            reply = Reply()
+            record(foreseen, reply)
+            foreseen.run(reply)
+        else:
+            foreseen.end()
+    except Exception:
+        raise
+    except BaseException:
+        home.grad_epoch += 1  # interrupted: whether it is recorded, and which gradients there are, has to be asked
+        raise
+    if isinstance(foreseen, Asked) and foreseen.error is not None:
+        raise foreseen.error
+
+
+def _accumulate_in(home: Recorder, reach: Reach, history: Unknown | None, inputs: Sequence[Any] | None) -> None:
+    """Know what a backward without hooks accumulates: in all leaves, or in ``inputs``."""
+    if inputs is None:
         _accumulate(home, reach, history)
-    else:
-        for tensor in inputs:
-            _accumulate_into(home, tensor, reach, history)
-        for leaf in reach.retained():
-            leaf.settle(UNKNOWN, home.grad_epoch)
-    home.writes += 1
-    if foreseen is None:
-        record(None)
-    elif isinstance(foreseen, Asked):
-        reply = Reply()
-        record(foreseen, reply)
-        foreseen.run(reply)
-        if foreseen.error is not None:
-            raise foreseen.error
-    else:
-        foreseen.end()
+        return
+    for tensor in inputs:
+        _accumulate_into(home, tensor, reach, history)
+    for leaf in reach.retained():
+        leaf.settle(UNKNOWN, home.grad_epoch)
 
 
 def _sources(roots: Sequence[Any], vectors: Sequence[Any] | None) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -21,6 +22,7 @@ from telegrad.errors import (
     ArgumentValueError,
     DependentError,
     InternalError,
+    PayloadTooLargeError,
     SessionLostError,
     ShapeError,
     TelegradError,
@@ -37,6 +39,14 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waited: list[float] = []
     monkeypatch.setattr(_transport, "sleep", waited.append)
     return waited
+
+
+def use_number(wire: Wire, request: httpx2.Request) -> None:
+    """Have the session do something else under the number of a batch."""
+    named = {name: request.headers[name] for name in ("telegrad-client", "telegrad-batch")}
+    seed = b'{"commands": [{"command": "seed", "seed": 1}]}'
+    sent = httpx2.Request("POST", request.url, headers={**named, "content-type": "application/json"}, content=seed)
+    assert wire.answer(sent).status_code == 200
 
 
 def times(count: int, fault: Fault) -> Fault:
@@ -449,7 +459,7 @@ def test_after_a_batch_that_was_refused_whole_the_next_is_done_wherever_it_was_r
 
     def refuse(request: httpx2.Request) -> httpx2.Response | None:
         if inside:  # the session has used the number
-            wire.answer(httpx2.Request("POST", request.url, headers=request.headers, content=b'{"commands": []}'))
+            use_number(wire, request)
         return refused(request)
 
     wire.fault = times(1, refuse)
@@ -472,3 +482,110 @@ def test_a_rate_that_is_exceeded_for_long_leaves_everything_recorded(wire: Wire,
     wire.fault = None
 
     assert w.tolist() == [2, 2]
+
+
+def test_a_rate_limited_by_a_gateway_that_says_not_for_how_long_is_a_pause(
+    wire: Wire, session: telegrad.RemoteSession, pauses: list[float]
+) -> None:
+    w = telegrad.ones(2)
+    w += 1
+    wire.fault = times(2, answering(429, b"<html>"))
+
+    assert w.tolist() == [2, 2]
+    assert len(pauses) == 2
+
+
+def of_at_most(limit: int, answer: Fault) -> Fault:
+    """A gateway that answers longer requests itself."""
+    return lambda request: answer(request) if len(request.content) > limit else None
+
+
+@pytest.mark.parametrize("answer", [answering(413, b"<html>"), answering(413, problem(413, "payload-too-large"))])
+def test_what_is_too_long_together_goes_in_parts(wire: Wire, session: telegrad.RemoteSession, answer: Fault) -> None:
+    wire.fault = of_at_most(20_000, answer)
+    total = telegrad.zeros(500)
+    for number in range(40):
+        total += telegrad.tensor(np.full(500, number, np.float32))
+
+    assert total.tolist() == [sum(range(40))] * 500
+
+
+def test_what_is_too_long_by_itself_fails_and_the_rest_lives(wire: Wire, session: telegrad.RemoteSession) -> None:
+    wire.fault = of_at_most(20_000, answering(413, b"<html>"))
+    w = telegrad.ones(2)
+    w += 1
+    large = telegrad.tensor(np.zeros(10_000))
+    dependent = large + 1
+    w += 1
+
+    with pytest.raises(PayloadTooLargeError, match="client_max_body_size") as raised:
+        session.flush()
+
+    assert "large = telegrad.tensor" in "".join(raised.value.__notes__)
+    with pytest.raises(DependentError):
+        dependent.tolist()
+    for step in range(3):
+        w += 1
+        assert w.tolist() == [4 + step] * 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"results": ["a"]}',
+        b'{"results": [{}]}',
+        b'{"results": [{"index": 100}]}',
+        b'{"results": [{"index": 1, "tensor": {"shape": [2], "dtype": "float32"}, "base64": "!"}]}',
+        b'{"results": [{"index": 1, "tensor": {"shape": [2], "dtype": "unheard-of"}, "base64": "AACAPwAAgD8="}]}',
+        b'{"results": [{"index": 1, "tensor": {"shape": [7], "dtype": "float32"}, "base64": "AACAPwAAgD8="}]}',
+        b"[" * 100_000,
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_no_answer(wire: Wire, session: telegrad.RemoteSession, body: bytes) -> None:
+    w = telegrad.ones(2)
+    session.flush()
+    w += 1
+    wire.fault = answering(200, body, **{"content-type": "application/json"})
+
+    with pytest.raises(TransportError):
+        w.tolist()
+    wire.fault = None
+
+    assert w.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "document", [{"failed": 1, "applied": "x"}, {"failed": "x"}, {"failed": 10**9}, {"failed": 0, "applied": -5}]
+)
+def test_a_refusal_that_makes_no_sense_is_an_error_of_telegrads(
+    wire: Wire, session: telegrad.RemoteSession, document: dict[str, Any]
+) -> None:
+    x = telegrad.ones(2) + 1
+    refused = answering(422, {**problem(422, "shape"), **document})
+
+    def refuse(request: httpx2.Request) -> httpx2.Response | None:
+        use_number(wire, request)
+        return refused(request)
+
+    wire.fault = times(1, refuse)
+
+    with pytest.raises(TelegradError):
+        x.tolist()
+
+    assert telegrad.ones(2).tolist() == [1, 1]
+
+
+def test_a_warning_that_is_an_error_hides_no_batch(wire: Wire, session: telegrad.RemoteSession) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with telegrad.autograd.detect_anomaly():
+            x = telegrad.tensor([-1.0], requires_grad=True)
+            y = telegrad.tensor([0.0], requires_grad=True)
+            x.sqrt().sum().backward()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises((UserWarning, RuntimeError)):
+            session.flush()
+        y2 = y + 1
+
+        assert y2.tolist() == [1]
