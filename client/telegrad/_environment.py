@@ -11,6 +11,7 @@ numpy and of telegrad is taken to hold no state of the user's.
 from __future__ import annotations
 
 import dis
+import importlib
 import inspect
 import random
 import sys
@@ -251,14 +252,17 @@ class _Survey:
             yield self._way("", attrgetter("__wrapped__"), function, name)
         if _skipped(function.__globals__.get("__name__", "")):
             return
-        globals_, attributes = _names_of(function.__code__)
+        globals_, attributes, imports = _names_of(function.__code__)
         self.named |= attributes
         table = function.__globals__
-        for word in globals_:
-            if word in table:
-                if table[word] is np and "random" in attributes:
-                    _refuse(np.random, f"{word}.random")
-                yield Way(word, _entry_of(table, word), self.of(table[word], word))
+        modules = [x for name, level in imports for x in _imported(name, level, table)]
+        named = [(word, table) for word in globals_ if word in table] + [
+            (x, sys.modules) for x in dict.fromkeys(modules) if x in sys.modules
+        ]
+        for word, where in named:
+            if where[word] is np and "random" in attributes:
+                _refuse(np.random, f"{word}.random")
+            yield Way(word, _entry_of(where, word), self.of(where[word], word))
         for word, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             try:
                 content = cell.cell_contents
@@ -372,17 +376,22 @@ _LEADING_ON: Final[tuple[tuple[type[Any], str, Callable[[Any], Any]], ...]] = (
 _LED_ON: Final = tuple({kind for kind, _, _ in _LEADING_ON})
 
 _GLOBALS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"})
-_ATTRIBUTES: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR"})
+_ATTRIBUTES: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR", "IMPORT_FROM"})
 
 
-def _names_of(code: types.CodeType) -> tuple[list[str], set[str]]:
-    """The globals that a function's code names, and the attributes, those of functions defined in it included."""
+def _names_of(code: types.CodeType) -> tuple[list[str], set[str], set[tuple[str, int]]]:
+    """The globals that a function's code names, the attributes, and the modules that it imports, each with its level.
+
+    Those of functions defined in it are included.
+    """
     globals_: dict[str, None] = {}
     attributes: set[str] = set()
+    imports: set[tuple[str, int]] = set()
     todo = [code]
     while todo:
         one = todo.pop()
         todo.extend([c for c in one.co_consts if isinstance(c, types.CodeType)])
+        loaded: list[Any] = []
         for instruction in dis.get_instructions(one):
             if instruction.opname in _GLOBALS:
                 globals_[instruction.argval] = None
@@ -390,9 +399,23 @@ def _names_of(code: types.CodeType) -> tuple[list[str], set[str]]:
                     attributes.add(instruction.argval)
             elif instruction.opname in _ATTRIBUTES:
                 attributes.add(instruction.argval)
+            elif instruction.opname == "IMPORT_NAME":  # after its level and what is taken from the module
+                imports.add((instruction.argval, loaded[-2]))
+            elif instruction.opname.startswith("LOAD_"):
+                loaded.append(instruction.argval)
     if "globals" in globals_:  # globals()["rate"]
         globals_ |= {x: None for x in code.co_consts if isinstance(x, str)}
-    return list(globals_), attributes
+    return list(globals_), attributes, imports
+
+
+def _imported(name: str, level: int, globals_: Mapping[str, Any]) -> list[str]:
+    """The name of a module that a function imports, and of ``a`` for ``import a.b``; none where there is no such module."""
+    package = globals_.get("__package__") or ""
+    try:
+        module = importlib.import_module("." * level + name, package) if package or not level else None
+    except ImportError:  # as the function will find out, if it gets there
+        return []
+    return [] if module is None else [module.__name__, *([] if level else [name.partition(".")[0]])]
 
 
 def _refuse(value: Any, name: str) -> None:

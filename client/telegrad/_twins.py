@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from telegrad.contract.ops import Spec
 
 _VALUES: Final = (
-    "a traced function has no values to look at. For a choice between tensors use telegrad.where(condition, a, b); make a number "
-    "that decides a static argument (a Python number); or take this out of the function"
+    "a traced function has no values to look at. For a choice between tensors use telegrad.where(condition, a, b), clamp, minimum "
+    "or maximum; make a number that decides a static argument (a Python number); or take this out of the function"
 )
 
 _MOST_CONSTANT_BYTES: Final = 2**20

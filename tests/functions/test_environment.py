@@ -163,6 +163,27 @@ def set_rate(value: float) -> None:
     globals()["RATE"] = value
 
 
+def imports_here() -> Case:
+    def scaled(x: Any) -> Any:
+        import tests.functions.test_environment as here  # noqa: PLW0406 - a module with state, at hand
+
+        return x * here.RATE
+
+    return scaled, lambda: set_rate(2.0)
+
+
+def imports_from_here() -> Case:
+    def scaled(x: Any) -> Any:
+        def inner() -> float:
+            from .test_environment import RATE
+
+            return RATE
+
+        return x * inner()
+
+    return scaled, lambda: set_rate(2.0)
+
+
 def function_with_attribute() -> Case:
     def scaled(x: Any) -> Any:
         return x * scaled.rate
@@ -240,6 +261,8 @@ CASES: Final[dict[str, Callable[[], Case]]] = {
     "a long list": lambda: of([1.0] * 5000, last_of, raise_last),
     "a long dict": lambda: of({"a": 1.0, **{str(i): 1.0 for i in range(5000)}}, a_of, set_a),
     "the method of a dict": lambda: of({"a": 1.0}, lambda get, x: x * get("a"), set_a, lambda d: d.get),
+    "a module that it imports": imports_here,
+    "what it imports from a module": imports_from_here,
     "a weak reference": lambda: of(Fields(), lambda r, x: x * r().rate, raise_rate, weakref.ref),
     "a context variable": lambda: of(contextvars.ContextVar("rate", default=1.0), lambda v, x: x * v.get(), lambda v: v.set(2.0)),
     "what gets an attribute": lambda: of(

@@ -244,6 +244,18 @@ def draws_with_python(x: Any) -> Any:
     return x * random.random()
 
 
+def draws_with_what_it_imports(x: Any) -> Any:
+    from random import uniform
+
+    return x * uniform(0.0, 1.0)
+
+
+def draws_with_numpy_that_it_imports(x: Any) -> Any:
+    import numpy as np
+
+    return x * np.random.rand()  # noqa: NPY002 - what is refused
+
+
 def returns_an_object(x: Any) -> Any:
     return x, MODEL
 
@@ -264,6 +276,8 @@ def switches_the_mode(x: Any) -> Any:
         (draws_with_numpy, "GENERATOR"),
         (draws_with_numpys_module, "np.random"),
         (draws_with_python, "random"),
+        (draws_with_what_it_imports, "random"),
+        (draws_with_numpy_that_it_imports, "numpy.random"),
         (returns_an_object, "Model"),
         (switches_the_mode, "grad mode"),
     ],
