@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib.util
 import re
+import sqlite3
 import sys
 import time
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ _QUOTA = f"""\
 Show the quotas that a tenant has of its own, and change those that are named; the others are as the settings of the server say. The
 names: {", ".join(QUOTA_NAMES)}."""
 _DAY_SECONDS = 86400.0
+_LAST_SECONDS = 253_402_300_799.0  # of the year 9999
 
 
 def _help(setting: Setting) -> str:
@@ -118,6 +120,9 @@ def _keys(given: dict[str, Any]) -> int:
     except TelegradError as error:
         print(f"telegrad keys: {error.detail}", file=sys.stderr)
         return 1
+    except sqlite3.Error as error:
+        print(f"telegrad keys: the key file at {file} cannot be used: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -146,7 +151,7 @@ def _print_keys(keys: Sequence[Key]) -> None:
 
 
 def _date(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+    return time.strftime("%Y-%m-%d", time.gmtime(min(seconds, _LAST_SECONDS)))
 
 
 def _is_installed(name: str) -> bool:

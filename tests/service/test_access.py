@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from telegrad_service.access.keys import KeyStore
 from telegrad_service.api.app import create_app
 from telegrad_service.api.endpoint import REQUIRED, Endpoint
 from telegrad_service.api.routes import ENDPOINTS
-from telegrad_service.settings import Settings, load
+from telegrad_service.settings import JWT_ALGORITHMS, Settings, load
 
 SECRET = "a shared secret of more than 64 bytes, so that every method would take it"
 
@@ -116,6 +117,9 @@ def test_the_file_has_the_hash_and_not_the_key_and_belongs_to_its_owner(store, f
         ("acme", [], {}),
         ("acme", ["root"], {}),
         ("acme", ["read"], {"expires_seconds": 0.0}),
+        ("acme", ["read"], {"expires_seconds": math.inf}),
+        ("acme", ["read"], {"expires_seconds": math.nan}),
+        ("acme", ["read"], {"expires_seconds": 1e300}),
     ],
 )
 def test_keys_that_mean_nothing_are_not_made(store, tenant, scopes, settings):
@@ -207,6 +211,78 @@ def test_two_keys_of_one_tenant_share_its_sessions(client, store):
     assert client.get(address, headers=second).status_code == 200
 
 
+# The file, while a server runs -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys_module, "FRESH_SECONDS", 0.0)
+
+
+def test_a_file_that_is_replaced_is_followed(client, store, file, fresh):
+    old = key(store)
+    assert client.get("/v1/sessions", headers=old).status_code == 200
+    other = KeyStore(file.with_name("other"), create=True)
+    new = key(other)
+    other.close()
+    file.with_name("other").replace(file)
+    assert client.get("/v1/sessions", headers=old).status_code == 401
+    assert client.get("/v1/sessions", headers=new).status_code == 200
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no database " * 1000])
+def test_a_file_that_cannot_be_read_any_more_lets_nobody_in_and_says_so(client, store, file, fresh, content, caplog):
+    headers = key(store)
+    assert client.get("/v1/sessions", headers=headers).status_code == 200
+    aside = file.with_name("aside")
+    file.rename(aside)
+    if content is not None:
+        file.write_bytes(content)
+    refused = client.get("/v1/sessions", headers=headers)
+    if content == b"":  # a file of keys in which there are none yet
+        assert refused.status_code == 401
+    else:
+        assert (refused.status_code, "file of keys" in refused.json()["detail"]) == (503, True)
+        assert refused.headers["retry-after"]
+        assert client.get("/readyz").status_code == 503
+        assert "nobody is let in" in caplog.text
+    aside.replace(file)
+    assert client.get("/v1/sessions", headers=headers).status_code == 200
+    assert client.get("/readyz").status_code == 200
+
+
+def test_nobody_waits_for_whoever_writes_to_the_file(client, store, file, fresh):
+    headers = key(store)
+    assert client.get("/v1/sessions", headers=headers).status_code == 200
+    writer = sqlite3.connect(file, isolation_level=None)
+    writer.execute("BEGIN EXCLUSIVE")
+    begun = time.monotonic()
+    assert client.get("/v1/sessions", headers=headers).status_code == 200  # as it was known
+    assert time.monotonic() - begun < keys_module._BUSY_SECONDS
+    writer.execute("UPDATE keys SET revoked = 1")
+    writer.execute("COMMIT")
+    writer.close()
+    assert client.get("/v1/sessions", headers=headers).status_code == 401
+
+
+def test_a_file_that_may_not_be_written_is_enough_to_let_people_in(store, file, monkeypatch):
+    headers = key(store)
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **options: connect(f"file:{path}?mode=ro", uri=True, **options))
+    with TestClient(create_app(Settings(keys_file=str(file)))) as opened:
+        assert opened.get("/v1/sessions", headers=headers).status_code == 200
+
+
+def test_a_database_without_keys_of_ours_is_refused_at_start(tmp_path):
+    other = tmp_path / "other.sqlite3"
+    with sqlite3.connect(other) as database:
+        database.execute("CREATE TABLE keys (name TEXT)")
+    database.close()
+    with pytest.raises(ConfigurationError, match="no keys of telegrad's"):
+        create_app(Settings(keys_file=str(other)))
+    assert main(["keys", "list", "--keys-file", str(other)]) == 1
+
+
 # Tokens -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -268,6 +344,32 @@ def test_a_key_of_tokens_that_is_none_is_refused_at_start(tmp_path):
     for algorithm, words in (("HS256", "32"), ("EdDSA", "PEM")):
         with pytest.raises(ConfigurationError, match=words):
             create_app(Settings(jwt_key_file=str(short), jwt_algorithm=algorithm))
+
+
+def test_a_key_of_another_kind_than_the_algorithm_s_is_refused_at_start(tmp_path):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    keys = {
+        "RS256": rsa.generate_private_key(65537, 2048).public_key(),
+        "ES256": ec.generate_private_key(ec.SECP256R1()).public_key(),
+        "EdDSA": ed25519.Ed25519PrivateKey.generate().public_key(),
+    }
+    path = tmp_path / "key.pem"
+    for kind, public in keys.items():
+        path.write_bytes(public.public_bytes(encoding, form))
+        for algorithm in JWT_ALGORITHMS:
+            settings = Settings(jwt_key_file=str(path), jwt_algorithm=algorithm)
+            if algorithm == kind:
+                create_app(settings)
+            else:
+                with pytest.raises(ConfigurationError, match=f"for {algorithm}"):
+                    create_app(settings)
+    path.write_text("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----")
+    for algorithm in JWT_ALGORITHMS:
+        with pytest.raises(ConfigurationError, match=f"for {algorithm}"):
+            create_app(Settings(jwt_key_file=str(path), jwt_algorithm=algorithm))
 
 
 def test_a_public_key_is_enough_to_check_tokens(tmp_path):

@@ -121,6 +121,30 @@ def test_lines_name_tenant_and_key_but_never_the_key(tmp_path: Path, caplog):
     assert text[:-1] not in whole
 
 
+def test_what_a_client_puts_in_odd_places_is_in_no_line(tmp_path: Path, caplog):
+    file = tmp_path / "keys.sqlite3"
+    store = KeyStore(file, create=True)
+    _, key = store.create("acme", ["read", "write"])
+    store.close()
+    caplog.set_level(logging.INFO)
+    headers = {"authorization": f"Bearer {key}"}
+    with TestClient(create_app(Settings(keys_file=str(file), access_log=True))) as client:
+        at = client.post("/v1/sessions", headers={**headers, "idempotency-key": key}).headers["location"]
+        client.get(f"/v1/sessions?api_key={key}")
+        for path in (f"/v1/sessions/{key}", f"{at}/tensors/{key}", f"{at}/programs/{key}", f"/{key}", "/v1/sessions/a%0Aforged"):
+            for given in ({}, headers):
+                client.get(path, headers=given)
+        for name in ("x-request-id", "accept", "content-type", "origin", "user-agent", "telegrad-client"):
+            client.post(f"{at}/batch", json={"commands": []}, headers={**headers, name: key})
+        client.request(key[:40], "/v1/sessions", headers=headers)
+    told = [r for r in caplog.records if r.name.startswith("telegrad")]
+    assert len(told) > 15
+    for formatter in (JsonFormatter(), TextFormatter()):
+        text = [formatter.format(record) for record in told]
+        assert not [line for line in text if key in line or key[:40] in line]
+        assert not [line for line in text if "\n" in line or "forged" in line]
+
+
 def test_no_line_is_written_unless_it_is_asked_for(caplog):
     caplog.set_level(logging.INFO)
     with TestClient(create_app()) as quiet:

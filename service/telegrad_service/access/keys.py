@@ -11,18 +11,23 @@ import dataclasses
 import hashlib
 import hmac
 import json
+import logging
+import os
 import re
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from telegrad.contract.errors import ArgumentValueError, ConfigurationError, NotFoundError
+from telegrad.contract.errors import ArgumentValueError, ConfigurationError, NotFoundError, UnavailableError
 from telegrad.contract.limits import Quotas
 from telegrad_service.access.principal import Principal, check_scopes, check_tenant
+
+log = logging.getLogger("telegrad.service")
 
 SECRET_BYTES: Final = 32
 FRESH_SECONDS: Final = 1.0
@@ -42,8 +47,11 @@ CREATE TABLE IF NOT EXISTS keys (
     revoked REAL
 ) STRICT"""
 _QUOTA_SCHEMA: Final = "CREATE TABLE IF NOT EXISTS quotas (tenant TEXT PRIMARY KEY, own TEXT NOT NULL) STRICT"
+_SCHEMAS: Final = {"keys": _SCHEMA, "quotas": _QUOTA_SCHEMA}
 _BUSY_SECONDS: Final = 5.0
 _MAX_NOTE: Final = 200
+_MOST_SECONDS: Final = 3_153_600_000
+"""A hundred years."""
 
 QUOTA_NAMES: Final = tuple(f.name for f in dataclasses.fields(Quotas))
 _MOST: Final = 2**53
@@ -75,27 +83,43 @@ class Key:
 
 
 class KeyStore:
-    """The keys in one SQLite file, readable by its owner alone."""
+    """The keys in one SQLite file, readable by its owner alone.
+
+    Attributes:
+        trouble: why nobody can be recognised for the moment; None where all is well.
+    """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         """Open the file. Raises ConfigurationError where it is none of ours, or is missing and ``create`` is False."""
         self._path = path
+        self.trouble: str | None = None
         if not create and not path.is_file():
             raise ConfigurationError(f"there is no key file at {path}; `telegrad keys create` makes it")
         try:
             if create:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch(mode=0o600)
-            self._database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            with self._changing():
-                self._database.execute(_SCHEMA)
-                self._database.execute(_QUOTA_SCHEMA)
+            self._database, self._file = self._opened()
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(f"the key file at {path} cannot be used: {error}") from error
+        self._lock = threading.Lock()
         self._known: dict[str, tuple[Key, bytes]] = {}
         self._quotas: dict[str, dict[str, int]] = {}
         self._read_at = float("-inf")
         self._data_version = -1
+
+    def _opened(self) -> tuple[sqlite3.Connection, os.stat_result]:
+        """A connection to the file that has the name now, and which one that is; written to only where it has no tables yet."""
+        database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            there = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            for name, schema in _SCHEMAS.items():
+                if name not in there:
+                    database.execute(schema)
+            return database, self._path.stat()
+        except BaseException:
+            database.close()
+            raise
 
     @contextlib.contextmanager
     def _changing(self) -> Generator[None]:
@@ -115,6 +139,8 @@ class KeyStore:
         granted = check_scopes(scopes)
         if expires_seconds is not None and not expires_seconds > 0:
             raise ArgumentValueError("a key expires after a positive number of seconds, or never")
+        if expires_seconds is not None and expires_seconds > _MOST_SECONDS:
+            raise ArgumentValueError(f"a key expires after at most {_MOST_SECONDS:,} seconds, or never: say nothing for that")
         if len(note) > _MAX_NOTE or not note.isprintable():
             raise ArgumentValueError(f"a note has at most {_MAX_NOTE} printable characters")
         now = time.time()
@@ -142,8 +168,10 @@ class KeyStore:
             raise NotFoundError("there is no key of that id; `telegrad keys list` shows all")
 
     def find(self, text: str) -> Principal | None:
-        """Who showed that key; None if it opens nothing."""
+        """Who showed that key; None if it opens nothing. Raises UnavailableError where the file cannot be read."""
         self._refresh()
+        if self.trouble is not None:
+            raise UnavailableError(self.trouble)
         shape = _KEY.fullmatch(text)
         # An unknown id takes as long as a known one.
         key, expected = self._known.get(shape.group(1), (None, _NOBODY)) if shape else (None, _NOBODY)
@@ -151,6 +179,18 @@ class KeyStore:
         if key is None or not same or not key.is_valid(time.time()):
             return None
         return Principal(key.tenant, key.scopes, key.id)
+
+    def check(self) -> None:
+        """Raise ConfigurationError where the file has no keys of ours to be read."""
+        self._refresh()
+        if self.trouble is not None:
+            raise ConfigurationError(f"the key file at {self._path} cannot be used: it has no keys of telegrad's")
+        self._read_at = float("-inf")
+
+    def current_trouble(self) -> str | None:
+        """``trouble``, looked at now."""
+        self._refresh()
+        return self.trouble
 
     def quotas(self, tenant: str) -> dict[str, int]:
         """The quotas that a tenant has of its own, by the names of their settings; 0 bounds nothing."""
@@ -180,14 +220,38 @@ class KeyStore:
         return self.quotas(tenant)
 
     def _refresh(self) -> None:
-        """Hear of what other processes changed, now and then."""
-        now = time.monotonic()
-        if now - self._read_at > FRESH_SECONDS:
-            (version,) = self._database.execute("PRAGMA data_version").fetchone()
-            if version != self._data_version or self._read_at == float("-inf"):
-                self._data_version = version
-                self._known, self._quotas = self._read(), self._read_quotas()
-            self._read_at = now
+        """Hear of what other processes changed, now and then. The event loop comes by here, so nobody's lock is waited for."""
+        if time.monotonic() - self._read_at <= FRESH_SECONDS:
+            return
+        with self._lock:
+            try:
+                self._follow()
+                self._database.execute("PRAGMA busy_timeout = 0")
+                (version,) = self._database.execute("PRAGMA data_version").fetchone()
+                if version != self._data_version or self._read_at == float("-inf"):
+                    self._known, self._quotas = self._read(), self._read_quotas()
+                    self._data_version = version
+                self._database.execute(f"PRAGMA busy_timeout = {int(1000 * _BUSY_SECONDS)}")
+                self.trouble = None
+            except (sqlite3.Error, OSError) as error:
+                if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or self._read_at == float("-inf"):
+                    self._note_trouble(error)
+            self._read_at = time.monotonic()
+
+    def _follow(self) -> None:
+        """Take the file that has the name now: it may have been replaced, as a mounted secret is when it changes."""
+        if not os.path.samestat(self._path.stat(), self._file):
+            before = self._database
+            self._database, self._file = self._opened()
+            self._data_version = -1
+            before.close()
+
+    def _note_trouble(self, error: Exception) -> None:
+        """What was known may not hold any more: a key may have been revoked."""
+        if self.trouble is None:
+            log.error("the key file at %s cannot be read: %s; nobody is let in", self._path, error)
+        self.trouble = "the server cannot read its file of keys; its log says why"
+        self._data_version = -1
 
     def _read_quotas(self) -> dict[str, dict[str, int]]:
         return {tenant: json.loads(own) for tenant, own in self._database.execute("SELECT tenant, own FROM quotas")}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,8 +39,21 @@ class TokenReader:
         if algorithm != "HS256" and b"-----BEGIN" not in self._key:
             raise ConfigurationError(f"the key of tokens at {key_file} is no public key in PEM form, which {algorithm} needs")
         self._algorithm = algorithm
+        self._try(key_file)
         self._issuer = issuer
         self._audience = audience
+
+    def _try(self, key_file: Path) -> None:
+        """Check a token of nobody's, wrongly signed. Raises ConfigurationError where the key is none for the algorithm."""
+        parts = (json.dumps({"alg": self._algorithm}).encode(), b"{}", bytes(64))
+        probe = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+        try:
+            self._jwt.decode(probe, self._key, algorithms=[self._algorithm])
+        except self._jwt.InvalidSignatureError:
+            return
+        except Exception as error:  # whatever the libraries below say of a key that is none
+            kind = "secret" if self._algorithm == "HS256" else "public key"
+            raise ConfigurationError(f"the key of tokens at {key_file} is no {kind} for {self._algorithm}") from error
 
     def find(self, text: str) -> Principal | None:
         """Who holds that token; None where it is not valid now, or says nothing of tenant and scope."""

@@ -29,6 +29,8 @@ class Access:
         opened = {"docs": settings.public_docs, "metrics": settings.public_metrics}
         self._public = {"all", *(audience for audience, public in opened.items() if public)}
         self._keys = KeyStore(Path(settings.keys_file)) if settings.keys_file else None
+        if self._keys is not None:
+            self._keys.check()
         self._tokens = (
             TokenReader(
                 Path(settings.jwt_key_file),
@@ -68,6 +70,11 @@ class Access:
         if endpoint.scope not in found.scopes:
             raise ForbiddenError(f"the key lacks the scope '{endpoint.scope}'; it has: {', '.join(sorted(found.scopes))}")
         return found
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nobody can be recognised for the moment; None where all is well."""
+        return None if self._keys is None else self._keys.current_trouble()
 
     def close(self) -> None:
         """Close the key file."""

@@ -21,7 +21,11 @@ from telegrad_service.api.line import line_of
 from telegrad_service.api.observe import NO_ROUTE, Done, Observer
 from telegrad_service.api.tracing import Tracing
 
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID: Final = re.compile(rb"(?!tg_)[A-Za-z0-9._-]{1,64}")
+"""None that looks like a key: ids of requests are logged."""
+
+_SESSION: Final = re.compile(r"[A-Za-z0-9_-]{22}")
+"""An id of a session. What else stands in its place is the client's own text, perhaps a key or a line for the log."""
 
 SECURITY_HEADERS: Final = [
     (b"x-content-type-options", b"nosniff"),
@@ -172,7 +176,7 @@ def _done(scope: Scope, method: str, status: int, seconds: float, received: int,
         scope[REQUEST_ID_KEY],
         method if method in _METHODS else "other",
         NO_ROUTE if endpoint is None else endpoint.path,
-        scope.get("path_params", {}).get("session", ""),
+        _session_of(scope),
         principal.tenant,
         principal.key_id,
         status,
@@ -181,6 +185,11 @@ def _done(scope: Scope, method: str, status: int, seconds: float, received: int,
         sent,
         scope.get(DID_KEY),
     )
+
+
+def _session_of(scope: Scope) -> str:
+    named: str = scope.get("path_params", {}).get("session", "")
+    return named if _SESSION.fullmatch(named) else ""
 
 
 def _cut_short(request_id: str) -> Response:

@@ -10,20 +10,23 @@ from telegrad.contract.errors import UnavailableError
 from telegrad_service.api.call import Call, json_response
 from telegrad_service.api.endpoint import JSON, Endpoint, reference
 from telegrad_service.api.observe import METRICS_MEDIA_TYPE, Observer
-from telegrad_service.hosts.base import Host
 
 
 async def _health(_call: Call) -> Response:
     return json_response({"status": "ok"})
 
 
-async def _obstacle(host: Host) -> str | None:
+async def _obstacle(call: Call) -> str | None:
     """Why the server takes no work now; None where it does."""
-    return await host.hindrance() if host.state == "ready" else f"the server is {host.state}"
+    host, access = call.host, call.request.app.state.access
+    if host.state != "ready":
+        return f"the server is {host.state}"
+    trouble: str | None = access.trouble
+    return trouble or await host.hindrance()
 
 
 async def _ready(call: Call) -> Response:
-    obstacle = await _obstacle(call.host)
+    obstacle = await _obstacle(call)
     if obstacle is not None:
         raise UnavailableError(obstacle)
     return json_response({"status": "ready"})
@@ -31,7 +34,7 @@ async def _ready(call: Call) -> Response:
 
 async def _metrics(call: Call) -> Response:
     observer: Observer = call.request.app.state.observer
-    is_ready = await _obstacle(call.host) is None
+    is_ready = await _obstacle(call) is None
     return Response(observer.text(is_ready=is_ready), media_type=f"{METRICS_MEDIA_TYPE}; version=0.0.4; charset=utf-8")
 
 
