@@ -39,7 +39,7 @@ CONTRACT = ("telegrad.contract", "telegrad._version")
 ENGINE = (*CONTRACT, "telegrad_service.engine")
 COMPILER = (*ENGINE, "telegrad_service.compiler")
 SESSION = (*COMPILER, "telegrad_service.session", "telegrad_service.settings")
-HOSTS = (*SESSION, "telegrad_service.journal", "telegrad_service.hosts", "telegrad_service.process")
+HOSTS = (*SESSION, "telegrad_service.journal", "telegrad_service.hosts", "telegrad_service.process", "telegrad_service.logs")
 LOCAL = ("telegrad_service.local", "telegrad_service.local_programs")
 
 # A module belongs to the longest name here that it stands under.
@@ -59,6 +59,7 @@ LAYERS = {
         may_import=(*CONTRACT, "telegrad_service.access"), never=WEB | {"httpx2", "numpy", "pydantic"}
     ),
     "telegrad_service.process": Layer(may_import=("telegrad_service.process",), never=WEB | {"httpx2", "numpy", "pydantic"}),
+    "telegrad_service.logs": Layer(may_import=("telegrad_service.logs",), never=WEB | {"httpx2", "numpy", "pydantic"}),
     # What keeps sessions knows nothing of what they are.
     "telegrad_service.journal": Layer(
         may_import=(*CONTRACT, "telegrad_service.journal"), never=WEB | {"httpx2", "numpy", "pydantic"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,11 +41,12 @@ class Server:
                 for line in lines:
                     self.lines.append(line)
                     if "listens on" in line:
-                        self.port = int(line.rsplit(":", 1)[1])
+                        self.port = int(re.findall(r":([0-9]+)", line)[-1])
                         listening.set()
             listening.set()
 
-        threading.Thread(target=read, daemon=True).start()
+        self.reader = threading.Thread(target=read, daemon=True)
+        self.reader.start()
         listening.wait(STARTUP_SECONDS)
         assert self.port, self.lines
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -168,6 +169,22 @@ def test_a_server_whose_folder_is_deleted_says_so_and_promises_nothing(tmp_path,
         assert server("GET", at).json()["tensors"] == 3
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("isolation", ["process", "inline"])
+def test_every_line_of_the_log_is_an_object_those_of_session_processes_too(tmp_path, isolation):
+    server = Server(tmp_path / "data", "--isolation", isolation, "--log-format", "json", "--access-log")
+    at = "/v1/sessions/" + server("POST", "/v1/sessions").json()["id"]
+    server("POST", f"{at}/batch", {"commands": COMMANDS})
+    server.restart(signal.SIGTERM)
+    assert server("GET", at).json()["tensors"] == 3
+    for pid in server.workers():
+        os.kill(pid, signal.SIGKILL)
+    server.stop()
+    wait_until(lambda: not server.reader.is_alive())
+    told = [json.loads(line) for line in server.lines]
+    assert all({"time", "level", "logger", "message"} <= set(line) for line in told)
+    assert any("back after" in line["message"] for line in told)
 
 
 def test_a_deleted_session_leaves_no_file(server):

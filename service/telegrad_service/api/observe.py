@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +13,9 @@ from telegrad._version import __version__
 from telegrad.contract.commands import COMMANDS
 from telegrad_service.api.tallies import Count, Spread, Tallies
 from telegrad_service.hosts.base import Did, Host
+from telegrad_service.logs import EXTRA, JsonFormatter, TextFormatter
+
+__all__ = ["METRICS_MEDIA_TYPE", "NO_ROUTE", "Done", "JsonFormatter", "Observer", "TextFormatter"]
 
 log = logging.getLogger("telegrad.access")
 
@@ -22,9 +23,6 @@ METRICS_MEDIA_TYPE: Final = "text/plain"
 
 NO_ROUTE: Final = "none"
 """The route of a request for what is no page: its path is the client's own text, and would make labels without end."""
-
-_EXTRA: Final = "telegrad"
-"""Where a log record keeps its fields."""
 
 
 class Done(NamedTuple):
@@ -136,7 +134,7 @@ class Observer:
             if did is not None:
                 fields["commands"] = sum(did.commands.values())
                 fields |= {name: round(getattr(did, name), 6) for name in ("wait_seconds", "session_seconds", "journal_seconds")}
-            log.info("%s %s %d in %.4f s", done.method, done.route, done.status, done.seconds, extra={_EXTRA: fields})
+            log.info("%s %s %d in %.4f s", done.method, done.route, done.status, done.seconds, extra={EXTRA: fields})
 
     def note_refused(self, request_id: str, status: int, seconds: float, sent_bytes: int) -> None:
         """Count what never became a request, and was answered by the connection itself."""
@@ -146,33 +144,3 @@ class Observer:
         """All metrics in Prometheus' text format; whether the server takes work is known to who asks."""
         self._places.is_ready = is_ready
         return generate_latest(self._registry)
-
-
-class JsonFormatter(logging.Formatter):
-    """A log record as one line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """See logging.Formatter."""
-        line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, _EXTRA, {}),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
-
-
-class TextFormatter(logging.Formatter):
-    """A log record as a line for people; fields that it has follow the message."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-    def format(self, record: logging.LogRecord) -> str:
-        """See logging.Formatter."""
-        fields = getattr(record, _EXTRA, {})
-        told = " ".join(f"{k}={v}" for k, v in fields.items() if k not in ("method", "route", "status", "seconds"))
-        return super().format(record) + (f" {told}" if told else "")

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Generator
@@ -23,11 +22,11 @@ from uvicorn.server import HANDLED_SIGNALS
 from telegrad.contract.errors import ConfigurationError
 from telegrad_service import process
 from telegrad_service.api.app import create_app, keeping_of
-from telegrad_service.api.observe import JsonFormatter, TextFormatter
 from telegrad_service.api.protocol import Protocol
 from telegrad_service.hosts.base import Host
 from telegrad_service.hosts.process import ProcessHost
 from telegrad_service.journal.base import shown
+from telegrad_service.logs import Log
 from telegrad_service.settings import Settings, unknown_variables
 
 log = logging.getLogger("telegrad.service")
@@ -84,7 +83,12 @@ def _host(settings: Settings) -> Host | None:
         request_seconds=settings.request_seconds,
         tune=settings.tune_process,
         keeping=keeping_of(settings),
+        lines=_log_of(settings),
     )
+
+
+def _log_of(settings: Settings) -> Log:
+    return Log(settings.log_level, settings.log_format)
 
 
 def _with_folder(settings: Settings) -> Settings:
@@ -110,9 +114,7 @@ def _say_where_sessions_are_kept(settings: Settings) -> None:
 
 def run(settings: Settings) -> int:
     """Serve until a signal says stop; returns the exit code."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
+    _log_of(settings).install()
     if settings.log_level != "debug":
         log.setLevel(logging.INFO)  # where the server listens is said at every level
     for name in unknown_variables():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,9 @@ from telegrad.contract.limits import Limits
 from telegrad_service.hosts import warm, worker
 from telegrad_service.hosts.keeping import Drop, Keeping
 from telegrad_service.journal.base import Kept
+from telegrad_service.logs import Log
+
+log = logging.getLogger("telegrad.service")
 
 START_SECONDS: Final = 60.0
 """How long the helper may take to import everything."""
@@ -93,10 +97,10 @@ class Nursery(ABC):
 class Forking(Nursery):
     """Workers forked from the warm helper, in 2 to 5 ms each."""
 
-    def __init__(self, limits: Limits, keeping: Keeping, *, tune: bool, ended: Ended) -> None:
+    def __init__(self, limits: Limits, keeping: Keeping, *, tune: bool, ended: Ended, lines: Log | None = None) -> None:
         """Prepare; ``ended`` is called in the event loop."""
         self._configuration = json.dumps(
-            {"limits": dataclasses.asdict(limits), "keeping": dataclasses.asdict(keeping), "tune": tune}
+            {"limits": dataclasses.asdict(limits), "keeping": dataclasses.asdict(keeping), "tune": tune, "log": lines}
         ).encode()
         self._ended = ended
         self._helper: subprocess.Popen[bytes] | None = None
@@ -202,6 +206,7 @@ class Forking(Nursery):
         except OSError:
             data = b""
         if not data:
+            log.warning("the process that makes sessions has ended, and theirs with it; it is started again when one is asked for")
             self._lose()
             return
         message: dict[str, Any] = json.loads(data)
@@ -241,10 +246,10 @@ class Forking(Nursery):
 class Spawning(Nursery):
     """Workers started anew, each importing everything: for systems where a fork is not safe."""
 
-    def __init__(self, limits: Limits, keeping: Keeping, *, tune: bool, ended: Ended) -> None:
+    def __init__(self, limits: Limits, keeping: Keeping, *, tune: bool, ended: Ended, lines: Log | None = None) -> None:
         """Prepare; ``ended`` is called in the event loop."""
         self._limits, self._keeping = limits, keeping
-        self._tune = tune
+        self._tune, self._lines = tune, lines
         self._ended = ended
         self._workers: dict[int, Any] = {}
         self._watching: set[asyncio.Task[None]] = set()
@@ -258,7 +263,7 @@ class Spawning(Nursery):
         context = multiprocessing.get_context("spawn")
         with theirs:
             home = worker.Home(kept, self._limits, self._keeping, drop)
-            process = context.Process(target=worker.spawned, args=(theirs, home, self._tune), daemon=True)
+            process = context.Process(target=worker.spawned, args=(theirs, home, self._tune, self._lines), daemon=True)
             try:
                 await asyncio.to_thread(self._start, process)
             except OSError as error:

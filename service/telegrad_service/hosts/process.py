@@ -37,6 +37,7 @@ from telegrad_service.hosts.nursery import CAN_FORK, Forking, Nursery, Spawning
 from telegrad_service.hosts.place import Place
 from telegrad_service.hosts.queueing import QueueingHost
 from telegrad_service.journal.base import Kept
+from telegrad_service.logs import Log
 from telegrad_service.session.account import Report
 from telegrad_service.session.watch import News, Watch
 
@@ -99,6 +100,7 @@ class ProcessHost(QueueingHost[Worker]):
         tune: bool = True,
         fork: bool = CAN_FORK,
         keeping: Keeping | None = None,
+        lines: Log | None = None,
     ) -> None:
         """Prepare a host whose sessions have these limits.
 
@@ -109,12 +111,13 @@ class ProcessHost(QueueingHost[Worker]):
             tune: whether the processes are tuned for computing, see ``telegrad_service.process``.
             fork: whether workers are forked from a warm helper; else each is started anew.
             keeping: how sessions are kept; None: nowhere.
+            lines: what the processes log; None: warnings, as Python writes them.
         """
         super().__init__(limits, max_waiting_requests=max_waiting_requests, keeping=keeping)
         self._request_seconds = request_seconds
         self.takes_uploads = shared.CAN_SHARE
         nursery = Forking if fork else Spawning
-        self._nursery: Nursery = nursery(limits, self._keeping, tune=tune, ended=self._ended)
+        self._nursery: Nursery = nursery(limits, self._keeping, tune=tune, lines=lines, ended=self._ended)
         self._workers: dict[int, Worker] = {}
         self._barren: str | None = None
         self._one_ended = asyncio.Event()

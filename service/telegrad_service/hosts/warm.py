@@ -4,7 +4,7 @@
 
 | from the server | |
 |---|---|
-| first of all | ``{"limits": ..., "keeping": ..., "tune": whether to tune the process}``, of all sessions |
+| first of all | ``{"limits": ..., "keeping": ..., "tune": bool, "log": null or [level, style]}``, of all sessions |
 | ``fork`` | ``{"fork": number, "kept": [id, created, tenant], "drop": null or [turn, overdue]}``, and the worker's end |
 | ``kill`` | ``{"kill": pid}``: only a process that this one has not reaped, so never a stranger under an old number |
 
@@ -36,6 +36,7 @@ from telegrad_service import process
 from telegrad_service.hosts import worker
 from telegrad_service.hosts.keeping import Drop, Keeping
 from telegrad_service.journal.base import Kept, open_journal
+from telegrad_service.logs import Log
 
 MESSAGE_BYTES: Final = 4096
 _CONFIGURATION_BYTES: Final = 2**16
@@ -125,6 +126,8 @@ def main(descriptor: int) -> None:
     with socket.socket(fileno=descriptor) as control, contextlib.suppress(BrokenPipeError, ConnectionResetError):
         given = json.loads(control.recv(_CONFIGURATION_BYTES))
         process.tune(given["tune"])
+        if given["log"] is not None:
+            Log(*given["log"]).install()
         keeping = Keeping(**given["keeping"])
         if keeping.is_durable:
             open_journal(keeping.journal_url).close()  # imports its driver, once for all workers

@@ -28,6 +28,7 @@ from telegrad_service.hosts.durable import DurableSession
 from telegrad_service.hosts.keeping import Drop, Keeping
 from telegrad_service.hosts.lending import Upload
 from telegrad_service.journal.base import Kept
+from telegrad_service.logs import Log
 from telegrad_service.session.account import Allowance, Need
 from telegrad_service.session.watch import Watch
 
@@ -164,9 +165,11 @@ def _do(session: DurableSession, work: Work, watch: Watch) -> list[frames.Piece]
         return frames.fault_frame(traceback.format_exc())
 
 
-def spawned(connection: socket.socket, home: Home, tuned: bool) -> None:
+def spawned(connection: socket.socket, home: Home, tuned: bool, lines: Log | None = None) -> None:
     """The whole life of a worker that was not forked from a warm helper but started anew."""
     process.tune(tuned)
+    if lines is not None:
+        lines.install()
     run(connection, home)
 
 
