@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from telegrad.contract.command_fields import decode_command
+from telegrad.contract.errors import AutogradError
 from telegrad.contract.limits import Limits
 from telegrad_service.compiler import chains, plans
 from telegrad_service.compiler.plan import Plan
 from telegrad_service.engine import threads
 from telegrad_service.engine.graph import deferred
+from telegrad_service.session import usage
 from telegrad_service.session.session import Session
 from tests.compiler.twins import Twins
 
@@ -157,7 +159,13 @@ def test_a_gradient_that_is_recorded_itself_is_compiled(name: str):
     [
         ([apply("nonzero", ["x"], "y"), apply("add", ["y", 1], "z")], "shape"),
         ([apply("sum", ["w"], "s"), backward("s", create_graph=True)], "itself"),
-        ([apply("mul", ["w", "w"], "y")], "still to be walked"),
+        (
+            [
+                apply("layer_norm", ["w", None, None], "y", normalized_shape=[3]),
+                {"command": "set", "tensor": "y", "retain_grad": True},
+            ],
+            "retained",
+        ),
         (
             [apply("add", ["w", 1.0], "b"), apply("select", ["b"], "y", dim=0, index=0), apply("add_", ["b", 1.0])],
             "view whose base has another history",
@@ -608,3 +616,69 @@ def test_a_result_with_a_history_is_gone_with_its_last_handle():
 
     assert [node() for node in left] == [None] * 20
     assert len(deferred) == before
+
+
+FORWARD: list[dict[str, Any]] = [
+    apply("linear", ["x", "w1", "b1"], "h1"),
+    apply("tanh", ["h1"], "h2"),
+    apply("linear", ["h2", "w2", "b2"], "scores"),
+    apply("cross_entropy", ["scores", "t"], "loss"),
+]
+
+
+def test_a_graph_that_is_still_to_be_walked_is_given_out():
+    twins = network()
+    program = twins.store(FORWARD, list(HOLES))
+
+    for run in range(6):
+        twins.run(program, HOLES, {"loss": f"loss{run}", "h2": f"h{run}"})
+        twins.batch(backward(f"loss{run}", retain_graph=run % 2 == 0))
+        twins.batch(backward(f"loss{run}"))  # an error where the graph is gone
+        twins.batch(*[apply("sub_", [p, f"{p}.grad"], grad=False, alpha=0.1) for p in ("w1", "b1", "w2", "b2")])
+
+    assert twins.plan().left_nodes == 4
+    for session in twins.both:
+        assert session.names["h5"].grad_fn is session.names["loss5"].grad_fn.next_functions[0][0].next_functions[0][0]
+
+
+@pytest.mark.parametrize("written", ["w2", "h", "x", "b2"])
+def test_writes_to_what_a_graph_saved_are_noticed(written: str):
+    twins = network()
+    program = twins.store(FORWARD, list(HOLES))
+    for run in range(4):
+        twins.run(program, HOLES, {"loss": f"loss{run}", "h2": "h"})
+        twins.batch(apply("mul_", [written, 2.0], grad=False))
+        twins.batch(backward(f"loss{run}"))
+        twins.batch({"command": "release", "tensors": ["h", f"loss{run}"]})
+
+    assert twins.plan().text
+
+
+def test_what_a_program_writes_to_after_a_node_saved_it_is_noticed_too():
+    commands = [
+        apply("mul", ["w", "w"], "y"),
+        apply("exp", ["y"], "z"),
+        apply("add_", ["z", 1.0], grad=False),
+        apply("sum", ["z"], "s"),
+    ]
+    twins = Twins({"w": RNG.normal(size=3)}, requires_grad=("w",))
+    program = twins.store(commands, ["w"])
+    for run in range(4):
+        twins.run(program, {"w": "w"}, {"s": f"s{run}"})
+        twins.batch(backward(f"s{run}"))
+
+    assert twins.plan().text
+    assert isinstance(twins.compiled.batch([decode_command(backward("s3"))]).failed, AutogradError)
+
+
+def test_what_a_graph_saved_is_counted_and_goes_with_it():
+    twins = Twins({"w": RNG.normal(size=10_000)}, requires_grad=("w",))
+    program = twins.store([apply("exp", ["w"], "y"), apply("tanh", ["y"], "z"), apply("sum", ["z"], "s")], ["w"])
+    for run in range(4):
+        twins.run(program, {"w": "w"}, {"s": f"s{run}"})
+
+    assert twins.plan().left_bytes >= 2 * 80_000
+    held = [usage.count(s.alive()) for s in twins.both]
+    assert held[0] == held[1]
+    twins.batch({"command": "release", "tensors": [f"s{run}" for run in range(4)]})
+    assert usage.count(twins.compiled.alive()).nbytes == 80_000

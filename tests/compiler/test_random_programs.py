@@ -132,8 +132,46 @@ def possible(
     return kept
 
 
-def check(program: Any, grads: set[str], times: int, to_the_end: bool) -> Twins:
-    """Run a program four times in both sessions."""
+@st.composite
+def walks(draw: Any) -> list[tuple[Any, ...]]:
+    """What is done with results when the program has ended: writes, to inputs too, and walks through the graph that they have."""
+    kinds = st.sampled_from(["write", "write", "backward", "backward", "backward", "retained", "second", "read", "more"])
+    return [(draw(kinds), draw(st.integers(0, 9)), draw(st.integers(0, 9))) for _ in range(draw(st.integers(0, 6)))]
+
+
+def after(walk: list[tuple[Any, ...]], given_out: list[str], inputs: list[str]) -> list[list[dict[str, Any]]]:
+    """The batches of a walk."""
+    batches: list[list[dict[str, Any]]] = []
+    for number, (kind, first, second) in enumerate(walk):
+        result = given_out[first % len(given_out)]
+        anything = [*given_out, *inputs][second % (len(given_out) + len(inputs))]
+        total, slope = f"s{number}", f"g{number}"
+        walked: dict[str, Any]
+        if kind == "write":
+            batches.append([{**apply("mul_", [anything, 0.5]), "grad_enabled": second % 3 == 0}])
+        elif kind == "read":
+            batches.append([{"command": "read", "tensor": result + ".grad"}])
+        elif kind == "more":
+            batches.append([apply("tanh", [result], total), apply("select", [total], slope, dim=0, index=0)])
+        elif kind == "second":
+            first_order: dict[str, Any] = {
+                "command": "grad",
+                "outputs": [total],
+                "inputs": [anything],
+                "results": [slope],
+                "create_graph": True,
+            }
+            square = [apply("square", [slope], slope + "q"), apply("sum", [slope + "q"], slope + "s")]
+            walked = {"command": "backward", "tensors": [slope + "s"]}
+            batches.append([apply("sum", [result], total), {**first_order, "allow_unused": True}, *square, walked])
+        else:
+            walked = {"command": "backward", "tensors": [total], "retain_graph": kind == "retained" or None}
+            batches.append([apply("sum", [result], total), walked])
+    return batches
+
+
+def check(program: Any, grads: set[str], times: int, to_the_end: bool, walk: list[tuple[Any, ...]]) -> Twins:
+    """Run a program five times in both sessions, and go on from what it gave out."""
     commands, inputs, wanted = program
     floating = tuple(g for g in sorted(grads) if TENSORS[g].dtype.kind == "f" and g in inputs)
     commands = possible(commands, inputs, floating, to_the_end=to_the_end)
@@ -141,25 +179,35 @@ def check(program: Any, grads: set[str], times: int, to_the_end: bool) -> Twins:
     wanted = tuple(n for n in wanted if n in known)
     twins = Twins({name: TENSORS[name] for name in inputs}, requires_grad=floating)
     stored = twins.store(commands, inputs)
-    for run in range(4):
+    for run in range(5):
         twins.run(stored, {n: n for n in inputs}, {n: f"{n}_{run}" for n in wanted}, times=times)
         given_out = [n for n in (f"{n}_{run}" for n in wanted) if n in twins.plain.names]
-        twins.batch({"command": "release", "tensors": given_out})
+        for batch in after(walk, given_out, inputs) if given_out else []:
+            twins.batch(*batch)
+        twins.batch({"command": "release", "tensors": [n for n in twins.plain.names if n not in inputs]})
     return twins
 
 
-@given(program=programs(), grads=st.sets(st.sampled_from(sorted(TENSORS))), times=st.integers(1, 3), to_the_end=st.booleans())
+@given(
+    program=programs(),
+    grads=st.sets(st.sampled_from(sorted(TENSORS))),
+    times=st.integers(1, 3),
+    to_the_end=st.booleans(),
+    walk=walks(),
+)
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-def test_a_compiled_program_leaves_what_the_interpreter_leaves(program: Any, grads: set[str], times: int, to_the_end: bool) -> None:
-    check(program, grads, times, to_the_end)
+def test_a_compiled_program_leaves_what_the_interpreter_leaves(
+    program: Any, grads: set[str], times: int, to_the_end: bool, walk: list[tuple[Any, ...]]
+) -> None:
+    check(program, grads, times, to_the_end, walk)
 
 
-@given(program=programs(), grads=st.sets(st.sampled_from(sorted(TENSORS))))
+@given(program=programs(), grads=st.sets(st.sampled_from(sorted(TENSORS))), walk=walks())
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-def test_chains_in_blocks_leave_what_the_interpreter_leaves(program: Any, grads: set[str]) -> None:
+def test_chains_in_blocks_leave_what_the_interpreter_leaves(program: Any, grads: set[str], walk: list[tuple[Any, ...]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chains, "LEAST", 4)
         patch.setattr(chains, "WORTH_ELEMENTS", 1)
         patch.setattr(chains, "_LEAST_BLOCK", 4)
         patch.setattr(chains, "_SCRATCH_BYTES", 64)
-        check(program, grads, 1, True)
+        check(program, grads, 1, True, walk)

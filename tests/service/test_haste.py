@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from telegrad.contract.command_fields import decode_command
 from telegrad.contract.errors import ShapeError
 from telegrad.contract.limits import Limits
 from telegrad_service.compiler.history import History
@@ -277,8 +278,8 @@ def test_a_graph_that_nobody_asked_for_is_not_made_to_be_freed(monkeypatch):
         filled: list[Any] = []
         history = History.build
 
-        def build(self: History, leaves: Any) -> Any:
-            made = history(self, leaves)
+        def build(self: History, *given: Any) -> Any:
+            made = history(self, *given)
             filled.extend(made.values())
             return made
 
@@ -305,3 +306,19 @@ def test_a_short_walk_looks_at_no_more_than_it_needs():
         made = made * 1.0
     assert not haste.is_short_walk([made])
     assert haste.is_short_walk([made.detach()])
+
+
+def test_to_ask_whether_a_walk_is_short_makes_no_long_graph():
+    opened = session.Session("s")
+    x = opened.names["x"] = opened.engine.wrap(np.ones(3))
+    x.requires_grad = True
+    chain = [op("tanh", "x", to="y0"), *[op("tanh", f"y{i}", to=f"y{i + 1}") for i in range(100)]]
+    program = opened.store_program([decode_command(c) for c in chain], ["x"])
+    for n in range(4):
+        opened.apply(decode_command({"command": "run", "program": program.id, "inputs": {"x": "x"}, "outputs": {"y100": f"z{n}"}}))
+    assert type(opened.names["z3"].node) is DeferredNode
+    assert not haste.is_short_walk([opened.names["z3"]])
+    assert type(opened.names["z3"].node) is DeferredNode
+    opened.apply(decode_command({"command": "apply", "op": "sum", "inputs": ["z3"], "outputs": ["s"]}))
+    opened.apply(decode_command({"command": "backward", "tensors": ["s"]}))
+    assert x.grad is not None

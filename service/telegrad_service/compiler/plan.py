@@ -13,7 +13,7 @@ from telegrad_service.compiler.chains import Chain, form
 from telegrad_service.compiler.code import Code
 from telegrad_service.compiler.effects import NEW, Symbol
 from telegrad_service.compiler.history import History
-from telegrad_service.compiler.ir import CONSTANT, TEMPORARY, Value
+from telegrad_service.compiler.ir import CONSTANT, TEMPORARY, Value, replaced_values, values_in
 from telegrad_service.compiler.layout import Layout
 from telegrad_service.compiler.passes import drop_dead, settle_gradients, share, symbols_of
 from telegrad_service.compiler.recorder import Recorder
@@ -86,12 +86,12 @@ class Plan:
         chains: what is done a block at a time.
         turn: held while it runs, since its blocks serve one run at a time; who finds it held has the interpreter.
         answer_bytes: what its reads take in an answer.
-        left_bytes, left_nodes: what a run leaves behind in tensors that it gives out.
+        left_bytes, left_nodes: what a run leaves behind in tensors that it gives out, and in the graph that leads to them.
         kept: bytes that it holds between runs.
         text: the function that it runs, to look at.
     """
 
-    def __init__(self, code: Code, layout: Layout, given: Given) -> None:
+    def __init__(self, code: Code, layout: Layout, given: Given, made: int) -> None:
         self.nbytes = 0
         self.nodes = 0
         self.answer_bytes = 0
@@ -103,9 +103,11 @@ class Plan:
         self._outputs = given.outputs
         self._made = [*given.outputs.values(), *given.bases]
         self._history = given.history
+        self._counted_from = made
+        self._saved_from = made + (0 if given.history is None else len(given.history.counted))
         self._keeps = layout.nbytes <= KEPT_BYTES
         self._function: Callable[..., Any] | None = None
-        self.left_bytes = sum({o.symbol: o.symbol.value.nbytes for o in self._made if o.symbol.kind == NEW}.values())
+        self.left_bytes = 0
         self.left_nodes = 0 if given.history is None else given.history.size
 
     @property
@@ -136,10 +138,13 @@ class Plan:
                 self._function = None
         return self._give(tensors, made)
 
-    def _give(self, tensors: Sequence[Tensor], made: Sequence[Tensor]) -> dict[str, Tensor]:
+    def _give(self, tensors: Sequence[Tensor], made: Sequence[Any]) -> dict[str, Tensor]:
         if not self._outputs:
             return {}
-        tops = None if self._history is None else self._history.build(tensors)
+        tops = None
+        if self._history is not None:
+            counted, saved = made[self._counted_from : self._saved_from], made[self._saved_from :]
+            tops = self._history.build(tensors, counted, saved)
         for output in self._made:
             if output.symbol.kind != NEW:
                 continue
@@ -161,13 +166,15 @@ def build(recorder: Recorder, outputs: Mapping[str, Tensor]) -> Plan | None:
         return None
     steps = settle_gradients(recorder.steps)
     steps, instead = share(steps)
+    history = given.history
+    saved = [] if history is None else [replaced_values(template, instead) for template in history.saved.values()]
     everything = [*given.outputs.values(), *given.bases]
     made = list(dict.fromkeys(o.symbol for o in everything))
     symbols = list(dict.fromkeys([*made, *[m.base for m in made if m.base is not None], *symbols_of(steps)]))
     for symbol in symbols:
         symbol.value = instead.get(symbol.value, symbol.value)
-    wanted = [s.value for s in (*made, *[m.base for m in made if m.base is not None])]
-    steps = form(drop_dead(steps, wanted), [s.value for s in symbols])
+    wanted = [s.value for s in (*made, *[m.base for m in made if m.base is not None])] + list(values_in(saved))
+    steps = form(drop_dead(steps, wanted), [*wanted, *[s.value for s in symbols]])
     kept = {s.storage for s in wanted} | {s.value.storage for s in symbols}
     inputs = [instead.get(v, v) for v in recorder.inputs]
     layout = Layout(steps, kept)
@@ -177,12 +184,16 @@ def build(recorder: Recorder, outputs: Mapping[str, Tensor]) -> Plan | None:
         for line in code.made(symbol):
             code.line(line)
         names.append(code.symbol(symbol))
+    if history is not None:
+        names += [code.symbol(symbol) for symbol in history.counted]
+        names += [code.argument(template) for template in saved]
+        history.forget()
     code.end(names)
     for output in everything:
         output.index = made.index(output.symbol)
-    if given.history is not None:
-        given.history.forget()
-    plan = Plan(code, layout, given)
+    plan = Plan(code, layout, given, len(made))
+    owned = {s.storage for s in wanted if s.storage.kind == TEMPORARY}
+    plan.left_bytes = sum(storage.nbytes for storage in owned)
     plan.chains = [step.fn for step in steps if isinstance(step.fn, Chain)]
     return plan
 
@@ -208,21 +219,21 @@ class Given:
     """
 
     def __init__(self, recorder: Recorder, outputs: Mapping[str, Tensor]) -> None:
-        self.outputs: dict[str, Output] = {}
-        self.bases: list[Output] = []
         self._recorder = recorder
-        tensors = [*outputs.values(), *[t.base for t in outputs.values() if t.base is not None]]
-        tops = [t for t in tensors if t.node is not None and recorder.index(t) is None]
-        self.history = History(tops, recorder.index) if tops else None
-        if self.history is not None and self.history.failed:
-            recorder.fail(self.history.failed)
-            return
+        self._bases: list[tuple[Symbol, Tensor]] = []
+        symbols: dict[str, Symbol] = {}
         for name, tensor in outputs.items():
             known = recorder.symbol_of(tensor)
             if known is not None:
                 known.value.storage.escapes = True
-            symbol = known or (self._view(tensor) if tensor.base is not None else _alone(recorder, tensor))
-            self.outputs[name] = self._output(symbol, tensor)
+            symbols[name] = known or (self._view(tensor) if tensor.base is not None else _alone(recorder, tensor))
+        tensors = [*outputs.values(), *[t.base for t in outputs.values() if t.base is not None]]
+        tops = [t for t in tensors if t.node is not None and recorder.index(t) is None]
+        self.history = History(tops, recorder) if tops else None
+        if self.history is not None and self.history.failed:
+            recorder.fail(self.history.failed)
+        self.outputs = {name: self._output(symbols[name], tensor) for name, tensor in outputs.items()}
+        self.bases = [self._output(symbol, tensor) for symbol, tensor in self._bases]
 
     def _output(self, symbol: Symbol, tensor: Tensor) -> Output:
         return Output(symbol, tensor, None if self.history is None else self.history.place.get(id(tensor)))
@@ -239,7 +250,7 @@ class Given:
         if under is None:
             under = _alone(recorder, base)
             if base.node is not None:
-                self.bases.append(self._output(under, base))
+                self._bases.append((under, base))
         under.value.storage.escapes = True
         symbol = recorder.new_symbol(tensor, recorder.value(tensor.array))
         if tensor.kept_gradient is not None or symbol.value.storage is not under.value.storage:

@@ -40,8 +40,8 @@ def note_write() -> None:
     last_write[:] = itertools.islice(_numbers, 1)  # taken and put there in one step, whatever other threads do
 
 
-deferred: Final[weakref.WeakKeyDictionary[Node, Callable[[Node], None]]] = weakref.WeakKeyDictionary()
-"""Nodes of compiled programs whose edges are not made yet: what makes them."""
+deferred: Final[weakref.WeakKeyDictionary[Node, tuple[Callable[[Node], None], int]]] = weakref.WeakKeyDictionary()
+"""Nodes of compiled programs whose edges are not made yet: what makes them, and how many nodes there will be."""
 
 renewed: Final[weakref.WeakKeyDictionary[Node, int]] = weakref.WeakKeyDictionary()
 """Nodes that views were given when their base had been written: the number of the base's node, 0 for a leaf. Such a node is made
@@ -253,9 +253,10 @@ class DeferredNode(Node):
 
         def __getattr__(self, name: str) -> Any:
             """Its edges."""
-            fill = deferred.pop(self, None) if name in ("edges", "indexes") else None
-            if fill is None:
+            found = deferred.pop(self, None) if name in ("edges", "indexes") else None
+            if found is None:
                 raise AttributeError(f"'Node' object has no attribute '{name}'")
+            fill, _ = found
             fill(self)
             return getattr(self, name)
 

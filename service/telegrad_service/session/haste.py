@@ -15,7 +15,7 @@ import numpy as np
 
 from telegrad.contract.commands import Attach, Backward, Command, Grad, Read, Release, Resume, Run, Set
 from telegrad_service.engine.calls import Call
-from telegrad_service.engine.graph import DeferredNode, Node
+from telegrad_service.engine.graph import DeferredNode, Node, deferred
 from telegrad_service.engine.tensor import Tensor
 
 _SECONDS: Final = 0.001
@@ -27,6 +27,9 @@ _RUN_SECONDS: Final = 0.0005
 _MOST_FLOPS: Final = 200_000
 _MOST_BYTES: Final = 2**18
 _MOST_NODES: Final = 64
+_MOST_FREED: Final = 1000
+"""Nodes that were not made yet, whose saved values go: two objects each."""
+
 _MOST_ELEMENTS: Final = 8192
 """Of the values that a walk comes by: two matrices of 64 by 64, say, whose gradients take a million operations."""
 
@@ -121,7 +124,7 @@ class Haste:
 def is_short_walk(tensors: Iterable[Tensor | None], *, freed: bool = False) -> bool:
     """Whether few nodes with few values lead to the tensors. Looks at no more than that many.
 
-    Where they are only ``freed``, a graph that nobody asked for yet is one node: the others are not made to go.
+    Where they are only ``freed``, the nodes of a graph that nobody asked for yet are not made to go; what they saved goes.
     """
     todo: list[Any] = [x for t in tensors if t is not None for x in (t.node, t.base, t.kept_gradient) if x is not None]
     seen: set[int] = set()
@@ -134,9 +137,9 @@ def is_short_walk(tensors: Iterable[Tensor | None], *, freed: bool = False) -> b
         if isinstance(item, Tensor):
             elements += item.array.size
             todo += [x for x in (item.node, item.base) if x is not None]
-        elif freed and isinstance(item, DeferredNode):
-            continue
-        elif isinstance(item, Node):
+        elif isinstance(item, DeferredNode) and deferred[item][1] > (_MOST_FREED if freed else _MOST_NODES):
+            return False
+        elif isinstance(item, Node) and not (freed and isinstance(item, DeferredNode)):
             elements += sum(part.size for value in item.saved or () for part in _arrays(value))
             todo += item.edges
         if len(seen) > _MOST_NODES or elements > _MOST_ELEMENTS:
