@@ -13,16 +13,18 @@ from __future__ import annotations
 import dis
 import importlib
 import inspect
+import os
 import random
 import sys
 import types
 import weakref
 from array import array as _array_type
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
 from enum import Enum
-from functools import partial
+from functools import partial, partialmethod
 from operator import attrgetter, methodcaller
 from typing import Any, Final, cast
 
@@ -49,7 +51,7 @@ from telegrad.contract.tracing import has_twins
 _MISSING: Final = object()
 _SKIPPED: Final = frozenset({"telegrad", "telegrad_service", "numpy", "scipy", "builtins", *sys.stdlib_module_names})
 _CONSTANTS: Final = (bool, int, float, complex, str, bytes, type(None), type(...), DType, Enum, np.generic, np.dtype, slice, range)
-_DYNAMIC: Final = frozenset({"getattr", "setattr", "vars", "dir", "__dict__", "asdict", "astuple"})
+_DYNAMIC: Final = frozenset({"getattr", "setattr", "vars", "dir", "__dict__", "asdict", "astuple", "attrgetter", "methodcaller"})
 _BUFFERS: Final = (bytearray, memoryview, _array_type)
 _OPERATORS: Final = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor"
 _IMPLICIT: Final = frozenset(
@@ -57,13 +59,15 @@ _IMPLICIT: Final = frozenset(
         *(f"__{prefix}{name}__" for name in _OPERATORS.split() for prefix in ("", "r", "i")),
         *("__abs__", "__neg__", "__pos__", "__invert__", "__round__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"),
         *("__bool__", "__len__", "__int__", "__float__", "__complex__", "__index__", "__array__", "__contains__", "__missing__"),
+        *("__ceil__", "__floor__", "__trunc__", "__copy__", "__deepcopy__", "__class_getitem__", "__instancecheck__"),
+        *("__await__", "__aenter__", "__aexit__", "__aiter__", "__anext__", "__setattr__", "__delattr__"),
         *("__getitem__", "__setitem__", "__delitem__", "__iter__", "__next__", "__reversed__", "__enter__", "__exit__"),
         *("__getattr__", "__getattribute__", "__get__", "__set__"),
     }
 )
 """Methods that are called without being named, beside those that a class of telegrad or of Python's library calls (``forward``)."""
-_MAKING: Final = frozenset({"__init__", "__new__", "__post_init__"})
-"""Methods that are called where an object of the class is made."""
+_MAKING: Final = frozenset({"__init__", "__new__", "__post_init__", "__call__"})
+"""Methods that are called where an object of the class is made, and where it is called itself."""
 _MOST_ITEMS: Final = 4096
 _MOST_VALUES: Final = 50_000
 _MOST_ARRAY_BYTES: Final = 2**16
@@ -163,9 +167,7 @@ class _Survey:
             return Buffer(value)
         if _is_container(value):
             mine = type(value)
-            return (
-                self._container(value, name) if _skipped(mine.__module__) or issubclass(mine, tuple) else self._object(value, name)
-            )
+            return self._container(value, name) if _is_plain(mine) else self._object(value, name)
         _refuse(value, name)
         return self._object(value, name)
 
@@ -227,19 +229,22 @@ class _Survey:
         elif isinstance(value, type):
             if not _skipped(value.__module__):
                 yield from self._class_ways(value, name, _MAKING)
+                yield from self._class_ways(type(value), name, _MAKING)
         elif not isinstance(value, _LED_ON):
             inner = getattr(value, "__wrapped__", None)
             if inner is not None:
                 yield Way(name, attrgetter("__wrapped__"), self.of(inner, name))
             if _is_container(value):
                 yield Way(name, _itself, self._container(value, name))
+            if isinstance(value, defaultdict):
+                yield self._way(".default_factory", attrgetter("default_factory"), value, name)
             yield from self._instance_ways(value, name)
 
     def _module_ways(self, module: types.ModuleType, name: str) -> Iterator[Way]:
         if not _skipped(module.__name__):
             yield from self._named_ways(vars(module), name)
         elif module.__name__.partition(".")[0] in sys.stdlib_module_names:  # os.environ, say
-            held = {key: x for key, x in vars(module).items() if self._uses(key) and _is_container(x)}
+            held = {key: x for key, x in vars(module).items() if self._uses(key) and (_is_container(x) or x is os.getenv)}
             yield from self._named_ways(held, name, vars(module))
 
     def _way(self, name: str, look: Callable[[Any], Any], value: Any, of: str) -> Way:
@@ -247,10 +252,12 @@ class _Survey:
 
     def _function_ways(self, function: types.FunctionType, name: str) -> Iterator[Way]:
         if _skipped(function.__module__ or ""):
+            if function is os.getenv:
+                yield Way(".environ", _environ, self.of(os.environ, "os.environ"))
             return
         if "__wrapped__" in vars(function):  # whoever wraps, and however: of code that is skipped only this leads on
             yield self._way("", attrgetter("__wrapped__"), function, name)
-        if _skipped(function.__globals__.get("__name__", "")):
+        if function.__globals__.get("__name__", "").partition(".")[0] == "telegrad":
             return
         globals_, attributes, imports = _names_of(function.__code__)
         self.named |= attributes
@@ -326,6 +333,11 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, (Mapping, Sequence, AbstractSet)) and _skipped(type(value).__module__)
 
 
+def _is_plain(container: type[Any]) -> bool:
+    """Whether a container of this type is no more than its items."""
+    return (_skipped(container.__module__) and container is not defaultdict) or issubclass(container, tuple)
+
+
 def _is_written(method: Any) -> bool:
     """Whether somebody wrote a method: those of data classes do nothing but compare."""
     method = method.__func__ if isinstance(method, (staticmethod, classmethod)) else method
@@ -342,6 +354,10 @@ def _called_back(reference: Any) -> Any:
 
 def _in_context(variable: ContextVar[Any]) -> Any:
     return variable.get(_MISSING)
+
+
+def _environ(_getenv: Any) -> Any:
+    return os.environ
 
 
 def _attribute_count(value: Any) -> int:
@@ -364,7 +380,7 @@ def _skipped(module: str) -> bool:
 
 
 _LEADING_ON: Final[tuple[tuple[type[Any], str, Callable[[Any], Any]], ...]] = (
-    *((partial, f".{part}", attrgetter(part)) for part in ("func", "args", "keywords")),
+    *((kind, f".{part}", attrgetter(part)) for kind in (partial, partialmethod) for part in ("func", "args", "keywords")),
     (property, "", attrgetter("fget")),
     (staticmethod, "", attrgetter("__func__")),
     (classmethod, "", attrgetter("__func__")),
@@ -401,6 +417,8 @@ def _names_of(code: types.CodeType) -> tuple[list[str], set[str], set[tuple[str,
                 attributes.add(instruction.argval)
             elif instruction.opname == "IMPORT_NAME":  # after its level and what is taken from the module
                 imports.add((instruction.argval, loaded[-2]))
+            elif instruction.opname == "MATCH_CLASS":  # case Point(x=0), after the names; case Point(0) has them in the class
+                attributes.update(loaded[-1], ["__dict__"] if instruction.arg else [])
             elif instruction.opname.startswith("LOAD_"):
                 loaded.append(instruction.argval)
     if "globals" in globals_:  # globals()["rate"]

@@ -207,7 +207,7 @@ def difference(name: str, value: Any, what: Any, found: list[Any]) -> str:
             there = way.look(value)
         except (IndexError, KeyError, AttributeError, TypeError):
             return name
-        deeper = difference(way.name if not name or way.name[0] not in "[." else name + way.name, there, way.what, found)
+        deeper = difference(name + way.name if way.name[:1] in ("", "[", ".") else way.name, there, way.what, found)
         if deeper:
             return deeper
     return name

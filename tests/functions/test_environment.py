@@ -6,6 +6,7 @@ import collections
 import contextlib
 import contextvars
 import dataclasses
+import functools
 import operator
 import os
 import types
@@ -17,6 +18,7 @@ from typing import Any, Final
 import pytest
 
 import telegrad
+from telegrad.errors import TraceError
 
 Case = tuple[Callable[[Any], Any], Callable[[], Any]]
 """A function of one tensor, and what changes its surroundings."""
@@ -184,6 +186,53 @@ def imports_from_here() -> Case:
     return scaled, lambda: set_rate(2.0)
 
 
+class Caller:
+    def __call__(self, x: Any) -> Any:
+        return x * RATE
+
+
+class Scales(type):
+    def __mul__(cls, x: Any) -> Any:
+        return x * RATE
+
+
+class Scaling(metaclass=Scales):
+    """A class that multiplies."""
+
+
+class Partial:
+    def scale(self, factor: float, x: Any) -> Any:
+        return x * factor * RATE
+
+    scaled = functools.partialmethod(scale, 2.0)
+
+
+def makes_and_calls() -> Case:
+    return lambda x: Caller()(x) + 0, lambda: set_rate(2.0)
+
+
+def matches_by_name() -> Case:
+    fields = Fields()
+
+    def scaled(x: Any) -> Any:
+        match fields:
+            case Fields(rate=number):
+                return x * number
+
+    return scaled, lambda: raise_rate(fields)
+
+
+def matches_by_position() -> Case:
+    fields = Fields()
+
+    def scaled(x: Any) -> Any:
+        match fields:
+            case Fields(number):
+                return x * number
+
+    return scaled, lambda: raise_rate(fields)
+
+
 def function_with_attribute() -> Case:
     def scaled(x: Any) -> Any:
         return x * scaled.rate
@@ -263,6 +312,21 @@ CASES: Final[dict[str, Callable[[], Case]]] = {
     "the method of a dict": lambda: of({"a": 1.0}, lambda get, x: x * get("a"), set_a, lambda d: d.get),
     "a module that it imports": imports_here,
     "what it imports from a module": imports_from_here,
+    "what an object that it makes does when called": makes_and_calls,
+    "what the class of a class does": lambda: (lambda x: Scaling * x, lambda: set_rate(2.0)),
+    "what a pattern names": matches_by_name,
+    "what a pattern leaves to the class": matches_by_position,
+    "what a dict makes up": lambda: of(
+        collections.defaultdict(lambda: RATE), lambda d, x: x * d.default_factory(), lambda _: set_rate(2.0)
+    ),
+    "a part of a method": lambda: of(Partial(), lambda p, x: p.scaled(x), lambda _: set_rate(2.0)),
+    "an attribute named by a string": lambda: of(
+        ("rate", Fields()), lambda p, x: x * operator.attrgetter(p[0])(p[1]), lambda p: raise_rate(p[1])
+    ),
+    "the environment by getenv": lambda: (
+        lambda x: x * float(os.getenv("TELEGRAD_TEST_RATE", "1")),
+        lambda: os.environ.update(TELEGRAD_TEST_RATE="2"),
+    ),
     "a weak reference": lambda: of(Fields(), lambda r, x: x * r().rate, raise_rate, weakref.ref),
     "a context variable": lambda: of(contextvars.ContextVar("rate", default=1.0), lambda v, x: x * v.get(), lambda v: v.set(2.0)),
     "what gets an attribute": lambda: of(
@@ -326,3 +390,21 @@ def test_what_a_transformed_function_refers_to_is_found(session, transform):
 
     assert found == expected
     assert len(traced.programs) == 1
+
+
+class Squares:
+    """Keeps what it computed."""
+
+    @functools.cached_property
+    def scale(self) -> float:
+        return 2.0
+
+
+def test_an_attribute_that_is_made_by_the_call_is_refused_by_name(session):
+    squares = Squares()
+    traced = telegrad.function(lambda x: x * squares.scale)
+
+    with pytest.raises(TraceError, match="it changes squares"):
+        traced(telegrad.ones(2))
+
+    assert traced(telegrad.ones(2)).tolist() == [2.0, 2.0]  # there by now
