@@ -80,6 +80,8 @@ OWN: Final[dict[str, Formula]] = {"getitem.int": _select_first, "sum_to_size": _
 _ways: Final[dict[Plan, Formula | None]] = {}
 """Per plan: its formulas on arrays with one dimension more; None where they need ``Batched`` tensors."""
 
+_MOST_WAYS: Final = 1024
+
 
 def _way(plan: Plan) -> Formula | None:
     name = plan.entry.op.name
@@ -146,6 +148,8 @@ class BatchedWalk(Walk):
         try:
             way = _ways[plan]
         except KeyError:
+            if len(_ways) >= _MOST_WAYS:
+                _ways.clear()
             way = _ways[plan] = _way(plan)
         values: Any = None
         saved = self._saved(node)

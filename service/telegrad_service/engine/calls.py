@@ -115,6 +115,9 @@ _CALLS: Final[dict[tuple[Any, ...], Call]] = {}
 
 _MOST_CALLS: Final = 8192
 
+_LONGEST_CALL: Final = 1024
+"""In characters and numbers: what is longer is foreseen each time, so that what is kept is little."""
+
 _ATOMS: Final = frozenset({bool, int, float, complex, str, type(None), DType})
 """Types whose values are equal only if they mean the same, once the type itself is compared too."""
 
@@ -154,6 +157,13 @@ def _call_key(home: Engine, name: str, inputs: Sequence[Any], parameters: Mappin
     return tuple(key)
 
 
+def _weight(part: Any) -> int:
+    """How much of a key that is, in characters and numbers."""
+    if part.__class__ is tuple:
+        return 1 + sum(map(_weight, part))
+    return len(part) if part.__class__ is str else 1
+
+
 def known_call(home: Engine, op: Op, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> Call | None:
     """The call, if one like it was foreseen before: then there is nothing wrong with it."""
     key = _call_key(home, op.name, inputs, parameters)
@@ -172,7 +182,7 @@ def foresee(home: Engine, op: Op, inputs: Sequence[Any], parameters: Mapping[str
         except UnknownShape:
             outcome = None
         call = Call(op, inputs, outcome)
-        if key is not None:
+        if key is not None and _weight(key) <= _LONGEST_CALL:
             if len(_CALLS) >= _MOST_CALLS:
                 _CALLS.clear()
             _CALLS[key] = call

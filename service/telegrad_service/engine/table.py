@@ -56,11 +56,12 @@ class Entry:
         extent: how many elements the result has, see ``extent``; None where the rule knows, or the inputs bound it.
         formulas: from an input's name, or from several joined by commas, to the formula that gives their gradients.
         plans: what to save and whom to call, by ``plan_key`` of the inputs that need gradients and the number of inputs.
+        planned: how much those are, in inputs.
     """
 
     __slots__ = (
         *("extent", "formulas", "in_place", "instead", "keeping", "kept"),
-        *("kernel", "numbers", "op", "plans", "ufunc", "ufunc_kinds"),
+        *("kernel", "numbers", "op", "planned", "plans", "ufunc", "ufunc_kinds"),
     )
 
     def __init__(self, op: Op) -> None:
@@ -76,12 +77,17 @@ class Entry:
         self.extent: Callable[..., tuple[int, np.dtype[Any]]] | None = None
         self.formulas: dict[tuple[str, ...], Formula] = {(name,): _refusal(op) for name in op.differentiable} if op.refuses else {}
         self.plans: dict[int, Plan] = {}
+        self.planned = 0
 
     def plan(self, mask: int, count: int) -> Plan:
         """The plan for inputs whose bits are set in ``mask``, of ``count`` inputs."""
         key = plan_key(mask, count)
         found = self.plans.get(key)
         if found is None:
+            self.planned += count + _PLAN_WEIGHT
+            if self.planned > _MOST_PLANNED:
+                self.plans.clear()
+                self.planned = count + _PLAN_WEIGHT
             found = self.plans[key] = Plan(self, mask, count)
         return found
 
@@ -90,6 +96,13 @@ def plan_key(mask: int, count: int) -> int:
     """The key of the plan for inputs whose bits are set in ``mask``, of ``count`` inputs."""
     return mask << 32 | count
 
+
+_MOST_PLANNED: Final = 2**17
+"""Inputs of all plans of an op, beyond which they are made anew: an op of any number of tensors has one for each subset of them
+that needs gradients. Nodes keep those that they need."""
+
+_PLAN_WEIGHT: Final = 64
+"""What a plan is beside its inputs, in inputs."""
 
 ENTRIES: Final[dict[str, Entry]] = {}
 

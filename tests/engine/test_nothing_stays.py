@@ -1,0 +1,55 @@
+"""What is over leaves nothing behind: tables have their bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import telegrad
+from telegrad_service.engine import batched_walk, calls, table
+
+
+@pytest.fixture(autouse=True)
+def session() -> Iterator[Any]:
+    with telegrad.local() as opened:
+        yield opened
+
+
+def test_plans_for_ever_other_inputs_have_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_MOST_PLANNED", 1000)
+    row = table.entry("stack")
+    x, c = telegrad.ones(2, requires_grad=True), telegrad.ones(2)
+    made = []
+    for mask in range(1, 64):
+        chosen = [bool(mask >> bit & 1) for bit in range(6)]
+        made.append((sum(chosen), telegrad.stack([x if yes else c for yes in chosen])))
+        assert len(row.plans) * (6 + 64) <= 1000
+
+    for count, stacked in made:  # those of plans that went, too
+        (gradient,) = telegrad.autograd.grad(stacked.sum(), x)
+        assert gradient.tolist() == [count] * 2
+
+
+def test_ways_of_batched_walks_have_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batched_walk, "_MOST_WAYS", 2)
+    x = telegrad.tensor([1.0, 2.0], requires_grad=True)
+    for function, slope in (("exp", np.exp), ("sin", np.cos), ("square", lambda v: 2 * v), ("cos", lambda v: -np.sin(v))):
+        y = getattr(x, function)()
+        (found,) = telegrad.autograd.grad(y, x, telegrad.eye(2), is_grads_batched=True)
+        np.testing.assert_allclose(found.numpy(), np.diag(slope(np.array([1.0, 2.0]))), rtol=1e-6)
+        assert len(batched_walk._ways) <= 2
+
+
+def test_calls_with_long_parameters_are_not_remembered() -> None:
+    a = telegrad.ones(2, 2)
+    before = set(calls._CALLS)
+    short, long = "ij,jk->ik", "ij,jk->ik" + " " * 5000
+    for _ in range(2):
+        assert telegrad.einsum(short, a, a).tolist() == telegrad.einsum(long, a, a).tolist() == [[2, 2], [2, 2]]
+
+    new = [key for key in calls._CALLS if key not in before]
+    assert any(short in key for key in new) or any(short in key for key in before)
+    assert not any(long in key for key in calls._CALLS)
