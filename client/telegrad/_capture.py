@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from telegrad._history import UNKNOWN, Leaf
-from telegrad._queue import Recorded, outputs_of
+from telegrad._queue import Recorded, outputs_of, to_raise
 from telegrad.contract.errors import AutogradError, DependentError, TelegradError
 
 if TYPE_CHECKING:
+    from telegrad._asked import Asked
+    from telegrad._foreseen import Foreseen
     from telegrad._queue import Entry
     from telegrad._recorder import Recorder
 
@@ -23,6 +25,16 @@ def dependent(cause: TelegradError) -> DependentError:
     error = DependentError(f"this needs the result of a command that failed earlier: {type(cause).__name__}: {cause.detail}{where}")
     error.__cause__ = cause
     return error
+
+
+def raise_error_of(walk: Foreseen | Asked) -> None:
+    """Raise what a hook has raised, if one has, and forget it: it has the frames in which the walk is."""
+    error, walk.error = walk.error, None
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error
 
 
 class Capture:
@@ -85,6 +97,7 @@ class Capture:
 
 def abandon(home: Recorder, entries: Sequence[Any], names: Sequence[str], cause: TelegradError) -> None:
     """Entries that are never sent: what they would have made does not exist, what they would have changed is unknown."""
+    cause = to_raise(cause)
     for name in (*names, *[n for entry in entries for n in outputs_of(entry)]):
         home.failed.setdefault(name, cause)
     home.attention = True

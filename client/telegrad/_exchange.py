@@ -15,7 +15,7 @@ from telegrad import _defaults
 from telegrad._batch import Numbers, Sent, Taken, cut, hand_out, new_key, reads_last, request_of, unread
 from telegrad._capture import dependent
 from telegrad._history import UNKNOWN, Leaf, Node
-from telegrad._queue import Entry, Recorded, Taint, outputs_of, place
+from telegrad._queue import Entry, Recorded, Taint, outputs_of, place, to_raise
 from telegrad._recorder import Recorder
 from telegrad._refusals import of_session, refusal_of
 from telegrad._retries import Retries, error_of, member, parse, problem_of, send
@@ -249,7 +249,7 @@ class Exchange:
         if errors:
             for other in errors[1:]:
                 errors[0].add_note(f"failed as well: {type(other).__name__}: {other.detail} ({_first_note(other)})")
-            raise errors[0]
+            raise to_raise(errors[0])
 
     def _take(self) -> None:
         """Take what is recorded. Who is interrupted leaves it in the queue, or held, or in both, which the next one sees."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from telegrad._capture import abandon
+from telegrad._capture import abandon, raise_error_of
 from telegrad._history import CustomNode, Described, Leaf, Node, made_of
 from telegrad._hook_call import Call, Ended, names_of
 from telegrad._packs import packs_of
@@ -432,8 +432,7 @@ class Foreseen:
             self._abandon(failure)
             if self.error is None:
                 raise
-        if self.error is not None:
-            raise self.error
+        raise_error_of(self)
 
     def end_grad(
         self, results: Sequence[Any], reply: Reply | None, record: Callable[[Foreseen, Sequence[Any], Reply | None], None]
@@ -443,8 +442,7 @@ class Foreseen:
             self.end([None if r is None else r._name for r in results], reply)
             return
         record(self, results, reply)
-        if self.error is not None:
-            raise self.error
+        raise_error_of(self)
 
     def _abandon(self, error: BaseException) -> None:
         """The backward is not recorded: what hooks made does not exist, what they would have changed is to be asked for. Where it

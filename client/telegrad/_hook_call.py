@@ -60,11 +60,13 @@ class Call:
         self._walk.sources.extend([r.history() for r in results if r is not None])
 
     def __exit__(self, kind: object, value: BaseException | None, trace: object) -> None:
-        entries = self._recorded.end()
+        recorded = self._recorded
+        del self._recorded  # they refer to each other, and what a hook was given shall go when its backward does
+        entries = recorded.end()
         walk = self._walk
-        refusal = self._recorded.refusal
+        refusal = recorded.refusal
         stops = isinstance(value, Exception) and refusal is None
-        if self._recorded.paused:
+        if recorded.paused:
             walk.gives(None if stops else self._results, stops=stops)
         else:
             results = None if stops or self._results is None else names_of(self._results)

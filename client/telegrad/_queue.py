@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import linecache
 from collections.abc import Iterable, Mapping, Sequence
 from types import CodeType
@@ -41,6 +42,18 @@ bare tuple, because making one takes 30 ns and there is one per op."""
 GRAD_SUFFIX: Final = ".grad"
 
 
+def to_raise(kept: TelegradError) -> TelegradError:
+    """An error that is kept, as it is raised: what is raised gets the frames that it comes through, and they hold the very handles
+    for which it is kept. So what is kept is never raised.
+    """
+    error = copy.copy(kept)
+    error.__cause__ = kept.__cause__
+    error.extra = dict(kept.extra)
+    if hasattr(kept, "__notes__"):
+        error.__notes__ = list(kept.__notes__)
+    return error
+
+
 class Reply:
     """What a read or a grad is answered.
 
@@ -65,7 +78,7 @@ class Reply:
     def take(self) -> dict[str, Any]:
         """The result. Raises the error that came instead."""
         if self.error is not None:
-            raise self.error
+            raise to_raise(self.error) if isinstance(self.error, TelegradError) else self.error
         if self.result is None:
             raise LookupError("the batch was answered without this read")
         return self.result

@@ -23,7 +23,7 @@ from telegrad._handle import inference_extra, new_names
 from telegrad._history import AccumulateGrad, Node, Unknown, gradient_place, made_of
 from telegrad._packs import packing_of, settle
 from telegrad._places import known_files, users_frame, users_place
-from telegrad._queue import Recorded, Reply, collected
+from telegrad._queue import Recorded, Reply, collected, to_raise
 from telegrad._reading import Numbers
 from telegrad._writes import apply_in_place
 from telegrad.contract import checks, watching
@@ -471,7 +471,7 @@ class Recorder:
             return
         if cause in self.pending:  # nobody has been told yet
             self.pending.remove(cause)
-            raise cause
+            raise to_raise(cause)
         raise dependent(cause)
 
     def waiting(self, held: Sequence[Any]) -> list[Any]:

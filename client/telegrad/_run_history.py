@@ -62,6 +62,7 @@ class RunNode(Node):
         """The hooks, made if need be."""
         if getattr(self, "hooks", None) is None:
             self.hooks = Hooks(self.run.alive, weakref.ref(self))
+            self.run.keep(self)
         return self.hooks
 
 
@@ -91,7 +92,8 @@ class Instance:
         self._home = home
         self._outside = outside
         self._leaves = leaves
-        self._made: dict[int, Target] = {}
+        # Nodes have their run, and each the next ones: they go when nobody has the first.
+        self._made: dict[int, Target | weakref.ref[RunNode]] = {}
         self._first = first
         self._number = next_number()
 
@@ -110,6 +112,8 @@ class Instance:
         if not isinstance(target, (Node, Leaf)):
             return target, index
         found = self._made.get(id(target))
+        if isinstance(found, weakref.ref):
+            found = found()
         if found is None:
             if isinstance(target, Leaf):
                 found = self._leaves.get(id(target)) or Leaf(self._home, target.spec, UNKNOWN)
@@ -117,5 +121,11 @@ class Instance:
                 found = Described(target.name())  # its function saw tensors of the trace: the server says that nobody has it
             else:
                 found = RunNode(self, target)
+                self._made[id(target)] = weakref.ref(found)
+                return found, index
             self._made[id(target)] = found
         return found, index
+
+    def keep(self, node: RunNode) -> None:
+        """A node that has hooks lives as long as any other of the run, which may lead to it."""
+        self._made[id(node.traced)] = node

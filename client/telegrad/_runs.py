@@ -393,7 +393,10 @@ class _Steps:
             error.add_note(f"{self._done:,} calls of {self._function!r} were done before that, and stand")
             if not set(traced.places).intersection(getattr(error, "__notes__", ())):
                 traced.explain(error)
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # this frame is in its traceback
         if error is None:
             self._tell(prepared, references, self._done, None)
         return done

@@ -256,7 +256,7 @@ class Tracing(tracing.Trace):
     def forget(self) -> None:
         """The trace is over: let go of the session and of its tensors, which the program may outlive."""
         self.recorder.close()
-        self.real = self._rehearsal = None
+        self.real = self._rehearsal = self.refusal = None  # an error has the frames that it came through, and they the trace
         self.reals.clear()
 
     # The end -----------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from telegrad._handle import Handle
 from telegrad._history import PRESENT, UNKNOWN, CustomNode, Leaf, Node, Unknown
-from telegrad._queue import GRAD_SUFFIX, Reply, references_of_command
+from telegrad._queue import GRAD_SUFFIX, Reply, references_of_command, to_raise
 from telegrad._reach import Reach
 from telegrad._reading import Ahead, ask_along, keep
 from telegrad._run_history import Instance, RunNode
@@ -306,7 +306,7 @@ class RecordedRuns(Runs):
             if handle._spec is not None:
                 handle._spec = Spec((count, *handle._spec.shape[1:]), handle._spec.dtype)
         self.stacked = self.stacked if count else ()
-        return error
+        return to_raise(error)
 
 
 def _refuse_hooks(bound: Sequence[Any]) -> None:

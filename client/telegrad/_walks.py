@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from telegrad._asked import Asked, wants_each
 from telegrad._autograd import name_of
+from telegrad._capture import raise_error_of
 from telegrad._foreseen import Foreseen
 from telegrad._handle import Handle
 from telegrad._history import PRESENT, UNKNOWN, End, Leaf, Node, Unknown, made_of
@@ -142,8 +143,8 @@ def backward(
     except BaseException:
         home.grad_epoch += 1  # interrupted: whether it is recorded, and which gradients there are, has to be asked
         raise
-    if isinstance(foreseen, Asked) and foreseen.error is not None:
-        raise foreseen.error
+    if isinstance(foreseen, Asked):
+        raise_error_of(foreseen)
 
 
 def _accumulate_in(home: Recorder, reach: Reach, history: Unknown | None, inputs: Sequence[Any] | None) -> None:
@@ -391,7 +392,7 @@ def _ask_for(
     answer = asked.run(reply)
     if asked.error is not None:
         home.unmade.update([r._name for r in wanted])
-        raise asked.error
+        raise_error_of(asked)
     for made in wanted if create_graph else ():
         made._node = made_of(*asked.sources)  # with what hooks gave
     return keep_present(wanted, answer["present"])

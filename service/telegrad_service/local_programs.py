@@ -119,7 +119,8 @@ class LocalPrograms(Programs):
                 ).names
             except TelegradError as error:
                 stacked = collecting.stacked()
-                return LocalRuns(None, [stacked[r] for r in many.collect if r in stacked], error)
+                found = error.with_traceback(None)  # it is kept by a frame that it would keep
+                return LocalRuns(None, [stacked[r] for r in many.collect if r in stacked], found)
             stacked = collecting.stacked()
             return LocalRuns([names[name] for name in traced.outputs], [stacked[r] for r in many.collect], None)
         finally:

@@ -1,7 +1,10 @@
-"""What is over leaves nothing behind: tables have their bounds."""
+"""What is over leaves nothing behind: tables have their bounds, and what nobody can reach is in no cycle."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,13 +12,30 @@ import numpy as np
 import pytest
 
 import telegrad
+from telegrad.autograd.graph import allow_mutation_on_saved_tensors
+from telegrad.errors import RunCancelledError, TraceError
 from telegrad_service.engine import batched_walk, calls, table
+
+
+class Mine:
+    """Something of the user's, in his own frame."""
 
 
 @pytest.fixture(autouse=True)
 def session() -> Iterator[Any]:
     with telegrad.local() as opened:
         yield opened
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Without the collector: what is in no cycle goes by itself."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def test_plans_for_ever_other_inputs_have_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,3 +73,47 @@ def test_calls_with_long_parameters_are_not_remembered() -> None:
     new = [key for key in calls._CALLS if key not in before]
     assert any(short in key for key in new) or any(short in key for key in before)
     assert not any(long in key for key in calls._CALLS)
+
+
+def test_a_context_that_permits_mutation_goes_when_it_is_left(uncollected: None) -> None:
+    x = telegrad.ones(2, requires_grad=True)
+    with allow_mutation_on_saved_tensors() as context:
+        y = x * 3
+        z = (y * y).sum()
+        y.detach().zero_()
+        z.backward()
+    gone = weakref.ref(context)
+
+    del context, z
+    assert gone() is None
+    assert x.grad is not None
+    assert x.grad.tolist() == [18, 18]
+
+
+def test_calls_that_were_cancelled_keep_nobody_who_was_told(uncollected: None) -> None:
+    class Listener:
+        def __call__(self, told: Any) -> None:
+            told.cancel()
+
+    step = telegrad.function(lambda a: a * 2)
+    a = telegrad.ones(2)
+    step(a)
+    listener = Listener()
+    with contextlib.suppress(RunCancelledError):
+        step.repeat(1000, a, progress=listener)
+    gone = weakref.ref(listener)
+
+    del listener
+    assert gone() is None
+
+
+def test_a_function_that_cannot_be_traced_keeps_no_frame_of_its_caller(uncollected: None) -> None:
+    step = telegrad.function(lambda a: a * a.sum().item())
+
+    def refused() -> weakref.ref[Mine]:
+        mine = Mine()
+        with contextlib.suppress(TraceError):
+            step(telegrad.ones(2))
+        return weakref.ref(mine)
+
+    assert refused()() is None

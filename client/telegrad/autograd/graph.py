@@ -125,13 +125,15 @@ class allow_mutation_on_saved_tensors(saved_tensors_hooks):  # noqa: N801 - PyTo
 
     def __init__(self) -> None:
         self._resets: list[Token[object | None]] = []
+        self._mark = mark = object()  # what is saved need not keep the context
+        active = self._active
 
         def pack(tensor: Any) -> Any:
-            return self, tensor.detach().clone()
+            return mark, tensor.detach().clone()
 
         def unpack(kept: Any) -> Any:
             owner, tensor = kept
-            if self._active.get() is not owner:
+            if active.get() is not owner:
                 # PyTorch's class for it, which has no place among the errors of calls.
                 raise AssertionError(
                     "Trying to backward outside of the 'allow_mutation_on_saved_tensors' context in which the graph was originally "
@@ -145,7 +147,7 @@ class allow_mutation_on_saved_tensors(saved_tensors_hooks):  # noqa: N801 - PyTo
         if self._active.get() is not None:
             raise AutogradError("allow_mutation_on_saved_tensors contexts cannot be nested")
         super().__enter__()
-        self._resets.append(self._active.set(self))
+        self._resets.append(self._active.set(self._mark))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
