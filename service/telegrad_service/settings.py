@@ -257,6 +257,7 @@ def _settings_of(cls: type[Any]) -> list[Setting]:
 SETTINGS: Final[dict[str, Setting]] = {s.name: s for s in [*_settings_of(Settings), *_settings_of(Limits), *_settings_of(Quotas)]}
 """Every setting by name, those of ``Limits`` and ``Quotas`` included."""
 
+_OF_TOKENS: Final = ("jwt_algorithm", "jwt_issuer", "jwt_audience")
 _LIMIT_NAMES: Final = frozenset(f.name for f in fields(Limits))
 _QUOTA_NAMES: Final = frozenset(f.name for f in fields(Quotas))
 
@@ -285,6 +286,12 @@ def load(options: Mapping[str, str | None] | None = None, environment: Mapping[s
             values["journal"] = _journal_in(values)
         except ArgumentValueError as error:
             wrong.append(f"{SETTINGS['journal_file'].variable} ({SETTINGS['journal_file'].option}) {error.detail}")
+    if not values.get("jwt_key_file"):
+        wrong += [
+            f"{SETTINGS[name].variable} ({SETTINGS[name].option}) means nothing without TELEGRAD_JWT_KEY_FILE (--jwt-key-file)"
+            for name in _OF_TOKENS
+            if values.get(name, SETTINGS[name].default) != SETTINGS[name].default
+        ]
     limits = Limits(**{n: values.pop(n) for n in list(values) if n in _LIMIT_NAMES})
     quotas = Quotas(**{n: values.pop(n) for n in list(values) if n in _QUOTA_NAMES})
     settings = Settings(**values, limits=limits, quotas=quotas)

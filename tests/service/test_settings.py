@@ -72,6 +72,14 @@ def test_other_addresses_than_loopback_must_be_meant(host):
     assert load({"host": host}, {"TELEGRAD_ALLOW_REMOTE": "true"}).host == host
 
 
+def test_what_is_said_of_tokens_without_their_key_is_refused():
+    for name, text in {"jwt_issuer": "https://id.test", "jwt_audience": "us", "jwt_algorithm": "RS256"}.items():
+        with pytest.raises(ArgumentValueError, match=f"{SETTINGS[name].variable} .*means nothing without TELEGRAD_JWT_KEY_FILE"):
+            load({name: text}, {})
+        assert getattr(load({name: text, "jwt_key_file": "key.pem"}, {}), name) == text
+    assert load({"jwt_algorithm": "EdDSA", "jwt_issuer": ""}, {}) == Settings()
+
+
 def test_settings_do_not_change():
     with pytest.raises(FrozenInstanceError):
         Settings().port = 1  # type: ignore[misc]

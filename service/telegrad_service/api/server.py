@@ -106,7 +106,9 @@ def _with_folder(settings: Settings) -> Settings:
 
 def _say_where_sessions_are_kept(settings: Settings) -> None:
     keeping = keeping_of(settings)
-    if not keeping.is_durable:
+    if settings.durability == "none":
+        log.info("sessions are kept in memory alone, and end with the server, as durability none says")
+    elif not keeping.is_durable:
         log.info("sessions are kept in memory alone, and end with the server; --data-dir names a folder to keep them in")
     else:
         log.info("sessions are kept in %s, and are there again when the server is", shown(keeping.journal_url))

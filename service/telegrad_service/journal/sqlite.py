@@ -13,7 +13,7 @@ import sqlite3
 import struct
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from telegrad.contract.errors import SessionDamagedError, StorageError, TelegradError, UnavailableError
 from telegrad_service.journal.base import Group, Journal, Kept, Store
@@ -23,7 +23,9 @@ _DELETED: Final = ".deleted"
 """What a database is called while it and the files beside it are deleted: a server that is killed meanwhile leaves no session
 without its last changes, and the next one finishes it."""
 _BESIDE: Final = ("-wal", "-shm", ".mark")
-_MARK: Final = struct.Struct("<Q")
+_MARK: Final = struct.Struct("<QQ")
+"""A number and its complement: the hint itself may be damaged, and says nothing then."""
+_ALL_BITS: Final = 2**64 - 1
 _BUSY_SECONDS: Final = 10.0
 _LEAST_FREE_BYTES: Final = 2**20
 
@@ -52,6 +54,8 @@ def _translated() -> Generator[None]:
     """SQLite's errors as telegrad's."""
     try:
         yield
+    except UnicodeDecodeError as error:  # SQLite checks no text
+        raise SessionDamagedError("the database of the session's journal is damaged: text in it is none") from error
     except sqlite3.DatabaseError as error:
         if type(error) is sqlite3.DatabaseError:  # what SQLite says of a file that is none, or broken
             raise SessionDamagedError(f"the database of the session's journal is damaged: {error}") from error
@@ -72,6 +76,13 @@ def _of_the_system(what: str) -> Generator[None]:
         raise
     except OSError as error:
         raise StorageError(f"{what}: {error.strerror}") from error
+
+
+def _bytes(value: Any) -> bytes:
+    """What a damaged database may say to be something else."""
+    if type(value) is not bytes:
+        raise SessionDamagedError("the database of the session's journal is damaged: what should be bytes is none")
+    return value
 
 
 def connect(path: Path, schema: str) -> sqlite3.Connection:
@@ -116,18 +127,20 @@ class SqliteStore(Store):
         """See ``Store``."""
         with _translated():
             for row in self._database.execute("SELECT number, payload, checksum FROM groups ORDER BY number"):
-                yield Group(*row)
+                number, payload, checksum = row
+                yield Group(number, _bytes(payload), _bytes(checksum))
 
     def anchor(self) -> bytes:
         """See ``Store``."""
         with _translated():
             row = self._database.execute("SELECT value FROM meta WHERE name = 'anchor'").fetchone()
-        return b"" if row is None else bytes(row[0])
+        return b"" if row is None else _bytes(row[0])
 
     def promised(self) -> int:
         """See ``Store``."""
         data = os.pread(self._mark, _MARK.size, 0)
-        return int(_MARK.unpack(data)[0]) if len(data) == _MARK.size else 0
+        number, complement = _MARK.unpack(data) if len(data) == _MARK.size else (0, 0)
+        return int(number) if number ^ complement == _ALL_BITS else 0
 
     def blobs(self) -> dict[str, tuple[int, int]]:
         """See ``Store``."""
@@ -138,7 +151,7 @@ class SqliteStore(Store):
         """See ``Store``."""
         with _translated():
             row = self._database.execute("SELECT data FROM blobs WHERE digest = ?", (digest,)).fetchone()
-        return None if row is None else bytes(row[0])
+        return None if row is None else _bytes(row[0])
 
     def commit(self, group: Group, blobs: Mapping[str, bytes | memoryview]) -> None:
         """See ``Store``."""
@@ -148,7 +161,7 @@ class SqliteStore(Store):
                 self._database.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)", (digest, group.number, len(data), data))
             self._database.execute("INSERT OR REPLACE INTO groups VALUES (?, ?, ?)", group)
         with _of_the_system("the journal cannot be used"):
-            os.pwrite(self._mark, _MARK.pack(group.number), 0)
+            os.pwrite(self._mark, _MARK.pack(group.number, _ALL_BITS ^ group.number), 0)
 
     @contextlib.contextmanager
     def _transaction(self) -> Generator[None]:
