@@ -10,7 +10,6 @@ numpy and of telegrad is taken to hold no state of the user's.
 
 from __future__ import annotations
 
-import dis
 import importlib
 import inspect
 import os
@@ -30,6 +29,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
+from telegrad._code_names import DYNAMIC, names_of
 from telegrad._expectations import (
     Array,
     Buffer,
@@ -51,7 +51,6 @@ from telegrad.contract.tracing import has_twins
 _MISSING: Final = object()
 _SKIPPED: Final = frozenset({"telegrad", "telegrad_service", "numpy", "scipy", "builtins", *sys.stdlib_module_names})
 _CONSTANTS: Final = (bool, int, float, complex, str, bytes, type(None), type(...), DType, Enum, np.generic, np.dtype, slice, range)
-_DYNAMIC: Final = frozenset({"getattr", "setattr", "vars", "dir", "__dict__", "asdict", "astuple", "attrgetter", "methodcaller"})
 _BUFFERS: Final = (bytearray, memoryview, _array_type)
 _OPERATORS: Final = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor"
 _IMPLICIT: Final = frozenset(
@@ -95,7 +94,7 @@ class Environment:
 
         Raises TraceError for what no trace could do again: iterators and Python's random generators.
         """
-        names: set[str] = set()
+        names: set[Any] = set()
         hooks: dict[int, Any] = {}
         while True:
             survey = _Survey(frozenset(names))
@@ -134,14 +133,15 @@ class _Survey:
     """One walk through what a function refers to.
 
     Attributes:
-        named: the names of attributes that the code met so far uses.
+        named: the names of attributes that the code met so far uses, and the code of methods that may use any of their object's.
         tensors: those that were found.
     """
 
-    def __init__(self, names: frozenset[str]) -> None:
+    def __init__(self, names: frozenset[Any]) -> None:
         self._names = names
-        self._all = bool(names & _DYNAMIC)
-        self.named: set[str] = set()
+        self._all = bool(names & DYNAMIC)
+        self._methods: set[int] = set()
+        self.named: set[Any] = set()
         self.tensors: list[Any] = []
         self._numbers: dict[int, int] = {}
         self._objects: dict[int, Any] = {}
@@ -259,8 +259,10 @@ class _Survey:
             yield self._way("", attrgetter("__wrapped__"), function, name)
         if function.__globals__.get("__name__", "").partition(".")[0] == "telegrad":
             return
-        globals_, attributes, imports = _names_of(function.__code__)
+        globals_, attributes, imports, own = names_of(function.__code__)
         self.named |= attributes
+        if own:  # a function that is no method may be given anything
+            self.named.add(function.__code__ if id(function) in self._methods else "__dict__")
         table = function.__globals__
         modules = [x for name, level in imports for x in _imported(name, level, table)]
         named = [(word, table) for word in globals_ if word in table] + [
@@ -282,9 +284,11 @@ class _Survey:
         if function.__kwdefaults__:
             yield self._way(".__kwdefaults__", attrgetter("__kwdefaults__"), function, function.__name__)
 
-    def _named_ways(self, table: Mapping[str, Any], name: str, where: Mapping[str, Any] | None = None) -> Iterator[Way]:
+    def _named_ways(
+        self, table: Mapping[str, Any], name: str, where: Mapping[str, Any] | None = None, *, whole: bool = False
+    ) -> Iterator[Way]:
         for attribute, value in list(table.items()):
-            if self._uses(attribute):
+            if whole or self._uses(attribute):
                 look = _entry_of(table if where is None else where, attribute)
                 yield Way(f".{attribute}", look, self.of(value, f"{name}.{attribute}"))
 
@@ -295,6 +299,7 @@ class _Survey:
                 for attribute, value in list(vars(base).items()):
                     named = self._uses(attribute) or attribute in called or (attribute in implicit and _is_written(value))
                     if named and not isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType)):
+                        self._methods |= {id(method) for method in _methods_in(value)}
                         what = self.of(value, f"{name}.{attribute}")
                         yield Way(f".{attribute}", _entry_of(vars(base), attribute), what)
 
@@ -302,14 +307,17 @@ class _Survey:
         cls = type(value)
         if cls.__module__.partition(".")[0] in ("telegrad", "telegrad_service", "numpy"):
             return
+        whole = any(
+            method.__code__ in self._names for base in cls.__mro__ for x in vars(base).values() for method in _methods_in(x)
+        )
         if hasattr(value, "__dict__"):
-            yield from self._named_ways(vars(value), name)
+            yield from self._named_ways(vars(value), name, whole=whole)
             # An attribute that was not there before would be a change too.
             yield Way("", _attribute_count, Constant(len(vars(value))))
         for base in cls.__mro__:
             slots = vars(base).get("__slots__", ())
             for slot in (slots,) if isinstance(slots, str) else slots:
-                if self._uses(slot) and hasattr(value, slot):
+                if (whole or self._uses(slot)) and hasattr(value, slot):
                     yield self._way(f".{slot}", attrgetter(slot), value, name)
         if not _skipped(cls.__module__):
             yield from self._class_ways(cls, name)
@@ -391,39 +399,11 @@ _LEADING_ON: Final[tuple[tuple[type[Any], str, Callable[[Any], Any]], ...]] = (
 
 _LED_ON: Final = tuple({kind for kind, _, _ in _LEADING_ON})
 
-_GLOBALS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"})
-_ATTRIBUTES: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR", "IMPORT_FROM"})
 
-
-def _names_of(code: types.CodeType) -> tuple[list[str], set[str], set[tuple[str, int]]]:
-    """The globals that a function's code names, the attributes, and the modules that it imports, each with its level.
-
-    Those of functions defined in it are included.
-    """
-    globals_: dict[str, None] = {}
-    attributes: set[str] = set()
-    imports: set[tuple[str, int]] = set()
-    todo = [code]
-    while todo:
-        one = todo.pop()
-        todo.extend([c for c in one.co_consts if isinstance(c, types.CodeType)])
-        loaded: list[Any] = []
-        for instruction in dis.get_instructions(one):
-            if instruction.opname in _GLOBALS:
-                globals_[instruction.argval] = None
-                if instruction.argval in _DYNAMIC:
-                    attributes.add(instruction.argval)
-            elif instruction.opname in _ATTRIBUTES:
-                attributes.add(instruction.argval)
-            elif instruction.opname == "IMPORT_NAME":  # after its level and what is taken from the module
-                imports.add((instruction.argval, loaded[-2]))
-            elif instruction.opname == "MATCH_CLASS":  # case Point(x=0), after the names; case Point(0) has them in the class
-                attributes.update(loaded[-1], ["__dict__"] if instruction.arg else [])
-            elif instruction.opname.startswith("LOAD_"):
-                loaded.append(instruction.argval)
-    if "globals" in globals_:  # globals()["rate"]
-        globals_ |= {x: None for x in code.co_consts if isinstance(x, str)}
-    return list(globals_), attributes, imports
+def _methods_in(value: Any) -> list[types.FunctionType]:
+    """The functions that get an object first where ``value`` stands in its class."""
+    parts = (value.fget, value.fset, value.fdel) if isinstance(value, property) else (value,)
+    return [x for x in parts if isinstance(x, types.FunctionType)]
 
 
 def _imported(name: str, level: int, globals_: Mapping[str, Any]) -> list[str]:

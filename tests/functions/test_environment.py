@@ -408,3 +408,91 @@ def test_an_attribute_that_is_made_by_the_call_is_refused_by_name(session):
         traced(telegrad.ones(2))
 
     assert traced(telegrad.ones(2)).tolist() == [2.0, 2.0]  # there by now
+
+
+class Layer:
+    """Finds its parameters by looking through itself, as small frameworks of one's own do."""
+
+    def __init__(self, scale: float) -> None:
+        self.weight = telegrad.tensor([1.0, 2.0], requires_grad=True)
+        self.scale = scale
+
+    def parameters(self) -> list[Any]:
+        return [x for x in vars(self).values() if isinstance(x, telegrad.Tensor)]
+
+    def norm(self) -> Any:
+        return sum(getattr(self, f"{name}ight").square().sum() for name in ("we",)) * self.scale
+
+
+class Stack(Layer):
+    def __init__(self) -> None:
+        super().__init__(1.0)
+        self.inner = Layer(0.5)
+
+    def parameters(self) -> list[Any]:
+        found: list[Any] = []
+        for name in self.__dict__:
+            x = self.__dict__[name]
+            found += [x] if isinstance(x, telegrad.Tensor) else x.parameters() if isinstance(x, Layer) else []
+        return found
+
+
+class Trainer:
+    def __init__(self) -> None:
+        self.model = Stack()
+        self.steps = 0
+        self.step = telegrad.function(self.compute)
+
+    def compute(self) -> Any:
+        loss = self.model.norm() + self.model.inner.norm()
+        gradients = telegrad.autograd.grad(loss, self.model.parameters())
+        with telegrad.no_grad():
+            for x, gradient in zip(self.model.parameters(), gradients, strict=True):
+                x -= 0.1 * gradient
+        return loss.detach()
+
+    def fit(self, steps: int, step: Any) -> list[float]:
+        losses = []
+        for _ in range(steps):
+            losses.append(step().item())
+            self.steps += 1
+        return losses
+
+
+def test_an_object_that_looks_through_itself_makes_no_counter_elsewhere_part_of_the_trace(session):
+    traced, plain = Trainer(), Trainer()
+
+    assert traced.fit(3, traced.step) == plain.fit(3, plain.compute)
+    assert len(traced.step.programs) == 1
+
+    for trainer in (traced, plain):
+        trainer.model.inner.scale = 2.0
+        trainer.model.extra = telegrad.ones(1)
+        del trainer.model.extra
+        trainer.model.inner.weight = telegrad.tensor([3.0, 4.0], requires_grad=True)
+    assert traced.fit(2, traced.step) == plain.fit(2, plain.compute)
+
+
+def looks_at(x: Any, held: Any) -> Any:
+    return x * sum(vars(held).values())
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda self, x, held: x * getattr(held, "ra" + "te"),
+        lambda self, x, held: x * getattr(self.held, "ra" + "te"),
+        lambda self, x, held: x * held.__dict__["rate"],
+        lambda self, x, held: looks_at(x, held),
+        lambda self, x, held: sum(x * getattr(h, "ra" + "te") for h in [held]),
+    ],
+)
+def test_what_a_method_looks_at_of_another_object_is_looked_at_again(session, look):
+    held = Fields()
+    looking = type("Looking", (), {"look": look, "held": held})()
+
+    traced = telegrad.function(lambda x: looking.look(x, held))
+    found = [traced(telegrad.ones(1)).tolist()]
+    held.rate = 3.0
+
+    assert [*found, traced(telegrad.ones(1)).tolist()] == [[1.0], [3.0]]
