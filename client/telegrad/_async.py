@@ -12,7 +12,6 @@ import functools
 import os
 import weakref
 from collections.abc import Generator, Sequence
-from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -60,7 +59,7 @@ class AsyncSession(CreationOps[AsyncTensor]):
         self._background: asyncio.Task[None] | None = None
         self._stopping: asyncio.Future[Any] | None = None
         self._silence: asyncio.TimerHandle | None = None
-        self._tokens: list[Token[BaseSession | None]] = []
+        self._blocks: list[None] = []
 
     async def _run(self, procedure: Procedure[R]) -> R:
         return await run_async(procedure, self._transport)
@@ -278,12 +277,14 @@ class AsyncSession(CreationOps[AsyncTensor]):
         except BaseException:
             await self._transport.close()
             raise
-        self._tokens.append(make_current(self))
+        self._blocks.append(None)
+        make_current(self)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        reset_current(self._tokens.pop())
-        if not self._tokens:
+        reset_current(self)
+        self._blocks.pop()
+        if not self._blocks:
             if kind is not None:
                 # The script failed: what it had recorded is not wanted any more, and a second error would hide the first.
                 self._exchange.discard()
@@ -295,7 +296,7 @@ class AsyncSession(CreationOps[AsyncTensor]):
         A session that was attached to goes on.
         """
         recorder = self._recorder
-        if recorder.closed:
+        if self.closed:
             return
         if self._silence is not None:
             self._silence.cancel()
@@ -303,6 +304,8 @@ class AsyncSession(CreationOps[AsyncTensor]):
             recorder.close()
             return
         async with self._sending:
+            if recorder.closed:
+                return
             try:
                 if self._exchange.has_work():
                     await self._run(self._exchange.flush())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from telegrad._history import UNKNOWN, Leaf
@@ -37,11 +37,25 @@ def raise_error_of(walk: Foreseen | Asked) -> None:
             del error
 
 
+class Diverted(deque[Any]):
+    """Where to record while hooks run: what a thread with a hook records goes to the hook, anything else to the queue."""
+
+    def __init__(self, captures: Mapping[int, Capture], queue: deque[Any]) -> None:
+        super().__init__()
+        self._captures = captures
+        self._queue = queue
+
+    def append(self, entry: Any) -> None:
+        """Record."""
+        capture = self._captures.get(threading.get_ident())
+        (self._queue if capture is None else capture.entries).append(entry)
+
+
 class Capture:
     """While a hook runs: what it records is kept apart, and what it asks the server is refused.
 
     Attributes:
-        thread: the thread that the hook runs in.
+        entries: what it has recorded.
         refusal: the error of a question, even if the hook has swallowed it.
         paused: what the hook recorded so far was sent, see ``interrupt``.
     """
@@ -50,22 +64,21 @@ class Capture:
         """Begin with nothing; ``pause`` records the backward up to here, with what the hook has recorded."""
         self._home = home
         self._pause = pause
-        self._outer = (home.sink, home.capturing)
+        self._outer = home.capturing
         self.paused = False
-        self.thread = threading.get_ident()
+        self.entries: deque[Any] = deque()
         self.refusal: AutogradError | None = None
 
     def begin(self) -> None:
         """Record here."""
-        self._home.sink, self._home.capturing = deque(), self
+        self._home.capture(self)
 
     def end(self) -> list[Any]:
         """Record where it was recorded before; what was recorded here, and was not sent."""
         if self.paused:
             return []
-        entries = list(self._home.sink)
-        self._home.sink, self._home.capturing = self._outer
-        return entries
+        self._home.capture(self._outer)
+        return list(self.entries)
 
     def interrupt(self) -> None:
         """A value is asked for, which only the server has: let it do the backward up to here, and wait.
@@ -76,11 +89,10 @@ class Capture:
         if not home.waits:
             raise self.refuse()
         around: list[Capture] = [self]
-        while (outer := around[-1]._outer[1]) is not None:
+        while (outer := around[-1]._outer) is not None:
             around.append(outer)
-        captured = [list(capture._outer[0]) for capture in around[:-1]]
-        entries = [list(home.sink), *captured]
-        home.sink, home.capturing = home.queue, None
+        entries = [list(capture.entries) for capture in around]
+        home.capture(None)
         for capture, recorded in zip(reversed(around), reversed(entries), strict=True):
             capture.paused = True
             capture._pause(recorded)

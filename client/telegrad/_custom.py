@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from telegrad._autograd import name_of, rng_state, set_rng_state
 from telegrad._foresight import Foresight
-from telegrad._history import UNKNOWN, CustomNode, Described, End, Leaf, Node, Unknown, gradient_place, next_number
+from telegrad._history import UNKNOWN, CustomNode, Described, End, Leaf, Node, Unknown, next_number
 from telegrad._hooks import pin_before_write
 from telegrad._writes import rewrite_history
 from telegrad.contract import checks, watching
@@ -54,8 +54,7 @@ def attach(
         if history is not None:
             index = 0 if x._extra is None else x._extra.index
             edges.append((position, history, index))
-            if home.block is not None:
-                home.block[gradient_place(x, history, index)] = x
+            home.blocks.note(x, history, index)
     specs = tuple([None if y is None else y._spec for y in outputs])
     types = tuple([None if y is None else y.known_dtype() for y in outputs])
     positions = tuple([position for position, _, _ in edges])
@@ -188,15 +187,15 @@ class Block:
         self._state: Handle | None = None
         if preserve:
             home.undrawn.append(self._keep_state)
-        self._outer = home.block
+        self._outer = home.blocks.here()
         self._given: dict[tuple[Any, int], Handle] = {}
         self._number = next_number()
         self._first = home.name()
-        home.block = self._given
+        home.blocks.enter(self._given)
 
     def leave(self) -> None:
         """The block is over, or has failed."""
-        self._home.block = self._outer
+        self._home.blocks.enter(self._outer)
         if self._keep_state in self._home.undrawn:
             self._home.undrawn.remove(self._keep_state)
         if self._outer is not None:

@@ -15,7 +15,7 @@ from telegrad import _defaults
 from telegrad._batch import Numbers, Sent, Taken, cut, hand_out, new_key, reads_last, request_of, unread
 from telegrad._capture import dependent
 from telegrad._history import UNKNOWN, Leaf, Node
-from telegrad._queue import Entry, Recorded, Taint, outputs_of, place, to_raise
+from telegrad._queue import Entry, Recorded, Taint, forget_unmade, outputs_of, place, to_raise
 from telegrad._recorder import Recorder
 from telegrad._refusals import of_session, refusal_of
 from telegrad._retries import Retries, error_of, member, parse, problem_of, send
@@ -136,6 +136,7 @@ class Exchange:
 
     def upload(self, arrays: Mapping[str, codec.Array]) -> Procedure[None]:
         """Make tensors of these names at once, past everything that is recorded."""
+        self.recorder.check(())
         yield from self.open()
         commands = [encode_command(Create(name, buffer=name)) for name in arrays]
         body = list(safetensors.pack(arrays, {"commands": commands}))
@@ -159,6 +160,7 @@ class Exchange:
 
     def _get(self, what: str) -> Procedure[Response]:
         """Ask for something of the session, whatever form it comes in."""
+        self.recorder.check(())
         try:
             response = yield from send(
                 Request("GET", f"{self._path(self._opened())}/{what}", accept="*/*", repeatable=True), self.retries
@@ -224,6 +226,7 @@ class Exchange:
         recorder = self.recorder
         recorder.ask_in_hook()
         if not background:
+            recorder.check(())  # another thread or task may have closed it while this one waited for its turn
             self.trouble = None
         self._take()
         if taken is not None:
@@ -430,6 +433,11 @@ class Exchange:
     def _without_dependents(self, entries: Sequence[Entry], taint: Taint) -> list[Entry]:
         kept: list[Entry] = []
         for entry in entries:
+            if isinstance(entry, Recorded) and isinstance(entry.command, Release):
+                names = forget_unmade(self.recorder, entry.command.tensors)
+                if names:
+                    kept.append(Recorded(Release(tuple(names)), entry.code, entry.instruction))
+                continue
             cause = taint.cause(entry)
             if cause is None:
                 kept.append(entry)
@@ -460,6 +468,8 @@ class Exchange:
             self._drop(entry, error, taint)
             if isinstance(entry, Recorded) and entry.reply is not None:
                 entry.reply.error = error
+            if isinstance(entry, Recorded) and isinstance(entry.command, Release):
+                self.recorder.released.extend(entry.command.tensors)
 
 
 def _permitted(limits: object, name: str, otherwise: int) -> int:

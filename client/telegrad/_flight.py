@@ -42,6 +42,11 @@ class Traffic:
         """Whether a batch is under way that nobody waits for."""
         return self._flight is not None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody is sending."""
+        return self._busy
+
     def run(self, procedure: Procedure[R]) -> R:
         """Run a procedure after what is under way, while no other runs."""
         with self.lock:
@@ -54,17 +59,15 @@ class Traffic:
 
     def depart(self) -> None:
         """Send what is recorded, and leave it under way; nothing where something else is."""
-        if not self.lock.acquire(blocking=False):
+        if self.is_busy:  # asked before the lock, which an interruption could leave locked if it was only tried
             return
-        try:
+        with self.lock:
             exchange, transport = self._exchange, self._transport
             if self._busy or exchange.recorder.closed or exchange.trouble is not None or not isinstance(transport, Pipelined):
                 return
             if self._flight is not None and not self._go_on(self._flight, wait=False):
                 return
             self._go_on(Flight(exchange.flush(background=True), transport), wait=False)
-        finally:
-            self.lock.release()
 
     def land(self) -> None:
         """Wait for the answer to what is under way. The next flush that somebody waits for raises what it met."""

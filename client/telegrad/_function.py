@@ -176,7 +176,7 @@ class Function(Generic[P, R]):
             return True
         session: Any = current_session()
         recorder = getattr(session, "_recorder", None)
-        return recorder is not None and (recorder.capturing is not None or recorder.block is not None)
+        return recorder is not None and (recorder.capturing is not None or recorder.blocks.here() is not None)
 
     def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
         """Trace the call unless a trace of it holds, and bind its tensors."""

@@ -19,7 +19,6 @@ from telegrad.contract.commands import (
     Create,
     Grad,
     Read,
-    Release,
     Resume,
     Run,
     Seed,
@@ -229,7 +228,7 @@ def find_row(op: str) -> Any:
     return find(op.removesuffix("_"))
 
 
-def collected(home: Recorder) -> list[str]:
+def collected(home: Recorder) -> Sequence[str]:
     """The names of collected handles that the server is to release; nothing is known of them here any more."""
     names: list[str] = []
     take = home.released.popleft
@@ -242,12 +241,17 @@ def collected(home: Recorder) -> list[str]:
                 table.pop(name, None)
     if home.gradients:
         home.gradients.difference_update(names)
+    return forget_unmade(home, names)
+
+
+def forget_unmade(home: Recorder, names: Sequence[str]) -> Sequence[str]:
+    """Of names whose handles are gone, those that tensors have; nothing is known of the others any more."""
     if home.failed or home.unmade:
         unmade = home.unmade.union(home.failed).intersection(names)
         for name in unmade:
             home.failed.pop(name, None)
         home.unmade -= unmade
-        names = [n for n in names if n not in unmade]
+        names = [name for name in names if name not in unmade]
     return names
 
 
@@ -328,8 +332,6 @@ class Taint:
 
     def cause(self, entry: Entry) -> TelegradError | None:
         """The first failure that the entry depends on; None if it can be done."""
-        if isinstance(entry, Recorded) and isinstance(entry.command, Release):
-            return None
         clears = isinstance(entry, Recorded) and isinstance(entry.command, Set) and entry.command.grad is None
         for reference in references_of(entry):
             owner = reference.removesuffix(GRAD_SUFFIX)

@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from telegrad import _defaults
-from telegrad._capture import Capture, dependent
+from telegrad._capture import Capture, Diverted, dependent
 from telegrad._foresight import Foresight, add_parameters
 from telegrad._handle import inference_extra, new_names
-from telegrad._history import AccumulateGrad, Node, Unknown, gradient_place, made_of
-from telegrad._packs import packing_of, settle
+from telegrad._history import AccumulateGrad, made_of
+from telegrad._linking import Blocks, link
+from telegrad._packs import packing_of
 from telegrad._places import known_files, users_frame, users_place
 from telegrad._queue import Recorded, Reply, collected, to_raise
 from telegrad._reading import Numbers
@@ -57,7 +58,7 @@ class Recorder:
         session: the session they answer to.
         queue: what was recorded and not sent.
         sink: where to record: ``queue``, or while a hook runs what becomes its callback.
-        capturing: the hook that runs, if any.
+        captures: the hooks that run, by thread: what others record meanwhile is none of theirs.
         waits: whether who asks for a value waits for it, so that hooks may ask.
         hooked: the tables of hooks, of all tensors and nodes of the session, that are not empty.
         released: names of collected handles.
@@ -72,7 +73,7 @@ class Recorder:
         name: makes a new name.
         most_runs: how often one request may run a program, by what the server says.
         shared: other clients may change this session's tensors, so that no value is kept.
-        block: while a checkpoint runs its block: by their place, the tensors that its ops were given.
+        blocks: those of checkpoints that run.
         customs: nodes of custom functions and checkpoints, by label.
         packs: what hooks on saved tensors have packed, by name.
         undrawn: who wants to be called before the next random op is recorded.
@@ -100,8 +101,9 @@ class Recorder:
         self.tensor_class = tensor_class
         self.session = session
         self.queue: deque[Any] = deque()
-        self.sink = self.queue
-        self.capturing: Capture | None = None
+        self.sink: deque[Any] = self.queue
+        self.captures: dict[int, Capture] = {}
+        self._capturing = threading.Lock()
         self.waits = False
         self.hooked: Alive = weakref.WeakSet()
         self.released: deque[str] = deque()
@@ -115,7 +117,7 @@ class Recorder:
         self.retaining = False
         self.shared = False
         self.most_runs = _defaults.RUN_TIMES
-        self.block: dict[tuple[Any, int], Handle] | None = None
+        self.blocks = Blocks()
         self.customs: weakref.WeakValueDictionary[str, CustomNode] = weakref.WeakValueDictionary()
         self.packs: weakref.WeakValueDictionary[str, Packs] = weakref.WeakValueDictionary()
         self.undrawn: list[Callable[[], None]] = []
@@ -170,7 +172,7 @@ class Recorder:
             for position in plan.positions:
                 x = inputs[position]
                 if x._node is not None or x._extra is not None:
-                    node = self.link(plan, inputs, parameters)
+                    node = link(self, plan, inputs, parameters)
                     break
         if not plan.simple or watching.watchers:
             return self._several(plan, op, inputs, names, parameters, grad, node)
@@ -275,33 +277,6 @@ class Recorder:
     def is_ours(self, tensor: Any) -> bool:
         """Whether a tensor lives in this session."""
         return isinstance(tensor, self.tensor_class) and tensor._home is self
-
-    def link(self, plan: Foresight, inputs: Sequence[Any], parameters: dict[str, Any]) -> Any:
-        """The history that a recorded op gives its outputs."""
-        if watching.watchers:
-            settle(self, plan, inputs)
-        edges: list[tuple[int, Any, int]] = []
-        certain = False
-        for position in plan.positions:
-            x = inputs[position]
-            extra = x._extra
-            history = x._node if extra is None else x.history()
-            if history is not None:
-                if not isinstance(history, Unknown):
-                    certain = True
-                index = 0 if extra is None else extra.index
-                edges.append((position, history, index))
-                if self.block is not None:
-                    self.block[gradient_place(x, history, index)] = x
-        if not edges:
-            return None
-        # An input that may or may not require grad decides only where no other one surely does.
-        if not certain:
-            return made_of(*[history for _, history, _ in edges])
-        node = Node(plan, edges, parameters, len(inputs))
-        if watching.watchers and watching.is_anomaly_enabled():
-            node.hooks_here().stack = watching.users_stack()
-        return node
 
     def _several(
         self,
@@ -434,6 +409,11 @@ class Recorder:
         self.attention = bool(self.failed) or self.crowded
 
     @property
+    def can_send(self) -> bool:
+        """Whether locks and connections can be used: not after a fork, nor at Python's exit, where threads have stopped."""
+        return os.getpid() == self.process and not sys.is_finalizing()
+
+    @property
     def is_full(self) -> bool:
         """Whether so much is recorded that it is to be sent without being asked for."""
         return len(self.queue) >= self._limit or self.queued_bytes >= _defaults.FLUSH_BYTES
@@ -456,8 +436,24 @@ class Recorder:
 
     def ask_in_hook(self) -> None:
         """See to it that the server can be asked while a hook runs. Raises AutogradError where nobody can wait for the answer."""
-        if self.capturing is not None and self.capturing.thread == threading.get_ident():
-            self.capturing.interrupt()
+        capture = self.capturing
+        if capture is not None:
+            capture.interrupt()
+
+    @property
+    def capturing(self) -> Capture | None:
+        """The hook that runs in this thread, if any."""
+        return self.captures.get(threading.get_ident()) if self.captures else None
+
+    def capture(self, capture: Capture | None) -> None:
+        """Record what this thread records there, or in the queue."""
+        with self._capturing:
+            thread = threading.get_ident()
+            if capture is not None:
+                self.captures[thread] = capture
+            else:
+                self.captures.pop(thread, None)
+            self.sink = Diverted(self.captures, self.queue) if self.captures else self.queue
 
     def close(self) -> None:
         """Refuse everything from now on."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -157,7 +156,7 @@ class Tensor(Handle, AbstractTensor):
         return self._value()
 
     def _value(self) -> npt.NDArray[Any]:
-        asked, writes = ask(self), self._home.writes
+        writes, asked = self._home.writes, ask(self)
         if asked is not None:
             self.session.wait_for(asked.reply)
             take(asked, writes)
@@ -417,7 +416,7 @@ class RemoteSession(BaseSession):
         ``taken`` is called when the queue is empty again, so that others can record while this is computed.
         """
         with self._traffic.lock:
-            if self._recorder.closed or os.getpid() != self._recorder.process:
+            if self._recorder.closed or not self._recorder.can_send:
                 return
             try:
                 self._traffic.run(self._exchange.flush(taken, background=True))
@@ -427,7 +426,7 @@ class RemoteSession(BaseSession):
     # Closing -----------------------------------------------------------------------------------------------------------------
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is not None and len(self._tokens) == 1:
+        if kind is not None and len(self._blocks) == 1 and self._recorder.can_send:
             # The script failed: what it had recorded is not wanted any more, and a second error would hide the first.
             self._traffic.abandon()
         super().__exit__(kind, value, trace)
@@ -438,12 +437,14 @@ class RemoteSession(BaseSession):
         A session that was attached to goes on.
         """
         recorder = self._recorder
-        if recorder.closed:
+        if self.closed:
             return
-        if os.getpid() != recorder.process:
+        if not recorder.can_send:
             recorder.close()
             return
         with self._traffic.lock:
+            if recorder.closed:
+                return
             try:
                 self._traffic.land()
                 if self._exchange.has_work():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from telegrad._history import Leaf, Node, made_of
 from telegrad._hooks import apart_from_hooks, pin_before_write
+from telegrad._linking import link
 from telegrad._packs import packing_of
 from telegrad._places import users_place
 from telegrad._queue import Recorded
@@ -47,7 +48,7 @@ def apply_in_place(
     packing = None
     if grad:
         known = target.known_dtype()
-        node = None if known is not None and not known.is_differentiable else home.link(plan, inputs, parameters)
+        node = None if known is not None and not known.is_differentiable else link(home, plan, inputs, parameters)
         packing = packing_of(home, node, inputs) if watching.watchers else None
         if node is not None or history is not None or (base is not None and base.history() is not None):
             if home.hooked and home.waits:
@@ -63,6 +64,7 @@ def apply_in_place(
     else:
         packing.record(op, names, parameters, (), (target,))
         packing.end((target,))
+    home.writes += 1  # again: a read that another thread has recorded in between shows what was before
     return target
 
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 
@@ -238,3 +239,23 @@ def test_failures_of_a_released_name_disturb_nobody(session: telegrad.RemoteSess
     del bad
 
     assert telegrad.tensor(np.ones(2)).sum().item() == 2
+
+
+def test_what_failed_is_forgotten_with_its_handles(wire: Wire, session: telegrad.RemoteSession) -> None:
+    for refused_whole in (False, True):
+        bad = telegrad.ones(2, 3).t().view(6)
+        worse = (bad + 1) * 2
+        del bad, worse
+        if refused_whole:
+            document = b'{"type": "urn:telegrad:problem:forbidden", "title": "t", "status": 403, "detail": "said so"}'
+            headers = {"content-type": "application/problem+json"}
+            wire.fault = lambda _: httpx2.Response(403, headers=headers, content=document)  # noqa: B023 - as they are
+        with pytest.raises(telegrad.TelegradError):
+            session.flush()
+        wire.fault = None
+        session.flush()
+        x = telegrad.ones(1) + 1
+
+        assert not session._recorder.failed
+        assert not session._recorder.attention, "recording is as quick as before"
+        assert x.item() == 2

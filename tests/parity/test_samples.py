@@ -42,14 +42,14 @@ class Current:
         self.session = session
 
     def __enter__(self) -> None:
-        from telegrad.contract.session import _current
+        from telegrad.contract.session import make_current
 
-        self.token = _current.set(self.session)
+        make_current(self.session)
 
     def __exit__(self, *_: object) -> None:
-        from telegrad.contract.session import _current
+        from telegrad.contract.session import reset_current
 
-        _current.reset(self.token)
+        reset_current(self.session)
 
 
 def bits(arrays: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...], bytes]]:

@@ -51,7 +51,7 @@ def with_many_vectors(side: Telegrad, sample: Sample) -> list[Array | None]:
 def bits(session: telegrad.Session, sample: Sample) -> list[Any]:
     """What both give, or the complaint."""
     found: list[Any] = []
-    token = make_current(session)
+    make_current(session)
     try:
         for run in (on_all_rows, with_many_vectors):
             try:
@@ -59,7 +59,7 @@ def bits(session: telegrad.Session, sample: Sample) -> list[Any]:
             except telegrad.TelegradError as error:
                 found.append((type(error), str(error)))
     finally:
-        reset_current(token)
+        reset_current(session)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 _current: ContextVar[BaseSession | None] = ContextVar("telegrad_session", default=None)
 """The session that free functions make tensors in: per thread and per task."""
 
+_entered: ContextVar[tuple[Any, ...]] = ContextVar("telegrad_sessions", default=())
+"""The sessions of the ``with`` blocks that a thread or task is in, the innermost last."""
+
 
 class BaseSession(CreationOps["Tensor"]):
     """A home of tensors and their graphs. Use as a context manager to make it current and to close it at the end."""
 
-    _tokens: list[Token[BaseSession | None]]
+    _blocks: list[None]
+    """One for each ``with`` block, in whichever thread; a list because its methods are atomic."""
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise ArgumentTypeError(
@@ -183,25 +187,34 @@ class BaseSession(CreationOps["Tensor"]):
     # Being current -----------------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        if not hasattr(self, "_tokens"):
-            self._tokens = []
-        self._tokens.append(_current.set(self))
+        if not hasattr(self, "_blocks"):
+            self._blocks = []
+        self._blocks.append(None)
+        make_current(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        _current.reset(self._tokens.pop())
-        if not self._tokens:
+        reset_current(self)
+        self._blocks.pop()
+        if not self._blocks:
             self.close()
 
 
-def make_current(session: Any) -> Token[BaseSession | None]:
-    """Make a session current until ``reset_current`` gets the token; for async sessions, which free functions use as well."""
-    return _current.set(session)
+def make_current(session: Any) -> None:
+    """Make a session current in this thread or task until ``reset_current``; async ones too, which free functions use as well."""
+    _entered.set((*_entered.get(), session))
+    _current.set(session)
 
 
-def reset_current(token: Token[BaseSession | None]) -> None:
-    """Make current what was current before."""
-    _current.reset(token)
+def reset_current(session: Any) -> None:
+    """Leave the innermost block of a session. In another thread or task than it was entered in, that one's stay as they are."""
+    inside = list(_entered.get())
+    for position in reversed(range(len(inside))):
+        if inside[position] is session:
+            del inside[position]
+            _entered.set(tuple(inside))
+            _current.set(inside[-1] if inside else None)
+            return
 
 
 def current_session() -> BaseSession | None:
