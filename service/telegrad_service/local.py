@@ -172,6 +172,9 @@ class LocalSession(BaseSession):
     def close(self) -> None:
         """Refuse new tensors; those that exist stay readable, their memory is freed with them."""
         self._closed = True
+        programs = self.__dict__.get("_programs")
+        if programs is not None:
+            programs.close()
 
     @property
     def closed(self) -> bool:

@@ -88,6 +88,11 @@ class LocalPrograms(Programs):
         """See ``Programs.forget``."""
         self._made.pop(traced.id, None)
 
+    def close(self) -> None:
+        """Give the memory of all programs back: session and engine refer to each other, and may stay a while."""
+        self._made.clear()
+        self._session.compiled.plans.clear()
+
     def rehearse(self) -> LocalRehearsal:
         """See ``Programs.rehearse``."""
         return LocalRehearsal()

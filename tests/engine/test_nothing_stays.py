@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import tracemalloc
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -88,6 +89,27 @@ def test_a_context_that_permits_mutation_goes_when_it_is_left(uncollected: None)
     assert gone() is None
     assert x.grad is not None
     assert x.grad.tolist() == [18, 18]
+
+
+def test_a_session_that_is_closed_gives_the_memory_of_its_programs_back(uncollected: None) -> None:
+    step = telegrad.function(lambda a, w: (a * w).exp().tanh().sum())
+
+    def train() -> None:
+        with telegrad.local():
+            a, w = telegrad.ones(200_000), telegrad.ones(200_000, requires_grad=True)
+            for _ in range(4):  # noted, recorded, and run by a plan
+                step(a, w).backward()
+
+    train()
+    tracemalloc.start()
+    try:
+        train()
+        train()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert held < 800_000  # less than one array
 
 
 def test_calls_that_were_cancelled_keep_nobody_who_was_told(uncollected: None) -> None:

@@ -39,20 +39,28 @@ def event(name: str, data: bytes) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode("ascii"), data)
 
 
+class _Box:
+    """Where the latest news lies until it is taken. It knows nothing of the work, so that the answer goes when it was sent."""
+
+    def __init__(self) -> None:
+        self.fresh: News | None = None
+        self.changed = asyncio.Event()
+
+    def put(self, news: News) -> None:
+        """There is something new."""
+        self.fresh = news
+        self.changed.set()
+
+
 class _Following:
     """A piece of work under way: its latest news, for a stream that may be slower than they come."""
 
     def __init__(self, call: Call, work: Work, run_id: str) -> None:
         loop = asyncio.get_running_loop()
-        self._fresh: News | None = None
-        self._changed = asyncio.Event()
-        self.watch = Watch(run_id, lambda news: loop.call_soon_threadsafe(self._take, news), work.repeats)
+        box = self._box = _Box()
+        self.watch = Watch(run_id, lambda news: loop.call_soon_threadsafe(box.put, news), work.repeats)
         self.answer = asyncio.ensure_future(call.host.do(call.session_id, work, self.watch))
-        self.answer.add_done_callback(lambda _: self._changed.set())
-
-    def _take(self, news: News) -> None:
-        self._fresh = news
-        self._changed.set()
+        self.answer.add_done_callback(lambda _: box.changed.set())
 
     def hung_up(self) -> None:
         """Nobody listens any more: stop, at once, or when nobody has come back in time."""
@@ -70,13 +78,13 @@ class _Following:
 
     async def wait(self) -> None:
         """Until there is news, or the end."""
-        await self._changed.wait()
+        await self._box.changed.wait()
 
     def news(self) -> News | None:
         """What is new since this was last called."""
-        found, self._fresh = self._fresh, None
+        found, self._box.fresh = self._box.fresh, None
         if not self.answer.done():
-            self._changed.clear()
+            self._box.changed.clear()
         return found
 
 

@@ -432,7 +432,7 @@ class Chain:
         space: dict[str, Any] = dict(self._functions)
         # The text is made of this module's own templates, numbers and names that it chose itself.
         exec(compile(self.text, "<chain>", "exec"), space)  # noqa: S102
-        return space["body"]
+        return space.pop("body")  # it has the space; were it there, too, both would stay until the next collection
 
     def run(self, takes: Iterable[Array], leaves: Iterable[Array]) -> None:
         """Do it: from ``takes`` into ``leaves``."""

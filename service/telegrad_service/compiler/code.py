@@ -100,7 +100,7 @@ class Code:
                 space[name] = part
         # The text is made of this package's own templates, numbers and names that it chose itself.
         exec(compile(self.text, "<compiled program>", "exec"), space)  # noqa: S102
-        return space["run"]
+        return space.pop("run")  # see chains.py
 
     @staticmethod
     def _constant_of(value: Value) -> Array:

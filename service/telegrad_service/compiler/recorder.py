@@ -408,8 +408,10 @@ class RecordedEntry:
         self._made: Any = None
         self.op = entry.op
         self.plan = entry.plan
-        self.in_place = None if entry.in_place is None else self._write
-        self.keeping = None if entry.keeping is None else self._keep
+
+    # Properties: what keeps a method of its own goes with the next collection only, and with it all arrays of the run.
+    in_place = property(lambda self: None if self._entry.in_place is None else self._write)
+    keeping = property(lambda self: None if self._entry.keeping is None else self._keep)
 
     def _converted(self, arrays: Sequence[Any], inputs: Sequence[Any]) -> None:
         """Record what the engine converted before the kernel came."""

@@ -131,5 +131,5 @@ def _written(entry: Entry, call: Any, tensors: tuple[bool, ...], floating: tuple
     scope |= {"inferring": inferring, "mark_inference": mark_inference}
     # The text is made of this package's own templates, slot numbers and declared parameter names only.
     exec("def form(call, home, i):\n " + "\n ".join(lines), scope)  # noqa: S102
-    written_out: Form = scope["form"]
+    written_out: Form = scope.pop("form")
     return written_out

@@ -136,7 +136,7 @@ def _written(plan: Plan) -> Record:
     scope: dict[str, Any] = SCOPE | {"plan": plan, "zeros": plan.zeros}
     # The text is made of this package's own templates, slot numbers and declared parameter names only.
     exec("def record(i, a, o, p):\n " + "\n ".join(lines), scope)  # noqa: S102
-    made: Record = scope["record"]
+    made: Record = scope.pop("record")  # which keeps the scope, and not the other way round as well
     return made
 
 
