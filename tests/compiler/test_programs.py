@@ -682,3 +682,30 @@ def test_what_a_graph_saved_is_counted_and_goes_with_it():
     assert held[0] == held[1]
     twins.batch({"command": "release", "tensors": [f"s{run}" for run in range(4)]})
     assert usage.count(twins.compiled.alive()).nbytes == 80_000
+
+
+def test_what_a_program_is_given_may_have_a_history():
+    twins = Twins({"w": RNG.normal(size=(4, 3)), "v": RNG.normal(size=3)}, requires_grad=("w", "v"))
+    commands = [apply("mul", ["h", "v"], "y"), apply("tanh", ["y"], "z"), apply("sum", ["z"], "s")]
+    program = twins.store(commands, ["h", "v"])
+    for run in range(6):
+        twins.batch(apply("exp", ["w"], "e"), {**apply("sort", ["e"]), "outputs": ["sorted", "places"]})
+        twins.run(program, {"h": ("e", "sorted")[run % 2], "v": "v"}, {"s": "s", "z": "z"})
+        if run == 4:
+            twins.batch(apply("mul_", ["e", 2.0]))  # another history, of which the graph is not
+        twins.batch(backward("s"))
+        twins.batch({"command": "release", "tensors": ["e", "sorted", "places", "s", "z"]})
+
+    assert twins.plan().left_nodes == 3
+    assert len([p for p in twins.plans if isinstance(p, Plan)]) == 1
+
+
+def test_a_walk_into_a_history_of_before_the_run_is_the_interpreters():
+    twins = Twins({"w": RNG.normal(size=3)}, requires_grad=("w",))
+    program = twins.store([apply("sum", ["h"], "s"), backward("s", retain_graph=True)], ["h"])
+    for _ in range(4):
+        twins.batch(apply("add", ["w", 1.0], "h"))
+        twins.run(program, {"h": "h"})
+        twins.batch({"command": "release", "tensors": ["h"]})
+
+    assert twins.plans == ["a walk that goes on where the program was given a history"]

@@ -170,7 +170,22 @@ def after(walk: list[tuple[Any, ...]], given_out: list[str], inputs: list[str]) 
     return batches
 
 
-def check(program: Any, grads: set[str], times: int, to_the_end: bool, walk: list[tuple[Any, ...]]) -> Twins:
+MADE_BEFORE: dict[str, Any] = {
+    "product": lambda name: ([apply("mul", [name, 1.5], "of_" + name)], "of_" + name),
+    "first of two": lambda name: ([{**apply("sort", [name]), "outputs": ["of_" + name, "at_" + name]}], "of_" + name),
+    "twice": lambda name: ([apply("exp", [name], "e_" + name), apply("tanh", ["e_" + name], "of_" + name)], "of_" + name),
+    "detached": lambda name: ([apply("mul", [name, 1.5], "m_" + name), apply("detach", ["m_" + name], "of_" + name)], "of_" + name),
+    "part": lambda name: (
+        [apply("unsqueeze", [name], "u_" + name, dim=0), apply("squeeze", ["u_" + name], "of_" + name)],
+        "of_" + name,
+    ),
+}
+"""How what a program is given came to be, by one that has a history."""
+
+
+def check(
+    program: Any, grads: set[str], times: int, to_the_end: bool, walk: list[tuple[Any, ...]], before: dict[str, str]
+) -> Twins:
     """Run a program five times in both sessions, and go on from what it gave out."""
     commands, inputs, wanted = program
     floating = tuple(g for g in sorted(grads) if TENSORS[g].dtype.kind == "f" and g in inputs)
@@ -180,12 +195,20 @@ def check(program: Any, grads: set[str], times: int, to_the_end: bool, walk: lis
     twins = Twins({name: TENSORS[name] for name in inputs}, requires_grad=floating)
     stored = twins.store(commands, inputs)
     for run in range(5):
-        twins.run(stored, {n: n for n in inputs}, {n: f"{n}_{run}" for n in wanted}, times=times)
+        given = {n: n for n in inputs}
+        for name, way in before.items():
+            if name in inputs:
+                made, given[name] = MADE_BEFORE[way](name)
+                twins.batch(*made)
+        twins.run(stored, given, {n: f"{n}_{run}" for n in wanted}, times=times)
         given_out = [n for n in (f"{n}_{run}" for n in wanted) if n in twins.plain.names]
-        for batch in after(walk, given_out, inputs) if given_out else []:
+        for batch in after(walk, given_out, sorted({*inputs, *given.values()})) if given_out else []:
             twins.batch(*batch)
         twins.batch({"command": "release", "tensors": [n for n in twins.plain.names if n not in inputs]})
     return twins
+
+
+BEFORE = st.dictionaries(st.sampled_from(sorted(TENSORS)), st.sampled_from(sorted(MADE_BEFORE)), max_size=3)
 
 
 @given(
@@ -194,20 +217,23 @@ def check(program: Any, grads: set[str], times: int, to_the_end: bool, walk: lis
     times=st.integers(1, 3),
     to_the_end=st.booleans(),
     walk=walks(),
+    before=BEFORE,
 )
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_compiled_program_leaves_what_the_interpreter_leaves(
-    program: Any, grads: set[str], times: int, to_the_end: bool, walk: list[tuple[Any, ...]]
+    program: Any, grads: set[str], times: int, to_the_end: bool, walk: list[tuple[Any, ...]], before: dict[str, str]
 ) -> None:
-    check(program, grads, times, to_the_end, walk)
+    check(program, grads, times, to_the_end, walk, before)
 
 
-@given(program=programs(), grads=st.sets(st.sampled_from(sorted(TENSORS))), walk=walks())
+@given(program=programs(), grads=st.sets(st.sampled_from(sorted(TENSORS))), walk=walks(), before=BEFORE)
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-def test_chains_in_blocks_leave_what_the_interpreter_leaves(program: Any, grads: set[str], walk: list[tuple[Any, ...]]) -> None:
+def test_chains_in_blocks_leave_what_the_interpreter_leaves(
+    program: Any, grads: set[str], walk: list[tuple[Any, ...]], before: dict[str, str]
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chains, "LEAST", 4)
         patch.setattr(chains, "WORTH_ELEMENTS", 1)
         patch.setattr(chains, "_LEAST_BLOCK", 4)
         patch.setattr(chains, "_SCRATCH_BYTES", 64)
-        check(program, grads, 1, True, walk)
+        check(program, grads, 1, True, walk, before)

@@ -68,6 +68,38 @@ def test_a_result_is_differentiated_outside(session):
         assert y.grad_fn.name() == "SumBackward0"
 
 
+def test_one_traced_function_goes_on_where_another_ended(session):
+    w = telegrad.tensor([[0.5, -1.0], [2.0, 0.25]], requires_grad=True)
+    v = telegrad.tensor([1.5, -0.5], requires_grad=True)
+    x = telegrad.tensor([0.3, 0.7])
+
+    def model(x: Any) -> Any:
+        return (w @ x).tanh()
+
+    def head(h: Any) -> Any:
+        return (h * v).exp().sum(), h
+
+    def step(first: Any, second: Any) -> Any:
+        loss, h = second(first(x))
+        loss.backward()
+        with telegrad.no_grad():
+            for p in (w, v):
+                p -= 0.1 * p.grad
+        told = [seen(loss), seen(h), seen(w), seen(v)]
+        w.grad = v.grad = None
+        return told
+
+    start = [w.detach().clone(), v.detach().clone()]
+    found = []
+    for first, second in ((model, head), (telegrad.function(model), telegrad.function(head))):
+        with telegrad.no_grad():
+            for p, begin in zip((w, v), start, strict=True):
+                p.copy_(begin)
+        found.append([step(first, second) for _ in range(5)])
+
+    assert found[0] == found[1]
+
+
 def test_results_that_are_arguments_are_the_same_tensors(session):
     x = telegrad.tensor([1.0])
     w = telegrad.tensor([2.0])

@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
+import operator
 import weakref
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from telegrad.contract.dtypes import DType
 from telegrad_service.compiler.effects import TENSOR, Symbol
 from telegrad_service.compiler.ir import CONSTANT, TEMPORARY
-from telegrad_service.engine.graph import DeferredNode, Node, deferred, note_write, reserve
+from telegrad_service.engine.graph import DeferredNode, Layout, Node, deferred, note_write, reserve
 from telegrad_service.engine.parts import Part
 from telegrad_service.engine.table import Plan as NodePlan
 from telegrad_service.engine.tensor import Tensor
@@ -23,6 +24,31 @@ if TYPE_CHECKING:
 
 _FIXED: Final = (bool, int, float, complex, str, bytes, type(...), DType, np.dtype, np.generic, slice, range)
 """Besides arrays, what nodes save: of the program's own text, and the same in every run. What a kernel found (``kept``) is not."""
+
+
+_new: Final = object.__new__
+
+
+class _Row(NamedTuple):
+    """A node of the graph, without what differs from run to run.
+
+    Attributes:
+        guards: for each write counter that it looks at: its number, and how often was written there after the node was made.
+        edges: takes the edges from all nodes, leaves and outer nodes in a row.
+        outer: for each edge the position of the tensor whose node it leads to; None for an edge within the graph or to a leaf.
+    """
+
+    plan: NodePlan
+    parameters: dict[str, Any]
+    saved: tuple[Any, ...] | None
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    others: tuple[Layout, ...] | None
+    scope: str | None
+    guards: tuple[tuple[int, int], ...]
+    edges: Callable[[Sequence[Any]], tuple[Any, ...]]
+    indexes: tuple[int, ...]
+    outer: tuple[int | None, ...]
 
 
 class History:
@@ -46,27 +72,22 @@ class History:
         self.failed = ""
         found: dict[int, Node] = {}
         todo = [t.node for t in tops if t.node is not None]
+        if any(node.number < recorder.begun for node in todo):
+            self.failed = "a result with a history of before the run"
         while todo:
             node = todo.pop()
             if node.number in found:
                 continue
             found[node.number] = node
-            todo.extend(target for target in node.edges if isinstance(target, Node))
+            todo.extend(target for target in node.edges if isinstance(target, Node) and target.number > recorder.begun)
         numbers = sorted(found)
         place = {number: i for i, number in enumerate(numbers)}
-        self._models = [found[number] for number in numbers]
-        self._edges: list[tuple[tuple[bool, int], ...]] = []
-        for node in self._models:
-            edges: list[tuple[bool, int]] = []
-            for target in node.edges:
-                at = place[target.number] if isinstance(target, Node) else recorder.index(target)
-                if at is None:
-                    self.failed = self.failed or "a leaf that only the program knows"
-                edges.append((isinstance(target, Node), at or 0))
-            self._edges.append(tuple(edges))
+        self._nodes = [found[number] for number in numbers]
+        self._rows: list[_Row] = []
+        self._ends: list[tuple[int, bool]] = []  # positions of given tensors that edges lead to, and whether to their nodes
         self._tops = sorted({place[t.node.number] for t in tops if t.node is not None})
         self.place = {id(t): place[t.node.number] for t in tops if t.node is not None}
-        self.size = len(self._models)
+        self.size = len(self._nodes)
         self.saved: dict[int, tuple[Any, ...]] = {}
         self.counted: list[Symbol] = []
         self._own_counters: list[int] = []
@@ -74,11 +95,37 @@ class History:
         self._written = False
         self._look_at_saved(recorder)
         self._look_at_counters(recorder)
+        for at, node in enumerate(self._nodes):
+            ends = [self._end(target, index, place, recorder) for target, index in zip(node.edges, node.indexes, strict=True)]
+            self._rows.append(self._row(at, node, ends))
+
+    def _end(self, target: Node | Tensor, index: int, place: dict[int, int], recorder: Recorder) -> tuple[int, int | None]:
+        """Where an edge leads: its place after all nodes, and of an outer node the position of the tensor that it made."""
+        if isinstance(target, Node) and target.number in place:
+            return place[target.number], None
+        outer = isinstance(target, Node)
+        at = recorder.index_of_made(target, index) if isinstance(target, Node) else recorder.index(target)
+        if at is None:
+            self.failed = self.failed or "a leaf that only the program knows"
+            return 0, None
+        if (at, outer) not in self._ends:
+            self._ends.append((at, outer))
+        return self.size + self._ends.index((at, outer)), at if outer else None
+
+    def _row(self, at: int, node: Node, ends: Sequence[tuple[int, int | None]]) -> _Row:
+        edges = [end for end, _ in ends]
+        saved = None if at in self.saved else node.saved
+        scope = node.scope if hasattr(node, "scope") else None
+        outer = tuple([tensor for _, tensor in ends])
+        return _Row(
+            *(node.plan, node.parameters, saved, node.shape, node.dtype, node.others, scope, self._guards.get(at, ())),
+            *(_taker(edges), node.indexes, outer if any(tensor is not None for tensor in outer) else ()),
+        )
 
     # What a walk that is still to come needs ---------------------------------------------------------------------------------
 
     def _look_at_saved(self, recorder: Recorder) -> None:
-        for at, node in enumerate(self._models):
+        for at, node in enumerate(self._nodes):
             if node.retained is not None:
                 self.failed = self.failed or "a gradient that is retained"
             elif any(isinstance(part, (np.ndarray, Part)) for part in _parts(node.saved)):
@@ -115,7 +162,7 @@ class History:
                 owners[id(tensor.version)] = symbol
             else:
                 left.add(id(tensor.version))
-        looked_at = {id(counter): counter for at in self.saved for counter in self._models[at].guards[::2]}
+        looked_at = {id(counter): counter for at in self.saved for counter in self._nodes[at].guards[::2]}
         if looked_at.keys() & (left - owners.keys()):
             self.failed = self.failed or "a saved gradient"
         numbers: dict[int, int] = {}
@@ -126,7 +173,7 @@ class History:
             else:
                 self._own_counters.append(looked_at[key][0])
         for at in self.saved:
-            guards = self._models[at].guards
+            guards = self._nodes[at].guards
             pairs = zip(guards[::2], guards[1::2], strict=True)
             self._guards[at] = tuple([(numbers[id(counter)], counter[0] - then) for counter, then in pairs])
         self._written = any(behind for guards in self._guards.values() for _, behind in guards)
@@ -142,55 +189,64 @@ class History:
             saved: what nodes save in this run, in the order of ``self.saved``.
         """
         first = reserve(self.size)
-        keeps: dict[int, tuple[tuple[Any, ...], tuple[Any, ...]]] = {}
+        kept: list[Any] = [row.saved for row in self._rows]
+        counters: list[list[int]] = []
         if saved:
+            for at, values in zip(self.saved, saved, strict=True):
+                kept[at] = values
             counters = [*[t.shared_version() for t in counted], *[[n] for n in self._own_counters]]
-            now = [counter[0] for counter in counters]
-            for (at, guards), kept in zip(self._guards.items(), saved, strict=True):
-                keeps[at] = kept, tuple([x for n, behind in guards for x in (counters[n], now[n] - behind)])
             if self._written:
                 note_write()
-        tops = {at: self._node(at, first + at, keeps, DeferredNode) for at in self._tops}
+        # All as it is now: a write in place raises a counter, and gives a tensor another history.
+        now = [counter[0] for counter in counters]
+        ends: list[Any] = [leaves[at].node if outer else leaves[at] for at, outer in self._ends]
+        indexes = {at: leaves[at].output_index for at, outer in self._ends if outer}
+
+        def made(at: int, kind: type[Node]) -> Node:
+            node = _new(kind)
+            node.plan, node.parameters, _, node.shape, node.dtype, node.others, scope, guards, *_ = self._rows[at]
+            node.saved, node.number, node.retained = kept[at], first + at, None
+            node.guards = tuple([x for n, behind in guards for x in (counters[n], now[n] - behind)]) if guards else ()
+            if scope is not None:
+                node.scope = scope
+            return node
+
+        tops = {at: made(at, DeferredNode) for at in self._tops}
         # Weakly: what `deferred` has for a node must not keep that node.
-        there = [(at, weakref.ref(node)) for at, node in tops.items()]
+        there = {at: weakref.ref(node) for at, node in tops.items()}
 
         def fill(_: Node) -> None:
-            alive: dict[int, Node] = {}
-            for at, reference in there:
-                node = reference()
-                if node is not None:
-                    alive[at] = node
+            nodes: list[Any] = []
+            for at in range(self.size):
+                node = there[at]() if at in there else None
+                if node is None:
+                    node = made(at, Node)
+                else:
                     deferred.pop(node, None)
                     node.__class__ = Node
-            nodes = [alive.get(at) or self._node(at, first + at, keeps) for at in range(self.size)]
-            for node, model, edges in zip(nodes, self._models, self._edges, strict=True):
-                node.edges = tuple([nodes[at] if inner else leaves[at] for inner, at in edges])
-                node.indexes = model.indexes
+                nodes.append(node)
+            everything = nodes + ends
+            for node, row in zip(nodes, self._rows, strict=True):
+                node.edges, node.indexes = row.edges(everything), row.indexes
+                if row.outer:
+                    node.indexes = tuple([i if at is None else indexes[at] for i, at in zip(row.indexes, row.outer, strict=True)])
 
         for node in tops.values():
             deferred[node] = fill, self.size
         return tops
 
-    def _node(
-        self, at: int, number: int, keeps: dict[int, tuple[tuple[Any, ...], tuple[Any, ...]]], kind: type[Node] = Node
-    ) -> Node:
-        model = self._models[at]
-        node = object.__new__(kind)
-        node.plan, node.parameters = model.plan, model.parameters
-        node.saved, node.guards = keeps.get(at) or (model.saved, ())
-        node.shape, node.dtype, node.others = model.shape, model.dtype, model.others
-        node.number, node.retained = number, None
-        if hasattr(model, "scope"):
-            node.scope = model.scope
-        return node
-
     def forget(self) -> None:
-        """Let go of the recorded run's nodes, but for what is copied of them."""
-        gone = dict.fromkeys(self.saved, ((), ()))
-        for at, model in enumerate(self._models):
-            copy = self._node(at, 0, gone)
-            copy.indexes = model.indexes
-            self._models[at] = copy
+        """Let go of the recorded run's nodes: what runs need of them was copied."""
+        self._nodes.clear()
+        self.saved = dict.fromkeys(self.saved, ())
+
+
+def _taker(edges: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """Takes what stands at these positions, as a tuple."""
+    if len(edges) == 1:
+        (only,) = edges
+        return lambda everything: (everything[only],)
+    return operator.itemgetter(*edges) if edges else lambda _: ()
 
 
 def _parts(saved: Any) -> list[Any]:

@@ -28,9 +28,9 @@ Key = tuple[Hashable, ...]
 def key_of(program: str, bound: Mapping[str, Tensor], outputs: Sequence[str]) -> Key | None:
     """All that the course of a run depends on beside values; None where the interpreter has to do it.
 
-    That is where hooks or transforms are about, where an input has a history or was made in inference mode, or where a gradient
-    overlaps with another array. Which inputs share a write counter is part of it, as views of one tensor do: a write to one of them
-    may be an error in a backward that needs another one, though their memory does not overlap.
+    That is where hooks or transforms are about, where an input is a view with a history or was made in inference mode, or where a
+    gradient overlaps with another array. Which inputs share a write counter is part of it, as views of one tensor do: a write to
+    one of them may be an error in a backward that needs another one, though their memory does not overlap.
     """
     if any_hooks() or running() or watching.watchers:
         return None
@@ -44,7 +44,7 @@ def key_of(program: str, bound: Mapping[str, Tensor], outputs: Sequence[str]) ->
         if again != position:
             parts.append(again)
             continue
-        if tensor.node is not None or (tensor.base is not None and (tensor.requires_grad or tensor.base.requires_grad)):
+        if tensor.base is not None and (tensor.requires_grad or tensor.base.requires_grad):
             return None
         array, version = tensor.array, tensor.version
         if version is INFERENCE:
@@ -66,7 +66,7 @@ def key_of(program: str, bound: Mapping[str, Tensor], outputs: Sequence[str]) ->
                 return None
             described = (inner.dtype, inner.strides, inner.flags.writeable)
         layout = (array.shape, array.dtype, array.strides, array.flags.writeable)
-        parts.append((*layout, tensor.tracks, tensor.base is None, counter, described))
+        parts.append((*layout, tensor.tracks, tensor.node is None, tensor.base is None, counter, described))
     return (*parts, *overlaps)
 
 

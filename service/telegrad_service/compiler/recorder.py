@@ -32,6 +32,7 @@ from telegrad_service.compiler.ir import (
 from telegrad_service.compiler.tracing import StandIn, take_apart
 from telegrad_service.engine.buffers import Neighbourhood, owner_of
 from telegrad_service.engine.calls import Call
+from telegrad_service.engine.graph import Node, sequence
 from telegrad_service.engine.parts import Part
 from telegrad_service.engine.table import Array, Entry
 from telegrad_service.engine.tensor import Engine, Tensor
@@ -45,7 +46,7 @@ class Recorder:
         failed: why the run cannot be compiled; empty while it can.
         command: the position of the command that runs.
         tensors: what the program was given, in the order of its inputs.
-        draws: how many names the session chose itself.
+        begun: nodes that were there before have smaller numbers.
     """
 
     def __init__(self, home: Engine, tensors: Sequence[Tensor]) -> None:
@@ -54,6 +55,7 @@ class Recorder:
         self.failed = ""
         self.command = 0
         self.tensors = list(tensors)
+        self.begun = sequence()
         self.captured: dict[int, Any] = {}
         self.walked: dict[int, Value] = {}
         self._count = 0
@@ -344,6 +346,11 @@ class Recorder:
         """The position of a tensor among those that the program was given."""
         found = self._symbols.get(id(tensor))
         return found[1].index if found is not None and found[1].kind == TENSOR else None
+
+    def index_of_made(self, node: Node, output: int) -> int | None:
+        """The position of what came out of a node of before the run; None where that is not one tensor among the given ones."""
+        found = [i for i, t in enumerate(self.tensors) if t.node is node and t.output_index == output]
+        return found[0] if len(found) == 1 else None
 
     def gradient_set(self, owner: Tensor) -> None:
         """``owner.grad`` is another tensor, or None, from now on."""

@@ -62,6 +62,8 @@ class RecordingWalk(Walk):
     def _visit(self, node: Node, gradients: list[Any]) -> None:
         if node.retained is not None:
             self.recorder.fail("a gradient that is retained on the way")
+        if node.number < self.recorder.begun:
+            self.recorder.fail("a walk that goes on where the program was given a history")
         if self.create_graph or self.recorder.failed:
             super()._visit(node, gradients)
             return
