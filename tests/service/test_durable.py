@@ -812,3 +812,29 @@ def test_a_damaged_file_of_notes_is_named(tmp_path):
     journal = SqliteJournal(tmp_path)
     with pytest.raises(StorageError, match=r"server\.db is damaged"):
         journal.notes("opening/")
+
+
+def test_a_session_that_is_looked_at_needs_no_room_on_the_disk(home, store, monkeypatch):
+    home.batch(CREATE, SQUARE, SUM)
+    look = {"command": "read", "tensor": "x"}
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "commit", full)
+        with pytest.raises(StorageError):
+            home.batch(BACKWARD)
+        assert home.batch(look)["results"][0]["data"] == [1.0, 2.0, 3.0]  # as the journal has it
+        home.killed()
+        assert home.batch(look)["results"][0]["data"] == [1.0, 2.0, 3.0]
+        with pytest.raises(StorageError):
+            home.batch(BACKWARD)
+    assert home.batch(BACKWARD, READ)["results"][0]["data"] == [2.0, 4.0, 6.0]
+    assert set(home.killed().session.names) == {"x", "y", "loss"}
+
+
+def test_what_draws_at_random_goes_on_after_a_session_was_only_looked_at(home):
+    draw = {"command": "apply", "op": "rand", "parameters": {"size": [3]}, "outputs": ["a"]}
+    home.killed()
+    home.batch({"command": "read", "tensor": "none"})
+    home.session._save(home.session._log)
+    home.batch(draw)
+    drawn = home.session.session.names["a"].array.tolist()
+    assert home.killed().session.names["a"].array.tolist() == drawn

@@ -132,6 +132,7 @@ class DurableSession:
         self.damage: str | None = None
         self.inexact: str | None = None
         self._once = Once(self._keeping.key_seconds)
+        self._segment: dict[str, Any] | None = None
         self._replay_seconds = 0.0
         self._snapshot_seconds = 0.0
         self._snapshot_bytes = 0
@@ -174,7 +175,7 @@ class DurableSession:
         }
         if not found.entries:
             segment["generator"] = self.session.engine.generator.bit_generator.state
-        self._log.add(segment)
+        self._segment = segment  # with the first change: to be looked at, a session needs no room on the disk
 
     def _limits_now(self) -> dict[str, Any]:
         return dataclasses.asdict(self._limits)
@@ -342,6 +343,9 @@ class DurableSession:
         copies = {n: bytes(codec.array_bytes(a)) if copy else codec.array_bytes(a) for n, a in work.buffers.items()}
         buffers = [[name, a.dtype.str, list(a.shape), journal.keep(copies[name])] for name, a in work.buffers.items()]
         body, literals = slim(work.body, journal.keep, self._limits.max_json_depth)
+        if self._segment is not None:
+            journal.add(self._segment)
+            self._segment = None
         journal.add(head_of(work, mark, buffers, literals), body)
 
     def report(self) -> Report | None:
@@ -385,7 +389,7 @@ class DurableSession:
             self.session.waiting.clear()
         pieces = snapshot.dump(self.session, {"once": self._once.as_json()})
         journal.snapshot({"environment": environment(), "limits": self._limits_now()}, pieces, ())
-        self._unsaved = False
+        self._unsaved, self._segment = False, None
         self._replay_seconds = 0.0
         self._snapshot_seconds = time.perf_counter() - begun
         self._snapshot_bytes = sum(len(piece) for piece in pieces)

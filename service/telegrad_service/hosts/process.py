@@ -49,6 +49,9 @@ _MOST_DEATHS: Final = 3
 _MOST_TRIES: Final = 5
 """After so many processes that ended while they did one and the same request, it is told not to come again."""
 
+_KILL_SECONDS: Final = 5.0
+"""Until a process that was killed is taken to be gone, whatever holds it."""
+
 _SMALL_BYTES: Final = 16 * 1024
 """A request of so many bytes is handed to the system in one call, without waiting for room."""
 
@@ -229,8 +232,11 @@ class ProcessHost(QueueingHost[Worker]):
 
     async def _vacate(self, resident: Worker) -> None:
         await resident.connection.idle()
+        resident.let_go = True
+        # Hung up on it would write a last snapshot, of what is being deleted.
+        self._nursery.kill(resident.pid)
+        await self._wait_for(lambda: resident.pid not in self._workers, _KILL_SECONDS)
         self._let_go(resident)
-        self._nursery.kill(resident.pid)  # left alone it would write a last snapshot, of what is deleted
 
     async def _put_to_sleep(self, resident: Worker) -> None:
         await resident.connection.idle()
