@@ -49,7 +49,8 @@ from telegrad.contract.errors import TraceError
 from telegrad.contract.tracing import has_twins
 
 _MISSING: Final = object()
-_SKIPPED: Final = frozenset({"telegrad", "telegrad_service", "numpy", "scipy", "builtins", *sys.stdlib_module_names})
+_SKIPPED: Final = frozenset({"telegrad", "telegrad_service", "numpy", "scipy", "_pytest", "builtins", *sys.stdlib_module_names})
+"""pytest's own is named by every ``assert`` that it rewrites."""
 _CONSTANTS: Final = (bool, int, float, complex, str, bytes, type(None), type(...), DType, Enum, np.generic, np.dtype, slice, range)
 _BUFFERS: Final = (bytearray, memoryview, _array_type)
 _OPERATORS: Final = "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from telegrad._capture import abandon
+from telegrad._constants import Constants
 from telegrad._current import local
 from telegrad._history import PRESENT, UNKNOWN, Leaf, next_number
 from telegrad._places import users_frame
@@ -75,6 +76,8 @@ class Tracing(tracing.Trace):
         self._rehearsal: tracing.Rehearsal | None = None
         self._entered = 0
         self._done = 0
+        self._constants = Constants(_rehearsal)
+        self._seen = 0
 
     # What the diverted classes ask -------------------------------------------------------------------------------------------
 
@@ -193,6 +196,16 @@ class Tracing(tracing.Trace):
             self.refuse_unknown()
         return found
 
+    def constant(self, reference: str) -> Any:
+        """The value and the description of a tensor of the trace that is the same in every run; None for all others."""
+        entries: list[Entry] = list(self.recorder.queue)[self._seen :]
+        self._seen += len(entries)
+        for entry in entries:
+            (command,), arrays = commands_of([entry])
+            self._constants.see(_whole(command, arrays))
+        with tracing.undiverted(), untransformed():
+            return self._constants.value(reference)
+
     def answered(self, reply: Reply) -> Reply:
         """The reply with its result, which the trace needs now."""
         if not reply.done:
@@ -204,7 +217,7 @@ class Tracing(tracing.Trace):
         with tracing.undiverted(), untransformed():
             rehearsal = self._rehearsal
             if rehearsal is None:
-                rehearsal = self._rehearsal = local()._programs.rehearse()
+                rehearsal = self._rehearsal = _rehearsal()
             fresh = list(self.holes.values())[self._entered :]
             self._entered += len(fresh)
             bases = {hole.name: base._name for hole in fresh if (base := hole.twin.extra().base) is not None}
@@ -233,6 +246,7 @@ class Tracing(tracing.Trace):
     def _failed(self, entry: Entry, error: TelegradError) -> TelegradError:
         """What would fail at every run, as it does untraced: the function is told, and may go on without."""
         self._done -= 1
+        self._seen -= self._seen > self._done
         del self.recorder.queue[self._done]
         abandon(self.recorder, [entry], [], error)
         error.add_note(place(entry))
@@ -268,6 +282,10 @@ class Tracing(tracing.Trace):
         commands, arrays = commands_of(entries)
         recorder.close()
         return tuple([_whole(c, arrays) for c in commands]), [place(e) for e in entries]
+
+
+def _rehearsal() -> tracing.Rehearsal:
+    return local()._programs.rehearse()
 
 
 def users_line() -> str:

@@ -108,13 +108,21 @@ class TraceRecorder(Recorder):
         super().check(inputs)
 
     def read(self, reference: str, what: str, spec: Spec | None = None) -> Reply:  # noqa: ARG002 - for values only
-        """Refuse to read values: while a function is traced, nothing is computed. What else is asked, a rehearsal answers."""
+        """Refuse to read values other than constants: while a function is traced, nothing is computed.
+
+        What else is asked, a rehearsal answers.
+        """
         self.ask_in_hook()
         self.check(())
-        if what == "value":
-            raise self.tracing.refuse(_VALUES)
         reply = Reply()
-        reply.result = {"tensor": self.tracing.describe(reference)}
+        if what == "value":
+            known = self.tracing.constant(reference)
+            if known is None:
+                raise self.tracing.refuse(_VALUES)
+            reply.array, description = known
+        else:
+            description = self.tracing.describe(reference)
+        reply.result = {"tensor": description}
         return reply
 
 

@@ -194,3 +194,8 @@ class LocalRehearsal(Rehearsal):
         """See ``Rehearsal.describe``."""
         found = self._session.find(reference)
         return None if found is None else describe(reference, found)
+
+    def value(self, reference: str) -> Any:
+        """See ``Rehearsal.value``."""
+        found = self._session.find(reference)
+        return None if found is None else found.array.copy()

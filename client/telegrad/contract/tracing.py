@@ -57,6 +57,10 @@ class Rehearsal:
         """What is known of a tensor without its values; None for ``x.grad`` where there is no gradient."""
         raise NotImplementedError
 
+    def value(self, reference: str) -> Any:
+        """The values of a tensor, as an array of its own."""
+        raise NotImplementedError
+
 
 class Programs:
     """What a session does for traced functions; ``session._programs``."""
