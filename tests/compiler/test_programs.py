@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from typing import Any
@@ -709,3 +710,36 @@ def test_a_walk_into_a_history_of_before_the_run_is_the_interpreters():
         twins.batch({"command": "release", "tensors": ["h"]})
 
     assert twins.plans == ["a walk that goes on where the program was given a history"]
+
+
+def test_threads_may_look_at_one_graph_at_once():
+    twins = Twins({"w": RNG.normal(size=3)}, requires_grad=("w",))
+    chain = [apply("tanh", ["w"], "y0"), *[apply("mul", [f"y{i}", "w"], f"y{i + 1}") for i in range(200)]]
+    program = twins.store(chain, ["w"])
+    twins.run(program, {"w": "w"}, {"y100": "half", "y200": "all"}, times=4)
+    session, wrong = twins.compiled, []
+
+    def look(node: Any, ready: threading.Barrier) -> None:
+        ready.wait()
+        try:
+            assert node.edges
+            assert node.next_functions
+        except Exception as error:  # noqa: BLE001 - told below
+            wrong.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for n in range(20):
+            names = {"y100": f"half{n}", "y200": f"all{n}"}
+            session.apply(decode_command({"command": "run", "program": program, "inputs": {"w": "w"}, "outputs": names}))
+            tops = [session.names[name].node for name in names.values()] * 2
+            ready = threading.Barrier(len(tops))
+            looking = [threading.Thread(target=look, args=(node, ready)) for node in tops]
+            for thread in looking:
+                thread.start()
+            for thread in looking:
+                thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []

@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from telegrad.contract import safetensors
+from telegrad.contract.command_fields import decode_command
 from telegrad.contract.errors import AutogradError, InternalError, RequestError, VersionError
 from telegrad.contract.limits import Limits
 from telegrad_service.engine.custom import Deferred
-from telegrad_service.engine.graph import CustomNode, Node
+from telegrad_service.engine.graph import CustomNode, DeferredNode, Node
 from telegrad_service.engine.packing import Packed
 from telegrad_service.engine.tensor import Engine, Tensor
 from telegrad_service.session.packs import Packs
@@ -167,6 +168,31 @@ def test_a_saved_value_that_is_changed_afterwards_is_noticed():
     write = {"command": "apply", "op": "add_", "inputs": ["y", 1]}
     failed = do(twin, [write, {"command": "backward", "tensors": ["z"]}]).failed
     assert isinstance(failed, VersionError)
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_a_graph_that_a_plan_gave_out_comes_back(write):
+    session = Session("s")
+    forward = [
+        {"command": "apply", "op": "exp", "inputs": ["h"], "outputs": ["y"]},
+        {"command": "apply", "op": "mul", "inputs": ["y", "w"], "outputs": ["z"]},
+    ]
+    program = session.store_program([decode_command(c) for c in forward], ["h", "w"])
+    do(session, [{"command": "create", "id": n, "data": [1.0, 2.0], "requires_grad": True} for n in ("x", "w")])
+    do(session, [{"command": "apply", "op": "tanh", "inputs": ["x"], "outputs": ["h"]}])
+    run = {"command": "run", "program": program.id, "inputs": {"h": "h", "w": "w"}}
+    for n in range(4):
+        do(session, [{**run, "outputs": {"y": f"y{n}", "z": f"z{n}"}}])
+    assert type(session.names["z3"].node) is DeferredNode
+
+    twin = reloaded(session)
+
+    more = [{"command": "apply", "op": "mul_", "inputs": ["y3", 2.0]}] if write else []
+    more += [{"command": "apply", "op": "sum", "inputs": ["z3"], "outputs": ["s"]}, {"command": "backward", "tensors": ["s"]}]
+    answers = [do(s, more) for s in (session, twin)]
+    assert as_data(answers[0]) == as_data(answers[1])
+    assert isinstance(answers[0].failed, VersionError) is write
+    assert everything(twin) == everything(session)
 
 
 def test_nodes_of_functions_that_the_client_has_come_back():

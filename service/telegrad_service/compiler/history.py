@@ -216,20 +216,16 @@ class History:
         there = {at: weakref.ref(node) for at, node in tops.items()}
 
         def fill(_: Node) -> None:
-            nodes: list[Any] = []
-            for at in range(self.size):
-                node = there[at]() if at in there else None
-                if node is None:
-                    node = made(at, Node)
-                else:
-                    deferred.pop(node, None)
-                    node.__class__ = Node
-                nodes.append(node)
+            nodes: list[Any] = [(there[at]() if at in there else None) or made(at, Node) for at in range(self.size)]
             everything = nodes + ends
             for node, row in zip(nodes, self._rows, strict=True):
-                node.edges, node.indexes = row.edges(everything), row.indexes
+                own = row.indexes
                 if row.outer:
-                    node.indexes = tuple([i if at is None else indexes[at] for i, at in zip(row.indexes, row.outer, strict=True)])
+                    own = tuple([i if at is None else indexes[at] for i, at in zip(own, row.outer, strict=True)])
+                node.edges, node.indexes = row.edges(everything), own
+            for at in there:  # when all is there: other threads may look
+                nodes[at].__class__ = Node
+                deferred.pop(nodes[at], None)
 
         for node in tops.values():
             deferred[node] = fill, self.size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
@@ -42,6 +43,8 @@ def note_write() -> None:
 
 deferred: Final[weakref.WeakKeyDictionary[Node, tuple[Callable[[Node], None], int]]] = weakref.WeakKeyDictionary()
 """Nodes of compiled programs whose edges are not made yet: what makes them, and how many nodes there will be."""
+
+_making: Final = threading.RLock()
 
 renewed: Final[weakref.WeakKeyDictionary[Node, int]] = weakref.WeakKeyDictionary()
 """Nodes that views were given when their base had been written: the number of the base's node, 0 for a leaf. Such a node is made
@@ -253,12 +256,14 @@ class DeferredNode(Node):
 
         def __getattr__(self, name: str) -> Any:
             """Its edges."""
-            found = deferred.pop(self, None) if name in ("edges", "indexes") else None
-            if found is None:
-                raise AttributeError(f"'Node' object has no attribute '{name}'")
-            fill, _ = found
-            fill(self)
-            return getattr(self, name)
+            if name in ("edges", "indexes"):
+                with _making:  # or another thread has just made them
+                    found = deferred.get(self)
+                    if found is not None:
+                        fill, _ = found
+                        fill(self)
+                return object.__getattribute__(self, name)
+            raise AttributeError(f"'Node' object has no attribute '{name}'")
 
 
 class CustomNode(Node):
