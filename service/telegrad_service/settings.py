@@ -207,6 +207,8 @@ def _origins(text: str) -> str:
 def _journal(text: str) -> str:
     if text and not text.startswith(("postgresql://", "postgres://", "sqlite:///")):
         raise ArgumentValueError("must begin with postgresql:// or sqlite:///")
+    if not text.isprintable():
+        raise ArgumentValueError("must be one line of printable characters")
     return text
 
 

@@ -18,6 +18,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from telegrad_service.api import server as server_module
+from telegrad_service.settings import Settings
 from tests.places import STARTUP_SECONDS, server_url
 from tests.waiting import wait_until
 
@@ -255,6 +257,15 @@ def test_a_folder_that_cannot_be_used_ends_the_start_with_a_sentence(tmp_path, i
     assert "the folder of the journal cannot be made: Not a directory; name another one (data_dir)" in finished.stderr
     assert "Traceback" not in finished.stderr
     assert "--port names" not in finished.stderr
+
+
+def test_a_folder_of_its_own_that_the_server_cannot_make_is_warned_of(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    settings = server_module._with_folder(Settings())
+    assert settings.data_dir == ""
+    assert "cannot be kept in" in caplog.text
+    assert "Not a directory" in caplog.text
 
 
 def test_a_misspelt_variable_is_warned_of():

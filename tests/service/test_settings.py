@@ -143,6 +143,8 @@ def test_the_journals_address_may_stand_in_a_file_and_is_shown_nowhere(tmp_path)
         (b"", {}, "is empty"),
         (b"\xff\xfe", {}, "no text"),
         (b"mysql://geheim", {}, "must begin with"),
+        (b"postgresql://me:geheim@db/x\0", {}, "printable"),
+        (b"postgresql://me:geheim@db/x\nmore", {}, "printable"),
         (b"postgresql://me:geheim@db/x", {"TELEGRAD_JOURNAL": "sqlite:////tmp"}, "two journals"),
     ],
 )

@@ -99,7 +99,8 @@ def _with_folder(settings: Settings) -> Settings:
     folder = Path(state) / "telegrad" / str(settings.port)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
+    except OSError as error:
+        log.warning("sessions cannot be kept in %s: %s", folder, error.strerror)
         return settings
     return dataclasses.replace(settings, data_dir=str(folder))
 
@@ -161,7 +162,7 @@ def run(settings: Settings) -> int:
         server.run()
     except SystemExit:  # uvicorn has said why, in the system's words or ours
         if not app.state.refused:
-            log.error("nothing is served at that address; --port names another port, and 0 takes a free one")  # noqa: TRY400 - same as above
+            log.error("nothing is served at that address; --host names another, --port names another port, 0 takes a free one")  # noqa: TRY400 - same as above
         return 1
     if app.state.unfinished:
         # Threads cannot be interrupted, and the interpreter would wait for them for ever.
