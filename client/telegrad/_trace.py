@@ -18,7 +18,7 @@ from telegrad._queue import Entry, Recorded, Reply, commands_of, place
 from telegrad._run_history import Outside
 from telegrad._twins import AsyncTraceSession, OutsideLeaf, TraceRecorder, TraceSession
 from telegrad.contract import codec, tracing
-from telegrad.contract.commands import Apply, Command, Create
+from telegrad.contract.commands import Apply, Command, Create, Read, Release
 from telegrad.contract.errors import ArgumentError, NumericalError, SessionMismatchError, TelegradError, TraceError
 from telegrad.contract.ops import Spec
 from telegrad.contract.tensor.base import TensorBase
@@ -78,6 +78,7 @@ class Tracing(tracing.Trace):
         self._done = 0
         self._constants = Constants(_rehearsal)
         self._seen = 0
+        self._may_fail = False
 
     # What the diverted classes ask -------------------------------------------------------------------------------------------
 
@@ -203,8 +204,13 @@ class Tracing(tracing.Trace):
         for entry in entries:
             (command,), arrays = commands_of([entry])
             self._constants.see(_whole(command, arrays))
+            self._may_fail = self._may_fail or not isinstance(command, (Apply, Create, Read, Release))
         with tracing.undiverted(), untransformed():
-            return self._constants.value(reference)
+            found = self._constants.value(reference)
+        if found is not None and self._may_fail:  # a backward, say: whoever reads is told what went wrong before
+            self._rehearsed()
+            self._may_fail = False
+        return found
 
     def answered(self, reply: Reply) -> Reply:
         """The reply with its result, which the trace needs now."""

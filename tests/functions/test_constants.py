@@ -11,7 +11,7 @@ import pytest
 
 import telegrad
 import telegrad.nn.functional as F
-from telegrad.errors import TraceError
+from telegrad.errors import AutogradError, TraceError
 
 
 def grid(x: Any) -> Any:
@@ -133,3 +133,16 @@ UNKNOWN = [
 def test_values_that_anything_else_went_into_are_refused(session, function):
     with pytest.raises(TraceError, match="no values to look at"):
         telegrad.function(function)(telegrad.tensor([0.5, 1.0, 2.0]))
+
+
+def test_who_looks_at_a_constant_is_told_what_failed_before(session):
+    def step(x: Any) -> Any:
+        table = telegrad.zeros(3)
+        try:
+            (x * table).sum().backward()
+            table.tolist()
+        except AutogradError as error:
+            return "does not require grad" in str(error)
+        return x
+
+    assert telegrad.function(step)(telegrad.ones(3)) is True
