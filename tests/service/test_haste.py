@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from telegrad.contract.command_fields import decode_command
-from telegrad.contract.errors import ShapeError
+from telegrad.contract.errors import NotFoundError, ShapeError
 from telegrad.contract.limits import Limits
 from telegrad_service.compiler.history import History
 from telegrad_service.engine.graph import DeferredNode
@@ -52,6 +53,9 @@ class Place:
         work = Work(verb, json.dumps(body).encode(), arguments=body.pop("arguments", {}), buffers=arrays or {})
         answer = await self._host.do(self._name, work)
         return json.loads(await answer.whole() or b"null")
+
+    async def delete(self) -> None:
+        await self._host.close(self._name)
 
     async def batch(self, *commands: Command, arrays: Arrays | None = None) -> tuple[Any, str]:
         """A batch's answer, and where its commands were done: ``l`` for the loop, ``t`` for a thread."""
@@ -94,6 +98,20 @@ def test_a_small_batch_is_done_by_the_event_loop(monkeypatch):
         found, where = await place.batch(create("x", [1.0, 2.0], requires_grad=True), *GRADIENT)
         assert found["results"][-1]["data"] == [2.0, 4.0]
         assert where == "lllll"
+
+    run(scenario, monkeypatch)
+
+
+def test_nothing_stays_of_a_batch_whose_session_goes_before_a_thread_goes_on_with_it(monkeypatch):
+    async def scenario(place: Place) -> None:
+        doing = asyncio.ensure_future(place.batch(create("a", 1.0), op("zeros", to="z", size=[1_000_000])))
+        await asyncio.sleep(0)  # the event loop has done what it does of it
+        await place.delete()
+        await asyncio.wait([doing])
+        assert isinstance(doing.exception(), NotFoundError)
+        del doing
+        gc.collect()
+        assert [o for o in gc.get_objects() if isinstance(o, Work) and o.verb == "batch"] == []
 
     run(scenario, monkeypatch)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from telegrad_service.hosts.lending import Upload
 from telegrad_service.hosts.streams import Borrowed, Stream
 from telegrad_service.session.account import Allowance
 from telegrad_service.session.watch import Watch
+
+if TYPE_CHECKING:
+    from telegrad_service.session.haste import TooLongError
 
 Array = npt.NDArray[Any]
 
@@ -58,6 +61,7 @@ class Work:
         allowance: what the session may hold meanwhile; None: all that its limits permit.
         did: takes how it went; stays in the server's process.
         stopped: why it is to stop before it begins, on its way to another process; empty where it is not.
+        paused: what says how to go on, where it began and is not done; stays in the server's process.
     """
 
     verb: str
@@ -74,6 +78,7 @@ class Work:
     did: Did | None = field(default=None, compare=False)
     upload: Upload | None = field(default=None, compare=False)
     stopped: str = field(default="", compare=False)
+    paused: TooLongError | None = field(default=None, compare=False)
 
     @property
     def repeats(self) -> tuple[str, int, str] | None:

@@ -56,7 +56,6 @@ class InlineHost(QueueingHost[DurableSession]):
         self._threads = compute_threads
         self._pool: ThreadPoolExecutor | None = None
         self._borrowed: weakref.WeakKeyDictionary[DurableSession, weakref.WeakSet[Borrowed]] = weakref.WeakKeyDictionary()
-        self._paused: dict[int, tuple[Work, TooLongError]] = {}  # by identity: what began on the event loop and is not done
 
     async def start(self) -> None:
         """See ``Host.start``."""
@@ -91,15 +90,15 @@ class InlineHost(QueueingHost[DurableSession]):
         try:
             return Context().run(_do_in_haste, resident, work, watch).owned()
         except TooLongError as error:
-            self._paused[id(work)] = work, error
+            work.paused = error.with_traceback(None)  # whose frames have the work
             return None
 
     async def _perform(self, resident: DurableSession, work: Work, watch: Watch | None) -> Answer:
-        if id(work) not in self._paused:
+        if work.paused is None:
             found = self._at_once(resident, work, watch)
             if found is not None:
                 return found
-        _, paused = self._paused.pop(id(work), (work, None))
+        paused, work.paused = work.paused, None
         if work.verb not in LOOKS:
             for borrowed in list(self._borrowed.get(resident, ())):
                 await borrowed.own(lambda pieces: self._compute(lambda: [memoryview(copied(piece)) for piece in pieces]))
