@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from telegrad import _defaults
 from telegrad.contract.errors import ArgumentTypeError, ArgumentValueError
 
 KEY_VARIABLE: Final = "TELEGRAD_API_KEY"
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+"""RFC 9110, section 5. What is no header would fail in the HTTP library, which looks like a failure of the network."""
 
 if TYPE_CHECKING:
     import httpx2
@@ -60,7 +65,9 @@ def connect(
     from telegrad._remote import RemoteSession
     from telegrad._retries import Retries
 
-    _check(timeout_seconds, retry_seconds)
+    _check(timeout_seconds, retry_seconds, session)
+    if type(eager) is not bool:
+        raise ArgumentTypeError(f"eager must be bool, not {type(eager).__name__}")
     return RemoteSession(
         open_transport(
             url,
@@ -94,7 +101,7 @@ def connect_async(
     from telegrad._async import AsyncSession
     from telegrad._retries import Retries
 
-    _check(timeout_seconds, retry_seconds)
+    _check(timeout_seconds, retry_seconds, session)
     return AsyncSession(
         open_async_transport(
             url,
@@ -123,7 +130,7 @@ def _compresses(given: str | None) -> bool:
 
 def _authorised(headers: Mapping[str, str] | None, api_key: str | None) -> dict[str, str]:
     """The headers, with the key. Raises ArgumentTypeError and ArgumentValueError, which do not show it."""
-    found = dict(headers or {})
+    found = _headers(headers)
     has_own = any(name.lower() == "authorization" for name in found)
     if api_key is None:
         api_key = None if has_own else os.environ.get(KEY_VARIABLE) or None
@@ -138,7 +145,31 @@ def _authorised(headers: Mapping[str, str] | None, api_key: str | None) -> dict[
     return {**found, "authorization": f"Bearer {api_key}"}
 
 
-def _check(timeout_seconds: float, retry_seconds: float) -> None:
+def _headers(given: Mapping[str, str] | None) -> dict[str, str]:
+    """The headers. Raises ArgumentTypeError and ArgumentValueError, which do not show values."""
+    if given is not None and not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentTypeError(f"headers must be a mapping from str to str, not {type(given).__name__}")
+    found: dict[Any, Any] = dict(given or {})
+    for position, (name, value) in enumerate(found.items()):
+        if type(name) is not str or type(value) is not str:
+            raise ArgumentTypeError(
+                f"headers must be a mapping from str to str; number {position} is "
+                f"of {type(name).__name__} and {type(value).__name__}"
+            )
+        if not _HEADER_NAME.fullmatch(name):
+            raise ArgumentValueError(f"headers: name number {position} has characters that no header's name has")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise ArgumentValueError(
+                f"headers: the value of {name} has characters that no header's value has, a line break perhaps"
+            )
+    return found
+
+
+def _check(timeout_seconds: float, retry_seconds: float, session: str | None) -> None:
+    if session is not None and type(session) is not str:
+        raise ArgumentTypeError(f"session must be the id of a session, a str, not {type(session).__name__}")
+    if session == "":
+        raise ArgumentValueError("session must be the id of a session; None opens a new one")
     for name, value in (("timeout_seconds", timeout_seconds), ("retry_seconds", retry_seconds)):
         if isinstance(value, bool) or not isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ArgumentTypeError(f"{name} must be a number, not {type(value).__name__}")

@@ -298,7 +298,7 @@ class DirectTransport:
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             neighbours.unpace(made)
             _bound(made, self._timeout_seconds)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name that none can have
             raise NotSent(not_reached(self._line.url, str(error), error)) from error
         return made
 

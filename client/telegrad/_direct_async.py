@@ -63,7 +63,7 @@ class AsyncDirectTransport:
         try:
             async with asyncio.timeout(min(_defaults.CONNECT_TIMEOUT_SECONDS, self._timeout_seconds)):
                 return await _first_of(loop, await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name that none can have
             reason = str(error) or "timed out"
             raise NotSent(not_reached(self._line.url, reason, error)) from error
 

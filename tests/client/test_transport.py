@@ -339,6 +339,12 @@ def test_a_server_that_is_not_there_is_reported_by_connect(pauses: list[float]) 
     assert 1 <= sum(pauses) <= _defaults.FIRST_RETRY_SECONDS
 
 
+@pytest.mark.parametrize("host", ["a" * 300, "a..b", "256.1.1.1"])
+def test_a_name_that_no_server_has_is_not_reached(host: str) -> None:
+    with pytest.raises(TransportError, match="not reached"):
+        telegrad.connect(f"http://{host}:1", retry_seconds=0)
+
+
 def test_without_retries_nothing_is_tried_again(pauses: list[float]) -> None:
     with pytest.raises(TransportError, match="not reached"):
         telegrad.connect("http://127.0.0.1:9", retry_seconds=0)
@@ -393,6 +399,15 @@ def test_retry_after_may_be_a_date() -> None:
         ({"retry_seconds": -1}, ArgumentValueError),
         ({"retry_seconds": float("inf")}, ArgumentValueError),
         ({"retry_seconds": "1.5"}, ArgumentTypeError),
+        ({"session": 7}, ArgumentTypeError),
+        ({"session": ""}, ArgumentValueError),
+        ({"headers": ["x"]}, ArgumentTypeError),
+        ({"headers": {"x": 1}}, ArgumentTypeError),
+        ({"headers": {b"x": "1"}}, ArgumentTypeError),
+        ({"headers": {"x\n": "1"}}, ArgumentValueError),
+        ({"headers": {"": "1"}}, ArgumentValueError),
+        ({"headers": {"x": "1\r\ny: 2"}}, ArgumentValueError),
+        ({"headers": {"x": "\u65e5"}}, ArgumentValueError),
     ],
 )
 def test_odd_options_are_refused(wire: Wire, options: dict[str, Any], error: type[Exception]) -> None:
