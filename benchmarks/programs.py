@@ -31,19 +31,26 @@ class Perceptron:
         self.x = session.tensor(rng.normal(size=(64, sizes[0])).astype(np.float32))
         self.t = session.tensor(rng.integers(0, sizes[-1], 64))
 
-    def step(self, x: Any, t: Any) -> Any:
-        """One step of gradient descent; the loss."""
+    def loss(self, x: Any, t: Any) -> Any:
+        """The forward pass."""
         for i in range(0, len(self.parameters), 2):
             x = x @ self.parameters[i] + self.parameters[i + 1]
             if i + 2 < len(self.parameters):
                 x = F.relu(x)
-        loss = F.cross_entropy(x, t)
+        return F.cross_entropy(x, t)
+
+    def descend(self, loss: Any) -> Any:
+        """The backward pass and the update; the loss."""
         loss.backward()
         with telegrad.no_grad():
             for p in self.parameters:
                 p.sub_(0.001 * p.grad)
                 p.grad = None
         return loss
+
+    def step(self, x: Any, t: Any) -> Any:
+        """One step of gradient descent; the loss."""
+        return self.descend(self.loss(x, t))
 
     def eager(self) -> float:
         """A step as it is."""
@@ -53,6 +60,43 @@ class Perceptron:
         """A step as a program."""
         step = telegrad.function(self.step)
         return lambda: float(step(self.x, self.t).item())
+
+    def half_compiled(self) -> Callable[[], float]:
+        """The forward pass as a program, and the rest as it is."""
+        loss = telegrad.function(self.loss)
+        return lambda: float(self.descend(loss(self.x, self.t)).item())
+
+
+class Recurrent:
+    """An LSTM cell in ops, 30 times over a batch of 8, in ``session``."""
+
+    def __init__(self, session: telegrad.Session) -> None:
+        """Weights and inputs, the same in every session."""
+        rng = np.random.default_rng(0)
+        shapes = ((32, 128), (32, 128), (128,))
+        self._weights = [session.tensor(rng.normal(size=n).astype(np.float32) / 6, requires_grad=True) for n in shapes]
+        self._inputs = session.tensor(rng.normal(size=(30, 8, 32)).astype(np.float32))
+        self._start = session.zeros(8, 32)
+
+    def forward(self, inputs: Any) -> Any:
+        """The mean square of the last output."""
+        wx, wh, bias = self._weights
+        h = c = self._start
+        for step in range(30):
+            i, f, g, o = (inputs[step] @ wx + h @ wh + bias).chunk(4, 1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+        return (h**2).mean()
+
+    def differentiated(self, forward: Callable[[Any], Any]) -> Callable[[], None]:
+        """Forward so, and backward as it is."""
+
+        def run() -> None:
+            forward(self._inputs).backward()
+            for w in self._weights:
+                w.grad = None
+
+        return run
 
 
 def recording(session: Any) -> Ratio:
@@ -163,6 +207,11 @@ def main() -> None:
                 )
             )
             rows.append(compare(f"{name}: local program", Perceptron(local, sizes).compiled(), eager, against=floor, seconds=2))
+            half = Perceptron(local, sizes).half_compiled()
+            rows.append(compare(f"{name}: local program of the forward pass alone", half, eager, against=floor, seconds=2))
+        cell = Recurrent(local)
+        traced, plain = cell.differentiated(telegrad.function(cell.forward)), cell.differentiated(cell.forward)
+        rows.append(compare("LSTM in ops: local program of the forward pass alone", traced, plain, against=floor, seconds=2))
     show("Traced functions", rows)
 
 

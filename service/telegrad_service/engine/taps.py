@@ -13,6 +13,12 @@ from telegrad_service.engine.table import Array
 DENSE: Final = 64
 """Up to this many points a dimension, one matrix product beats gathering."""
 
+_MOST_DENSE: Final = 2**22
+"""Elements of a matrix in full with many points a row: 32 MiB."""
+
+_BLOCK_ELEMENTS: Final = 2**20
+"""What is gathered at once."""
+
 
 class Taps(NamedTuple):
     """A sparse matrix by its rows, filled up to the longest.
@@ -35,6 +41,11 @@ class Taps(NamedTuple):
         rows, _ = np.nonzero(inside)
         return collect(self.columns[inside], rows, self.weight[inside], self.width, len(self.used))
 
+    def is_dense(self) -> bool:
+        """Whether the matrix in full is the better way: it is small, or has many points a row."""
+        height, longest = self.columns.shape
+        return self.width <= DENSE or (longest > DENSE and height * self.width <= _MOST_DENSE)
+
     def dense(self, dtype: np.dtype[Any]) -> Array:
         """The matrix in full."""
         full = np.zeros((len(self.used), self.width))
@@ -42,6 +53,18 @@ class Taps(NamedTuple):
         rows, _ = np.nonzero(inside)
         np.add.at(full, (rows, self.columns[inside]), self.weight[inside])
         return full.astype(dtype)
+
+
+class ByteTaps(NamedTuple):
+    """Weights for bytes.
+
+    Attributes:
+        matrix: of whole numbers.
+        bits: by so many bits they are too large.
+    """
+
+    matrix: Taps
+    bits: int
 
 
 def collect(rows: Array, columns: Array, weights: Array, height: int, width: int) -> Taps:
@@ -147,33 +170,60 @@ def along(x: Array, axis: int, matrix: Taps) -> Array:
         return np.take(x, matrix.columns[:, 0], axis=axis)
     if not longest or not x.size:
         return np.zeros(shape, x.dtype)
+    flat = x.reshape(lead, matrix.width, rest)
     # A product meets every point with a weight of zero, which makes NaN of infinity.
-    if (matrix.width <= DENSE or rest == 1 or longest > DENSE) and math.isfinite(float(x.sum())):
+    if matrix.is_dense() and math.isfinite(float(x.sum())):
         full = matrix.dense(x.dtype)
-        flat = x.reshape(lead, matrix.width, rest)
         product = np.matmul(flat[:, :, 0], full.T) if rest == 1 else np.matmul(full, flat)
         return np.asarray(product.reshape(shape))
-    flat = x.reshape(lead, matrix.width, rest)
-    result = np.zeros((lead, height, rest), x.dtype)
+    return _gathered(flat, matrix).reshape(shape)
+
+
+def _gathered(flat: Array, matrix: Taps) -> Array:
+    """The matrix applied to the middle dimension, point by point of its rows."""
+    lead, _, rest = flat.shape
+    height, longest = matrix.columns.shape
+    result = np.zeros((lead, height, rest), flat.dtype)
+    if longest > DENSE:
+        block = max(1, _BLOCK_ELEMENTS // max(lead * longest * rest, 1))
+        for low in range(0, height, block):
+            near = slice(low, low + block)
+            inside = np.arange(longest) < matrix.used[near, None]
+            points = np.where(inside[:, :, None], flat[:, matrix.columns[near]], 0)
+            result[:, near] = np.einsum("lhkr,hk->lhr", points, matrix.weight[near].astype(flat.dtype))
+        return result
     for k in range(longest):
         rows = np.flatnonzero(matrix.used > k)
         chosen: slice | Array = slice(None) if rows.size == height else rows
         part = flat[:, matrix.columns[chosen, k]]
-        part *= matrix.weight[chosen, k].astype(x.dtype)[:, None]
+        part *= matrix.weight[chosen, k].astype(flat.dtype)[:, None]
         result[:, chosen] += part
-    return result.reshape(shape)
+    return result
 
 
-def along_bytes(x: Array, axis: int, matrix: Taps) -> Array:
-    """The matrix applied to lines of 8-bit integers, in whole numbers: weights of 16 bits with as many places behind the point as
-    fit, results rounded and cut to a byte. As in PyTorch, which has it from Pillow's ``Resample.c``.
+@functools.lru_cache(256)
+def byte_taps(source: int, target: int, mode: str, align: bool, scale: float | None, antialias: bool, transpose: bool) -> ByteTaps:
+    """``taps`` in whole numbers, of 16 bits with as many places behind the point as fit. As in PyTorch, which has it from Pillow's
+    ``Resample.c``.
     """
-    weight = matrix.dense(np.dtype(np.float64))
-    largest = float(weight.max(initial=0.0))
-    places = next(p for p in range(23) if p == 22 or int(0.5 + largest * 2 ** (p + 1)) >= 2**15)
-    whole = np.trunc(weight * 2**places + np.copysign(0.5, weight))
+    found = taps(source, target, mode, align, scale, antialias, transpose)
+    # Two on one point, at an edge, are one weight, which is rounded once.
+    inside = np.arange(found.columns.shape[1]) < found.used[:, None]
+    rows, _ = np.nonzero(inside)
+    places, at = np.unique(rows * source + found.columns[inside], return_inverse=True)
+    weights = np.bincount(at, found.weight[inside], minlength=places.size)
+    largest = float(weights.max(initial=0.0))
+    bits = next(p for p in range(23) if p == 22 or int(0.5 + largest * 2 ** (p + 1)) >= 2**15)
+    whole = np.trunc(weights * 2**bits + np.copysign(0.5, weights))
+    return ByteTaps(collect(places // source, places % source, whole, len(found.used), source), bits)
+
+
+def along_bytes(x: Array, axis: int, given: ByteTaps) -> Array:
+    """The matrix applied to lines of 8-bit integers; results are rounded and cut to a byte."""
+    matrix, bits = given
     # Products of whole numbers in float64 are exact: sums stay far below 2**53.
     flat = np.moveaxis(x, axis, 0).reshape(matrix.width, -1).astype(np.float64)
-    made = np.floor((whole @ flat + 2 ** (places - 1)) / 2**places)
+    sums = matrix.dense(flat.dtype) @ flat if matrix.is_dense() else _gathered(flat[None], matrix)[0]
+    made = np.floor((sums + 2 ** (bits - 1)) / 2**bits)
     shape = (len(matrix.used), *x.shape[:axis], *x.shape[axis + 1 :])
     return np.moveaxis(np.clip(made, 0, 255).astype(np.uint8).reshape(shape), 0, axis)

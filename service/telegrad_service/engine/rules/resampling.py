@@ -21,7 +21,7 @@ from telegrad_service.engine.formulas import F
 from telegrad_service.engine.rules.conv import offsets, padded
 from telegrad_service.engine.rules.nn import wide
 from telegrad_service.engine.table import Array, derivative, kernel
-from telegrad_service.engine.taps import along, along_bytes, taps, windows
+from telegrad_service.engine.taps import along, along_bytes, byte_taps, taps, windows
 
 # Interpolation and averages ----------------------------------------------------------------------------------------------------
 
@@ -42,8 +42,8 @@ def _resample(
     count = len(source)
     for d in reversed(range(count)) if of_bytes else range(count):  # bytes are rounded in between, so that the order matters
         scale = None if scales is None else scales[d]
-        matrix = taps(source[d], target[d], mode, align_corners, scale, antialias, transpose)
-        x = (along_bytes if of_bytes else along)(x, x.ndim - count + d, matrix)
+        which, axis = (source[d], target[d], mode, align_corners, scale, antialias, transpose), x.ndim - count + d
+        x = along_bytes(x, axis, byte_taps(*which)) if of_bytes else along(x, axis, taps(*which))
     return x
 
 
