@@ -48,9 +48,9 @@ def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 PROOFS = {
-    *("test_chaos", "test_crashes", "test_fuzz", "test_hostile", "test_kills", "test_long_runs", "test_once", "test_op_programs"),
-    *("test_postgres", "test_process_host", "test_random_histories", "test_random_hooks", "test_random_scripts", "test_restart"),
-    "test_slow_clients",
+    *("test_chaos", "test_crashes", "test_fuzz", "test_hostile", "test_interrupted", "test_kills", "test_long_runs", "test_once"),
+    *("test_op_programs", "test_postgres", "test_process_host", "test_random_histories", "test_random_hooks"),
+    *("test_random_scripts", "test_restart", "test_slow_clients"),
 }
 """Modules of the short forms of long proofs; ``proof`` in pyproject.toml says who runs them."""
 

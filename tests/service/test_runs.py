@@ -345,7 +345,7 @@ def test_what_came_of_a_run_that_was_followed_goes_when_it_was_told(client, at):
         for _ in range(3):
             found = client.post(program, json=BOUND, headers={"Accept": EVENTS})
             assert "event: result" in found.text
-        assert not any(isinstance(o, events._Following) for o in gc.get_objects())
+        assert not any(type(o) is events._Following for o in gc.get_objects())
     finally:
         gc.enable()
 
