@@ -79,13 +79,14 @@ class Call:
         compute: the numpy type that inputs are converted to; None leaves each as it is.
         converts: whether any input has to be converted.
         types: numpy types of the outputs; None where they are not foreseen.
+        nbytes: of all outputs together; 0 where they are not foreseen.
         flows: per input, whether it is a tensor that a gradient can flow to.
         computed: whether a call like it was computed.
         form: the code for what is left to do, see ``forms``; None until a second call like it, and where none is written.
         full, values, single: what the form needs: all parameters, their values alone, and whether the kernel gives one array.
     """
 
-    __slots__ = ("compute", "computed", "converts", "flows", "form", "full", "outcome", "single", "types", "values")
+    __slots__ = ("compute", "computed", "converts", "flows", "form", "full", "nbytes", "outcome", "single", "types", "values")
 
     def __init__(self, op: Op, inputs: Sequence[Any], outcome: Outcome | None) -> None:
         self.outcome = outcome
@@ -94,6 +95,7 @@ class Call:
             x.array.dtype is not compute if isinstance(x, Tensor) else x is not None and compute.kind in "iu" for x in inputs
         )
         self.types = None if outcome is None else tuple([o.dtype.numpy for o in outcome.outputs])
+        self.nbytes = 0 if outcome is None else sum([o.nbytes for o in outcome.outputs])
         last = len(op.inputs) - 1
         self.flows = tuple(
             [isinstance(x, Tensor) and op.inputs[min(i, last)].name in op.differentiable for i, x in enumerate(inputs)]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from telegrad.contract import compositions, modes
 from telegrad.contract.commands import Apply, Seed
 from telegrad.contract.errors import ArgumentValueError
-from telegrad_service.engine.calls import compute
+from telegrad.contract.ops import Op
+from telegrad_service.engine.calls import Call, compute
 from telegrad_service.engine.random_state import generator_of, state_of
 from telegrad_service.engine.table import ENTRIES
 from telegrad_service.engine.writes import apply_in_place
@@ -26,7 +27,7 @@ def apply_op(session: Session, command: Apply, context: Context) -> dict[str, An
     """Do an op, or a function made of ops, in place or to new tensors."""
     op, in_place = compositions.look_up(command.op)
     inputs = session.inputs(command.inputs, context)
-    if op.required_inputs <= len(inputs) < len(op.inputs) and not op.inputs[-1].variadic:
+    if len(inputs) < len(op.inputs) and not op.inputs[-1].variadic and op.required_inputs <= len(inputs):
         inputs += (None,) * (len(op.inputs) - len(inputs))  # absent optional tensors need not be written out
     call = session.quota.foresee(session.engine, op, inputs, command.parameters, in_place=in_place)
     if session.haste is not None:
@@ -41,21 +42,15 @@ def apply_op(session: Session, command: Apply, context: Context) -> dict[str, An
         session.require_room(1 if count is None else count)
     recorder = context.recorder
     entry: Any = None if recorder is None else recorder.entry(ENTRIES.get(op.name), inputs, call)
+    packer = None
     token = modes.set_mode(command.grad_enabled)
-    packed = _NOT_PACKED if command.pack is None else packs.packing(session, command.pack, inputs)
     try:
-        with within(command.scope), inference(command.inference), packed as packer:
-            if op.name in compositions.COMPOSITIONS:
-                made: Any
-                if call.outcome is None:
-                    made = weighing.run(op.name, session.engine, session.quota, inputs, command.parameters)
-                else:
-                    made = compositions.run(op.name, session.engine, inputs, command.parameters)
-            elif in_place:
-                made = apply_in_place(session.engine, op.name, inputs, dict(command.parameters), entry=entry)
-            else:
-                full = {**op.defaults, **command.parameters}
-                made = compute(session.engine, entry or ENTRIES[op.name], inputs, full, call)
+        if command.scope is None and command.pack is None and not command.inference:  # as almost always
+            made = _computed(session, command, op, in_place, inputs, call, entry)
+        else:
+            packed = _NOT_PACKED if command.pack is None else packs.packing(session, command.pack, inputs)
+            with within(command.scope), inference(command.inference), packed as packer:
+                made = _computed(session, command, op, in_place, inputs, call, entry)
     finally:
         modes.reset_mode(token)
     outputs = made if isinstance(made, tuple) else (made,)
@@ -69,6 +64,16 @@ def apply_op(session: Session, command: Apply, context: Context) -> dict[str, An
     if packer is None:
         return {"outputs": wanted}
     return {"outputs": wanted, "packed": packs.told(session, packer, inputs, outputs, context)}
+
+
+def _computed(session: Session, command: Apply, op: Op, in_place: bool, inputs: tuple[Any, ...], call: Call, entry: Any) -> Any:
+    if op.name in compositions.COMPOSITIONS:
+        if call.outcome is None:
+            return weighing.run(op.name, session.engine, session.quota, inputs, command.parameters)
+        return compositions.run(op.name, session.engine, inputs, command.parameters)
+    if in_place:
+        return apply_in_place(session.engine, op.name, inputs, dict(command.parameters), entry=entry)
+    return compute(session.engine, entry or ENTRIES[op.name], inputs, {**op.defaults, **command.parameters}, call)
 
 
 def seed(session: Session, command: Seed, context: Context) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from telegrad.contract.limits import Limits, refuse
-from telegrad.contract.ops import Op
+from telegrad.contract.ops import Op, Outcome
 from telegrad_service.engine.calls import Call, foresee
 from telegrad_service.engine.table import ENTRIES
 from telegrad_service.engine.tensor import Engine, Tensor
@@ -30,7 +30,7 @@ class Quota:
         self.allowance: Allowance | None = None
         """What the tenant lets the session hold in the request that is done now; None: all that the limits do."""
         self._held = usage.Held(0, 0)
-        self._metered = usage.Held(0, 0)
+        self._metered_bytes = self._metered_nodes = 0
         self._scratch = 0
 
     def limit(self, limits: Limits) -> None:
@@ -72,8 +72,10 @@ class Quota:
 
     def admit_names(self, count: int) -> None:
         """Refuse so many more names, where the tenant may not have them."""
+        if self.allowance is None or self.account is None:
+            return
         names = self._tensors()
-        if self.allowance is not None and self.account is not None and names + count > self.allowance.tensors:
+        if names + count > self.allowance.tensors:
             held = usage.count(self._alive())
             self.allowance = self.account.ask(Need(held.nbytes, names, held.nbytes, names + count))
 
@@ -105,13 +107,31 @@ class Quota:
                 nbytes = 8 * (sum(x.size for x in tensors) or 1) * (max((x.ndim for x in tensors), default=1) or 1)
             self.admit(op.name, [nbytes], nodes=1)
             return call
-        self._check_flops(op.name, outcome.flops)
         shares = op.view and isinstance(inputs[0], Tensor) and inputs[0].array.flags.c_contiguous
+        if self.allowance is None and not in_place and self._fits(call, outcome, shares):  # as almost always
+            return call
+        self._check_flops(op.name, outcome.flops)
         sizes = [0] if shares else [spec.nbytes for spec in outcome.outputs]
         if in_place and sizes:
             sizes[0] = 0
         self.admit(op.name, sizes, scratch=outcome.scratch_bytes, nodes=outcome.nodes, kept=outcome.kept_bytes)
         return call
+
+    def _fits(self, call: Call, outcome: Outcome, shares: bool) -> bool:
+        """Whether a call that makes new values comes near no limit; then it is admitted, as ``admit`` would."""
+        limits, held = self._limits, self._held
+        _, flops, _, scratch, nodes, kept = outcome
+        total = kept if shares else call.nbytes + kept
+        if (
+            flops > limits.max_command_flops
+            or total > limits.max_tensor_bytes
+            or held.nbytes + total + scratch > limits.max_session_bytes
+            or held.nodes + nodes > limits.max_nodes
+        ):
+            return False
+        self._scratch = max(self._scratch, scratch)
+        self._add(held, total, nodes)
+        return True
 
     def _check_flops(self, what: str, flops: int) -> None:
         permitted = self._limits.max_command_flops
@@ -164,16 +184,16 @@ class Quota:
 
     def _add(self, held: usage.Held, nbytes: int, nodes: int) -> None:
         self._held = usage.Held(held.nbytes + nbytes, held.nodes + nodes)
-        self._metered = usage.Held(self._metered.nbytes + nbytes, self._metered.nodes + nodes)
+        self._metered_bytes += nbytes
+        self._metered_nodes += nodes
 
     def meter(self) -> Callable[[], usage.Held]:
         """Begin to measure; what is answered says how much was admitted since, with the most working memory of one command."""
-        before = self._metered
+        nbytes, nodes = self._metered_bytes, self._metered_nodes
         self._scratch = 0
 
         def measure() -> usage.Held:
-            now = self._metered
-            return usage.Held(now.nbytes - before.nbytes + self._scratch, now.nodes - before.nodes)
+            return usage.Held(self._metered_bytes - nbytes + self._scratch, self._metered_nodes - nodes)
 
         return measure
 

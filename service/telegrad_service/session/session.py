@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from telegrad.contract.commands import Apply, Attach, Backward, Command, Create, Grad, Read, Release, Resume, Run, Seed, Set
-from telegrad.contract.datasets import is_content_name
+from telegrad.contract.datasets import PREFIX, is_content_name
 from telegrad.contract.dtypes import DType
 from telegrad.contract.errors import ArgumentValueError, ConflictError, LimitError, NotFoundError, SessionClosedError, TelegradError
 from telegrad.contract.limits import Limits, refuse
@@ -251,7 +251,10 @@ class Session:
     def inputs(self, given: Sequence[Any], context: Context) -> tuple[Any, ...]:
         """The tensors of an op's inputs that are references, and the rest as it is. Raises NotFoundError."""
         try:
-            return tuple([self.resolve(v, context) if type(v) is str else v for v in given])
+            named = context.names.get
+            return tuple([
+                v if type(v) is not str else found if (found := named(v)) is not None else self.resolve(v, context) for v in given
+            ])  # fmt: skip
         except NotFoundError as error:
             raise self._at_its_place(error, given, context) from None
 
@@ -275,6 +278,9 @@ class Session:
         """Refuse names that are taken, given twice, or of data sets, and too many; None is no name."""
         wanted = [n for n in names if n is not None]
         if not wanted:
+            return
+        if len(wanted) == 1 and wanted[0] not in context.names and not wanted[0].startswith(PREFIX):  # as almost always
+            self.require_room(1)
             return
         if not data_set and any(is_content_name(n) for n in wanted):
             raise ArgumentValueError("names that are hashes are those of data sets, which only `create` gives")
