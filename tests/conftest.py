@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 
@@ -39,6 +40,17 @@ def engine() -> Iterator[Telegrad]:
     """telegrad in a fresh local session, current during the test, as a side to evaluate samples on."""
     with fresh_engine() as fresh:
         yield fresh
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Without the collector: what is in no cycle goes by itself."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,20 +14,11 @@ from telegrad._queue import Reply
 from telegrad.errors import ShapeError, TelegradError
 from telegrad.utils.checkpoint import checkpoint
 
+pytestmark = pytest.mark.usefixtures("uncollected")
+
 
 class Mine:
     """Something of the user's, in his own frame."""
-
-
-@pytest.fixture(autouse=True)
-def uncollected() -> Iterator[None]:
-    """Without the collector: what is in no cycle goes by itself."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def fails_on_the_server() -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import tracemalloc
 import weakref
 from collections.abc import Iterator
@@ -26,17 +25,6 @@ class Mine:
 def session() -> Iterator[Any]:
     with telegrad.local() as opened:
         yield opened
-
-
-@pytest.fixture
-def uncollected() -> Iterator[None]:
-    """Without the collector: what is in no cycle goes by itself."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def test_plans_for_ever_other_inputs_have_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:

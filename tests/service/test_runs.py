@@ -337,17 +337,13 @@ def test_events_tell_how_far_it_is_and_then_what_came_of_it(http, there):
     assert found[-1][1]["runs"] == 3
 
 
+@pytest.mark.usefixtures("uncollected")
 def test_what_came_of_a_run_that_was_followed_goes_when_it_was_told(client, at):
     program = store(client, fill(client, at), STEP)
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(3):
-            found = client.post(program, json=BOUND, headers={"Accept": EVENTS})
-            assert "event: result" in found.text
-        assert not any(type(o) is events._Following for o in gc.get_objects())
-    finally:
-        gc.enable()
+    for _ in range(3):
+        found = client.post(program, json=BOUND, headers={"Accept": EVENTS})
+        assert "event: result" in found.text
+    assert not any(type(o) is events._Following for o in gc.get_objects())
 
 
 def test_progress_comes_at_most_ten_times_a_second_and_with_the_latest_number(http, there):

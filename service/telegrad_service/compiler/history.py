@@ -1,7 +1,5 @@
 """The graphs of what a program gives out: nodes like those of the recorded run, made when somebody looks at them."""
 
-# pyright: reportPrivateUsage=false
-
 from __future__ import annotations
 
 import operator
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from telegrad.contract.dtypes import DType
-from telegrad_service.compiler.effects import TENSOR, Symbol
+from telegrad_service.compiler.effects import Symbol
 from telegrad_service.compiler.ir import CONSTANT, TEMPORARY
 from telegrad_service.engine.graph import DeferredNode, Layout, Node, deferred, note_write, reserve
 from telegrad_service.engine.parts import Part
@@ -40,7 +38,6 @@ class _Row(NamedTuple):
 
     plan: NodePlan
     parameters: dict[str, Any]
-    saved: tuple[Any, ...] | None
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     others: tuple[Layout, ...] | None
@@ -98,6 +95,7 @@ class History:
         for at, node in enumerate(self._nodes):
             ends = [self._end(target, index, place, recorder) for target, index in zip(node.edges, node.indexes, strict=True)]
             self._rows.append(self._row(at, node, ends))
+        self._kept = [None if at in self.saved else node.saved for at, node in enumerate(self._nodes)]
 
     def _end(self, target: Node | Tensor, index: int, place: dict[int, int], recorder: Recorder) -> tuple[int, int | None]:
         """Where an edge leads: its place after all nodes, and of an outer node the position of the tensor that it made."""
@@ -114,11 +112,10 @@ class History:
 
     def _row(self, at: int, node: Node, ends: Sequence[tuple[int, int | None]]) -> _Row:
         edges = [end for end, _ in ends]
-        saved = None if at in self.saved else node.saved
         scope = node.scope if hasattr(node, "scope") else None
         outer = tuple([tensor for _, tensor in ends])
         return _Row(
-            *(node.plan, node.parameters, saved, node.shape, node.dtype, node.others, scope, self._guards.get(at, ())),
+            *(node.plan, node.parameters, node.shape, node.dtype, node.others, scope, self._guards.get(at, ())),
             *(_taker(edges), node.indexes, outer if any(tensor is not None for tensor in outer) else ()),
         )
 
@@ -155,15 +152,9 @@ class History:
 
     def _look_at_counters(self, recorder: Recorder) -> None:
         """Number the write counters: first those of tensors that outlive the run, then the others."""
-        owners: dict[int, Symbol] = {}
-        left: set[int] = set()
-        for tensor, symbol in recorder._symbols.values():
-            if symbol.kind == TENSOR or symbol in recorder._given_out:
-                owners[id(tensor.version)] = symbol
-            else:
-                left.add(id(tensor.version))
+        owners, left = recorder.counters()
         looked_at = {id(counter): counter for at in self.saved for counter in self._nodes[at].guards[::2]}
-        if looked_at.keys() & (left - owners.keys()):
+        if looked_at.keys() & left:
             self.failed = self.failed or "a saved gradient"
         numbers: dict[int, int] = {}
         for key in sorted(looked_at, key=lambda key: key not in owners):
@@ -189,9 +180,10 @@ class History:
             saved: what nodes save in this run, in the order of ``self.saved``.
         """
         first = reserve(self.size)
-        kept: list[Any] = [row.saved for row in self._rows]
+        kept: list[Any] = self._kept
         counters: list[list[int]] = []
         if saved:
+            kept = kept.copy()
             for at, values in zip(self.saved, saved, strict=True):
                 kept[at] = values
             counters = [*[t.shared_version() for t in counted], *[[n] for n in self._own_counters]]
@@ -204,7 +196,7 @@ class History:
 
         def made(at: int, kind: type[Node]) -> Node:
             node = _new(kind)
-            node.plan, node.parameters, _, node.shape, node.dtype, node.others, scope, guards, *_ = self._rows[at]
+            node.plan, node.parameters, node.shape, node.dtype, node.others, scope, guards, *_ = self._rows[at]
             node.saved, node.number, node.retained = kept[at], first + at, None
             node.guards = tuple([x for n, behind in guards for x in (counters[n], now[n] - behind)]) if guards else ()
             if scope is not None:

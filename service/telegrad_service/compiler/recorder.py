@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from telegrad_service.compiler.effects import GRADIENT, NEW, TENSOR, Bump, Effect, Gradient, Symbol
+from telegrad_service.compiler.entries import RecordedEntry
 from telegrad_service.compiler.ir import (
     BOUND,
     CALL,
@@ -306,6 +307,17 @@ class Recorder:
         same = (s for s, t, _ in self._versions if t is tensor or (t.version is not None and t.version is tensor.version))
         return next(same, None)
 
+    def counters(self) -> tuple[dict[int, Symbol], set[int]]:
+        """Write counters, by identity: what stands for the tensor that has it, and those of tensors that are left without that."""
+        owners: dict[int, Symbol] = {}
+        left: set[int] = set()
+        for tensor, symbol in self._symbols.values():
+            if symbol.kind == TENSOR or symbol in self._given_out:
+                owners[id(tensor.version)] = symbol
+            else:
+                left.add(id(tensor.version))
+        return owners, left - owners.keys()
+
     def symbol_of(self, tensor: Tensor) -> Symbol | None:
         """What stands for a tensor that the recording has met."""
         found = self._symbols.get(id(tensor))
@@ -402,108 +414,6 @@ def _as_arrays(given: Any) -> Any:
     if isinstance(given, (tuple, list)):
         return tuple([_as_arrays(v) for v in cast("Sequence[Any]", given)])
     return given if given is None or isinstance(given, (np.ndarray, Part)) else np.asarray(given)
-
-
-class RecordedEntry:
-    """An op's entry for one call, whose kernels are recorded; the rest is the entry itself."""
-
-    def __init__(self, recorder: Recorder, entry: Entry, inputs: Sequence[Any], call: Call) -> None:
-        self._recorder = recorder
-        self._entry = entry
-        self._inputs = inputs
-        self._call = call
-        self._made: Any = None
-        self.op = entry.op
-        self.plan = entry.plan
-
-    # Properties: what keeps a method of its own goes with the next collection only, and with it all arrays of the run.
-    in_place = property(lambda self: None if self._entry.in_place is None else self._write)
-    keeping = property(lambda self: None if self._entry.keeping is None else self._keep)
-
-    def _converted(self, arrays: Sequence[Any], inputs: Sequence[Any]) -> None:
-        """Record what the engine converted before the kernel came."""
-        recorder = self._recorder
-        for x, array in zip(inputs, arrays, strict=True):
-            if isinstance(x, Tensor) and array is not x.array and not recorder.knows(array):
-                source = recorder.value(x.array)
-                recorder.add(CALL, np.ndarray.astype, (source, array.dtype), {}, [Result((), recorder.fresh(array), False)])
-            elif not isinstance(x, Tensor) and isinstance(array, (np.ndarray, np.generic)):
-                recorder.constant(np.asarray(array))
-
-    def kernel(self, *arrays: Any, **parameters: Any) -> Any:
-        """Compute, and record how."""
-        recorder, entry = self._recorder, self._entry
-        if recorder.failed:
-            return entry.kernel(*arrays, **parameters)
-        self._converted(arrays, self._inputs)
-        values = entry.kernel(*arrays, **parameters)
-        if self.op.random:
-            home, kernel = recorder.home, entry.kernel
-            parameters = {k: v for k, v in parameters.items() if k != "generator"}
-
-            def draw(*args: Any, **keywords: Any) -> Any:
-                return kernel(*args, **keywords, generator=home.generator)
-
-            self._made = recorder.unit(draw, arrays, parameters, values, random=True)
-        else:
-            self._made = recorder.unit(entry.kernel, arrays, parameters, values, fallible=not self.op.view)
-        return self._made
-
-    def _keep(self, *arrays: Any, **parameters: Any) -> Any:
-        """Likewise where a node is made, and what the kernel finds on the way is kept for backward."""
-        recorder, keeping = self._recorder, cast("Any", self._entry.keeping)
-        if recorder.failed:
-            return keeping(*arrays, **parameters)
-        self._converted(arrays, self._inputs)
-        values, kept = recorder.unit(keeping, arrays, parameters, keeping(*arrays, **parameters))
-        self._made = values
-        return values, kept
-
-    def _write(self, target: Array, *others: Any, **parameters: Any) -> None:
-        recorder, in_place = self._recorder, cast("Any", self._entry.in_place)
-        if recorder.failed:
-            in_place(target, *others, **parameters)
-            return
-        self._converted(others, self._inputs[1:])
-        before = target.copy(order="K")
-        in_place(target, *others, **parameters)
-        stands = take_apart(in_place, (before, *others), parameters, target, before) if before.strides == target.strides else None
-        value = recorder.value(target)
-        if stands is None:
-            arguments = replaced((target, *others), lambda x: recorder.value(x) if isinstance(x, np.ndarray) else x)
-            recorder.add(CALL, in_place, arguments, parameters, [], writes=(value,), fallible=True)
-            return
-        recorder.same(before, value)
-        recorder.apart(None, (stands[0], stands[1], None))
-
-    def finish(self, tensors: Sequence[Tensor], in_place: bool) -> None:
-        """Tie what the kernel gave to the tensors that the engine made of it, or to the one that it wrote to."""
-        recorder = self._recorder
-        made, self._made = self._made, None
-        if recorder.failed or made is None:
-            return
-        if in_place:
-            self._store(tensors[0], made)
-            return
-        for array, tensor in zip(made if isinstance(made, tuple) else (made,), tensors, strict=True):
-            if tensor.array is not array and not recorder.knows(tensor.array):
-                value = recorder.value(array)
-                recorder.add(
-                    CALL, np.ndarray.astype, (value, tensor.array.dtype), {}, [Result((), recorder.fresh(tensor.array), False)]
-                )
-
-    def _store(self, target: Tensor, made: Array) -> None:
-        recorder = self._recorder
-        value = recorder.value(target.array)
-        if target.node is not None:
-            for array in target.node.saved or ():  # the engine keeps the old value where a formula needs it
-                if isinstance(array, np.ndarray) and not recorder.knows(array):
-                    recorder.add(CALL, np.copy, (value,), {}, [Result((), recorder.fresh(array), False)])
-        recorder.add(CALL, _store, (value, recorder.value(made)), {}, [], writes=(value,))
-
-
-def _store(target: Array, made: Array) -> None:
-    np.copyto(target, np.real(made) if made.dtype.kind == "c" and target.dtype.kind != "c" else made, casting="unsafe")
 
 
 def add_into(recorder: Recorder, target: Array, other: Array) -> None:
